@@ -1,0 +1,63 @@
+"""One protocol for every network: ``x0 = denoise(x_t, t, conditioning)``.
+
+eps, v and flow predictions are converted here, once. Nothing downstream asks what a network predicts.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from gad.models.conditioning import Conditioning, concatenate
+from gad.schedule import Parameterisation, Schedule, to_x0
+from gad.shapes import Latent, PerSample
+
+
+class Denoiser(Protocol):
+    """A map from a noisy latent to its clean-latent prediction, with the schedule it was made for."""
+
+    schedule: Schedule
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent: ...
+
+
+NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
+
+
+class NetworkDenoiser(nn.Module):
+    """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in."""
+
+    def __init__(self, network: nn.Module, call: NetworkCall, schedule: Schedule, parameterisation: Parameterisation):
+        super().__init__()
+        self.network = network
+        self.call = call
+        self.schedule = schedule
+        self.parameterisation = parameterisation
+
+    def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+        """What the network itself says (eps, v or flow), float32 or wider."""
+        dtype = next(self.network.parameters()).dtype
+        embeds = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
+        return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), embeds).to(x_t.dtype)
+
+    def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+        output = self.output(x_t, t, conditioning)
+        return to_x0(self.schedule, output, x_t, t, self.parameterisation)
+
+
+class Guided:
+    """Classifier-free guidance: x0_uncond + w (x0_cond - x0_uncond), the batch doubled once; w = 1 is conditional."""
+
+    def __init__(self, denoiser: Denoiser, uncond: Conditioning, guidance_scale: float):
+        self.denoiser = denoiser
+        self.schedule = denoiser.schedule
+        self.uncond = uncond  # conditioning of the empty prompt, a batch of one
+        self.guidance_scale = guidance_scale
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+        if self.guidance_scale == 1:
+            return self.denoiser(x_t, t, conditioning)
+        empty = self.uncond[[0] * len(conditioning)]
+        both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
+        uncond, cond = both.chunk(2)
+        return uncond + self.guidance_scale * (cond - uncond)

@@ -1,0 +1,107 @@
+"""The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor, nn
+
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import NetworkCall, NetworkDenoiser
+from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
+
+
+def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+    return network(x_t, timestep, encoder_hidden_states=conditioning.prompt_embeds, return_dict=False)[0]
+
+
+def call_pixart(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+    added = {"resolution": None, "aspect_ratio": None}
+    if network.config.sample_size == 128:  # the 1024-px model is told its resolution
+        pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
+        added = {"resolution": pixels.repeat(len(x_t), 1), "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1)}
+    output = network(
+        x_t,
+        encoder_hidden_states=conditioning.prompt_embeds,
+        encoder_attention_mask=conditioning.prompt_attention_mask,
+        timestep=timestep,
+        added_cond_kwargs=added,
+        return_dict=False,
+    )[0]
+    return output[:, : x_t.shape[1]]  # the published model also predicts a variance, which samplers ignore
+
+
+def call_sana(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+    return network(
+        x_t,
+        encoder_hidden_states=conditioning.prompt_embeds,
+        encoder_attention_mask=conditioning.prompt_attention_mask,
+        timestep=timestep * network.config.timestep_scale,
+        return_dict=False,
+    )[0]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a pipeline class is used: where its network is, how it is called, and how it is asked to sample plainly."""
+
+    network: str  # attribute of the pipeline
+    call: NetworkCall
+    sample_options: dict  # arguments of the pipeline's __call__ at sizes it has no resolution table for
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": Family("unet", call_unet, {}),
+    "PixArtAlphaPipeline": Family("transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}),
+    "SanaPipeline": Family(
+        "transformer", call_sana, {"use_resolution_binning": False, "complex_human_instruction": None}
+    ),
+}
+
+_PARAMETERISATIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
+
+
+def family_of(pipeline: DiffusionPipeline) -> Family:
+    """The family of a loaded pipeline. Raises ValueError for a class that is none of them."""
+    name = type(pipeline).__name__
+    if name not in FAMILIES:
+        raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def schedule_of(scheduler) -> tuple[Schedule, Parameterisation]:
+    """The noise schedule and parameterisation that a diffusers scheduler stands for."""
+    kind = scheduler.config.get("prediction_type", "flow_prediction")
+    if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":
+        return FlowSchedule(), "flow"
+    return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
+
+
+def network_of(pipeline: DiffusionPipeline) -> nn.Module:
+    """The denoising network of a pipeline."""
+    return getattr(pipeline, family_of(pipeline).network)
+
+
+def denoiser_of(pipeline: DiffusionPipeline) -> NetworkDenoiser:
+    """The pipeline's network as a denoiser."""
+    schedule, parameterisation = schedule_of(pipeline.scheduler)
+    return NetworkDenoiser(network_of(pipeline), family_of(pipeline).call, schedule, parameterisation)
+
+
+def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
+    """A diffusers pipeline from a local folder or hub name, in ``dtype``, frozen, safetensors only.
+
+    Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
+    """
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
+    except Exception as error:  # diffusers raises many kinds for a broken folder
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error
+    family_of(pipeline)
+    pipeline.set_progress_bar_config(disable=True)
+    for module in pipeline.components.values():
+        if isinstance(module, nn.Module):
+            module.eval().requires_grad_(False)
+    return pipeline

@@ -1,0 +1,122 @@
+r"""Noise schedules and the four parameterisations of a denoiser.
+
+.. math:: x_t = \alpha_t x_0 + \sigma_t \epsilon, \qquad \epsilon \sim N(0, I), \qquad t \in [0, 1]
+
+``t = 0`` is data and ``t = 1`` is noise. Diffusion schedules keep alpha² + sigma² = 1; the flow schedule is
+alpha = 1 - t, sigma = t.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from gad.shapes import Latent, PerSample
+
+Parameterisation = Literal["x0", "eps", "v", "flow"]
+
+
+class Schedule(Protocol):
+    """What a noise schedule has to answer."""
+
+    def alpha(self, t: PerSample) -> PerSample: ...
+
+    def sigma(self, t: PerSample) -> PerSample: ...
+
+    def timestep(self, t: PerSample) -> Tensor:
+        """The number that the network is told for ``t``."""
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """alpha_t = cos(pi t / 2), sigma_t = sin(pi t / 2): variance preserving, pure noise at t = 1."""
+
+    def alpha(self, t: PerSample) -> PerSample:
+        return torch.cos(t * torch.pi / 2)
+
+    def sigma(self, t: PerSample) -> PerSample:
+        return torch.sin(t * torch.pi / 2)
+
+    def timestep(self, t: PerSample) -> Tensor:
+        return t
+
+
+@dataclass(frozen=True)
+class FlowSchedule:
+    """alpha_t = 1 - t, sigma_t = t (rectified flow); networks are told 1000 t, times their own ``timestep_scale``."""
+
+    def alpha(self, t: PerSample) -> PerSample:
+        return 1 - t
+
+    def sigma(self, t: PerSample) -> PerSample:
+        return t
+
+    def timestep(self, t: PerSample) -> Tensor:
+        return 1000 * t
+
+
+@dataclass(frozen=True)
+class TableSchedule:
+    """The schedule of a diffusers diffusion scheduler: alpha_t² from its table of T integer timesteps.
+
+    Timestep ``i`` stands at t = (i + 1) / T, so that t = 1 is the last one and t = 0 is clean data. Times between two
+    timesteps are rounded to the nearest.
+    """
+
+    alphas_cumprod: Tensor
+
+    def timestep(self, t: PerSample) -> Tensor:
+        return (t * len(self.alphas_cumprod)).round().long().clamp(min=1) - 1
+
+    def _alpha_squared(self, t: PerSample) -> PerSample:
+        table = self.alphas_cumprod.to(device=t.device, dtype=t.dtype)
+        return torch.where(t * len(table) < 0.5, torch.ones_like(t), table[self.timestep(t)])
+
+    def alpha(self, t: PerSample) -> PerSample:
+        return self._alpha_squared(t).sqrt()
+
+    def sigma(self, t: PerSample) -> PerSample:
+        return (1 - self._alpha_squared(t)).sqrt()
+
+
+def expand(scale: PerSample, like: Tensor) -> Tensor:
+    """One number per sample, shaped ``[B, 1, ...]`` to multiply ``like``."""
+    return scale.view(-1, *[1] * (like.ndim - 1))
+
+
+def add_noise(schedule: Schedule, x0: Latent, eps: Latent, t: PerSample) -> Latent:
+    """x_t = alpha_t x0 + sigma_t eps."""
+    return expand(schedule.alpha(t), x0) * x0 + expand(schedule.sigma(t), x0) * eps
+
+
+def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: Parameterisation) -> Latent:
+    """The clean-latent prediction in a network's output.
+
+    eps: (x_t - sigma eps) / alpha, undefined where alpha_t = 0 · v: alpha x_t - sigma v · flow u = eps - x0, on the
+    flow schedule only: x_t - t u.
+    """
+    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    match kind:
+        case "x0":
+            return output
+        case "eps":
+            return (x_t - sigma * output) / alpha
+        case "v":
+            return alpha * x_t - sigma * output
+        case "flow":
+            return x_t - sigma * output
+
+
+def from_x0(schedule: Schedule, x0: Latent, x_t: Latent, t: PerSample, kind: Parameterisation) -> Latent:
+    """The network output that says ``x0``; the inverse of :func:`to_x0`. Undefined at t = 0 unless kind is x0."""
+    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    match kind:
+        case "x0":
+            return x0
+        case "eps":
+            return (x_t - alpha * x0) / sigma
+        case "v":
+            return (alpha * x_t - x0) / sigma
+        case "flow":
+            return (x_t - x0) / sigma

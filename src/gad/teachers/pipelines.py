@@ -1,0 +1,109 @@
+"""Small teachers as genuine diffusers pipelines, untrained: one per family, all on the same autoencoder."""
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    FlowMatchEulerDiscreteScheduler,
+    PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+
+from gad.teachers.text import WIDTH, clip_text, gemma_text, t5_text
+
+LATENT_SIZE = 16
+HIDDEN = 192  # width of the two transformers
+LAYERS = 6
+
+
+def _diffusion(prediction_type: str, **options) -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction_type,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        **options,
+    )
+
+
+def unet_pipeline(vae: AutoencoderKL) -> StableDiffusionPipeline:
+    """SD's class: a UNet with v prediction and zero terminal signal-to-noise ratio, CLIP text."""
+    tokenizer, text_encoder = clip_text()
+    unet = UNet2DConditionModel(
+        sample_size=LATENT_SIZE,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(64, 128),
+        layers_per_block=2,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,  # diffusers reads this as the number of heads
+        norm_num_groups=16,
+    )
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=_diffusion("v_prediction", rescale_betas_zero_snr=True),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+def dit_pipeline(vae: AutoencoderKL) -> PixArtAlphaPipeline:
+    """PixArt's class: a diffusion transformer with noise prediction, T5 text."""
+    tokenizer, text_encoder = t5_text()
+    transformer = PixArtTransformer2DModel(
+        sample_size=LATENT_SIZE,
+        in_channels=4,
+        out_channels=4,
+        patch_size=2,
+        num_attention_heads=4,
+        attention_head_dim=HIDDEN // 4,
+        cross_attention_dim=HIDDEN,
+        num_layers=LAYERS,
+        caption_channels=WIDTH,
+        norm_type="ada_norm_single",
+        use_additional_conditions=False,
+    )
+    return PixArtAlphaPipeline(tokenizer, text_encoder, vae, transformer, _diffusion("epsilon"))
+
+
+def flow_pipeline(vae: AutoencoderKL) -> SanaPipeline:
+    """SANA's class: a linear-attention transformer with flow prediction, Gemma-2 text."""
+    tokenizer, text_encoder = gemma_text()
+    transformer = SanaTransformer2DModel(
+        sample_size=LATENT_SIZE,
+        in_channels=4,
+        out_channels=4,
+        patch_size=2,
+        num_attention_heads=HIDDEN // 32,
+        attention_head_dim=32,
+        num_cross_attention_heads=4,
+        cross_attention_head_dim=HIDDEN // 4,
+        cross_attention_dim=HIDDEN,
+        num_layers=LAYERS,
+        caption_channels=WIDTH,
+        mlp_ratio=2.5,
+    )
+    return SanaPipeline(tokenizer, text_encoder, vae, transformer, FlowMatchEulerDiscreteScheduler(shift=1.0))
+
+
+BUILDERS = {"unet": unet_pipeline, "dit": dit_pipeline, "flow": flow_pipeline}
+
+
+def build_pipeline(backbone: str, vae: AutoencoderKL, *, seed: int) -> DiffusionPipeline:
+    """An untrained teacher; its weights are drawn from ``seed`` without touching the global random state."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return BUILDERS[backbone](vae)

@@ -1,0 +1,79 @@
+"""Training of a small teacher: denoising with its own parameterisation, text encoder included."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from diffusers import DiffusionPipeline
+from diffusers.training_utils import EMAModel, compute_snr  # noqa: F401
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gad.models.conditioning import encode_tokens
+from gad.models.families import denoiser_of, network_of
+from gad.schedule import Schedule, add_noise, expand, from_x0
+
+PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
+LARGEST_WEIGHT = 20.0  # cap on 1 / alpha², the weight that makes an eps loss a v loss
+
+
+def sample_times(count: int, *, flow: bool, generator: torch.Generator) -> Tensor:
+    """Training times in (0, 1]: logit-normal for flow matching, uniform otherwise."""
+    if flow:
+        return torch.sigmoid(torch.randn(count, generator=generator))
+    return 1 - torch.rand(count, generator=generator)
+
+
+def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -> Tensor:
+    """Squared error of the network's own output per sample, ``[B]``; for eps weighted by 1 / alpha², capped."""
+    schedule: Schedule = denoiser.schedule
+    x_t = add_noise(schedule, x0, eps, t)
+    target = from_x0(schedule, x0, x_t, t, denoiser.parameterisation)
+    error = (denoiser.output(x_t, t, conditioning) - target).square()
+    if denoiser.parameterisation == "eps":
+        error = error * expand((1 / schedule.alpha(t).square()).clamp(max=LARGEST_WEIGHT), error)
+    return error.flatten(1).mean(1)
+
+
+def train_teacher(
+    pipeline: DiffusionPipeline,
+    batch: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
+    empty: tuple[Tensor, Tensor],
+    *,
+    num_steps: int,
+    lr: float,
+    seed: int,
+    autocast: torch.dtype | None = torch.bfloat16,
+) -> Iterator[dict]:
+    """Yield step and loss while the pipeline's network and text encoder learn; they end as their moving average.
+
+    ``batch`` draws latents ``[B, C, H, W]``, token ids and masks ``[B, L]``; ``empty`` is the tokenised empty prompt.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    denoiser = denoiser_of(pipeline)
+    masked = denoiser.call.__name__ != "call_unet"
+    modules = torch.nn.ModuleList([network_of(pipeline), pipeline.text_encoder]).train().requires_grad_(True)
+    parameters = list(modules.parameters())
+    optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps, pct_start=0.04)
+    average = EMAModel(parameters, decay=0.998)
+    for step in range(num_steps):
+        latents, ids, mask = batch(generator)
+        dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
+        ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
+        t = sample_times(len(ids), flow=denoiser.parameterisation == "flow", generator=generator)
+        eps = torch.randn(latents.shape, generator=generator)
+        # the math kernel: torch's bfloat16 attention backward on a CPU is seven times slower
+        with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None), sdpa_kernel(SDPBackend.MATH):
+            conditioning = encode_tokens(pipeline.text_encoder, ids, mask, masked=masked)
+            loss = denoising_loss(denoiser, latents, eps, t, conditioning).mean()
+        if not loss.isfinite():
+            raise FloatingPointError(f"teacher loss is {loss.item()} at step {step}")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+        average.step(parameters)
+        yield {"step": step, "loss": loss.item()}
+    average.copy_to(parameters)
+    modules.eval().requires_grad_(False)

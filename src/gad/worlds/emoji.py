@@ -1,0 +1,198 @@
+"""Captioned emoji scenes, 64x64: real artwork whose layout, colours and style are known exactly.
+
+A caption names noun, count, colour, relation and background. It leaves out the art style, the exact places and the
+sizes, so p(image | caption) has many modes that can be counted. Scene ``i`` is the same on every machine: all its
+choices come from a counter-based generator keyed by ``(seed, i)``.
+"""
+
+import colorsys
+import json
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from PIL import Image
+
+from gad.artifacts import SPRITES
+
+SIZE = 64  # pixels on a side
+COLOURS = {"red": 0, "yellow": 50, "green": 125, "blue": 220, "purple": 285}  # hue in degrees
+BACKGROUNDS = {
+    "white": (244, 244, 244),
+    "gray": (140, 140, 140),
+    "black": (28, 28, 28),
+    "pink": (250, 186, 204),
+    "cyan": (150, 218, 232),
+    "brown": (150, 108, 76),
+}
+RELATIONS = ("and", "left of", "above")
+COUNTS = {1: "a", 2: "two", 3: "three"}
+SIDES = {1: (28, 44), 2: (20, 30), 3: (16, 22)}  # sprite side in pixels, by the number of objects
+MARGIN = 1  # pixels kept free at the border
+
+
+def _names() -> dict:
+    return json.loads((SPRITES / "atlas.json").read_text())
+
+
+STYLES = tuple(_names()["styles"])
+TINTED = tuple(_names()["tinted"])
+NATURAL = tuple(_names()["natural"])
+NOUNS = TINTED + NATURAL
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What a caption says of one object: its noun and, for nouns of a single hue, its colour."""
+
+    noun: str
+    colour: str | None
+
+    def __str__(self) -> str:
+        return f"{self.colour} {self.noun}" if self.colour else self.noun
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a caption fixes. One thing with a count of 1-3, or two different things with a relation."""
+
+    things: tuple[Thing, ...]
+    count: int
+    relation: str
+    background: str
+
+    @property
+    def caption(self) -> str:
+        if len(self.things) == 2:
+            text = f"a {self.things[0]} {self.relation} a {self.things[1]}"
+        else:
+            text = f"{COUNTS[self.count]} {self.things[0]}" + ("s" if self.count > 1 else "")
+        return f"{text} on a {self.background} background"
+
+    @property
+    def objects(self) -> tuple[Thing, ...]:
+        """Every object that the picture shows, in the caption's order."""
+        return self.things if len(self.things) == 2 else self.things * self.count
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prompt with what it leaves open: one art style, and a box (left, top, right, bottom) per object, in pixels."""
+
+    prompt: Prompt
+    style: str
+    boxes: tuple[tuple[int, int, int, int], ...]
+
+
+def _generator(seed: int, index: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed, index]))
+
+
+def _thing(rng: np.random.Generator, exclude: str = "") -> Thing:
+    noun = str(rng.choice([n for n in NOUNS if n != exclude]))
+    return Thing(noun, str(rng.choice(list(COLOURS))) if noun in TINTED else None)
+
+
+def draw_prompt(rng: np.random.Generator) -> Prompt:
+    """A random prompt: half show one object, a third two different ones, the rest two or three alike."""
+    background = str(rng.choice(list(BACKGROUNDS)))
+    first = _thing(rng)
+    kind = rng.random()
+    if kind < 1 / 2:
+        return Prompt((first,), 1, "and", background)
+    if kind < 5 / 6:
+        return Prompt((first, _thing(rng, first.noun)), 2, str(rng.choice(RELATIONS)), background)
+    return Prompt((first,), int(rng.integers(2, 4)), "and", background)
+
+
+def _apart(a, b) -> bool:
+    """True when two boxes do not touch."""
+    return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+def _related(boxes, relation: str) -> bool:
+    """True when the first box stands to the second as the relation says."""
+    if len(boxes) != 2 or relation == "and":
+        return True
+    (left, top, right, bottom), (left2, top2, _, _) = boxes
+    return right <= left2 if relation == "left of" else bottom <= top2
+
+
+def place(prompt: Prompt, rng: np.random.Generator) -> Scene:
+    """A random scene that the prompt's caption describes: style, sizes and places are drawn until nothing overlaps."""
+    style = str(rng.choice(STYLES))
+    low, high = SIDES[len(prompt.objects)]
+    while True:
+        boxes = []
+        for thing in prompt.objects:
+            width, height = _size(thing.noun, style, int(rng.integers(low, high + 1)))
+            left = int(rng.integers(MARGIN, SIZE - MARGIN - width + 1))
+            top = int(rng.integers(MARGIN, SIZE - MARGIN - height + 1))
+            boxes.append((left, top, left + width, top + height))
+        apart = all(_apart(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+        if apart and _related(boxes, prompt.relation):
+            return Scene(prompt, style, tuple(boxes))
+
+
+def make_prompt(index: int, *, seed: int = 0) -> Prompt:
+    """Prompt number ``index``; scene ``index`` with the same seed shows it."""
+    return draw_prompt(_generator(seed, index))
+
+
+def make_scene(index: int, *, seed: int = 0) -> Scene:
+    """Scene number ``index``, the same on every machine."""
+    rng = _generator(seed, index)
+    return place(draw_prompt(rng), rng)
+
+
+@cache
+def _atlas() -> tuple[Image.Image, int]:
+    return Image.open(SPRITES / "atlas.png").convert("RGBA"), _names()["cell"]
+
+
+@cache
+def sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
+    """The tight RGBA sprite of a noun in a style; with a colour, its saturated pixels take that hue."""
+    atlas, cell = _atlas()
+    left, top = NOUNS.index(noun) * cell, STYLES.index(style) * cell
+    image = atlas.crop((left, top, left + cell, top + cell))
+    image = image.crop(image.getbbox())
+    if colour is None:
+        return image
+    hue, saturation, value = (np.asarray(c) for c in image.convert("RGB").convert("HSV").split())
+    tinted = saturation > 50
+    new = [
+        np.where(tinted, round(COLOURS[colour] / 360 * 255), hue),
+        np.where(tinted, np.maximum(saturation, 170), saturation),
+        np.where(tinted, np.maximum(value, 150 if colour != "yellow" else 215), value),
+    ]
+    rgb = Image.merge("HSV", [Image.fromarray(c.astype(np.uint8)) for c in new]).convert("RGB")
+    rgb.putalpha(image.getchannel("A"))
+    return rgb
+
+
+def _size(noun: str, style: str, side: int) -> tuple[int, int]:
+    """Width and height in pixels of a sprite whose longer side is ``side``."""
+    width, height = sprite(noun, style).size
+    scale = side / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+@cache
+def _resized(noun: str, style: str, colour: str | None, size: tuple[int, int]) -> Image.Image:
+    return sprite(noun, style, colour).resize(size, Image.Resampling.LANCZOS)
+
+
+def render(scene: Scene) -> np.ndarray:
+    """The scene as an image, ``[64, 64, 3]`` uint8."""
+    canvas = Image.new("RGB", (SIZE, SIZE), BACKGROUNDS[scene.prompt.background])
+    for thing, (left, top, right, bottom) in zip(scene.prompt.objects, scene.boxes, strict=True):
+        image = _resized(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
+        canvas.paste(image, (left, top), image)
+    return np.asarray(canvas)
+
+
+def nearest_colour(rgb: np.ndarray) -> str:
+    """The colour name whose hue is nearest to that of an RGB value in 0-255."""
+    hue = 360 * colorsys.rgb_to_hsv(*(np.asarray(rgb) / 255))[0]
+    return min(COLOURS, key=lambda name: min(abs(hue - COLOURS[name]), 360 - abs(hue - COLOURS[name])))
