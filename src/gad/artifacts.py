@@ -1,7 +1,136 @@
-"""The only module that knows where things lie and in which format."""
+"""The only module that knows where things lie and in which format.
 
+Everything is written under a temporary name and then renamed, so a reader never meets half a file.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data"
 SPRITES = DATA / "sprites"
+EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, judges/
+RECIPES = ROOT / "pipelines" / "recipes"
+NOTEBOOKS = ROOT / "notebooks"
+REPORTS = ROOT / "reports"
+RESULTS = ROOT / "results"  # long results, committed with their provenance
+
+
+def stage_dir(recipe: str, stage: str, *parts: str) -> Path:
+    """``data/<recipe>/<stage>/...``; it may not exist yet."""
+    return DATA.joinpath(recipe, stage, *parts)
+
+
+def metrics_file(recipe: str, stage: str) -> Path:
+    """``data/<recipe>/metrics/<stage>.json``."""
+    return DATA / recipe / "metrics" / f"{stage}.json"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        if partial.is_dir():
+            _remove(path)
+        os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def rounded(value, digits: int = 6):
+    """The same nested value with floats cut to ``digits`` significant digits and non-finite ones as None."""
+    if isinstance(value, dict):
+        return {str(key): rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, value) -> None:
+    """Sorted keys and rounded floats, so that equal runs give equal bytes."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(rounded(value), indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path):
+    return json.loads(Path(path).read_text())
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with replacing(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Raises ValueError, in one line, for a file that is missing or not whole."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def write_checkpoint(path: Path, state: dict) -> None:
+    with replacing(path) as partial:
+        torch.save(state, partial)
+
+
+def read_checkpoint(path: Path) -> dict | None:
+    """A checkpoint, or None where there is none."""
+    return torch.load(path, map_location="cpu", weights_only=True) if Path(path).exists() else None
+
+
+def file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*values) -> str:
+    """A short hash of plain values and of the files and folders named by the paths among them."""
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Path):
+            files = sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]
+            for file in files:
+                digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
+        else:
+            digest.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def claim(folder: Path, owner: str) -> None:
+    """Make ``folder`` hold the unfinished work of ``owner`` (a fingerprint) only: work of anyone else is thrown away.
+
+    DVC keeps the old files of a persistent output even when its parameters have changed.
+    """
+    mark = folder / "fingerprint.txt"
+    if folder.exists() and (not mark.exists() or mark.read_text() != owner):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not mark.exists():
+        with replacing(mark) as partial:
+            partial.write_text(owner)

@@ -1,0 +1,45 @@
+"""Samplers: the teacher's ODE and the few-step student. Both are the same deterministic chain and return it whole."""
+
+import torch
+from torch import Tensor
+
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser
+from gad.schedule import Schedule, expand
+from gad.shapes import Latent, PerSample, Trajectory
+
+
+def node_times(num_steps: int) -> Tensor:
+    """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``.
+
+    They are the timesteps of diffusers' DDIM with trailing spacing, and the sigmas 1 ... 1/S of its flow schedulers.
+    """
+    return torch.linspace(1, 0, num_steps + 1, dtype=torch.float64).float()
+
+
+def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next: PerSample) -> Latent:
+    """The state at ``t_next``: x0 and the noise it implies, mixed anew. On the flow schedule this is Euler's step.
+
+    x_s = alpha_s x0 + sigma_s (x_t - alpha_t x0) / sigma_t (DDIM with eta = 0)
+    """
+    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    return alpha_next * x0 + sigma_next * (x_t - alpha * x0) / sigma
+
+
+def step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
+    """The x0 with which :func:`ddim_step` leads from ``x_t`` to ``x_next``: its inverse in x0."""
+    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    return (x_next - sigma_next / sigma * x_t) / (alpha_next - sigma_next / sigma * alpha)
+
+
+def sample(denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int) -> Trajectory:
+    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``."""
+    times = node_times(num_steps).to(noise)
+    states = [noise]
+    for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
+        t, t_next = t.expand(len(noise)), t_next.expand(len(noise))
+        x0 = denoise(states[-1], t, conditioning)
+        states.append(ddim_step(denoise.schedule, states[-1], x0, t, t_next))
+    return torch.stack(states)
