@@ -7,7 +7,7 @@ alpha = 1 - t, sigma = t.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from gad.shapes import Latent, PerSample
 Parameterisation = Literal["x0", "eps", "v", "flow"]
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """What a noise schedule has to answer."""
 

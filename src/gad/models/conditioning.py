@@ -41,10 +41,9 @@ def concatenate(*parts: Conditioning) -> Conditioning:
 
 def tokenize(tokenizer, prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
     """Token ids and mask ``[B, L]``, padded to ``max_tokens``; longer prompts are cut with a warning."""
-    for prompt in prompts:
-        count = len(tokenizer(prompt).input_ids)
-        if count > max_tokens:
-            warnings.warn(f"prompt cut from {count} to {max_tokens} tokens: {prompt!r}", stacklevel=2)
+    for prompt, ids in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
+        if len(ids) > max_tokens:
+            warnings.warn(f"prompt cut from {len(ids)} to {max_tokens} tokens: {prompt!r}", stacklevel=2)
     tokens = tokenizer(
         prompts, padding="max_length", max_length=max_tokens, truncation=True, padding_side="right", return_tensors="pt"
     )
@@ -57,16 +56,19 @@ def encode_tokens(text_encoder, ids: Tensor, mask: Tensor, *, masked: bool) -> C
     return Conditioning(embeds, mask if masked else None)
 
 
+STOCK_MAX_TOKENS = {"StableDiffusionPipeline": 77, "PixArtAlphaPipeline": 120, "SanaPipeline": 300}
+
+
 @torch.no_grad()
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], *, batch_size: int = 64) -> Conditioning:
-    """Conditioning of the prompts, float32, with the pipeline's own tokenizer and text encoder."""
-    masked = "StableDiffusion" not in type(pipeline).__name__
-    max_tokens = min(pipeline.tokenizer.model_max_length, 300)
+    """Conditioning of the prompts, float32, as the pipeline itself encodes them (SANA without its instruction)."""
+    name = type(pipeline).__name__
+    masked = name != "StableDiffusionPipeline"
+    if masked:  # PixArt and SANA lower the case first
+        prompts = pipeline._text_preprocessing(list(prompts), clean_caption=False)
+    max_tokens = min(pipeline.tokenizer.model_max_length, STOCK_MAX_TOKENS[name])
     ids, mask = tokenize(pipeline.tokenizer, prompts, max_tokens)
     device = pipeline.text_encoder.device
-    parts = [
-        encode_tokens(pipeline.text_encoder, ids[i : i + batch_size].to(device), mask[i : i + batch_size].to(device), masked=masked)
-        for i in range(0, len(prompts), batch_size)
-    ]
-    whole = concatenate(*parts)
+    batches = zip(ids.to(device).split(batch_size), mask.to(device).split(batch_size), strict=True)
+    whole = concatenate(*(encode_tokens(pipeline.text_encoder, *batch, masked=masked) for batch in batches))
     return Conditioning(whole.prompt_embeds.float(), whole.prompt_attention_mask)

@@ -4,7 +4,7 @@ eps, v and flow predictions are converted here, once. Nothing downstream asks wh
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from gad.schedule import Parameterisation, Schedule, to_x0
 from gad.shapes import Latent, PerSample
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """A map from a noisy latent to its clean-latent prediction, with the schedule it was made for."""
 

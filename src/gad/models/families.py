@@ -20,7 +20,10 @@ def call_pixart(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning:
     added = {"resolution": None, "aspect_ratio": None}
     if network.config.sample_size == 128:  # the 1024-px model is told its resolution
         pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
-        added = {"resolution": pixels.repeat(len(x_t), 1), "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1)}
+        added = {
+            "resolution": pixels.repeat(len(x_t), 1),
+            "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1),
+        }
     output = network(
         x_t,
         encoder_hidden_states=conditioning.prompt_embeds,
@@ -53,7 +56,9 @@ class Family:
 
 FAMILIES = {
     "StableDiffusionPipeline": Family("unet", call_unet, {}),
-    "PixArtAlphaPipeline": Family("transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}),
+    "PixArtAlphaPipeline": Family(
+        "transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}
+    ),
     "SanaPipeline": Family(
         "transformer", call_sana, {"use_resolution_binning": False, "complex_human_instruction": None}
     ),
@@ -94,10 +99,12 @@ def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> 
 
     Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
     """
+    if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
+        raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
         pipeline = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
     except Exception as error:  # diffusers raises many kinds for a broken folder
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error
     family_of(pipeline)
     pipeline.set_progress_bar_config(disable=True)

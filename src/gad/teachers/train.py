@@ -1,26 +1,30 @@
 """Training of a small teacher: denoising with its own parameterisation, text encoder included."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from diffusers import DiffusionPipeline
-from diffusers.training_utils import EMAModel, compute_snr  # noqa: F401
+from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gad.artifacts import read_checkpoint, write_checkpoint
 from gad.models.conditioning import encode_tokens
 from gad.models.families import denoiser_of, network_of
 from gad.schedule import Schedule, add_noise, expand, from_x0
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
+CHECKPOINT_EVERY = 250  # steps
 LARGEST_WEIGHT = 20.0  # cap on 1 / alpha², the weight that makes an eps loss a v loss
+SMALLEST_TIME = 1e-3  # the first timestep of a table of 1000; below it a table rounds to clean data, where eps is lost
 
 
 def sample_times(count: int, *, flow: bool, generator: torch.Generator) -> Tensor:
-    """Training times in (0, 1]: logit-normal for flow matching, uniform otherwise."""
+    """Training times in (0, 1]: logit-normal for flow matching, uniform from ``SMALLEST_TIME`` otherwise."""
     if flow:
         return torch.sigmoid(torch.randn(count, generator=generator))
-    return 1 - torch.rand(count, generator=generator)
+    return (1 - torch.rand(count, generator=generator)).clamp(min=SMALLEST_TIME)
 
 
 def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -> Tensor:
@@ -43,9 +47,11 @@ def train_teacher(
     lr: float,
     seed: int,
     autocast: torch.dtype | None = torch.bfloat16,
+    checkpoint: Path | None = None,
 ) -> Iterator[dict]:
     """Yield step and loss while the pipeline's network and text encoder learn; they end as their moving average.
 
+    With a ``checkpoint`` file the whole state is written there every ``CHECKPOINT_EVERY`` steps, and read back first.
     ``batch`` draws latents ``[B, C, H, W]``, token ids and masks ``[B, L]``; ``empty`` is the tokenised empty prompt.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -56,7 +62,9 @@ def train_teacher(
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps, pct_start=0.04)
     average = EMAModel(parameters, decay=0.998)
-    for step in range(num_steps):
+    parts = {"modules": modules, "optimizer": optimizer, "schedule": schedule, "average": average}
+    first = _resume(checkpoint, parts, generator)
+    for step in range(first, num_steps):
         latents, ids, mask = batch(generator)
         dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
         ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
@@ -74,6 +82,20 @@ def train_teacher(
         optimizer.zero_grad()
         schedule.step()
         average.step(parameters)
+        if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            write_checkpoint(checkpoint, states | {"step": step + 1, "generator": generator.get_state()})
         yield {"step": step, "loss": loss.item()}
     average.copy_to(parameters)
     modules.eval().requires_grad_(False)
+
+
+def _resume(checkpoint: Path | None, parts: dict, generator: torch.Generator) -> int:
+    """Load a checkpoint if there is one; return the number of steps that are done."""
+    state = read_checkpoint(checkpoint) if checkpoint else None
+    if state is None:
+        return 0
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    generator.set_state(state["generator"])
+    return state["step"]

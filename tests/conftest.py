@@ -1,0 +1,74 @@
+"""Tiny real objects that the tests share: one untrained pipeline of each family, in memory and on disk."""
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gad.models.conditioning import encode_prompts
+from gad.teachers.pipelines import BUILDERS, build_pipeline
+from gad.teachers.vae import build_vae
+
+PROMPTS = ["a red car on a white background", "two Dogs on a cyan background"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Sums come out in the same order on every machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def math_attention():
+    """The only attention kernel that forward-mode derivatives pass through."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+@pytest.fixture(scope="session")
+def vae():
+    """A random autoencoder."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return build_vae().eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def pipelines(vae) -> dict:
+    """An untrained, frozen pipeline of each family, by backbone."""
+    built = {backbone: build_pipeline(backbone, vae, seed=0) for backbone in BUILDERS}
+    for pipeline in built.values():
+        pipeline.set_progress_bar_config(disable=True)
+        for module in (pipeline.text_encoder, getattr(pipeline, "unet", None) or pipeline.transformer):
+            module.eval().requires_grad_(False)
+    return built
+
+
+@pytest.fixture(scope="session", params=BUILDERS)
+def backbone(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def pipeline(pipelines, backbone):
+    """Each family in turn. Shared by the whole run: do not change it."""
+    return pipelines[backbone]
+
+
+@pytest.fixture(scope="session")
+def saved(pipeline, backbone, tmp_path_factory):
+    """The folder that ``save_pretrained`` writes for ``pipeline``."""
+    folder = tmp_path_factory.mktemp("pipelines") / backbone
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def conditioning(pipeline):
+    """Two encoded prompts."""
+    return encode_prompts(pipeline, PROMPTS)
+
+
+@pytest.fixture
+def noise():
+    """Two latents of 4 x 8 x 8, float32."""
+    return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))

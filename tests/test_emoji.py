@@ -1,0 +1,109 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from gad.teachers.text import MAX_TOKENS, clip_text, gemma_text, t5_text, words
+from gad.worlds.emoji import BACKGROUNDS, MARGIN, SIDES, SIZE, STYLES, TINTED, make_prompt, make_scene, render
+
+SCENES = [make_scene(i) for i in range(300)]
+TOKENIZERS = {"clip": clip_text, "t5": t5_text, "gemma": gemma_text}
+
+
+def digest(parts) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(part)
+    return total.hexdigest()
+
+
+def test_scene_i_is_the_same_bytes_on_every_machine():
+    pictures = digest(render(scene).tobytes() for scene in SCENES[:64])
+    captions = digest(["\n".join(scene.prompt.caption for scene in SCENES[:64]).encode()])
+    assert pictures == "4a1ef7301d1f52ddb308a84fdd223cb3c2c8440b77cd117904fe663e3163f927"
+    assert captions == "b36316dd894085041eef42609a9a8e3b2345994f2e007a2ca94b3064c445e1f6"
+
+
+def test_scene_shows_the_prompt_of_its_number():
+    assert all(make_scene(i, seed=5).prompt == make_prompt(i, seed=5) for i in range(50))
+
+
+def test_seeds_give_different_scenes():
+    assert [make_scene(i, seed=1) for i in range(10)] != [make_scene(i, seed=2) for i in range(10)]
+
+
+def test_boxes_lie_inside_the_image_and_have_the_size_of_their_kind():
+    for scene in SCENES:
+        low, high = SIDES[len(scene.boxes)]
+        for left, top, right, bottom in scene.boxes:
+            assert MARGIN <= left < right <= SIZE - MARGIN
+            assert MARGIN <= top < bottom <= SIZE - MARGIN
+            assert low <= max(right - left, bottom - top) <= high
+
+
+def test_boxes_stand_apart():
+    for scene in SCENES:
+        covered = np.zeros((SIZE, SIZE), int)
+        for left, top, right, bottom in scene.boxes:
+            covered[top:bottom, left:right] += 1
+        assert covered.max() == 1
+
+
+def test_boxes_are_tight_around_the_drawn_pixels():
+    for scene in SCENES:
+        drawn = (render(scene) != BACKGROUNDS[scene.prompt.background]).any(-1)
+        for left, top, right, bottom in scene.boxes:
+            inside = drawn[top:bottom, left:right]
+            assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
+            drawn[top:bottom, left:right] = False
+        assert not drawn.any()
+
+
+def test_relations_hold():
+    pairs = [scene for scene in SCENES if len(scene.prompt.things) == 2]
+    assert {scene.prompt.relation for scene in pairs} == {"and", "left of", "above"}
+    for scene in pairs:
+        first, second = scene.boxes
+        if scene.prompt.relation == "left of":
+            assert first[2] <= second[0]
+        if scene.prompt.relation == "above":
+            assert first[3] <= second[1]
+
+
+def test_there_is_one_box_for_each_object():
+    assert all(len(scene.boxes) == len(scene.prompt.objects) for scene in SCENES)
+    assert {len(scene.boxes) for scene in SCENES} == {1, 2, 3}
+
+
+def test_only_nouns_of_a_single_hue_carry_a_colour():
+    things = [thing for scene in SCENES for thing in scene.prompt.things]
+    assert all((thing.colour is not None) == (thing.noun in TINTED) for thing in things)
+
+
+def test_captions_leave_out_the_style():
+    assert {scene.style for scene in SCENES} == set(STYLES)
+    assert not any(style in scene.prompt.caption for scene in SCENES for style in STYLES)
+
+
+def test_captions_use_only_the_known_words():
+    assert {word for scene in SCENES for word in scene.prompt.caption.split()} <= set(words())
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_every_caption_word_is_one_token(name):
+    tokenizer, _ = TOKENIZERS[name]()
+    extra = len(tokenizer("").input_ids)
+    known = words()
+    # a word at the start of a caption and a word after another
+    assert all(len(ids) == extra + 1 for ids in tokenizer(known).input_ids)
+    assert all(len(ids) == extra + 2 for ids in tokenizer([f"a {word}" for word in known]).input_ids)
+    tokens = [tuple(ids) for ids in tokenizer(known).input_ids]
+    assert len(set(tokens)) == len(known)
+    assert tokenizer.unk_token_id not in {i for ids in tokens for i in ids[:-1]} or name == "clip"
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_no_caption_exceeds_max_tokens(name):
+    tokenizer, _ = TOKENIZERS[name]()
+    captions = [make_prompt(i, seed=1).caption for i in range(2000)]
+    assert max(len(ids) for ids in tokenizer(captions).input_ids) <= MAX_TOKENS
