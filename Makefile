@@ -1,0 +1,34 @@
+# make repro: environment + main job + report · make repro-all: every recipe · make test · make lab · make report
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: repro repro-all report test lab environment
+
+repro: environment
+	@python pipelines/repro.py
+
+repro-all: environment
+	@python pipelines/repro.py --all
+
+report: environment
+	@python pipelines/repro.py --single-item --force
+
+test: environment
+	@ruff check --quiet .
+	@ruff format --check --quiet .
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 -q
+
+lab: environment
+	@jupyter lab
+
+environment: .venv/.installed
+
+.venv/.installed: pyproject.toml
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 is needed and was not found; name it with: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing into .venv (about two minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
