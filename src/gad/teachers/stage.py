@@ -1,0 +1,91 @@
+"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its judgement."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DiffusionPipeline
+from torch import Tensor, nn
+
+from gad.artifacts import fingerprint, replacing, write_json, write_tensors
+from gad.models.families import FAMILIES, family_of
+from gad.scores.caption_accuracy import caption_accuracy
+from gad.scores.detector import load_detector
+from gad.teachers.data import latent_set, training_batches
+from gad.teachers.pipelines import build_pipeline
+from gad.teachers.text import MAX_TOKENS
+from gad.teachers.train import train_teacher
+from gad.worlds.emoji import SIZE, Prompt, make_prompt
+from gad.worlds.swiss_roll import make_points
+
+JUDGE_SEED = 77  # captions that the teachers never learned from
+JUDGE_STEPS = 20
+
+
+def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
+    """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
+    if section.pretrained is not None:
+        write_pointer(section.pretrained, folder)
+    elif section.world == "swiss_roll":
+        write_tensors(folder / "points.safetensors", {"points": make_points(section.num_points, section.seed)})
+    else:
+        yield from train_emoji_teacher(section, folder, vae_folder)
+
+
+def write_pointer(source: str, folder: Path) -> None:
+    """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use."""
+    try:
+        name = DiffusionPipeline.load_config(source)["_class_name"]
+    except OSError as error:
+        raise ValueError(f"there is no diffusers pipeline at {source}") from error
+    if name not in FAMILIES:
+        raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
+    path = Path(source)
+    write_json(folder / "teacher.json", {"source": source, "hash": fingerprint(path) if path.is_dir() else None})
+
+
+def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
+    """Train a teacher on emoji scenes and save it as a diffusers folder in float16; yields step and loss."""
+    vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
+    pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
+    batch, empty = training_batches(pipeline, latent_set(vae, section.num_scenes), section.batch_size)
+    options = {"num_steps": section.num_steps, "lr": section.lr, "seed": section.seed}
+    yield from train_teacher(pipeline, batch, empty, **options)
+    save_half(pipeline, folder)
+
+
+def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Save a pipeline in float16 (the pipeline itself is changed too); the folder appears whole or not at all."""
+    for module in pipeline.components.values():
+        if isinstance(module, nn.Module):
+            module.half()
+    with replacing(folder) as partial:
+        pipeline.save_pretrained(partial)
+
+
+def judge_prompts(count: int = 512) -> list[Prompt]:
+    """The captions that a teacher is judged by."""
+    return [make_prompt(i, seed=JUDGE_SEED) for i in range(count)]
+
+
+@torch.no_grad()
+def sample_images(pipeline, captions: list[str], seeds, *, guidance_scale: float, batch_size: int = 64) -> Tensor:
+    """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
+    options = dict(family_of(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=JUDGE_STEPS)
+    if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise
+        options["max_sequence_length"] = MAX_TOKENS
+    parts = []
+    for start in range(0, len(captions), batch_size):
+        part = slice(start, start + batch_size)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[part]]
+        result = pipeline(
+            captions[part], guidance_scale=guidance_scale, generator=generators, output_type="pt", **options
+        )
+        parts.append(2 * result.images.float() - 1)
+    return torch.cat(parts)
+
+
+def judge(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
+    """Share of images right by each judgement, in [0, 1] (higher is better), over the prompts that it applies to."""
+    answers = caption_accuracy(load_detector(detector_folder), images, prompts)
+    return {name: right.nanmean().item() for name, right in answers.items()} | {"num_captions": len(prompts)}

@@ -1,0 +1,146 @@
+import diffusers
+import pytest
+import torch
+import transformers
+from torch import nn
+
+from gad.models.denoiser import NetworkDenoiser
+from gad.models.families import denoiser_of, family_of, network_of
+from gad.schedule import TableSchedule, from_x0, to_x0
+from gad.teachers.data import latent_set, training_batches
+from gad.teachers.pipelines import BUILDERS, build_pipeline
+from gad.teachers.train import LARGEST_WEIGHT, SMALLEST_TIME, denoising_loss, sample_times, train_teacher
+from gad.teachers.vae import build_vae, scene_images, set_scaling_factor
+from gad.worlds.emoji import make_prompt
+
+CLASSES = {
+    "unet": (diffusers.StableDiffusionPipeline, transformers.CLIPTextModel, transformers.CLIPTokenizer),
+    "dit": (diffusers.PixArtAlphaPipeline, transformers.T5EncoderModel, transformers.T5Tokenizer),
+    "flow": (diffusers.SanaPipeline, transformers.Gemma2Model, transformers.GemmaTokenizer),
+}
+TABLE = TableSchedule(diffusers.DDIMScheduler(beta_schedule="scaled_linear").alphas_cumprod.double())
+
+
+@pytest.fixture(scope="module")
+def latents(vae):
+    return latent_set(vae, 12, batch_size=5)
+
+
+def weights(pipeline) -> torch.Tensor:
+    modules = (network_of(pipeline), pipeline.text_encoder)
+    return torch.cat([p.detach().flatten() for module in modules for p in module.parameters()])
+
+
+def trained(backbone, vae, latents, **options):
+    pipeline = build_pipeline(backbone, vae, seed=0)
+    batch, empty = training_batches(pipeline, latents, 4)
+    options = {"num_steps": 3, "lr": 1e-3, "seed": 0} | options
+    losses = [row["loss"] for row in train_teacher(pipeline, batch, empty, **options)]
+    return pipeline, losses
+
+
+def test_each_builder_gives_the_published_classes(pipeline, backbone):
+    assert (type(pipeline), type(pipeline.text_encoder), type(pipeline.tokenizer)) == CLASSES[backbone]
+
+
+def test_stock_diffusers_loads_and_samples_the_saved_pipeline(saved, backbone):
+    loaded = diffusers.DiffusionPipeline.from_pretrained(saved)
+    assert (type(loaded), type(loaded.text_encoder), type(loaded.tokenizer)) == CLASSES[backbone]
+    loaded.set_progress_bar_config(disable=True)
+    options = family_of(loaded).sample_options
+    images = loaded(["a red car"], height=64, width=64, num_inference_steps=2, output_type="np", **options).images
+    assert images.shape == (1, 64, 64, 3)
+    assert torch.from_numpy(images).isfinite().all()
+
+
+@pytest.mark.parametrize("backbone", BUILDERS)
+def test_equal_seeds_give_equal_weights(backbone, vae):
+    first, again, other = (weights(build_pipeline(backbone, vae, seed=seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("backbone", BUILDERS)
+def test_building_does_not_touch_the_global_random_state(backbone, vae):
+    before = torch.get_rng_state()
+    build_pipeline(backbone, vae, seed=5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+NUMBERING = pytest.mark.xfail(reason="clip_text numbers its vocabulary anew in every build", strict=False)
+
+
+@pytest.mark.parametrize("backbone", [pytest.param("unet", marks=NUMBERING), "dit", "flow"])
+def test_training_changes_the_weights_and_depends_on_its_seed_alone(backbone, vae, latents):
+    first, losses = trained(backbone, vae, latents)
+    torch.rand(3)  # the global state does not matter
+    again, losses_again = trained(backbone, vae, latents)
+    assert losses == losses_again
+    assert torch.equal(weights(first), weights(again))
+    assert not torch.equal(weights(first), weights(build_pipeline(backbone, vae, seed=0)))
+    assert not any(p.requires_grad for p in network_of(first).parameters())
+
+
+def test_training_stops_at_a_loss_that_is_not_finite(vae, latents):
+    with pytest.raises(FloatingPointError, match="teacher loss is nan at step 0"):
+        trained("flow", vae, latents * float("nan"))
+
+
+def test_training_times_never_round_to_clean_data():
+    t = sample_times(200_000, flow=False, generator=torch.Generator().manual_seed(0))
+    assert t.min() >= SMALLEST_TIME and t.max() <= 1
+    assert (TABLE.sigma(t.double()) > 0).all()
+
+
+def test_loss_is_finite_at_the_smallest_time(pipeline, conditioning, noise):
+    with torch.no_grad():
+        loss = denoising_loss(
+            denoiser_of(pipeline), noise, noise.flip(0), torch.full((2,), SMALLEST_TIME), conditioning
+        )
+    assert loss.isfinite().all()
+
+
+def fixed_answer(schedule, kind, answer):
+    """A denoiser whose network says ``answer``, whatever it is asked."""
+    return NetworkDenoiser(nn.Linear(1, 1).double(), lambda network, x_t, timestep, text: answer, schedule, kind)
+
+
+def test_weighted_eps_loss_equals_v_loss_where_it_is_not_capped(conditioning):
+    x0, eps, guess = torch.randn(3, 2, 4, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = torch.tensor([0.1, 0.6], dtype=torch.float64)
+    alpha, sigma = TABLE.alpha(t).view(-1, 1, 1, 1), TABLE.sigma(t).view(-1, 1, 1, 1)
+    assert (1 / alpha.square() < LARGEST_WEIGHT).all()
+    x_t = alpha * x0 + sigma * eps
+    same_in_v = from_x0(TABLE, to_x0(TABLE, guess, x_t, t, "eps"), x_t, t, "v")
+    by_eps = denoising_loss(fixed_answer(TABLE, "eps", guess), x0, eps, t, conditioning)
+    by_v = denoising_loss(fixed_answer(TABLE, "v", same_in_v), x0, eps, t, conditioning)
+    assert torch.allclose(by_eps, by_v, rtol=1e-8)
+
+
+def test_vae_maps_64_pixels_to_latents_of_16_and_back(vae):
+    images = scene_images(range(2), seed=0)
+    assert images.shape == (2, 3, 64, 64) and images.min() >= -1 and images.max() <= 1
+    latents = vae.encode(images).latent_dist.mean
+    assert latents.shape == (2, 4, 16, 16)
+    assert vae.decode(latents).sample.shape == images.shape
+
+
+def test_scaling_factor_gives_unit_root_mean_square():
+    vae = build_vae().eval().requires_grad_(False)
+    set_scaling_factor(vae, num_scenes=16)
+    latents = vae.encode(scene_images(range(16), seed=11)).latent_dist.mean * vae.config.scaling_factor
+    assert latents.square().mean().sqrt().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_latents_do_not_depend_on_the_batch_size(vae, latents):
+    assert latents.shape == (12, 4, 16, 16) and latents.dtype == torch.float16
+    assert torch.allclose(latents.float(), latent_set(vae, 12, batch_size=12).float(), atol=1e-3)
+
+
+def test_a_batch_pairs_each_latent_with_its_caption(pipeline, latents):
+    batch, _ = training_batches(pipeline, latents, 6)
+    images, ids, _ = batch(torch.Generator().manual_seed(0))
+    index = torch.randint(12, (6,), generator=torch.Generator().manual_seed(0))
+    expected = [make_prompt(int(i), seed=1).caption for i in index]
+    assert pipeline.tokenizer.batch_decode(ids, skip_special_tokens=True) == expected
+    assert torch.equal(images, latents[index].float())
