@@ -1,0 +1,1 @@
+"""Judges trained on rendered truth, and scores of images, captions and sets of images."""

@@ -1,0 +1,112 @@
+"""Boxes on the detector's grid: what it should answer for a scene, and how its answer is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from gad.shapes import PerSample
+from gad.worlds.emoji import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
+
+GRID = 16  # cells on a side
+CELL = SIZE // GRID  # pixels on a side of a cell
+LARGEST_OVERLAP = 0.4  # intersection over union of two kept detections; rendered objects never overlap
+
+Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One object that a detector sees; the score lies in [0, 1]."""
+
+    noun: str
+    score: float
+    box: Box
+    colour: str
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the detector should answer. ``inside`` marks the cells whose box and colour are learnt."""
+
+    heat: Float[Tensor, "B noun 16 16"]
+    box: Float[Tensor, "B 4 16 16"]
+    colour: Int[Tensor, "B 16 16"]
+    inside: Bool[Tensor, "B 16 16"]
+    style: Int[Tensor, " B"]
+    background: Int[Tensor, " B"]
+    count: PerSample
+
+
+def cell_centres() -> Float[Tensor, "4 16 16"]:
+    """The centre (x, y, x, y) of each cell, in pixels."""
+    y, x = torch.meshgrid(*[torch.arange(GRID) * CELL + CELL / 2] * 2, indexing="ij")
+    return torch.stack([x, y, x, y])
+
+
+def encode_box(box: Box) -> Float[Tensor, "4 16 16"]:
+    """Distances in pixels from each cell's centre to the four sides, positive inside the box."""
+    sign = torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None]
+    return sign * (torch.tensor(box, dtype=torch.float32)[:, None, None] - cell_centres())
+
+
+def decode_boxes(distances: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 4 16 16"]:
+    """The box (left, top, right, bottom) that each cell's distances mean, in pixels."""
+    return cell_centres() + torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None] * distances
+
+
+def targets_of(scenes: Sequence[Scene]) -> Targets:
+    """The detector's targets for rendered scenes."""
+    count = len(scenes)
+    heat, box = torch.zeros(count, len(NOUNS), GRID, GRID), torch.zeros(count, 4, GRID, GRID)
+    colour, inside = torch.zeros(count, GRID, GRID, dtype=torch.long), torch.zeros(count, GRID, GRID, dtype=torch.bool)
+    rows = columns = torch.arange(GRID)
+    for i, scene in enumerate(scenes):
+        for radius in (1, 0):  # neighbours first: the centre cell belongs to its own object
+            for thing, sides in zip(scene.prompt.objects, scene.boxes, strict=True):
+                column, row = int((sides[0] + sides[2]) / 2 // CELL), int((sides[1] + sides[3]) / 2 // CELL)
+                y = slice(max(0, row - radius), row + radius + 1)
+                x = slice(max(0, column - radius), column + radius + 1)
+                box[i, :, y, x] = encode_box(sides)[:, y, x]
+                colour[i, y, x] = list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
+                inside[i, y, x] = True
+                bump = torch.exp(-((rows[:, None] - row) ** 2 + (columns - column) ** 2) / 2)
+                noun = NOUNS.index(thing.noun)
+                heat[i, noun] = torch.maximum(heat[i, noun], bump)
+    return Targets(
+        heat,
+        box,
+        colour,
+        inside,
+        torch.tensor([STYLES.index(scene.style) for scene in scenes]),
+        torch.tensor([list(BACKGROUNDS).index(scene.prompt.background) for scene in scenes]),
+        torch.tensor([float(len(scene.boxes)) for scene in scenes]),
+    )
+
+
+def overlap(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b))
+    return shared / max(areas - shared, 1e-6)
+
+
+def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float) -> list:
+    """Kept peaks (sample, noun, row, column, score), best first within a sample.
+
+    A peak is the highest of its 3x3 cells over all nouns; of two that overlap, the better one stays.
+    """
+    score, noun = probability.max(1)  # B 16 16
+    highest = F.max_pool2d(score, 3, stride=1, padding=1) == score
+    kept: list[tuple] = []
+    candidates = [tuple(place) for place in torch.nonzero(highest & (score > threshold)).tolist()]
+    for sample, row, column in sorted(candidates, key=lambda c: (c[0], -score[c].item())):
+        box = boxes[sample, :, row, column].tolist()
+        rivals = [boxes[sample, :, r, c].tolist() for s, _, r, c, _ in kept if s == sample]
+        if all(overlap(box, rival) <= LARGEST_OVERLAP for rival in rivals):
+            kept.append((sample, int(noun[sample, row, column]), row, column, score[sample, row, column].item()))
+    return kept
