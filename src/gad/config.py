@@ -1,0 +1,167 @@
+"""What a recipe may say: one checked, frozen model per stage. Unknown keys, wrong types and impossible values are errors."""
+
+import difflib
+from typing import Annotated, Literal
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gad.artifacts import RECIPES
+from gad.response import check_step
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message is one line that says what is wrong and where."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TeacherConfig(Section):
+    """What is learned from: a world's exact denoiser, a small teacher trained here, or any diffusers pipeline."""
+
+    world: Literal["swiss_roll", "emoji"]
+    backbone: Literal["exact", "unet", "dit", "flow"]
+    pretrained: str | None = None  # a local diffusers folder or hub name; then nothing is trained
+    num_points: Count = 2000  # Swiss roll: points of the data set
+    num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
+    num_steps: Count = 4000
+    batch_size: Count = 64  # scenes
+    lr: Positive = 1e-3
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _world_has_backbone(self):
+        if (self.world == "swiss_roll") != (self.backbone == "exact"):
+            raise ValueError(f"world {self.world!r} has no backbone {self.backbone!r}")
+        return self
+
+
+class NoisePairsConfig(Section):
+    """Noises, directions and the teacher's sampler."""
+
+    num_pairs: Count  # sample ids
+    directions_per_noise: Count = 1
+    direction: Literal["isotropic", "low_frequency"]
+    low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
+    perturbation_scale: float  # h, in noise standard deviations
+    step: Literal["straight", "spherical"]
+    teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
+    guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
+    num_nodes: Count  # student steps
+    batch_size: Count = 64  # samples at once; does not change results beyond rounding
+    shard_size: Count = 128  # sample ids a file
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if self.num_nodes > self.teacher_steps:
+            raise ValueError(f"more nodes ({self.num_nodes}) than teacher steps ({self.teacher_steps})")
+        if self.teacher_steps % self.num_nodes:
+            raise ValueError(f"num_nodes {self.num_nodes} does not divide teacher_steps {self.teacher_steps}")
+        check_step(self.perturbation_scale, torch.float32)
+        return self
+
+
+class StudentConfig(Section):
+    """Output matching with the response form of GAD."""
+
+    num_steps: Count
+    batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
+    lr: Positive
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
+    max_grad_norm: Positive = 1.0
+    loss: Literal["mse", "smooth_l1"] = "mse"
+    checkpoint_every: Count = 100  # steps
+    log_every: Count = 10  # steps
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
+    hidden: Count = 128  # width of the Swiss roll's perceptron
+    layers: Count = 4  # hidden layers of the Swiss roll's perceptron
+
+    @model_validator(mode="after")
+    def _seeds_differ(self):
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds repeat: {self.seeds}")
+        return self
+
+
+class SensitivityConfig(Section):
+    """Noises and directions of the analysis."""
+
+    num_noises: Count
+    num_directions: Count
+    directions: Annotated[list[Literal["isotropic", "low_frequency"]], Field(min_length=1)]
+    method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
+    perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
+    batch_size: Count = 32
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _step_survives(self):
+        check_step(self.perturbation_scale, torch.float32)
+        return self
+
+
+class ControlConfig(Section):
+    """Sizes of the control tasks."""
+
+    num_prompts: Count  # prompts of the diversity task
+    seeds_per_prompt: Annotated[int, Field(ge=2)]
+    library_size: Count  # noises in the library of NoiseQuery
+    num_queries: Count
+    batch_size: Count = 64
+    seed: Seed = 0
+
+
+class Recipe(Section):
+    """One complete run."""
+
+    name: str
+    teacher: TeacherConfig
+    noise_pairs: NoisePairsConfig
+    student: StudentConfig
+    sensitivity: SensitivityConfig
+    control: ControlConfig
+
+
+def recipe_names() -> list[str]:
+    """Every recipe there is."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """The checked recipe of that name. Raises RecipeError, in one line, for anything that is wrong with it."""
+    if name not in recipe_names():
+        raise RecipeError(f"unknown recipe {name!r}; there are {', '.join(recipe_names())}")
+    try:
+        values = yaml.safe_load((RECIPES / f"{name}.yaml").read_text())
+    except yaml.YAMLError as error:
+        raise RecipeError(f"recipe {name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name}: expected sections, found {type(values).__name__}")
+    try:
+        return Recipe(name=name, **values)
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name}: {_first_line(error)}") from error
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first fault with its place; a misspelt key with the name that was probably meant."""
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"])) or "recipe"
+    if first["type"] == "extra_forbidden":
+        *section, key = first["loc"]
+        model = Recipe.model_fields[section[0]].annotation if section else Recipe
+        near = difflib.get_close_matches(str(key), model.model_fields, 1)
+        return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" + (f", not {first['input']!r}" if first["type"] != "value_error" else "")

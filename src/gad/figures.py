@@ -1,0 +1,133 @@
+"""One function per figure: arrays in, Figure out. Colours stay distinct in grey; every axis has a name."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from torch import Tensor
+
+DPI = 110
+ORDER = ["teacher", "baseline", "noise_augmentation", "gad"]
+PALETTE = {"teacher": "#222222", "baseline": "#9a9a9a", "noise_augmentation": "#e08214", "gad": "#2166ac"}
+
+sns.set_theme(style="whitegrid", context="notebook")
+
+
+def _order(names) -> list[str]:
+    return [name for name in ORDER if name in set(names)]
+
+
+def to_pixels(images: Tensor) -> np.ndarray:
+    """``[B, 3, H, W]`` in [-1, 1] to ``[B, H, W, 3]`` uint8."""
+    return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: str = "") -> Figure:
+    """A row of images per name, ``[B, 3, H, W]`` in [-1, 1] each, with captions over the columns."""
+    names = list(rows)
+    count = len(next(iter(rows.values())))
+    figure, axes = plt.subplots(
+        len(names), count, figsize=(1.35 * count + 1.2, 1.4 * len(names) + 0.7), squeeze=False, dpi=DPI
+    )
+    for axis_row, name in zip(axes, names, strict=True):
+        for axis, pixels in zip(axis_row, to_pixels(rows[name]), strict=True):
+            axis.imshow(pixels)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        axis_row[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=10)
+    for axis, caption in zip(axes[0], captions, strict=False):
+        axis.set_title(_wrapped(caption), fontsize=7)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def _wrapped(text: str, width: int = 18) -> str:
+    lines, line = [], ""
+    for word in text.split():
+        if len(line) + len(word) > width:
+            lines, line = [*lines, line], ""
+        line = f"{line} {word}".strip()
+    return "\n".join([*lines, line])
+
+
+def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "") -> Figure:
+    """Where each model sends the same noises, ``[N, 2]`` each, over the data points."""
+    figure, axes = plt.subplots(1, len(clouds), figsize=(3.4 * len(clouds), 3.6), dpi=DPI, sharex=True, sharey=True)
+    for axis, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
+        axis.scatter(*reference.T, s=2, color="#cfcfcf", linewidths=0)
+        axis.scatter(*points.T, s=6, color=PALETTE.get(name, "#2166ac"), linewidths=0)
+        axis.set(title=name.replace("_", " "), aspect="equal", xlabel="$x_1$ (data units)", ylabel="$x_2$")
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def training_curves(log: pd.DataFrame, *, terms: Sequence[str], title: str = "") -> Figure:
+    """Loss terms against steps; one thin line per seed and variant, logarithmic."""
+    terms = [term for term in terms if term in log and log[term].notna().any()]
+    figure, axes = plt.subplots(1, len(terms), figsize=(5 * len(terms), 3.4), dpi=DPI, squeeze=False)
+    for axis, term in zip(axes[0], terms, strict=True):
+        sns.lineplot(
+            log.dropna(subset=[term]), x="step", y=term, hue="variant", units="seed", estimator=None, ax=axis,
+            hue_order=_order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
+        )  # fmt: skip
+        axis.set(yscale="log", xlabel="training step", ylabel=f"{term} loss (batch mean)")
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None) -> Figure:
+    """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label."""
+    figure, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 3.8), dpi=DPI, squeeze=False)
+    order = _order(table["variant"])
+    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+        sns.stripplot(
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=bool(hue),
+            color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
+        )  # fmt: skip
+        sns.pointplot(
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
+            errorbar=("ci", 95), dodge=0.4 if hue else False, seed=0,
+            color=None if hue else "#222222", palette="colorblind" if hue else None,
+        )  # fmt: skip
+        axis.set(xlabel="", ylabel=label)
+        axis.set_xticks(range(len(order)), [name.replace("_", "\n") for name in order], fontsize=9)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def response_curves(steps: Sequence[float], curves: dict[str, np.ndarray], *, title: str = "") -> Figure:
+    """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
+    styles = dict(zip(ORDER, ["-", ":", "--", "-."], strict=True))
+    for name, curve in curves.items():
+        axis.plot(steps, curve, label=name.replace("_", " "), color=PALETTE.get(name), linestyle=styles.get(name, "-"))
+    axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
+    axis.legend()
+    figure.tight_layout()
+    return figure
+
+
+def singular_values(spectra: dict[str, np.ndarray], *, title: str = "") -> Figure:
+    """Mean singular values of each model's sketched Jacobian, largest first, logarithmic."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
+    for name, values in spectra.items():
+        axis.plot(range(1, len(values) + 1), values, marker="o", label=name.replace("_", " "), color=PALETTE.get(name))
+    axis.set(yscale="log", xlabel="rank", ylabel="singular value of J V", title=title)
+    axis.legend()
+    figure.tight_layout()
+    return figure
+
+
+def answers(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
+    """What each model makes of the same noises: an image grid, or point clouds for the Swiss roll."""
+    if next(iter(outputs.values())).ndim == 4:
+        return image_grid(outputs, **labels)
+    labels.pop("captions", None)
+    return point_clouds(outputs, reference=reference, **labels)

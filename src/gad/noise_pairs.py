@@ -1,0 +1,133 @@
+"""Noise pairs and the teacher's answers to them: what every student of a recipe learns from.
+
+For each sample id the set holds the teacher's trajectory from a noise z, from its K perturbed noises z', and from K
+further independent noises. So students trained on pairs and on independent noises see equally many trajectories, and
+no teacher is called while a student trains. Noises and directions come back from the seed and are not stored.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from gad.artifacts import claim, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.config import NoisePairsConfig
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser
+from gad.noise import draw_direction, draw_noise, perturb
+from gad.sampling import node_times, sample
+from gad.teachers.load import Model
+from gad.worlds.emoji import make_prompt
+
+PROMPT_SEED = 2  # captions of the noise pairs; the teacher learned from seed 1
+
+
+@dataclass(frozen=True)
+class NoisePair:
+    """Two noises a step apart, ``[B, C, H, W]`` each."""
+
+    noise: Tensor
+    direction: Tensor
+    h: float
+    perturbed: Tensor
+
+
+def make_pair(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0) -> NoisePair:
+    """Noise pair number ``index`` of each sample id."""
+    noise = draw_noise(ids, shape, seed=config.seed)
+    direction = draw_direction(
+        ids, shape, seed=config.seed, kind=config.direction, index=index, size=config.low_frequency_size
+    )
+    perturbed = perturb(noise, direction, h=config.perturbation_scale, step=config.step)
+    return NoisePair(noise, direction, config.perturbation_scale, perturbed)
+
+
+def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
+    """Independent noise number ``index`` of each sample id, from ids that no pair uses."""
+    return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
+
+
+def prompt_of(ids) -> list[str]:
+    """The caption of each sample id."""
+    return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]
+
+
+@torch.no_grad()
+def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
+    """The trajectory from each noise at the student's node times, ``[B, S + 1, C, H, W]``."""
+    states = sample(denoise, noise, conditioning, num_steps=config.teacher_steps)
+    stride = config.teacher_steps // config.num_nodes
+    return states[::stride].transpose(0, 1)
+
+
+def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
+    """Write the shards that are missing and yield the number of sample ids done so far.
+
+    A killed run goes on where it stopped; shards of another teacher or configuration are thrown away.
+    """
+    owner = fingerprint(config.model_dump(exclude={"batch_size"}), teacher_hash)
+    claim(folder, owner)
+    shape, copies = teacher.latent_shape, range(config.directions_per_noise)
+    denoise = teacher.guided(config.guidance_scale)
+    for start in range(0, config.num_pairs, config.shard_size):
+        stop = min(start + config.shard_size, config.num_pairs)
+        path = folder / f"shard_{start:06d}.safetensors"
+        if not path.exists():
+            parts = []
+            for first in range(start, stop, config.batch_size):
+                ids = range(first, min(first + config.batch_size, stop))
+                noises = [make_pair(ids, shape, config).noise]
+                noises += [make_pair(ids, shape, config, index=k).perturbed for k in copies]
+                noises += [further_noise(ids, shape, config, index=k) for k in copies]
+                conditioning = teacher.condition(prompt_of(ids))
+                parts.append(torch.stack([answer(denoise, noise, conditioning, config) for noise in noises], dim=1))
+                yield ids.stop
+            write_tensors(path, {"trajectories": torch.cat(parts)})
+    hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
+    write_json(
+        folder / "manifest.json",
+        {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(shape)},
+    )
+
+
+class NoisePairs:
+    """The stored trajectories, memory-mapped. Per sample id: z, then K perturbed noises, then K further ones.
+
+    Raises ValueError when a shard's hash is not the one in the manifest.
+    """
+
+    def __init__(self, folder: Path):
+        if not (folder / "manifest.json").exists():
+            raise ValueError(f"there are no finished noise pairs in {folder}")
+        manifest = read_json(folder / "manifest.json")
+        self.config = NoisePairsConfig(**manifest["config"])
+        self.fingerprint: str = manifest["fingerprint"]
+        self.times = node_times(self.config.num_nodes)
+        self._shards = []
+        for name, expected in manifest["shards"].items():
+            if not (folder / name).exists() or file_hash(folder / name) != expected:
+                raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
+            with safe_open(folder / name, framework="pt") as file:
+                self._shards.append(file.get_tensor("trajectories"))  # a memory-mapped view: pages load when read
+
+    def __len__(self) -> int:
+        return self.config.num_pairs
+
+    def trajectories(self, ids: Tensor, member: Tensor | int) -> Tensor:
+        """Trajectories ``[B, S + 1, C, H, W]``; member 0 is z, 1..K perturbed, K+1..2K independent of any pair."""
+        members = torch.as_tensor(member).expand(len(ids))
+        result = self._shards[0].new_empty(len(ids), *self._shards[0].shape[2:])
+        shard = ids // self.config.shard_size
+        for number in shard.unique().tolist():
+            here = shard == number
+            result[here] = self._shards[number][ids[here] % self.config.shard_size, members[here]]
+        return result
+
+    def jvp_power(self, num_ids: int = 256) -> float:
+        """Mean square of the teacher's response per element and unit of h: E[mean((Phi(z') - Phi(z))²)] / h²."""
+        ids = torch.arange(min(num_ids, len(self)))
+        change = self.trajectories(ids, 1)[:, -1] - self.trajectories(ids, 0)[:, -1]
+        return (change.square().mean() / self.config.perturbation_scale**2).item()

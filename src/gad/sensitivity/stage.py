@@ -1,0 +1,54 @@
+"""The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions."""
+
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+import torch
+
+from gad.config import Recipe
+from gad.noise_pairs import prompt_of
+from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise
+from gad.sampling import node_times
+from gad.teachers.load import Model
+
+NamedStudent = tuple[str, int, Model]
+"""Variant, seed and model."""
+
+
+def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
+    """Yield, per student and kind of direction, a row per noise and direction with the metrics of Table 1."""
+    config, nodes = settings.sensitivity, settings.noise_pairs.num_nodes
+    guided = teacher.guided(settings.noise_pairs.guidance_scale)
+    references = {}
+    for kind in config.directions:
+        ids, noise, directions = analysis_noise(teacher, config, kind)
+        inputs = (prompt_of(ids), noise, directions, config)
+        answer = responses(teacher, guided, *inputs, num_steps=settings.noise_pairs.teacher_steps)
+        references[kind] = (inputs, answer)
+    for variant, seed, student in students:
+        for kind, (inputs, reference) in references.items():
+            rows = compare(responses(student, student.denoiser, *inputs, num_steps=nodes), reference)
+            yield rows.assign(variant=variant, seed=seed, directions=kind)
+
+
+def table_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant, seed and kind of direction: Table 1, and the median map error."""
+    groups = rows.groupby(["variant", "seed", "directions"], sort=False)
+    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])
+
+
+@torch.no_grad()
+def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
+    """Cumulative trajectory deviation at the student's nodes (Table 4), a row per variant, seed and node."""
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    ids, noise, _ = analysis_noise(teacher, config, config.directions[0])
+    guided = teacher.guided(pairs.guidance_scale)
+    times = node_times(pairs.num_nodes).tolist()[1:]
+    rows = []
+    for variant, seed, student in students:
+        prompts = teacher.condition(prompt_of(ids))
+        steps = {"num_nodes": pairs.num_nodes, "teacher_steps": pairs.teacher_steps}
+        values = deviation(student.denoiser, guided, noise, prompts, **steps)
+        for t, value in zip(times, values, strict=True):
+            rows.append({"variant": variant, "seed": seed, "t": t, "deviation": value})
+    return pd.DataFrame(rows)

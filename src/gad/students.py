@@ -1,0 +1,131 @@
+"""Students of a recipe: where they start, how all seeds of a variant are trained, and how they are saved."""
+
+import copy
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from dvclive import Live
+
+from gad.artifacts import claim, fingerprint, replacing, stage_dir
+from gad.config import StudentConfig
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import NetworkDenoiser
+from gad.models.families import family_of, network_of
+from gad.models.mlp import build_point_network, point_denoiser, save_point_network
+from gad.noise_pairs import NoisePairs, prompt_of
+from gad.objectives import VARIANTS
+from gad.teachers.load import Model, load_model
+from gad.training import LAST, TrainState, train
+
+LOG = "training.csv"
+
+
+def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
+    """A student before training: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
+    if teacher.pipeline is None:
+        return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
+    denoiser = teacher.denoiser
+    return NetworkDenoiser(copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation)
+
+
+def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
+    """A folder that :func:`gad.teachers.load.load_model` reads; for text-to-image a stock diffusers pipeline, float32."""
+    if teacher.pipeline is None:
+        return save_point_network(student.network, folder)
+    name = family_of(teacher.pipeline).network
+    original = network_of(teacher.pipeline)
+    teacher.pipeline.register_modules(**{name: student.network})
+    try:
+        with replacing(folder) as partial:
+            teacher.pipeline.save_pretrained(partial)
+    finally:
+        teacher.pipeline.register_modules(**{name: original})
+
+
+def seed_dir(folder: Path, seed: int) -> Path:
+    """Where the student of a seed lies below its variant's folder."""
+    return folder / f"seed_{seed}"
+
+
+def encode_pair_prompts(teacher: Model, pairs: NoisePairs) -> Conditioning | None:
+    """The encoded captions of all sample ids, in order."""
+    return teacher.condition(prompt_of(range(len(pairs))))
+
+
+def train_seeds(
+    teacher: Model, pairs: NoisePairs, config: StudentConfig, *, variant: str, folder: Path, live: Path
+) -> Iterator[tuple[int, TrainState]]:
+    """Train every seed that is not finished and yield (seed, state) as training goes on.
+
+    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Unfinished work of other
+    settings is thrown away.
+    """
+    claim(folder, fingerprint(config.model_dump(exclude={"seeds", "device"}), variant, pairs.fingerprint))
+    prompts = encode_pair_prompts(teacher, pairs)
+    for seed in config.seeds:
+        if seed_dir(folder, seed).exists():
+            continue
+        work = folder / f"unfinished_{seed}"
+        work.mkdir(exist_ok=True)
+        student = start_student(teacher, config, seed=seed)
+        # the log on disk is for watching; what lasts is training.csv
+        with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
+            for state in train(student, pairs, prompts, config, variant=variant, seed=seed, folder=work):
+                _append(work / LOG, seed, state)
+                log.step = state.step
+                for name, value in state.terms.items():
+                    log.log_metric(f"train/{name}", value)
+                log.make_summary()
+                yield seed, state
+        shutil.copy(work / LOG, folder / f"log_{seed}.csv")
+        save_student(student, teacher, seed_dir(folder, seed))
+        shutil.rmtree(work)
+    _join_logs(folder, config.seeds)
+
+
+def _append(path: Path, seed: int, state: TrainState) -> None:
+    """Add a row; rows at or after its step, left by a killed run, are dropped."""
+    row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
+    row |= state.terms
+    row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+    rows = []
+    if path.exists():
+        with open(path, newline="") as file:
+            rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*rows, row])
+
+
+def _join_logs(folder: Path, seeds: list[int]) -> None:
+    """One table for all seeds, in their order."""
+    tables = [(folder / f"log_{seed}.csv").read_text().splitlines() for seed in seeds]
+    with replacing(folder / LOG) as partial:
+        partial.write_text("\n".join([tables[0][0], *(line for table in tables for line in table[1:])]) + "\n")
+
+
+def finished_seeds(folder: Path) -> list[int]:
+    """Seeds whose student stands in ``folder``, in order."""
+    return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
+
+
+@torch.no_grad()
+def usage_line(model: Model, num_steps: int) -> str:
+    """How stock diffusers samples a saved student."""
+    options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
+    return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
+
+
+def load_students(recipe: str) -> list[tuple[str, int, Model]]:
+    """Variant, seed and model of every finished student of a recipe. Raises ValueError when there is none."""
+    found = []
+    for variant in VARIANTS:
+        folder = stage_dir(recipe, "student", variant)
+        found += [(variant, seed, load_model(seed_dir(folder, seed))) for seed in finished_seeds(folder)]
+    if not found:
+        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student")
+    return found

@@ -1,0 +1,69 @@
+"""Teachers and students as they are used: a denoiser, the latent shape, and how prompts are encoded."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+
+from gad.artifacts import fingerprint, read_json, read_tensors
+from gad.models.conditioning import Conditioning, encode_prompts
+from gad.models.denoiser import Denoiser, Guided
+from gad.models.exact import ExactDenoiser
+from gad.models.families import denoiser_of, load_pipeline, network_of
+from gad.models.mlp import load_point_network, point_denoiser
+from gad.schedule import CosineSchedule
+
+
+@dataclass(frozen=True)
+class Model:
+    """A teacher or student ready for use. ``pipeline`` is None for the Swiss roll, which has no text and no pixels."""
+
+    denoiser: Denoiser
+    latent_shape: tuple[int, int, int]
+    pipeline: DiffusionPipeline | None = None
+
+    def condition(self, prompts: list[str]) -> Conditioning | None:
+        """Encoded prompts, or None where the model takes none."""
+        return encode_prompts(self.pipeline, prompts) if self.pipeline else None
+
+    def guided(self, guidance_scale: float) -> Denoiser:
+        """The denoiser under classifier-free guidance; 1 is the plain one."""
+        if guidance_scale == 1:
+            return self.denoiser
+        return Guided(self.denoiser, self.condition([""]), guidance_scale)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
+        """Images ``[B, 3, H, W]`` in [-1, 1] through the pipeline's autoencoder, or the Swiss roll's points ``[B, 2]``."""
+        if self.pipeline is None:
+            return latents.flatten(1)
+        vae = self.pipeline.vae
+        parts = latents.split(batch_size)
+        return torch.cat([vae.decode(part / vae.config.scaling_factor).sample.clamp(-1, 1) for part in parts])
+
+
+def _from_pipeline(pipeline: DiffusionPipeline) -> Model:
+    config = network_of(pipeline).config
+    return Model(denoiser_of(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
+
+
+def load_model(folder: Path) -> Model:
+    """The teacher or student in a folder of any kind this project writes.
+
+    Raises ValueError, in one line, when the folder is missing, broken or of a class that is not known.
+    """
+    if (folder / "teacher.json").exists():  # a teacher that lies elsewhere, pinned by its hash
+        pointer = read_json(folder / "teacher.json")
+        source = Path(pointer["source"])
+        if source.exists() and fingerprint(source) != pointer["hash"]:
+            raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
+        return load_model(source) if source.exists() else _from_pipeline(load_pipeline(pointer["source"]))
+    if (folder / "points.safetensors").exists():
+        points = read_tensors(folder / "points.safetensors")["points"].view(-1, 2, 1, 1)
+        return Model(ExactDenoiser(points, CosineSchedule()), (2, 1, 1))
+    if (folder / "network.safetensors").exists():
+        return Model(point_denoiser(load_point_network(folder)), (2, 1, 1))
+    if not folder.exists():
+        raise ValueError(f"there is no model in {folder}")
+    return _from_pipeline(load_pipeline(folder))

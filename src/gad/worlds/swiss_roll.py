@@ -1,0 +1,36 @@
+"""The Swiss roll in the plane: a finite point set whose exact denoiser is the teacher (the paper's App. F)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+TURNS = (1.5, 4.5)  # the roll's angle runs over these multiples of pi
+SCALE = 1 / 9.0  # brings the points to about unit variance
+ARCS = 16  # equal pieces of the angle, the modes that coverage counts
+
+
+def make_points(num_points: int, seed: int = 0) -> Tensor:
+    """Points on the roll ``[N, 2]``, float32, near unit variance: angle times (cos, sin), evenly along the arc."""
+    uniform = torch.rand(num_points, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    low, high = (math.pi * turns for turns in TURNS)
+    angle = (low**2 + uniform * (high**2 - low**2)).sqrt()  # arc length grows as angle squared
+    points = angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    return (points * SCALE).float()
+
+
+def distance_to_roll(x: Tensor, *, resolution: int = 4096) -> Tensor:
+    """Distance of points ``[N, 2]`` to the roll's curve, ``[N]`` in data units (0 is on it; lower is better)."""
+    low, high = (math.pi * turns for turns in TURNS)
+    angle = torch.linspace(low, high, resolution, dtype=x.dtype)
+    curve = SCALE * angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    return torch.cdist(x, curve).min(dim=1).values
+
+
+def arc_of(x: Tensor, *, resolution: int = 4096) -> Tensor:
+    """Which of the ``ARCS`` equal-probability pieces of the roll is nearest to each point, ``[N]`` int64."""
+    low, high = (math.pi * turns for turns in TURNS)
+    share = (torch.arange(resolution, dtype=x.dtype) + 0.5) / resolution
+    angle = (low**2 + share * (high**2 - low**2)).sqrt()
+    curve = SCALE * angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
+    return torch.cdist(x, curve).argmin(dim=1) * ARCS // resolution
