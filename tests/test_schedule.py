@@ -87,4 +87,6 @@ def test_flow_schedule_agrees_with_flow_match_euler():
     t = scheduler.timesteps / 1000
     assert kind == "flow"
     assert torch.allclose(schedule.timestep(t), scheduler.timesteps)
-    assert torch.allclose(add_noise(schedule, x0, eps, t), scheduler.scale_noise(x0, scheduler.timesteps, eps), atol=1e-6)
+    assert torch.allclose(
+        add_noise(schedule, x0, eps, t), scheduler.scale_noise(x0, scheduler.timesteps, eps), atol=1e-6
+    )

@@ -35,13 +35,14 @@ class NetworkDenoiser(nn.Module):
         self.schedule = schedule
         self.parameterisation = parameterisation
 
-    def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         """What the network itself says (eps, v or flow), float32 or wider."""
         dtype = next(self.network.parameters()).dtype
-        embeds = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
-        return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), embeds).to(x_t.dtype)
+        if conditioning is not None:
+            conditioning = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
+        return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), conditioning).to(x_t.dtype)
 
-    def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None = None) -> Latent:
         output = self.output(x_t, t, conditioning)
         return to_x0(self.schedule, output, x_t, t, self.parameterisation)
 

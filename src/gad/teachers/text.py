@@ -43,8 +43,10 @@ def _bpe(corpus: Iterable[str], *, suffix: str | None, pre_tokenizer) -> tuple[d
     tokenizer = Tokenizer(models.BPE(**ending))
     tokenizer.pre_tokenizer = pre_tokenizer
     letters = list("abcdefghijklmnopqrstuvwxyz")
+    # named up front, or the trainer numbers the last letters in the order of a randomly seeded hash map
+    last = [letter + suffix for letter in letters] if suffix else []
     trainer = trainers.BpeTrainer(
-        vocab_size=2000, min_frequency=1, show_progress=False, initial_alphabet=letters, **ending
+        vocab_size=2000, min_frequency=1, show_progress=False, initial_alphabet=letters, special_tokens=last, **ending
     )
     tokenizer.train_from_iterator(corpus, trainer)
     vocab = tokenizer.get_vocab()
