@@ -1,0 +1,58 @@
+"""``dvc repro`` with its exit status, for the main job's reports (or --all recipes, or the targets given).
+
+Before: clears a lock that a killed run left behind. After: makes the pages that a fresh clone does not have.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).resolve().parents[1]
+RWLOCK = Path(".dvc") / "tmp" / "rwlock"
+
+
+def lock_holders(lock: dict) -> set[int]:
+    """Process ids named in DVC's read-write lock."""
+    readers = [info for infos in lock.get("read", {}).values() for info in infos]
+    return {info["pid"] for info in [*readers, *lock.get("write", {}).values()]}
+
+
+def clear_stale_lock(root: Path) -> None:
+    """Remove the lock when every process that holds it is dead."""
+    path = root / RWLOCK
+    try:
+        holders = lock_holders(json.loads(path.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):  # absent, or cut off in the middle: DVC says so itself
+        return
+    if holders and not any(psutil.pid_exists(pid) for pid in holders):
+        path.unlink()
+        print(f"cleared the lock of a dead run (process {', '.join(map(str, sorted(holders)))})")
+
+
+def dvc_repro(arguments: list[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "dvc", "repro", *arguments], cwd=ROOT)
+
+
+def main(arguments: list[str]) -> int:
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    recipes = params["recipes"] if "--all" in arguments else params["main"]
+    options = [word for word in arguments if word.startswith("-") and word != "--all"]
+    targets = [word for word in arguments if not word.startswith("-")] or [f"report@{recipe}" for recipe in recipes]
+    clear_stale_lock(ROOT)
+    status = dvc_repro([*options, *targets])
+    if status:
+        return status
+    missing = [
+        target
+        for target in targets
+        if target.startswith("report@") and not (ROOT / "reports" / target[7:] / "report.html").exists()
+    ]
+    return dvc_repro(["--single-item", "--force", *missing]) if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

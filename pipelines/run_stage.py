@@ -1,0 +1,166 @@
+"""Runs one stage: checked recipe → notebook through papermill → executed copy and page in reports/<recipe>/.
+
+python pipelines/run_stage.py STAGE --recipe R [--variant V]
+"""
+
+import argparse
+import errno
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+from ruamel.yaml import YAML
+
+from gad.artifacts import ROOT
+from gad.config import RecipeError, load_recipe
+
+INPUTS = {  # what must lie in data/<recipe> before a stage can run
+    "world": [],
+    "teacher": [],
+    "noise_pairs": ["teacher"],
+    "student": ["teacher", "noise_pairs"],
+    "sensitivity": ["teacher", "student"],
+    "control": ["teacher", "student"],
+    "report": ["student", "sensitivity", "control"],
+}
+FREE_DISK = 200_000_000  # bytes; a stage writes less
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+
+
+class StageError(Exception):
+    """Why a stage did not run or did not end, in at most five lines."""
+
+
+def find_notebook(stage: str, root: Path) -> Path:
+    found = sorted((root / "notebooks").glob(f"[0-9]*_{stage}.ipynb"))
+    if not found:
+        raise StageError(f"there is no notebook notebooks/*_{stage}.ipynb")
+    return found[0]
+
+
+def check_parameters(notebook: Path, parameters: dict) -> None:
+    """papermill only warns about a name that the notebook does not have."""
+    known = papermill.inspect_notebook(str(notebook))
+    for name in parameters:
+        if name not in known:
+            raise StageError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}")
+
+
+def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
+    listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+    for name in INPUTS[stage]:
+        folder = root / "data" / recipe / name
+        if not folder.is_dir() or not any(folder.iterdir()):
+            command = f"dvc repro {label}" if recipe in listed else f"pipelines/run_stage.py {name} --recipe {recipe}"
+            raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {command}")
+
+
+def check_disk(root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < FREE_DISK:
+        raise StageError(
+            f"only {free / 1e6:.0f} MB free on the disk of the project; a stage needs {FREE_DISK / 1e6:.0f}"
+        )
+
+
+def failing_cell(notebook: nbformat.NotebookNode) -> str:
+    """The nearest heading above the cell that failed."""
+    title = "(no heading)"
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+            title = headings[-1] if headings else title
+        elif any(output.output_type == "error" for output in cell.get("outputs", [])):
+            break
+    return title
+
+
+def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
+    """Run the notebook in the project's root; ``page``.ipynb and .html appear when it is done."""
+    page.parent.mkdir(parents=True, exist_ok=True)
+    partial = page.with_name(f".{page.name}.partial.ipynb")
+    failed = page.with_name(f"{page.name}.failed.ipynb")
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(partial),
+            parameters=parameters,
+            kernel_name=KERNEL["name"],
+            language=KERNEL["language"],
+            cwd=str(root),
+            progress_bar=False,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except (PapermillExecutionError, DeadKernelError) as error:
+        partial.replace(failed)
+        title = failing_cell(nbformat.read(failed, as_version=4))
+        reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
+        reason = " ".join(reason.split())[:500]
+        raise StageError(
+            f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
+        ) from None
+    html, _ = HTMLExporter(embed_images=True).from_filename(str(partial))
+    half = page.with_name(f".{page.name}.partial.html")
+    half.write_text(html)
+    half.replace(page.with_name(f"{page.name}.html"))
+    partial.replace(page.with_name(f"{page.name}.ipynb"))
+    failed.unlink(missing_ok=True)
+
+
+def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = ROOT) -> Path:
+    """Path of the page, without ending."""
+    if stage not in INPUTS:
+        raise StageError(f"unknown stage {stage!r}; there are: {', '.join(INPUTS)}")
+    if (recipe is None) != (stage == "world"):
+        raise StageError(f"stage {stage!r} " + ("is shared by all recipes" if stage == "world" else "needs --recipe"))
+    if (variant is None) == (stage == "student"):
+        raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
+    if recipe:
+        load_recipe(recipe, root / "pipelines" / "recipes")
+    variants = YAML(typ="safe", pure=True).load(root / "params.yaml")["variants"]
+    if variant and variant not in variants:
+        raise StageError(f"unknown variant {variant!r}; there are: {', '.join(variants)}")
+    parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}
+    notebook = find_notebook(stage, root)
+    check_parameters(notebook, parameters)
+    name = "-".join(part for part in (stage, variant) if part)
+    check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
+    check_disk(root)
+    page = root / "reports" / (recipe or "emoji") / name
+    execute(notebook, parameters, page, root)
+    return page
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage")
+    parser.add_argument("--recipe")
+    parser.add_argument("--variant")
+    arguments = parser.parse_args()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
+    os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
+    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        page = run_stage(arguments.stage, arguments.recipe, arguments.variant)
+    except (StageError, RecipeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: no space left on the disk: {error.filename or ROOT}", file=sys.stderr)
+        return 1
+    print(f"{page.relative_to(ROOT)}.html")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

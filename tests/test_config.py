@@ -1,0 +1,105 @@
+"""A recipe is checked before anything starts, and every fault is one clear line."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from gad.config import RECIPES, RecipeError, load_recipe, recipe_names
+from gad.objectives import VARIANTS
+
+ROOT = Path(__file__).parents[1]
+YAML12 = YAML(typ="safe", pure=True)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """Load the smoke recipe with one key of one section set (or, with None, removed)."""
+
+    def load(section: str, key: str, value):
+        values = YAML12.load(RECIPES / "smoke.yaml")
+        values[section][key] = value
+        if value is None:
+            del values[section][key]
+        YAML12.dump(values, tmp_path / "edited.yaml")
+        return load_recipe("edited", tmp_path)
+
+    return load
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_is_sound_and_says_how_it_is_run(name):
+    assert load_recipe(name).name == name
+    header = "".join(line for line in (RECIPES / f"{name}.yaml").open() if line.startswith("#"))
+    assert "cost" in header
+
+
+def test_params_name_existing_recipes_and_variants():
+    params = YAML12.load(ROOT / "params.yaml")
+    assert set(params["main"]) <= set(params["recipes"]) <= set(recipe_names())
+    assert list(params["worlds"]) == params["recipes"]
+    assert sorted(params["variants"]) == sorted(VARIANTS)
+
+
+def test_an_unknown_recipe_lists_the_existing_ones():
+    with pytest.raises(RecipeError, match="unknown recipe 'swisroll'.*emoji_flow.*swiss_roll"):
+        load_recipe("swisroll")
+
+
+FAULTS = [
+    ("student", "gad_wieght", 1.0, r"unknown key student\.gad_wieght; did you mean gad_weight\?"),
+    ("student", "lr", None, r"student\.lr is missing"),
+    ("student", "num_steps", "20", r"student\.num_steps: .*integer"),
+    ("student", "num_steps", 20.0, r"student\.num_steps: .*integer"),
+    ("student", "num_steps", True, r"student\.num_steps: .*integer"),
+    ("student", "seeds", [], r"student\.seeds"),
+    ("student", "seeds", [1, 1], r"seeds repeat"),
+    ("student", "ema_decay", 1.0, r"student\.ema_decay: .*less than 1"),
+    ("student", "device", "tpu", r"student\.device: .*'cpu'.*'tpu'"),
+    ("noise_pairs", "perturbation_scale", 0.0, r"noise_pairs: .*must be positive"),
+    ("noise_pairs", "perturbation_scale", -0.1, r"noise_pairs: .*must be positive"),
+    ("noise_pairs", "perturbation_scale", 1e-9, r"noise_pairs: .*rounding of float32; use h >="),
+    ("noise_pairs", "num_nodes", 16, r"more nodes \(16\) than teacher steps \(\d+\)"),
+    ("noise_pairs", "guidance_scale", 0.5, r"noise_pairs\.guidance_scale"),
+    ("noise_pairs", "guidance_scale", 3.0, r"guidance_scale must be 1 on the Swiss roll"),
+    ("noise_pairs", "direction", "low_frequency", r"low_frequency directions need images"),
+    ("teacher", "backbone", "unet", r"'swiss_roll' has no backbone 'unet'"),
+]
+
+
+@pytest.mark.parametrize(("section", "key", "value", "message"), FAULTS)
+def test_a_fault_is_one_line_that_names_its_place(edited, section, key, value, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        edited(section, key, value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_misspelt_key_is_reported_before_the_missing_one(edited, tmp_path):
+    values = YAML12.load(RECIPES / "smoke.yaml")
+    values["student"]["learning_rat"] = values["student"].pop("lr")
+    YAML12.dump(values, tmp_path / "edited.yaml")
+    with pytest.raises(RecipeError, match="learning_rat"):
+        load_recipe("edited", tmp_path)
+
+
+def test_small_numbers_as_dvc_writes_them_are_numbers(tmp_path):
+    text = (RECIPES / "smoke.yaml").read_text()
+    lines = [f"{line.split('lr:')[0]}lr: 1e-05" if " lr:" in line else line for line in text.splitlines()]
+    (tmp_path / "small.yaml").write_text("\n".join(lines))
+    assert load_recipe("small", tmp_path).student.lr == 1e-5
+
+
+@pytest.mark.parametrize("text", ["", "- a list", "student: [", "student: {lr: 1\n"])
+def test_a_file_that_is_no_recipe_is_one_line(tmp_path, text):
+    (tmp_path / "broken.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("broken", tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_cannot_be_changed_but_copied():
+    recipe = load_recipe("smoke")
+    with pytest.raises(ValidationError):
+        recipe.student.num_steps = 1
+    assert recipe.student.model_copy(update={"num_steps": 1}).num_steps == 1

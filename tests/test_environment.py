@@ -1,0 +1,38 @@
+"""pyproject.toml pins every version; conda users and this very environment get the same."""
+
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+
+
+def conda() -> list:
+    return YAML(typ="safe", pure=True).load(ROOT / "environment.yml")["dependencies"]
+
+
+def test_every_dependency_is_pinned():
+    assert [pin for pin in PINS if pin.count("==") != 1] == []
+
+
+@pytest.mark.parametrize("pin", PINS)
+def test_the_installed_version_is_the_pinned_one(pin):
+    name, wanted = pin.split("==")
+    assert version(name).split("+")[0] == wanted
+
+
+def test_conda_installs_the_project_itself_and_pins_nothing_else():
+    plain = [entry for entry in conda() if isinstance(entry, str)]
+    through_pip = [entry["pip"] for entry in conda() if isinstance(entry, dict)]
+    assert plain == ["python=3.11", "pip"]
+    assert through_pip == [["-e .[dev]"]]
+
+
+def test_both_ask_for_the_same_python():
+    assert PROJECT["requires-python"] == ">=3.11,<3.12"
+    assert "python=3.11" in conda()

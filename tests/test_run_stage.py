@@ -1,0 +1,139 @@
+"""The runner of one stage, on a small project with a small notebook."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+run_stage = load("run_stage")
+repro = load("repro")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project root with the real recipes and no notebook yet."""
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pipelines" / "recipes").symlink_to(ROOT / "pipelines" / "recipes")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    return tmp_path
+
+
+@pytest.fixture
+def notebook(project):
+    """Write the notebook of the stage `teacher` from its code cells."""
+
+    def write(*cells: str, parameters: str = 'recipe: str = "swiss_roll"'):
+        tagged = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+        body = [
+            part for i, code in enumerate(cells) for part in (new_markdown_cell(f"## Part {i}"), new_code_cell(code))
+        ]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(new_notebook(cells=[tagged, *body], metadata=kernel), project / "notebooks" / "01_teacher.ipynb")
+
+    return write
+
+
+def test_a_stage_runs_in_the_project_root_with_its_recipe(project, notebook, capfd):
+    notebook("import pathlib\nprint(recipe, 'in', pathlib.Path.cwd())")
+    page = run_stage.run_stage("teacher", "smoke", None, project)
+    assert page == project / "reports" / "smoke" / "teacher"
+    assert f"smoke in {project}" in capfd.readouterr().out  # the notebook's progress reaches the terminal
+    assert f"smoke in {project}" in page.with_name("teacher.html").read_text()
+    assert sorted(path.name for path in page.parent.iterdir()) == ["teacher.html", "teacher.ipynb"]
+
+
+def test_an_unknown_notebook_parameter_is_an_error(project, notebook):
+    notebook("1 + 1", parameters="recpie = 'swiss_roll'")
+    with pytest.raises(run_stage.StageError, match="01_teacher.ipynb has no parameter 'recipe'; it has: recpie"):
+        run_stage.run_stage("teacher", "smoke", None, project)
+    assert not (project / "reports").exists()
+
+
+def test_a_failing_cell_is_named_in_five_lines_and_its_copy_is_kept(project, notebook):
+    notebook("fine = 1", "def deep():\n    raise ValueError('too\\nbad')\ndeep()", "never = 1")
+    with pytest.raises(run_stage.StageError) as caught:
+        run_stage.run_stage("teacher", "smoke", None, project)
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 5
+    assert "01_teacher.ipynb" in message and "'Part 1'" in message and "ValueError: too bad" in message
+    assert "reports/smoke/teacher.failed.ipynb" in message
+    assert (project / "reports" / "smoke" / "teacher.failed.ipynb").exists()
+    assert not (project / "reports" / "smoke" / "teacher.ipynb").exists()
+
+
+@pytest.mark.parametrize("recipe", ["swiss_roll", "smoke"])
+def test_a_missing_input_names_the_command_that_makes_it(project, recipe):
+    nbformat.write(
+        new_notebook(
+            cells=[new_code_cell("recipe = 'a'\nvariant = 'b'", metadata={"tags": ["parameters"]})],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        ),
+        project / "notebooks" / "03_student.ipynb",
+    )
+    (project / "data" / recipe / "teacher").mkdir(parents=True)
+    (project / "data" / recipe / "teacher" / "points").touch()
+    command = "dvc repro student@swiss_roll-gad" if recipe == "swiss_roll" else "noise_pairs --recipe smoke"
+    with pytest.raises(run_stage.StageError, match=f"'student' needs data/{recipe}/noise_pairs; run: .*{command}"):
+        run_stage.run_stage("student", recipe, "gad", project)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["teaching", "--recipe", "smoke"], "unknown stage 'teaching'; there are: world, teacher"),
+        (["teacher"], "'teacher' needs --recipe"),
+        (["student", "--recipe", "smoke"], "needs --variant"),
+        (["student", "--recipe", "smoke", "--variant", "gda"], "unknown variant 'gda'; there are: baseline"),
+        (["teacher", "--recipe", "smok"], "unknown recipe 'smok'"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments, message):
+    command = [sys.executable, ROOT / "pipelines" / "run_stage.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def write_lock(root: Path, pid: int) -> Path:
+    path = root / repro.RWLOCK
+    path.parent.mkdir(parents=True)
+    path.write_text(f'{{"write": {{"data/a": {{"pid": {pid}, "cmd": "dvc repro"}}}}, "read": {{}}}}')
+    return path
+
+
+def test_the_lock_of_a_dead_run_is_cleared_and_said(tmp_path, capsys):
+    path, pid = tmp_path / repro.RWLOCK, dead_process()
+    write_lock(tmp_path, pid)
+    repro.clear_stale_lock(tmp_path)
+    assert not path.exists()
+    assert str(pid) in capsys.readouterr().out
+
+
+def test_the_lock_of_a_living_run_is_left_alone(tmp_path, capsys):
+    path = write_lock(tmp_path, os.getpid())
+    repro.clear_stale_lock(tmp_path)
+    assert path.exists()
+    assert capsys.readouterr().out == ""
