@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
+from gad.report import write_index
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "world": [],
@@ -135,6 +136,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     check_disk(root)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
+    if stage == "report":
+        write_index()
     return page
 
 

@@ -18,7 +18,7 @@ from gad.models.mlp import build_point_network, point_denoiser, save_point_netwo
 from gad.noise_pairs import NoisePairs, prompt_of
 from gad.objectives import VARIANTS
 from gad.teachers.load import Model, load_model
-from gad.training import LAST, TrainState, train
+from gad.training import TrainState, train
 
 LOG = "training.csv"
 
@@ -32,7 +32,7 @@ def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> Networ
 
 
 def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.teachers.load.load_model` reads; for text-to-image a stock diffusers pipeline, float32."""
+    """A folder that :func:`gad.teachers.load.load_model` reads; a stock diffusers pipeline for text-to-image."""
     if teacher.pipeline is None:
         return save_point_network(student.network, folder)
     name = family_of(teacher.pipeline).network

@@ -35,7 +35,7 @@ class NonFiniteLoss(FloatingPointError):
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """An accelerator on ``device`` ("auto" takes what accelerate finds). Raises ValueError for a device that is not there."""
+    """An accelerator on ``device``; "auto" takes what accelerate finds. ValueError for a device that is not there."""
     if device == "cuda" and not torch.cuda.is_available() or device == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
     return Accelerator(cpu=device == "cpu")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gad.artifacts import EMOJI
+from gad.sampling import sample
 from gad.scores.clip import Clip, load_clip
 from gad.scores.detector import Detector, load_detector
-from gad.sampling import sample
 from gad.teachers.load import Model
 
 Generate = Callable[[Tensor, list[str]], Tensor]

@@ -75,9 +75,7 @@ def query_images(
     return pd.concat(tables, ignore_index=True), images
 
 
-def query_points(
-    generate: Generate, library: Library, targets: Tensor, *, seed: int
-) -> tuple[pd.DataFrame, Tensor]:
+def query_points(generate: Generate, library: Library, targets: Tensor, *, seed: int) -> tuple[pd.DataFrame, Tensor]:
     """The Swiss roll's query: land near a target point. Rows hold the distance to it, random and retrieved noise."""
     choices = {
         "random": _random(len(library.noise), len(targets), seed),

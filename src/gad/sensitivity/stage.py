@@ -7,8 +7,8 @@ import torch
 
 from gad.config import Recipe
 from gad.noise_pairs import prompt_of
-from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise
 from gad.sampling import node_times
+from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise, whole_map
 from gad.teachers.load import Model
 
 NamedStudent = tuple[str, int, Model]
@@ -52,3 +52,28 @@ def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings:
         for t, value in zip(times, values, strict=True):
             rows.append({"variant": variant, "seed": seed, "t": t, "deviation": value})
     return pd.DataFrame(rows)
+
+
+@torch.no_grad()
+def response_along(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, reach: float = 1.0, num_steps: int = 9
+) -> tuple[list[float], dict[str, list[float]]]:
+    """Steps h in [0, reach] and, per variant, the root mean square change of x0 along the first direction.
+
+    Mean over the analysis noises (64 at most) and over the students' seeds.
+    """
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    ids, noise, directions = analysis_noise(teacher, config, config.directions[-1])
+    noise, direction, ids = noise[:64], directions[0][:64], ids[:64]
+    steps = torch.linspace(0, reach, num_steps).tolist()
+
+    def curve(model: Model, denoise, count: int) -> list[float]:
+        phi = whole_map(denoise, model.condition(prompt_of(ids)), num_steps=count)
+        start = phi(noise)
+        moved = [phi(noise + h * direction) - start for h in steps]
+        return [change.square().flatten(1).mean(1).sqrt().mean().item() for change in moved]
+
+    curves = {"teacher": [curve(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)]}
+    for variant, _, student in students:
+        curves.setdefault(variant, []).append(curve(student, student.denoiser, pairs.num_nodes))
+    return steps, {name: torch.tensor(rows).mean(0).tolist() for name, rows in curves.items()}

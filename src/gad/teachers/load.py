@@ -35,7 +35,7 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
-        """Images ``[B, 3, H, W]`` in [-1, 1] through the pipeline's autoencoder, or the Swiss roll's points ``[B, 2]``."""
+        """Decoded images ``[B, 3, H, W]`` in [-1, 1], or the Swiss roll's points ``[B, 2]``."""
         if self.pipeline is None:
             return latents.flatten(1)
         vae = self.pipeline.vae

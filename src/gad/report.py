@@ -1,0 +1,140 @@
+"""Tables of a recipe's numbers, and the index page over all recipes."""
+
+import html
+from pathlib import Path
+
+import pandas as pd
+
+from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
+from gad.paper import number
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem }
+table { border-collapse: collapse; font-size: 14px; margin: .6rem 0 1.2rem; display: block; overflow-x: auto }
+th, td { border-bottom: 1px solid #ddd; padding: .25rem .7rem; text-align: left; vertical-align: top }
+th { background: #f3f4f6 } img { max-width: 100%; display: block; margin: .8rem 0 }
+nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
+"""
+
+HEADLINE = {  # stage, group, metric, label
+    "map error": ("sensitivity", None, "pointwise_mse"),
+    "median map error": ("sensitivity", None, "map_error_median"),
+    "JVP cosine": ("sensitivity", None, "jvp_cosine"),
+    "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
+    "spectral KL": ("sensitivity", None, "spectral_kl"),
+    "modes seen": ("control", "over_seeds", "mode_coverage"),
+    "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
+    "noun right": ("control", "over_seeds", "noun_right"),
+    "CLIP score (own judge), random noise": ("control", "over_seeds", "query_clip_score_random"),
+    "CLIP score (own judge), retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),
+    "distance to target, random noise": ("control", "over_seeds", "query_target_distance_random"),
+    "distance to target, retrieved noise": ("control", "over_seeds", "query_target_distance_retrieved"),
+}
+
+
+def recipe_metrics(recipe: str) -> dict[str, dict]:
+    """The metrics of the stages `sensitivity` and `control` of this run."""
+    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "control")}
+
+
+def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
+    """A row per headline number and kind of direction, a column per variant: mean and 95 % interval over seeds."""
+    rows = []
+    for label, (stage, group, metric) in HEADLINE.items():
+        groups = [group] if group else [kind for kind in metrics[stage] if not kind.endswith("_minus_baseline")]
+        for kind in groups:
+            cells = {
+                variant: number(values[metric])
+                for variant, values in metrics[stage][kind].items()
+                if metric in values and values[metric]["mean"] is not None
+            }
+            if cells:
+                rows.append({"metric": label if group else f"{label}, {kind} directions", **cells})
+    return pd.DataFrame(rows).fillna("")
+
+
+def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
+    """Paired differences to the baseline at equal seeds; an interval without 0 is an effect these seeds can see."""
+    rows = []
+    groups = [(f"{kind} directions", values) for kind, values in metrics["sensitivity"].items() if "_minus_" in kind]
+    groups.append(("control", metrics["control"]["minus_baseline"]))
+    for title, variants in groups:
+        for variant, values in variants.items():
+            for metric, estimate in values.items():
+                if estimate["mean"] is not None:
+                    clear = estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
+                    row = {"group": title.replace("_minus_baseline", ""), "metric": metric, "variant": variant}
+                    rows.append(row | {"minus baseline": number(estimate), "clear of 0": "yes" if clear else ""})
+    return pd.DataFrame(rows)
+
+
+def committed_results(recipe: str) -> dict | None:
+    """The long run's metrics and provenance that came with the project, if there are any."""
+    path = RESULTS / f"{recipe}.json"
+    return read_json(path) if path.exists() else None
+
+
+def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
+    """This run's headline means beside the committed long run's, with the difference."""
+    rows = []
+    for label, (stage, group, metric) in HEADLINE.items():
+        groups = [group] if group else [kind for kind in metrics[stage] if not kind.endswith("_minus_baseline")]
+        for kind in groups:
+            for variant, values in metrics[stage][kind].items():
+                other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
+                if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
+                    row = {"metric": label if group else f"{label}, {kind}", "variant": variant}
+                    row |= {"this run": number(values[metric]), "committed": number(other)}
+                    rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
+    return pd.DataFrame(rows)
+
+
+def save_summary(recipe: str, provenance: dict, figures: dict) -> None:
+    """What the index needs of a recipe: its numbers, provenance and main figures, in ``reports/<recipe>``."""
+    folder = REPORTS / recipe
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        with replacing(folder / "figures" / f"{name}.png") as partial:
+            figure.savefig(partial, format="png", bbox_inches="tight")
+    summary = {"metrics": recipe_metrics(recipe), "provenance": provenance, "figures": list(figures)}
+    write_json(folder / "summary.json", summary)
+
+
+def _recipe_section(folder: Path) -> str:
+    summary = read_json(folder / "summary.json")
+    pages = " ".join(
+        f'<a href="{folder.name}/{page.name}">{page.stem}</a>'
+        for page in sorted(folder.glob("*.html"))
+        if not page.name.startswith(".")
+    )
+    images = "".join(
+        f'<img src="{folder.name}/figures/{name}.png" alt="{html.escape(name)}">' for name in summary["figures"]
+    )
+    facts = {key: value for key, value in summary["provenance"].items() if not isinstance(value, dict)}
+    facts |= {f"{key} of packages": value for key, value in summary["provenance"].items() if key == "versions"}
+    facts["section hashes"] = summary["provenance"]["section_hashes"]
+    table = pd.DataFrame([(key, str(value)) for key, value in facts.items()], columns=["provenance", ""])
+    return (
+        f"<h2 id='{folder.name}'>{folder.name}</h2><nav>{pages}</nav>"
+        f"{headline_table(summary['metrics']).to_html(index=False)}{images}"
+        f"<details><summary>Provenance</summary>{table.to_html(index=False)}</details>"
+    )
+
+
+def write_index() -> Path:
+    """``reports/index.html`` over every recipe that has a report; returns its path."""
+    folders = sorted(path.parent for path in REPORTS.glob("*/summary.json"))
+    links = " ".join(f'<a href="#{folder.name}">{folder.name}</a>' for folder in folders)
+    sections = "".join(_recipe_section(folder) for folder in folders)
+    page = (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GAD reports</title><style>{STYLE}</style>"
+        f"<h1>Does geometry-aware distillation restore the noise?</h1><nav>{links}</nav>"
+        "<p class='note'>Means over student seeds with 95 % t intervals; the teacher has no seeds. Emoji scores "
+        "come from judges trained on rendered scenes and say nothing about photographs.</p>"
+        f"{sections}</html>"
+    )
+    path = REPORTS / "index.html"
+    with replacing(path) as partial:
+        partial.write_text(page)
+    return path
