@@ -15,7 +15,8 @@ GRID = 16  # cells on a side
 CELL = SIZE // GRID  # pixels on a side of a cell
 LARGEST_OVERLAP = 0.4  # intersection over union of two kept detections; rendered objects never overlap
 
-Box = tuple[float, float, float, float]  # left, top, right, bottom in pixels
+Side = float | int  # rendered boxes lie on whole pixels
+Box = tuple[Side, Side, Side, Side]  # left, top, right, bottom in pixels
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 
     kept: list[tuple] = []
     candidates = [tuple(place) for place in torch.nonzero(highest & (score > threshold)).tolist()]
     for sample, row, column in sorted(candidates, key=lambda c: (c[0], -score[c].item())):
-        box = boxes[sample, :, row, column].tolist()
-        rivals = [boxes[sample, :, r, c].tolist() for s, _, r, c, _ in kept if s == sample]
+        box = tuple(boxes[sample, :, row, column].tolist())
+        rivals = [tuple(boxes[sample, :, r, c].tolist()) for s, _, r, c, _ in kept if s == sample]
         if all(overlap(box, rival) <= LARGEST_OVERLAP for rival in rivals):
             kept.append((sample, int(noun[sample, row, column]), row, column, score[sample, row, column].item()))
     return kept

@@ -21,6 +21,7 @@ SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-p
 FEATURES = 1280
 
 Features = Float[Tensor, "B D"]
+Set = Float[Tensor, "_ D"]  # sets that are compared may differ in size
 
 
 @cache
@@ -62,17 +63,17 @@ def vendi(features: Features) -> float:
     return float(vendi_score.score_K((unit @ unit.T).numpy()))
 
 
-def project(*sets: Features, dimensions: int) -> tuple[Features, ...]:
+def project(*sets: Set, dimensions: int) -> tuple[Float[Tensor, "_ {dimensions}"], ...]:
     """All sets on the leading principal axes of the first one, so that `frechet_distance` needs fewer images."""
     centre = sets[0].double().mean(0)
     axes = torch.linalg.svd(sets[0].double() - centre, full_matrices=False).Vh[:dimensions]
     return tuple((s.double() - centre) @ axes.T for s in sets)
 
 
-def frechet_distance(a: Features, b: Features) -> float:
+def frechet_distance(a: Set, b: Set) -> float:
     r"""Fréchet distance of Gaussians fitted to two sets (lower is better).
 
-    .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}\,\Sigma_a + \mathrm{tr}\,\Sigma_b - 2\,\mathrm{tr}(\Sigma_a\Sigma_b)^{1/2}
+    .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}\big(\Sigma_a + \Sigma_b - 2\,(\Sigma_a\Sigma_b)^{1/2}\big)
 
     Each set needs more images than features have dimensions, or its covariance is singular: 1281 for whole EffLite0
     features; `project` to fewer dimensions otherwise, and name them beside the number.

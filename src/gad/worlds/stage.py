@@ -1,0 +1,83 @@
+"""The world stage: the autoencoder and the judges that all emoji recipes share, measured on scenes none of them saw."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from gad.artifacts import replacing
+from gad.scores.caption_accuracy import caption_accuracy
+from gad.scores.clip import Clip, logits
+from gad.scores.detector import Detector, style_of
+from gad.scores.train import reconstruct, to_images
+from gad.shapes import Latent
+from gad.teachers.vae import psnr
+from gad.worlds.emoji import STYLES, Scene, make_scene
+
+HELD_OUT_SEED = 99  # scenes that nothing learns from
+CANDIDATES = 64  # captions among which the CLIP judge chooses
+
+T = TypeVar("T")
+
+
+def drawn(build: Callable[[], T], seed: int) -> T:
+    """What ``build`` makes with weights drawn from ``seed``; the global random state stays as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+def save_vae(vae: AutoencoderKL, folder: Path) -> None:
+    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself keeps its own."""
+    with replacing(folder) as partial:
+        copy.deepcopy(vae).half().save_pretrained(partial)
+
+
+def held_out(count: int) -> tuple[list[Scene], Latent]:
+    """Scenes that nothing learnt from, and their renderings ``[B, 3, 64, 64]`` in [-1, 1]."""
+    scenes = [make_scene(index, seed=HELD_OUT_SEED) for index in range(count)]
+    return scenes, to_images(scenes)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], images: Latent, *, batch_size: int = CANDIDATES) -> Tensor:
+    """``function`` of all images, a few at a time."""
+    return torch.cat([function(part) for part in images.split(batch_size)])
+
+
+def detector_accuracy(detector: Detector, images: Latent, scenes: list[Scene]) -> dict[str, float]:
+    """Share of images, in [0, 1], whose caption's parts and whose art style are read right."""
+    right = caption_accuracy(detector, images, [scene.prompt for scene in scenes])
+    styles = torch.tensor([STYLES.index(scene.style) for scene in scenes])
+    right["style_right"] = (in_parts(lambda part: style_of(detector, part), images) == styles).float()
+    return {name: values.nanmean().item() for name, values in right.items()}
+
+
+@torch.no_grad()
+def retrieval_accuracy(clip: Clip, images: Latent, captions: list[str]) -> float:
+    """Share of images, in [0, 1], whose best caption among ``CANDIDATES`` is their own; a last smaller group counts."""
+    right = 0
+    for start in range(0, len(captions), CANDIDATES):
+        group = captions[start : start + CANDIDATES]
+        best = logits(clip, images[start : start + CANDIDATES], group).argmax(1).tolist()
+        right += sum(group[i] == own for i, own in zip(best, group, strict=True))
+    return right / len(captions)
+
+
+def measure_world(
+    vae: AutoencoderKL, detector: Detector, clip: Clip, *, num_scenes: int = 512, num_psnr_scenes: int = 256
+) -> dict:
+    """How sharp the autoencoder is, and how often the judges are right, on renderings and on their reconstructions."""
+    scenes, images = held_out(max(num_scenes, num_psnr_scenes))
+    metrics = {"psnr_db": in_parts(lambda part: psnr(vae, part), images[:num_psnr_scenes]).mean().item()}
+    scenes, images = scenes[:num_scenes], images[:num_scenes]
+    captions = [scene.prompt.caption for scene in scenes]
+    seen = {"rendered": images, "reconstructed": in_parts(lambda part: reconstruct(vae, part), images)}
+    for name, pictures in seen.items():
+        accuracy = detector_accuracy(detector, pictures, scenes)
+        accuracy[f"caption_among_{CANDIDATES}"] = retrieval_accuracy(clip, pictures, captions)
+        metrics[name] = accuracy
+    return metrics | {"num_scenes": num_scenes}

@@ -1,0 +1,24 @@
+"""Held-out rendered scenes and the committed judges."""
+
+import pytest
+
+from gad.artifacts import EMOJI
+from gad.scores.clip import load_clip
+from gad.scores.detector import load_detector
+from gad.worlds.stage import held_out
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """128 scenes that no judge learnt from, and their images."""
+    return held_out(128)
+
+
+@pytest.fixture(scope="session")
+def detector():
+    return load_detector(EMOJI / "judges" / "detector")
+
+
+@pytest.fixture(scope="session")
+def clip():
+    return load_clip(EMOJI / "judges" / "clip")

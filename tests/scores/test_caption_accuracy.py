@@ -1,0 +1,123 @@
+from dataclasses import replace
+from math import isnan
+
+import pytest
+import torch
+
+from gad.scores.boxes import Detection
+from gad.scores.caption_accuracy import (
+    background_of,
+    caption_accuracy,
+    colour_right,
+    colour_right_when_found,
+    count_right,
+    noun_right,
+    relation_right,
+)
+from gad.worlds.emoji import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
+
+FIRST, SECOND = Thing(TINTED[0], "red"), Thing(TINTED[1], "blue")
+LEFT, RIGHT = (2.0, 20.0, 22.0, 40.0), (36.0, 22.0, 60.0, 44.0)
+BESIDE = Prompt((FIRST, SECOND), 1, "left of", "white")
+
+
+def seen(thing: Thing, box=LEFT, **changes) -> Detection:
+    return replace(Detection(thing.noun, 0.9, box, thing.colour or "natural"), **changes)
+
+
+BOTH = [seen(FIRST), seen(SECOND, RIGHT)]
+
+
+def test_what_the_caption_says_is_right():
+    for judge in (noun_right, count_right, colour_right, colour_right_when_found, relation_right):
+        assert judge(BESIDE, BOTH) == 1
+
+
+def test_swapped_colours_are_wrong_while_nouns_stay_right():
+    swapped = [seen(FIRST, colour="blue"), seen(SECOND, RIGHT, colour="red")]
+    assert colour_right(BESIDE, swapped) == colour_right_when_found(BESIDE, swapped) == 0
+    assert noun_right(BESIDE, swapped) == count_right(BESIDE, swapped) == 1
+
+
+def test_another_noun_is_wrong():
+    other = [seen(FIRST), seen(SECOND, RIGHT, noun=TINTED[2])]
+    assert noun_right(BESIDE, other) == count_right(BESIDE, other) == colour_right(BESIDE, other) == 0
+    assert colour_right_when_found(BESIDE, other) == 1  # the noun that is found has its colour
+
+
+def test_one_object_too_many_or_too_few_is_a_wrong_count():
+    two = Prompt((FIRST,), 2, "and", "white")
+    assert count_right(two, [seen(FIRST), seen(FIRST, RIGHT)]) == 1
+    assert count_right(two, [seen(FIRST)]) == 0
+    assert count_right(two, [seen(FIRST), seen(FIRST, RIGHT), seen(SECOND, (0.0, 0.0, 9.0, 9.0))]) == 0
+
+
+@pytest.mark.parametrize("relation", RELATIONS[1:])
+def test_the_mirrored_relation_is_wrong(relation):
+    prompt = replace(BESIDE, relation=relation)
+    places = {"left of": (LEFT, RIGHT), "above": ((20.0, 2.0, 40.0, 22.0), (22.0, 36.0, 44.0, 60.0))}[relation]
+    assert relation_right(prompt, [seen(FIRST, places[0]), seen(SECOND, places[1])]) == 1
+    assert relation_right(prompt, [seen(FIRST, places[1]), seen(SECOND, places[0])]) == 0
+    assert relation_right(prompt, [seen(FIRST, places[0])]) == 0
+
+
+def test_what_the_caption_leaves_open_is_not_judged():
+    plain = Prompt((Thing(NATURAL[0], None),), 1, "and", "white")
+    assert all(isnan(judge(plain, BOTH)) for judge in (colour_right, colour_right_when_found, relation_right))
+    assert isnan(colour_right_when_found(BESIDE, []))
+
+
+@pytest.mark.parametrize("name", BACKGROUNDS)
+def test_the_background_is_read_from_the_border(name):
+    colour = torch.tensor(BACKGROUNDS[name]) / 127.5 - 1
+    image = colour[:, None, None].repeat(1, 64, 64)
+    image[:, 8:50, 8:50] = -1  # an object
+    assert background_of(image[None]) == [name]
+
+
+def test_every_rendered_background_is_read_right(truth):
+    scenes, images = truth
+    assert background_of(images) == [scene.prompt.background for scene in scenes]
+
+
+def other(names, name):
+    return next(n for n in names if n != name)
+
+
+def recoloured(prompt: Prompt) -> Prompt:
+    things = (replace(thing, colour=thing.colour and other(COLOURS, thing.colour)) for thing in prompt.things)
+    return replace(prompt, things=tuple(things))
+
+
+CHANGES = {
+    "colour_right": recoloured,
+    "relation_right": lambda prompt: replace(prompt, things=prompt.things[::-1]),
+    "background_right": lambda prompt: replace(prompt, background=other(BACKGROUNDS, prompt.background)),
+}
+
+
+def test_images_are_right_for_their_own_prompts(detector, truth):
+    right = caption_accuracy(detector, truth[1], [scene.prompt for scene in truth[0]])
+    assert min(values.nanmean() for values in right.values()) > 0.9
+
+
+@pytest.mark.parametrize("judgement", CHANGES)
+def test_images_are_wrong_for_changed_prompts(detector, truth, judgement):
+    changed = [CHANGES[judgement](scene.prompt) for scene in truth[0]]
+    assert caption_accuracy(detector, truth[1], changed)[judgement].nanmean() < 0.1
+
+
+def test_images_are_wrong_for_prompts_with_other_nouns(detector, truth):
+    prompts = [scene.prompt for scene in truth[0]]
+    pairs = zip(prompts, prompts[1:] + prompts[:1], strict=True)
+    nouns = [[{thing.noun for thing in prompt.things} for prompt in pair] for pair in pairs]
+    differ = [own.isdisjoint(others) for own, others in nouns]
+    right = caption_accuracy(detector, truth[1], prompts[1:] + prompts[:1])
+    assert right["noun_right"][differ].mean() < 0.1
+
+
+def test_an_image_is_judged_alike_in_a_smaller_batch(detector, truth):
+    prompts = [scene.prompt for scene in truth[0]]
+    together = caption_accuracy(detector, truth[1], prompts)
+    for name, values in caption_accuracy(detector, truth[1][:8], prompts[:8]).items():
+        assert torch.equal(values.nan_to_num(-1), together[name][:8].nan_to_num(-1))
