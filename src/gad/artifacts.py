@@ -71,10 +71,10 @@ def rounded(value, digits: int = 6):
     return value
 
 
-def write_json(path: Path, value) -> None:
-    """Sorted keys and rounded floats, so that equal runs give equal bytes."""
+def write_json(path: Path, value, *, digits: int = 6) -> None:
+    """Sorted keys and floats of ``digits`` significant digits, so that equal runs give equal bytes; 17 keep every bit."""
     with replacing(path) as partial:
-        partial.write_text(json.dumps(rounded(value), indent=2, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(rounded(value, digits), indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: Path):

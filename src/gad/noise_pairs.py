@@ -90,6 +90,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     write_json(
         folder / "manifest.json",
         {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(shape)},
+        digits=17,
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,7 +46,8 @@ def draw_batch(
     The baseline draws ``batch_size`` independent noises; the paired variants draw half as many pairs and use both
     members, so every variant makes the same number of student calls on an equal number of stored trajectories.
     """
-    generator = torch.Generator().manual_seed((key[0] << 32) + key[1])
+    # hashed to 32 bits: torch's generator on the CPU ignores the upper half of its seed
+    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
     copies, paired = pairs.config.directions_per_noise, variant != "baseline"
     count = batch_size // 2 if paired else batch_size
     ids = torch.randint(len(pairs), (count,), generator=generator)

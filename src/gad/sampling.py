@@ -12,7 +12,8 @@ from gad.shapes import Latent, PerSample, Trajectory
 def node_times(num_steps: int) -> Tensor:
     """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``.
 
-    They are the timesteps of diffusers' DDIM with trailing spacing, and the sigmas 1 ... 1/S of its flow schedulers.
+    They are the timesteps of diffusers' DDIM with trailing spacing where S divides 1000. Its flow scheduler has to be
+    told: ``sigmas=[1, ..., 1/S]``; by itself it goes from 1 to 0.001 and then to 0, which is the same for S = 1 only.
     """
     return torch.linspace(1, 0, num_steps + 1, dtype=torch.float64).float()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
 from gad.artifacts import claim, fingerprint, replacing, stage_dir
@@ -17,6 +18,7 @@ from gad.models.families import family_of, network_of
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs, prompt_of
 from gad.objectives import VARIANTS
+from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
 
@@ -60,8 +62,8 @@ def train_seeds(
 ) -> Iterator[tuple[int, TrainState]]:
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
-    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Unfinished work of other
-    settings is thrown away.
+    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings and
+    of seeds that the recipe no longer names is thrown away.
     """
     claim(folder, fingerprint(config.model_dump(exclude={"seeds", "device"}), variant, pairs.fingerprint))
     prompts = encode_pair_prompts(teacher, pairs)
@@ -84,6 +86,7 @@ def train_seeds(
         save_student(student, teacher, seed_dir(folder, seed))
         shutil.rmtree(work)
     _join_logs(folder, config.seeds)
+    _keep_only(folder, config.seeds)
 
 
 def _append(path: Path, seed: int, state: TrainState) -> None:
@@ -108,6 +111,15 @@ def _join_logs(folder: Path, seeds: list[int]) -> None:
         partial.write_text("\n".join([tables[0][0], *(line for table in tables for line in table[1:])]) + "\n")
 
 
+def _keep_only(folder: Path, seeds: list[int]) -> None:
+    """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
+    for seed in set(finished_seeds(folder)) - set(seeds):
+        shutil.rmtree(seed_dir(folder, seed))
+        (folder / f"log_{seed}.csv").unlink(missing_ok=True)
+    for work in folder.glob("unfinished_*"):
+        shutil.rmtree(work)
+
+
 def finished_seeds(folder: Path) -> list[int]:
     """Seeds whose student stands in ``folder``, in order."""
     return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
@@ -117,6 +129,8 @@ def finished_seeds(folder: Path) -> list[int]:
 def usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student."""
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
+    if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
+        options["sigmas"] = node_times(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
     return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
 
 

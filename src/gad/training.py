@@ -86,6 +86,8 @@ def train(
                 raise NonFiniteLoss(f"loss term {name!r} is {value} at step {step} ({variant}, seed {seed})")
         accelerator.backward(terms["total"])
         norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm))
+        if not math.isfinite(norm):  # before the step, so that no checkpoint is spoilt
+            raise NonFiniteLoss(f"the gradient's norm is {norm} at step {step} ({variant}, seed {seed})")
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

@@ -28,7 +28,7 @@ def load_judges() -> Judges:
     return Judges(load_clip(EMOJI / "judges" / "clip"), load_detector(EMOJI / "judges" / "detector"))
 
 
-def generator_of(model: Model, *, num_steps: int, guidance_scale: float = 1, batch_size: int = 64) -> Generate:
+def generator_of(model: Model, *, num_steps: int, guidance_scale: float = 1.0, batch_size: int = 64) -> Generate:
     """The model as a function from noise and prompts to what is looked at; 0 guidance is unconditional."""
     denoise = model.guided(guidance_scale)
 

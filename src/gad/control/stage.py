@@ -43,7 +43,7 @@ def run_tasks(teacher: Model, students: Iterable[tuple[str, int, Model]], settin
 def _library_maker(teacher: Model, settings: Recipe) -> Generate:
     """The teacher as NoiseQuery describes its noises: without a prompt."""
     steps, size = settings.noise_pairs.teacher_steps, settings.control.batch_size
-    guidance = 1 if teacher.pipeline is None else 0
+    guidance = 1.0 if teacher.pipeline is None else 0.0
     return generator_of(teacher, num_steps=steps, guidance_scale=guidance, batch_size=size)
 
 

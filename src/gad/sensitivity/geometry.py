@@ -45,10 +45,15 @@ def spectrum(jvps: Tensor) -> Tensor:
     return torch.linalg.svdvals(sketch)
 
 
+def _shares(singular: Tensor) -> Tensor:
+    power = singular.square()
+    return power / power.sum(1, keepdim=True).clamp(min=torch.finfo(power.dtype).tiny)  # all 0 for a constant map
+
+
 def spectral_kl(student: Tensor, teacher: Tensor) -> PerSample:
     """KL(p_T ‖ p_S), ``[B]`` in nats, p the squared singular values normalised to sum 1; 0 is best.
 
     A singular value of zero in the student alone would make it infinite; shares are kept above 1e-12.
     """
-    p_teacher, p_student = ((s.square() / s.square().sum(1, keepdim=True)).clamp(min=1e-12) for s in (teacher, student))
+    p_teacher, p_student = (_shares(s).clamp(min=1e-12) for s in (teacher, student))
     return (p_teacher * (p_teacher / p_student).log()).sum(1)

@@ -72,9 +72,7 @@ def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> p
     kl = geometry.spectral_kl(geometry.spectrum(student[1]), geometry.spectrum(teacher[1]))
     for k, (jvp_student, jvp_teacher) in enumerate(zip(student[1], teacher[1], strict=True)):
         ours, theirs = Response(student[0], jvp_student), Response(teacher[0], jvp_teacher)
-        table = {
-            "noise": range(len(kl)),
-            "direction": k,
+        columns = {
             "pointwise_mse": geometry.pointwise_mse(ours, theirs),
             "jvp_cosine": geometry.jvp_cosine(ours, theirs),
             "jvp_mse": geometry.jvp_mse(ours, theirs),
@@ -82,8 +80,9 @@ def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> p
             "teacher_power": jvp_teacher.square().flatten(1).mean(1),
             "spectral_kl": kl,
         }
-        rows.append(pd.DataFrame({name: list(map(float, column)) for name, column in table.items()}))
-    return pd.concat(rows, ignore_index=True).astype({"noise": int, "direction": int})
+        table = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
+        rows.append(table.assign(noise=range(len(table)), direction=k))
+    return pd.concat(rows, ignore_index=True)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
