@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from gad.config import load_recipe
 from gad.models.conditioning import encode_prompts
+from gad.models.exact import ExactDenoiser
+from gad.noise_pairs import NoisePairs, generate
+from gad.schedule import CosineSchedule
+from gad.teachers.load import Model
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.vae import build_vae
+from gad.worlds.swiss_roll import make_points
 
 PROMPTS = ["a red car on a white background", "two Dogs on a cyan background"]
 
@@ -72,3 +78,24 @@ def conditioning(pipeline):
 def noise():
     """Two latents of 4 x 8 x 8, float32."""
     return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def smoke():
+    """The smallest recipe there is."""
+    return load_recipe("smoke")
+
+
+@pytest.fixture(scope="session")
+def point_teacher(smoke):
+    """The exact denoiser of the smoke recipe's Swiss roll."""
+    points = make_points(smoke.teacher.num_points, smoke.teacher.seed).view(-1, 2, 1, 1)
+    return Model(ExactDenoiser(points, CosineSchedule()), (2, 1, 1))
+
+
+@pytest.fixture(scope="session")
+def point_pairs(smoke, point_teacher, tmp_path_factory):
+    """The smoke recipe's noise pairs."""
+    folder = tmp_path_factory.mktemp("smoke") / "noise_pairs"
+    list(generate(folder, point_teacher, "hash", smoke.noise_pairs))
+    return NoisePairs(folder)

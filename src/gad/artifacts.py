@@ -72,7 +72,7 @@ def rounded(value, digits: int = 6):
 
 
 def write_json(path: Path, value, *, digits: int = 6) -> None:
-    """Sorted keys and floats of ``digits`` significant digits, so that equal runs give equal bytes; 17 keep every bit."""
+    """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(rounded(value, digits), indent=2, sort_keys=True) + "\n")
 

@@ -1,0 +1,78 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+from gad.losses.gad import gad_response_loss
+from gad.losses.matching import matching_loss
+from gad.response import Response, respond, respond_by_difference
+
+_spec = importlib.util.spec_from_file_location("gad_loss", Path(__file__).parent / "reference" / "gad_loss.py")
+reference = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(reference)
+
+
+@pytest.fixture
+def tensors():
+    """Two values and two derivatives, float64."""
+    return torch.randn(4, 3, 2, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).unbind()
+
+
+def test_equals_the_reference_in_value_and_gradient(tensors):
+    x0, _, ours, theirs = tensors
+    first, second = (ours.clone().requires_grad_() for _ in range(2))
+    loss, slow = gad_response_loss(Response(x0, first), Response(x0, theirs)), reference.gad_loss(second, theirs)
+    assert loss.shape == (3,)
+    assert torch.allclose(loss, slow, atol=1e-12)
+    weights = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    (loss @ weights).backward()
+    (slow @ weights).backward()
+    assert torch.allclose(first.grad, second.grad, atol=1e-12)
+
+
+def test_zero_when_student_equals_teacher(tensors):
+    x0, other, jvp, _ = tensors
+    assert torch.equal(gad_response_loss(Response(x0, jvp), Response(other, jvp)), torch.zeros(3, dtype=torch.float64))
+
+
+def test_no_gradient_reaches_the_teacher(tensors):
+    x0, other, ours, theirs = (tensor.clone().requires_grad_() for tensor in tensors)
+    gad_response_loss(Response(x0, ours), Response(other, theirs)).sum().backward()
+    assert ours.grad.abs().max() > 0
+    assert theirs.grad is None and other.grad is None and x0.grad is None
+
+
+def test_ignores_a_constant_offset(tensors):
+    x, v, a, _ = tensors
+
+    def phi(x):
+        return torch.sin(x) * a
+
+    teacher = respond(lambda x: x**2, x, v)
+    plain, shifted = respond(phi, x, v), respond(lambda x: phi(x) + 7, x, v)
+    assert torch.equal(gad_response_loss(plain, teacher), gad_response_loss(shifted, teacher))
+
+
+def test_loss_on_differences_is_h_squared_d_times_loss_on_jvp(tensors):
+    x, v, a, b = tensors
+    h = 0.01
+    student, teacher = (respond_by_difference(phi, x, v, h=h) for phi in (lambda x: a * x.sin(), lambda x: b * x.cos()))
+    moved = [(a * (x + h * v).sin() - a * x.sin()), (b * (x + h * v).cos() - b * x.cos())]
+    on_differences = (moved[0] - moved[1]).square().flatten(1).sum(1)
+    assert torch.allclose(h**2 * 8 * gad_response_loss(student, teacher), on_differences, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mse", "smooth_l1"])
+def test_matching_loss_is_a_mean_over_elements_and_zero_when_equal(tensors, kind):
+    x0, target, *_ = tensors
+    gap = (x0 - target).abs().flatten(1)
+    by_hand = gap**2 if kind == "mse" else torch.where(gap < 1, gap**2 / 2, gap - 0.5)
+    assert torch.allclose(matching_loss(x0, target, kind=kind), by_hand.mean(1), atol=1e-12)
+    assert torch.equal(matching_loss(x0, x0, kind=kind), torch.zeros(3, dtype=torch.float64))
+
+
+def test_matching_loss_sends_no_gradient_to_its_target(tensors):
+    x0, target = (tensor.clone().requires_grad_() for tensor in tensors[:2])
+    matching_loss(x0, target).sum().backward()
+    assert target.grad is None and x0.grad.abs().max() > 0

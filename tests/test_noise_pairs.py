@@ -1,0 +1,137 @@
+import pytest
+import torch
+
+from gad.artifacts import read_json
+from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
+from gad.sampling import sample
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture
+def make(tmp_path, point_teacher, smoke):
+    """Run the generator to its end, or as far as ``states`` asks; the folder."""
+
+    def make(name, *, owner="hash", states=None, **changes):
+        config = smoke.noise_pairs.model_copy(update=changes)
+        run = generate(tmp_path / name, point_teacher, owner, config)
+        for number, _ in enumerate(run, start=1):
+            if number == states:
+                run.close()
+                break
+        return tmp_path / name
+
+    return make
+
+
+def test_members_are_the_pair_and_independent_noises(point_pairs, smoke):
+    ids, copies = torch.tensor([3, 20, 63]), smoke.noise_pairs.directions_per_noise
+    assert len(point_pairs) == smoke.noise_pairs.num_pairs
+    for k in range(copies):
+        pair = make_pair(ids, (2, 1, 1), smoke.noise_pairs, index=k)
+        assert torch.equal(point_pairs.trajectories(ids, 0)[:, 0], pair.noise)
+        assert torch.equal(point_pairs.trajectories(ids, 1 + k)[:, 0], pair.perturbed)
+        free = further_noise(ids, (2, 1, 1), smoke.noise_pairs, index=k)
+        assert torch.equal(point_pairs.trajectories(ids, 1 + copies + k)[:, 0], free)
+
+
+def test_a_pair_is_a_noise_and_a_step_from_it(smoke):
+    pair = make_pair(range(4), (2, 1, 1), smoke.noise_pairs)
+    assert torch.equal(pair.perturbed, pair.noise + smoke.noise_pairs.perturbation_scale * pair.direction)
+
+
+def test_no_noise_is_used_twice(smoke):
+    config, everyone = smoke.noise_pairs, range(smoke.noise_pairs.num_pairs)
+    noises = [make_pair(everyone, (2, 1, 1), config).noise]
+    noises += [further_noise(everyone, (2, 1, 1), config, index=k) for k in range(config.directions_per_noise)]
+    assert len(torch.cat(noises).flatten(1).unique(dim=0)) == 3 * config.num_pairs
+
+
+def test_stored_nodes_are_those_of_the_teachers_ode(point_pairs, point_teacher, smoke):
+    config, ids = smoke.noise_pairs, torch.arange(16)
+    noise = make_pair(ids, (2, 1, 1), config).noise
+    states = sample(point_teacher.denoiser, noise, None, num_steps=config.teacher_steps)
+    kept = states[:: config.teacher_steps // config.num_nodes].transpose(0, 1)
+    assert torch.allclose(point_pairs.trajectories(ids, 0), kept, atol=1e-5)
+
+
+def test_every_sample_may_ask_for_its_own_member_in_any_order(point_pairs):
+    ids, member = torch.tensor([40, 2, 17, 2]), torch.tensor([1, 0, 4, 3])
+    mixed = point_pairs.trajectories(ids, member)
+    singly = [point_pairs.trajectories(ids[i : i + 1], int(member[i])) for i in range(4)]
+    assert torch.equal(mixed, torch.cat(singly))
+
+
+def test_pairs_do_not_depend_on_batch_size(make):
+    whole, small = (NoisePairs(make(f"batch{size}", batch_size=size)) for size in (16, 3))
+    assert whole.fingerprint == small.fingerprint
+    for member in range(5):
+        ids = torch.arange(len(whole))
+        assert torch.allclose(whole.trajectories(ids, member), small.trajectories(ids, member), atol=1e-5)
+
+
+def test_pairs_do_not_depend_on_shard_size(make):
+    whole, small = (NoisePairs(make(f"shard{size}", shard_size=size)) for size in (64, 10))
+    ids = torch.arange(len(whole))
+    assert torch.allclose(whole.trajectories(ids, 1), small.trajectories(ids, 1), atol=1e-5)
+
+
+@pytest.mark.parametrize("states", [1, 2, 3])
+def test_a_killed_run_goes_on_and_gives_the_same_bytes(make, states):
+    folder = make("killed", states=states)
+    assert not (folder / "manifest.json").exists()
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard_*")}
+    assert len(kept) == states - 1
+    make("killed")
+    assert contents(folder) == contents(make("whole"))
+    assert kept == {name: (folder / name).stat().st_mtime_ns for name in kept}
+
+
+def test_a_lost_shard_and_manifest_are_made_again(make):
+    folder = make("lost")
+    before = contents(folder)
+    (folder / "shard_000016.safetensors").unlink()
+    (folder / "manifest.json").unlink()
+    make("lost")
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("change", [{"owner": "another teacher"}, {"perturbation_scale": 0.2}, {"num_pairs": 32}])
+def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
+    folder = make("pairs", **change)
+    make("pairs")
+    assert contents(folder) == contents(make("fresh"))
+
+
+@pytest.mark.parametrize("harm", ["flip a bit", "cut", "delete"])
+def test_a_corrupt_shard_is_refused_in_one_line(make, harm):
+    folder = make("pairs")
+    shard = folder / "shard_000032.safetensors"
+    whole = shard.read_bytes()
+    if harm == "delete":
+        shard.unlink()
+    else:
+        shard.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if harm == "flip a bit" else whole[:-20])
+    with pytest.raises(ValueError, match=r"shard_000032.safetensors is corrupt") as error:
+        NoisePairs(folder)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_unfinished_pairs_are_refused_in_one_line(make):
+    with pytest.raises(ValueError, match="there are no finished noise pairs in"):
+        NoisePairs(make("killed", states=2))
+
+
+def test_the_configuration_comes_back_from_the_manifest(make, smoke):
+    folder = make("pairs", perturbation_scale=0.123456789)
+    assert NoisePairs(folder).config == smoke.noise_pairs.model_copy(update={"perturbation_scale": 0.123456789})
+    assert len(read_json(folder / "manifest.json")["shards"]) == 4
+
+
+def test_jvp_power_is_the_mean_squared_response(point_pairs, smoke):
+    ids = torch.arange(len(point_pairs))
+    change = point_pairs.trajectories(ids, 1)[:, -1] - point_pairs.trajectories(ids, 0)[:, -1]
+    by_hand = sum(float(value) ** 2 for value in change.flatten()) / change.numel() / 0.3**2
+    assert point_pairs.jvp_power() == pytest.approx(by_hand, rel=1e-5)

@@ -1,0 +1,108 @@
+import pytest
+import torch
+
+from gad.models.conditioning import encode_prompts
+from gad.models.denoiser import Guided
+from gad.models.exact import ExactDenoiser
+from gad.models.families import denoiser_of, network_of
+from gad.response import respond, respond_by_difference, rounding_floor, smallest_step
+from gad.sampling import sample
+from gad.schedule import CosineSchedule
+from gad.teachers.pipelines import build_pipeline
+from gad.worlds.swiss_roll import make_points
+
+T = torch.tensor([0.3, 0.8], dtype=torch.float64)
+
+
+@pytest.fixture
+def exact():
+    return ExactDenoiser(make_points(50).double().view(-1, 2, 1, 1), CosineSchedule())
+
+
+@pytest.fixture
+def point():
+    x, v = torch.randn(2, 2, 2, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return x, v
+
+
+def test_jvp_matches_the_closed_form_of_the_exact_teacher(exact, point):
+    x, v = point
+    response = respond(lambda x: exact(x, T), x, v)
+    assert torch.equal(response.x0, exact(x, T))
+    assert (response.jvp - exact.jvp(x, T, v)).abs().max() <= 1e-9
+
+
+@torch.no_grad()
+def test_jvp_of_the_whole_chain_is_the_product_of_the_closed_forms(exact, point):
+    x, v = point
+    response = respond(lambda x: sample(exact, x, None, num_steps=2)[-1], x, v)
+    one, half = torch.ones(2, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64)
+    schedule = exact.schedule
+    scale = schedule.sigma(half) / schedule.sigma(one)
+    moved = (schedule.alpha(half) - scale * schedule.alpha(one)).view(-1, 1, 1, 1) * exact.jvp(x, one, v)
+    moved = moved + scale.view(-1, 1, 1, 1) * v
+    middle = sample(exact, x, None, num_steps=2)[1]
+    # the chain's times are float32 numbers, exact for 1 and 1/2
+    assert torch.allclose(response.jvp, exact.jvp(middle, half, moved), atol=1e-9)
+
+
+def test_forward_difference_error_shrinks_with_h(exact, point):
+    x, v = point
+    truth = exact.jvp(x, T, v)
+    steps = (1e-2, 1e-3, 1e-4, 1e-5)
+    errors = [(respond_by_difference(lambda x: exact(x, T), x, v, h=h).jvp - truth).norm().item() for h in steps]
+    for larger, smaller in zip(errors[:-1], errors[1:], strict=True):
+        assert smaller == pytest.approx(larger / 10, rel=0.2)  # first order in h
+
+
+def test_jvp_is_linear_in_the_direction(exact, point):
+    x, v = point
+    w = v.flip(0)
+
+    def jvp(direction):
+        return respond(lambda x: exact(x, T), x, direction).jvp
+
+    assert torch.allclose(jvp(2 * v - 3 * w), 2 * jvp(v) - 3 * jvp(w), atol=1e-10)
+
+
+@pytest.mark.parametrize("guidance_scale", [1.0, 4.5])
+@torch.no_grad()
+def test_both_forms_agree_on_every_model_family(backbone, vae, conditioning, noise, guidance_scale):
+    pipeline = build_pipeline(backbone, vae, seed=0)
+    network_of(pipeline).double().eval()
+    guided = Guided(denoiser_of(pipeline), encode_prompts(pipeline, [""]), guidance_scale)
+    x = noise.double()
+    v = x.flip(0)
+    exact = respond(lambda x: guided(x, T, conditioning), x, v)
+    difference = respond_by_difference(lambda x: guided(x, T, conditioning), x, v, h=1e-4)
+    assert torch.allclose(exact.x0, difference.x0, atol=1e-5)
+    # SANA's linear attention computes in float32 whatever it is given, so h cannot be smaller
+    assert (exact.jvp - difference.jvp).norm() <= 5e-4 * exact.jvp.norm()
+    assert exact.jvp.norm() > 0.1
+
+
+def test_a_step_under_the_rounding_floor_is_refused_and_a_usable_one_named(exact, point):
+    x, v = (part.float() for part in point)
+    with pytest.raises(ValueError) as error:
+        respond_by_difference(lambda x: exact(x, T.float()), x, v, h=1e-8)
+    message = str(error.value)
+    assert "drowns in the rounding of float32; use h >= " in message and len(message.splitlines()) == 1
+    named = float(message.rsplit(" ", 1)[1])
+    respond_by_difference(lambda x: exact(x, T.float()), x, v, h=named)
+
+
+@pytest.mark.parametrize("h", [0.0, -0.1, float("nan")])
+def test_a_step_that_is_not_positive_is_refused(exact, point, h):
+    with pytest.raises(ValueError, match="perturbation_scale h must be positive"):
+        respond_by_difference(lambda x: exact(x, T), *point, h=h)
+
+
+def test_coarser_numbers_need_larger_steps():
+    floors = [smallest_step(dtype) for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)]
+    assert floors == sorted(floors)
+
+
+def test_measured_disagreement_is_smaller_at_a_good_step_than_at_either_end(exact, point):
+    x, v = (part.float() for part in point)
+    worst = {h: rounding_floor(lambda x: exact(x, T.float()), x, v, h=h).max().item() for h in (1.0, 1e-3, 2e-6)}
+    assert worst[1e-3] < worst[1.0] and worst[1e-3] < worst[2e-6]
