@@ -3,7 +3,7 @@ import os
 import pytest
 import torch
 
-from gad import artifacts
+from gad import artifacts, noise_pairs, students
 from gad.artifacts import claim, fingerprint, read_json, read_tensors, replacing, write_json, write_tensors
 
 
@@ -91,6 +91,18 @@ def test_fingerprint_changes_with_a_files_content_name_and_number(tmp_path):
     prints.append(fingerprint(folder))
     assert len(set(prints)) == len(prints)
     assert fingerprint(folder) == prints[-1]
+
+
+def test_compiled_code_is_not_part_of_a_fingerprint(tmp_path):
+    (tmp_path / "module.py").write_text("x = 1")
+    before = fingerprint(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "module.cpython-311.pyc").write_bytes(b"compiled")
+    assert fingerprint(tmp_path) == before
+
+
+def test_code_that_is_named_exists():
+    assert all(path.exists() for path in (*noise_pairs.CODE, *students.CODE))
 
 
 def test_fingerprint_of_values_depends_on_each_of_them_but_not_on_key_order():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from gad import noise_pairs
 from gad.artifacts import read_json
 from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
 from gad.sampling import sample
@@ -103,6 +104,17 @@ def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
     folder = make("pairs", **change)
     make("pairs")
     assert contents(folder) == contents(make("fresh"))
+
+
+def test_work_of_older_code_is_thrown_away(make, monkeypatch, tmp_path):
+    code = tmp_path / "code"
+    code.mkdir()
+    monkeypatch.setattr(noise_pairs, "CODE", [code])
+    folder = make("pairs", states=3)
+    kept = {path.name for path in folder.glob("shard_*")}
+    (code / "sampling.py").write_text("changed = True")
+    make("pairs", states=1)
+    assert kept and not any((folder / name).exists() for name in kept)
 
 
 @pytest.mark.parametrize("harm", ["flip a bit", "cut", "delete"])

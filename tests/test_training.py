@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from gad import artifacts
+from gad import artifacts, students
 from gad.artifacts import read_checkpoint
 from gad.config import StudentConfig
 from gad.noise_pairs import generate
@@ -141,6 +141,16 @@ def test_what_a_run_killed_between_saving_and_cleaning_left_goes(start):
 def test_work_of_other_settings_is_thrown_away(start):
     finish(start("changed", lr=0.01))
     assert finish(start("changed")) == finish(start("whole"))
+
+
+def test_work_of_older_code_is_thrown_away(start, monkeypatch, tmp_path):
+    finish(start("old"))
+    code = tmp_path / "objectives.py"
+    code.write_text("changed = True")
+    monkeypatch.setattr(students, "CODE", [*students.CODE, code])
+    run, _ = start("old")
+    assert next(run)[0] == 0
+    run.close()
 
 
 def test_seeds_differ_and_gad_weight_zero_is_noise_augmentation(start):

@@ -114,18 +114,24 @@ def fingerprint(*values) -> str:
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            files = sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]
-            for file in files:
+            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
+                if file.suffix == ".pyc":  # appears by itself beside code
+                    continue
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
 
+def code(*names: str) -> list[Path]:
+    """Files and folders of this package, for a fingerprint of the code that decides a result."""
+    return [ROOT / "src" / "gad" / name for name in names]
+
+
 def claim(folder: Path, owner: str) -> None:
     """Make ``folder`` hold the unfinished work of ``owner`` (a fingerprint) only: work of anyone else is thrown away.
 
-    DVC keeps the old files of a persistent output even when its parameters have changed.
+    DVC keeps the old files of a persistent output even when its parameters or the code have changed.
     """
     mark = folder / "fingerprint.txt"
     if folder.exists() and (not mark.exists() or mark.read_text() != owner):

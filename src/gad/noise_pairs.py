@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import claim, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.artifacts import claim, code, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
@@ -22,6 +22,7 @@ from gad.sampling import node_times, sample
 from gad.teachers.load import Model
 from gad.worlds.emoji import make_prompt
 
+CODE = code("noise.py", "noise_pairs.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
 PROMPT_SEED = 2  # captions of the noise pairs; the teacher learned from seed 1
 
 
@@ -66,9 +67,9 @@ def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, 
 def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
-    A killed run goes on where it stopped; shards of another teacher or configuration are thrown away.
+    A killed run goes on where it stopped; shards of another teacher, configuration or code are thrown away.
     """
-    owner = fingerprint(config.model_dump(exclude={"batch_size"}), teacher_hash)
+    owner = fingerprint(config.model_dump(exclude={"batch_size"}), teacher_hash, *CODE)
     claim(folder, owner)
     shape, copies = teacher.latent_shape, range(config.directions_per_noise)
     denoise = teacher.guided(config.guidance_scale)

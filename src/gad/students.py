@@ -10,7 +10,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import claim, fingerprint, replacing, stage_dir
+from gad.artifacts import claim, code, fingerprint, replacing, stage_dir
 from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
@@ -23,6 +23,9 @@ from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
 
 LOG = "training.csv"
+CODE = code(
+    "students.py", "training.py", "objectives.py", "losses", "response.py", "sampling.py", "schedule.py", "models"
+)
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -62,10 +65,11 @@ def train_seeds(
 ) -> Iterator[tuple[int, TrainState]]:
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
-    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings and
-    of seeds that the recipe no longer names is thrown away.
+    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
+    code and of seeds that the recipe no longer names is thrown away.
     """
-    claim(folder, fingerprint(config.model_dump(exclude={"seeds", "device"}), variant, pairs.fingerprint))
+    settings = config.model_dump(exclude={"seeds", "device"})
+    claim(folder, fingerprint(settings, variant, pairs.fingerprint, *CODE))
     prompts = encode_pair_prompts(teacher, pairs)
     for seed in config.seeds:
         if seed_dir(folder, seed).exists():
