@@ -1,0 +1,118 @@
+"""The chain from noise pairs to a measured student, on each tiny text-to-image family."""
+
+import pandas as pd
+import pytest
+import torch
+from diffusers import DiffusionPipeline
+
+from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
+from gad.control.models import generator_of
+from gad.noise import draw_noise
+from gad.noise_pairs import NoisePairs, generate, make_pair, prompt_of
+from gad.sampling import sample
+from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.students import seed_dir, train_seeds, usage_line
+from gad.teachers.load import load_model
+
+PAIRS = NoisePairsConfig(
+    num_pairs=4,
+    direction="low_frequency",
+    perturbation_scale=0.1,
+    step="spherical",
+    teacher_steps=2,
+    guidance_scale=3.0,
+    num_nodes=1,
+    batch_size=3,
+    shard_size=4,
+)
+STUDENT = StudentConfig(
+    num_steps=3, batch_size=2, lr=1e-3, warmup_steps=0, gad_weight=1.0, ema_decay=0.5, log_every=1, seeds=[0, 1]
+)
+SENSITIVITY = SensitivityConfig(
+    num_noises=2, num_directions=2, directions=["isotropic", "low_frequency"], method="exact", batch_size=2
+)
+
+
+@pytest.fixture(scope="module")
+def teacher(saved):
+    return load_model(saved)
+
+
+@pytest.fixture(scope="module")
+def pairs(teacher, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pairs")
+    list(generate(folder, teacher, "hash", PAIRS))
+    return NoisePairs(folder)
+
+
+@pytest.fixture(scope="module")
+def students(teacher, pairs, tmp_path_factory):
+    """The folder of two trained seeds."""
+    folder = tmp_path_factory.mktemp("student") / "gad"
+    list(train_seeds(teacher, pairs, STUDENT, variant="gad", folder=folder, live=folder.parent / "live"))
+    return folder
+
+
+def weights(model):
+    return torch.cat([p.flatten() for p in model.denoiser.network.parameters()])
+
+
+@torch.no_grad()
+def test_stored_answers_are_guided_and_each_has_its_own_prompt(teacher, pairs):
+    ids = torch.arange(4)
+    pair = make_pair(ids, teacher.latent_shape, PAIRS)
+    expected = sample(teacher.guided(3.0), pair.perturbed, teacher.condition(prompt_of(ids)), num_steps=2)
+    assert torch.allclose(pairs.trajectories(ids, 1), expected[[0, 2]].transpose(0, 1), atol=1e-4)
+
+
+def test_every_seed_leaves_the_teacher_its_own_way(teacher, students):
+    zero, one = (load_model(seed_dir(students, seed)) for seed in (0, 1))
+    assert not torch.equal(weights(zero), weights(teacher))
+    assert not torch.equal(weights(zero), weights(one))
+
+
+def test_training_leaves_the_teacher_alone(saved, teacher, students):
+    assert torch.equal(weights(load_model(saved)), weights(teacher))
+
+
+def test_a_killed_seed_goes_on_to_the_same_weights(teacher, pairs, students, tmp_path):
+    config = STUDENT.model_copy(update={"checkpoint_every": 1, "seeds": [1]})
+    options = {"variant": "gad", "folder": tmp_path / "gad", "live": tmp_path / "live"}
+    run = train_seeds(teacher, pairs, config, **options)
+    next(run)
+    next(run)
+    run.close()
+    list(train_seeds(teacher, pairs, config, **options))
+    resumed, whole = (load_model(seed_dir(folder, 1)) for folder in (tmp_path / "gad", students))
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(students):
+    student = load_model(seed_dir(students, 0))
+    prompt, noise = prompt_of([7])[0], draw_noise([7], student.latent_shape, seed=0)
+    pipe = DiffusionPipeline.from_pretrained(seed_dir(students, 0))
+    pipe.set_progress_bar_config(disable=True)
+    for num_steps in (1, 2):
+        line = usage_line(student, num_steps).removesuffix(")")
+        call = f"{line}, latents=noise, height=64, width=64, output_type='pt')"
+        image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "noise": noise}).images - 1
+        ours = generator_of(student, num_steps=num_steps)(noise, [prompt])
+        assert torch.allclose(image, ours, atol=1e-3)
+
+
+def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, students, smoke):
+    settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
+    named = [("gad", seed, load_model(seed_dir(students, seed))) for seed in (0, 1)]
+    table = table_of(pd.concat(measure_students(teacher, named, settings)))
+    assert table["directions"].tolist() == ["isotropic", "low_frequency"] * 2
+    assert table.notna().all(axis=None)
+    assert trajectory_table(teacher, named, settings)["deviation"].gt(0).all()
+
+
+def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
+    pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "num_nodes": 2})
+    isotropic = SENSITIVITY.model_copy(update={"directions": ["isotropic"]})
+    settings = smoke.model_copy(update={"noise_pairs": pairs, "sensitivity": isotropic})
+    row = table_of(pd.concat(measure_students(teacher, [("copy", 0, teacher)], settings))).iloc[0]
+    assert (row["jvp_cosine"], row["jacobian_norm_ratio"]) == pytest.approx((1, 1), abs=1e-4)
+    assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
