@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -104,10 +105,13 @@ def test_a_process_that_was_killed_can_be_resumed(start, point_teacher, smoke, t
     arguments = [tmp_path / "pairs", tmp_path / "broken", tmp_path / "live" / "broken"]
     command = [sys.executable, "-c", KILLED, *map(str, arguments)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        late = threading.Timer(120, process.terminate)  # a process that hangs fails the test
+        late.start()
         for line in process.stdout:
             if line == "at 8\n":
                 os.kill(process.pid, signal.SIGKILL)
                 break
+    late.cancel()
     assert process.returncode == -signal.SIGKILL
     assert finished_seeds(tmp_path / "broken") == []
     assert finish(start("broken")) == whole
