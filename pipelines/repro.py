@@ -1,6 +1,7 @@
 """``dvc repro`` with its exit status, for the main job's reports (or --all recipes, or the targets given).
 
-Before: clears a lock that a killed run left behind. After: makes the pages that a fresh clone does not have.
+Before: clears a lock that a killed run left behind. After: makes the pages that a fresh clone does not have; with
+--all the numbers are kept in results/, which git tracks.
 """
 
 import json
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import psutil
 from ruamel.yaml import YAML
+
+from gad.report import keep_results
 
 ROOT = Path(__file__).resolve().parents[1]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
@@ -51,7 +54,10 @@ def main(arguments: list[str]) -> int:
         for target in targets
         if target.startswith("report@") and not (ROOT / "reports" / target[7:] / "report.html").exists()
     ]
-    return dvc_repro(["--single-item", "--force", *missing]) if missing else 0
+    status = dvc_repro(["--single-item", "--force", *missing]) if missing else 0
+    if "--all" in arguments and not status:
+        print("to be committed:", *(keep_results(recipe).relative_to(ROOT) for recipe in recipes))
+    return status
 
 
 if __name__ == "__main__":

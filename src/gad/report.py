@@ -75,6 +75,14 @@ def committed_results(recipe: str) -> dict | None:
     return read_json(path) if path.exists() else None
 
 
+def keep_results(recipe: str) -> Path:
+    """Copy a recipe's numbers and provenance to ``results/<recipe>.json``, to be committed; returns its path."""
+    summary = read_json(REPORTS / recipe / "summary.json")
+    path = RESULTS / f"{recipe}.json"
+    write_json(path, {"metrics": summary["metrics"], "provenance": summary["provenance"]})
+    return path
+
+
 def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     """This run's headline means beside the committed long run's, with the difference."""
     rows = []

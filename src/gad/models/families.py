@@ -1,9 +1,13 @@
 """The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import torch
+import transformers
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
@@ -94,6 +98,22 @@ def denoiser_of(pipeline: DiffusionPipeline) -> NetworkDenoiser:
     return NetworkDenoiser(network_of(pipeline), family_of(pipeline).call, schedule, parameterisation)
 
 
+@contextmanager
+def _only_errors() -> Iterator[None]:
+    """diffusers and transformers without their warnings and loading bars."""
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    levels = [library.get_verbosity() for library in libraries]
+    for library in libraries:
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for library, level in zip(libraries, levels, strict=True):
+            library.set_verbosity(level)
+            library.enable_progress_bar()
+
+
 def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
     """A diffusers pipeline from a local folder or hub name, in ``dtype``, frozen, safetensors only.
 
@@ -102,7 +122,8 @@ def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> 
     if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
-        pipeline = DiffusionPipeline.from_pretrained(str(folder), torch_dtype=dtype, use_safetensors=True)
+        with _only_errors():  # an AutoencoderKL in a SanaPipeline draws two warnings and works
+            pipeline = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
     except Exception as error:  # diffusers raises many kinds for a broken folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error
