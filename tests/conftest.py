@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import PROMPTS
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.config import load_recipe
@@ -13,8 +14,6 @@ from gad.teachers.load import Model
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.vae import build_vae
 from gad.worlds.swiss_roll import make_points
-
-PROMPTS = ["a red car on a white background", "two Dogs on a cyan background"]
 
 
 @pytest.fixture(scope="session", autouse=True)

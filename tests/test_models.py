@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import PROMPTS
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from tiny import PROMPTS
 
 from gad.models.conditioning import Conditioning, concatenate, encode_prompts
 from gad.models.denoiser import Guided

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from conftest import PROMPTS
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
+from tiny import PROMPTS
 
 from gad.models.exact import ExactDenoiser
 from gad.models.families import denoiser_of, family_of, network_of, schedule_of

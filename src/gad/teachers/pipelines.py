@@ -29,6 +29,7 @@ def _diffusion(prediction_type: str, **options) -> DDIMScheduler:
         prediction_type=prediction_type,
         timestep_spacing="trailing",
         clip_sample=False,
+        steps_offset=1,
         **options,
     )
 
