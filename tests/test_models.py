@@ -7,7 +7,7 @@ from tiny import PROMPTS
 
 from gad.models.conditioning import Conditioning, concatenate, encode_prompts
 from gad.models.denoiser import Guided
-from gad.models.families import denoiser_of, load_pipeline, network_of
+from gad.models.families import denoiser_of, load_pipeline, network_of, save_pipeline
 from gad.teachers.pipelines import build_pipeline
 from gad.teachers.text import MAX_TOKENS
 
@@ -145,3 +145,11 @@ def test_a_loaded_pipeline_is_frozen_and_says_the_same(saved, pipeline, conditio
     x0 = denoiser_of(loaded)(noise, TIMES, conditioning)
     with torch.no_grad():
         assert torch.equal(x0, denoiser_of(pipeline)(noise, TIMES, conditioning))
+
+
+def test_a_saved_pipeline_does_not_say_where_it_came_from(saved, tmp_path):
+    for name in ("first", "second"):
+        save_pipeline(load_pipeline(saved), tmp_path / name)
+    texts = [sorted((tmp_path / name).rglob("*.json")) for name in ("first", "second")]
+    assert not any("_name_or_path" in path.read_text() for path in texts[0])
+    assert [p.read_bytes() for p in texts[0]] == [p.read_bytes() for p in texts[1]]

@@ -14,7 +14,7 @@ from gad.artifacts import claim, code, fingerprint, replacing, stage_dir
 from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
-from gad.models.families import family_of, network_of
+from gad.models.families import family_of, network_of, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs, prompt_of
 from gad.objectives import VARIANTS
@@ -44,8 +44,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
     original = network_of(teacher.pipeline)
     teacher.pipeline.register_modules(**{name: student.network})
     try:
-        with replacing(folder) as partial:
-            teacher.pipeline.save_pretrained(partial)
+        save_pipeline(teacher.pipeline, folder)
     finally:
         teacher.pipeline.register_modules(**{name: original})
 

@@ -1,5 +1,6 @@
 """The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import transformers
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
+from gad.artifacts import read_json, replacing
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkCall, NetworkDenoiser
 from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
@@ -133,3 +135,17 @@ def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> 
         if isinstance(module, nn.Module):
             module.eval().requires_grad_(False)
     return pipeline
+
+
+def save_pipeline(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Write a pipeline as a diffusers folder, whole or not at all.
+
+    The path it was loaded from, which diffusers keeps in every config, is left out: equal pipelines give equal bytes on
+    every machine.
+    """
+    with replacing(folder) as partial:
+        pipeline.save_pretrained(partial)
+        for path in partial.rglob("*.json"):
+            values = read_json(path)
+            if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
+                path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")

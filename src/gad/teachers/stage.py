@@ -7,8 +7,8 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.artifacts import fingerprint, replacing, write_json, write_tensors
-from gad.models.families import FAMILIES, family_of
+from gad.artifacts import fingerprint, write_json, write_tensors
+from gad.models.families import FAMILIES, family_of, save_pipeline
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
 from gad.teachers.data import latent_set, training_batches
@@ -59,8 +59,7 @@ def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
             module.half()
-    with replacing(folder) as partial:
-        pipeline.save_pretrained(partial)
+    save_pipeline(pipeline, folder)
 
 
 def judge_prompts(count: int = 512) -> list[Prompt]:
