@@ -141,3 +141,18 @@ def test_a_batch_pairs_each_latent_with_its_caption(pipeline, latents):
     expected = [make_prompt(int(i), seed=1).caption for i in index]
     assert pipeline.tokenizer.batch_decode(ids, skip_special_tokens=True) == expected
     assert torch.equal(images, latents[index].float())
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(vae, latents, tmp_path, monkeypatch):
+    monkeypatch.setattr("gad.teachers.train.CHECKPOINT_EVERY", 2)
+
+    def run(checkpoint, stop_after=None):
+        pipeline = build_pipeline("dit", vae, seed=0)
+        batch, empty = training_batches(pipeline, latents, 4)
+        steps = train_teacher(pipeline, batch, empty, num_steps=5, lr=1e-3, seed=0, checkpoint=checkpoint)
+        for _, _ in zip(steps, range(stop_after or 6), strict=False):
+            pass
+        return weights(pipeline)
+
+    run(tmp_path / "checkpoint.pt", stop_after=3)  # stopped after a checkpoint, in the middle
+    assert torch.equal(run(tmp_path / "checkpoint.pt"), run(None))

@@ -1,5 +1,6 @@
 """The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its judgement."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.artifacts import fingerprint, write_json, write_tensors
+from gad.artifacts import claim, fingerprint, write_json, write_tensors
 from gad.models.families import FAMILIES, family_of, save_pipeline
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
@@ -45,13 +46,19 @@ def write_pointer(source: str, folder: Path) -> None:
 
 
 def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
-    """Train a teacher on emoji scenes and save it as a diffusers folder in float16; yields step and loss."""
+    """Train a teacher on emoji scenes and save it as a diffusers folder in float16; yields step and loss.
+
+    A killed training goes on from its last checkpoint, in ``unfinished_teacher`` beside ``folder``.
+    """
+    work = folder.parent / "unfinished_teacher"
+    claim(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
     batch, empty = training_batches(pipeline, latent_set(vae, section.num_scenes), section.batch_size)
     options = {"num_steps": section.num_steps, "lr": section.lr, "seed": section.seed}
-    yield from train_teacher(pipeline, batch, empty, **options)
+    yield from train_teacher(pipeline, batch, empty, checkpoint=work / "checkpoint.pt", **options)
     save_half(pipeline, folder)
+    shutil.rmtree(work)
 
 
 def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
