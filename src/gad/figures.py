@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Colours stay distinct in grey; every axis has a name."""
 
+import textwrap
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -39,19 +40,10 @@ def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: 
             axis.grid(False)
         axis_row[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=10)
     for axis, caption in zip(axes[0], captions, strict=False):
-        axis.set_title(_wrapped(caption), fontsize=7)
+        axis.set_title(textwrap.fill(caption, 18), fontsize=7)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
-
-
-def _wrapped(text: str, width: int = 18) -> str:
-    lines, line = [], ""
-    for word in text.split():
-        if len(line) + len(word) > width:
-            lines, line = [*lines, line], ""
-        line = f"{line} {word}".strip()
-    return "\n".join([*lines, line])
 
 
 def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "") -> Figure:
@@ -109,17 +101,6 @@ def response_curves(steps: Sequence[float], curves: dict[str, np.ndarray], *, ti
     for name, curve in curves.items():
         axis.plot(steps, curve, label=name.replace("_", " "), color=PALETTE.get(name), linestyle=styles.get(name, "-"))
     axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
-    axis.legend()
-    figure.tight_layout()
-    return figure
-
-
-def singular_values(spectra: dict[str, np.ndarray], *, title: str = "") -> Figure:
-    """Mean singular values of each model's sketched Jacobian, largest first, logarithmic."""
-    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
-    for name, values in spectra.items():
-        axis.plot(range(1, len(values) + 1), values, marker="o", label=name.replace("_", " "), color=PALETTE.get(name))
-    axis.set(yscale="log", xlabel="rank", ylabel="singular value of J V", title=title)
     axis.legend()
     figure.tight_layout()
     return figure
