@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.noise import draw_direction, draw_noise, perturb
+from gad.noise import draw_direction, draw_noise, low_frequency_part, perturb
 
 SHAPE = (4, 8, 8)
 
@@ -50,9 +50,18 @@ def test_low_frequency_direction_is_constant_on_blocks():
     assert len(coarse.unique()) == coarse.numel()
 
 
-def test_low_frequency_direction_has_unit_variance_per_element():
-    variance = low_frequency(range(2000)).square().mean(0)
-    assert (variance - 1).abs().max() < 5 * (2 / 2000) ** 0.5
+def test_low_frequency_direction_has_unit_variance_per_mode():
+    count, block = 4000, 2
+    coarse = low_frequency(range(count))[:, :, ::block, ::block].flatten(1)
+    modes = block * coarse  # a mode is 1 / block on its block, so that its norm is 1
+    assert (modes.T @ modes / count - torch.eye(modes.shape[1])).abs().max() < 6 * (2 / count) ** 0.5
+
+
+def test_low_frequency_part_is_a_projection():
+    z = draw_noise([0], SHAPE, seed=0).double()
+    part = low_frequency_part(z, 4)
+    assert torch.allclose(low_frequency_part(part, 4), part, atol=1e-15)
+    assert (part * (z - part)).sum().abs() < 1e-12
 
 
 def test_a_grid_that_does_not_divide_the_latent_is_refused():
@@ -71,11 +80,12 @@ def test_spherical_step_keeps_unit_noise_where_the_straight_one_does_not():
     assert perturb(z, v, h=1.0, step="straight").var().item() == pytest.approx(2, abs=0.06)
 
 
-def test_spherical_step_keeps_the_identity_covariance():
-    count = 4000
-    z, v = (draw_noise(range(n, n + count), (2, 2, 2), seed=0) for n in (0, count))
-    moved = perturb(z, v, h=0.5, step="spherical").flatten(1)
-    assert (moved.T @ moved / count - torch.eye(8)).abs().max() < 5 / count**0.5 * 2**0.5
+@pytest.mark.parametrize("space", [{"kind": "isotropic"}, {"kind": "low_frequency", "size": 1}])
+def test_spherical_step_keeps_the_identity_covariance(space):
+    count, shape = 4000, (2, 2, 2)
+    z, v = draw_noise(range(count), shape, seed=0), draw_direction(range(count), shape, seed=0, **space)
+    moved = perturb(z, v, h=0.5, step="spherical", **space).flatten(1)
+    assert (moved.T @ moved / count - torch.eye(8)).abs().max() < 6 * (2 / count) ** 0.5
 
 
 def test_spherical_step_is_straight_to_first_order():

@@ -19,8 +19,8 @@ Step = Literal["straight", "spherical"]
 
 def _normal(shape: tuple[int, ...], *key: int) -> Tensor:
     """Standard normal numbers that depend on the key alone."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(key)))
+    return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
 def draw_noise(ids, shape: tuple[int, ...], *, seed: int) -> Latent:
@@ -28,28 +28,38 @@ def draw_noise(ids, shape: tuple[int, ...], *, seed: int) -> Latent:
     return torch.stack([_normal(shape, seed, int(i), 0) for i in ids])
 
 
-def draw_direction(ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4) -> Latent:
-    """Direction number ``index`` of each sample id, ``[B, *shape]``, unit variance per element.
+def low_frequency_part(latent: Latent, size: int) -> Latent:
+    """The projection P on latents that are constant on each block of a ``size`` x ``size`` grid.
 
-    isotropic: N(0, I), so that E[v v^T] = I (Hutchinson) · low_frequency: N(0, 1) on a ``size`` x ``size`` grid, each
-    value repeated over its block.
+    Raises ValueError when the grid does not divide the latent.
     """
-    if kind == "isotropic":
-        return torch.stack([_normal(shape, seed, int(i), 1 + index) for i in ids])
-    channels, height, width = shape
+    height, width = latent.shape[-2:]
     if height % size or width % size:
         raise ValueError(f"low_frequency_size {size} does not divide the latent size {height}x{width}")
-    coarse = torch.stack([_normal((channels, size, size), seed, int(i), 1 + index) for i in ids])
-    return F.interpolate(coarse, size=(height, width), mode="nearest")
+    return F.interpolate(F.adaptive_avg_pool2d(latent, size), size=(height, width), mode="nearest")
 
 
-def perturb(noise: Latent, direction: Latent, *, h: float, step: Step) -> Latent:
+def draw_direction(ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4) -> Latent:
+    """Direction number ``index`` of each sample id, ``[B, *shape]``.
+
+    isotropic: N(0, I), so that E[v v^T] = I (Hutchinson) · low_frequency: N(0, P), unit variance along each of the
+    ``size`` x ``size`` modes of a channel and none elsewhere, with P of :func:`low_frequency_part`.
+    """
+    direction = torch.stack([_normal(shape, seed, int(i), 1 + index) for i in ids])
+    return direction if kind == "isotropic" else low_frequency_part(direction, size)
+
+
+def perturb(
+    noise: Latent, direction: Latent, *, h: float, step: Step, kind: Direction = "isotropic", size: int = 4
+) -> Latent:
     """The second member z' of a noise pair.
 
-    straight: z + h v · spherical: cos(a) z + sin(a) v with tan(a) = h, which keeps z' exactly N(0, I) for isotropic v
-    and moves by h v to first order.
+    straight: z + h v · spherical: z turned by the angle a with tan(a) = h inside the space that v is drawn from,
+    z + (cos(a) - 1) P z + sin(a) v, where P is the identity for isotropic v. So z' stays exactly N(0, I), as sampling
+    expects it, and moves by h v to first order.
     """
     if step == "straight":
         return noise + h * direction
     angle = math.atan(h)
-    return math.cos(angle) * noise + math.sin(angle) * direction
+    turned = noise if kind == "isotropic" else low_frequency_part(noise, size)
+    return noise + (math.cos(angle) - 1) * turned + math.sin(angle) * direction

@@ -39,10 +39,9 @@ class NoisePair:
 def make_pair(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0) -> NoisePair:
     """Noise pair number ``index`` of each sample id."""
     noise = draw_noise(ids, shape, seed=config.seed)
-    direction = draw_direction(
-        ids, shape, seed=config.seed, kind=config.direction, index=index, size=config.low_frequency_size
-    )
-    perturbed = perturb(noise, direction, h=config.perturbation_scale, step=config.step)
+    space = {"kind": config.direction, "size": config.low_frequency_size}
+    direction = draw_direction(ids, shape, seed=config.seed, index=index, **space)
+    perturbed = perturb(noise, direction, h=config.perturbation_scale, step=config.step, **space)
     return NoisePair(noise, direction, config.perturbation_scale, perturbed)
 
 
