@@ -4,9 +4,24 @@ import numpy as np
 import pytest
 
 from gad.teachers.text import MAX_TOKENS, clip_text, gemma_text, t5_text, words
-from gad.worlds.emoji import BACKGROUNDS, MARGIN, SIDES, SIZE, STYLES, TINTED, make_prompt, make_scene, render
+from gad.worlds.emoji import (
+    BACKGROUNDS,
+    EDGE,
+    FREE_SIDES,
+    GRID,
+    GRID_SIDES,
+    MARGIN,
+    SIZE,
+    STYLES,
+    TINTED,
+    make_prompt,
+    make_scene,
+    render,
+)
 
-SCENES = [make_scene(i) for i in range(300)]
+ON_GRID = [make_scene(i) for i in range(300)]
+FREE = [make_scene(i, layout="free") for i in range(300)]
+SCENES = ON_GRID + FREE
 TOKENIZERS = {"clip": clip_text, "t5": t5_text, "gemma": gemma_text}
 
 
@@ -17,10 +32,19 @@ def digest(parts) -> str:
     return total.hexdigest()
 
 
-def test_scene_i_is_the_same_bytes_on_every_machine():
-    pictures = digest(render(scene).tobytes() for scene in SCENES[:64])
-    captions = digest(["\n".join(scene.prompt.caption for scene in SCENES[:64]).encode()])
-    assert pictures == "4a1ef7301d1f52ddb308a84fdd223cb3c2c8440b77cd117904fe663e3163f927"
+@pytest.mark.parametrize(
+    ("scenes", "expected"),
+    [
+        (ON_GRID, "45a694983ff8f285fc720f1050a2d6c10ff482a35cb2ce7fb03d81974eb14b62"),
+        (FREE, "4a1ef7301d1f52ddb308a84fdd223cb3c2c8440b77cd117904fe663e3163f927"),
+    ],
+)
+def test_scene_i_is_the_same_bytes_on_every_machine(scenes, expected):
+    assert digest(render(scene).tobytes() for scene in scenes[:64]) == expected
+
+
+def test_caption_i_is_the_same_on_every_machine():
+    captions = digest(["\n".join(scene.prompt.caption for scene in ON_GRID[:64]).encode()])
     assert captions == "b36316dd894085041eef42609a9a8e3b2345994f2e007a2ca94b3064c445e1f6"
 
 
@@ -32,13 +56,29 @@ def test_seeds_give_different_scenes():
     assert [make_scene(i, seed=1) for i in range(10)] != [make_scene(i, seed=2) for i in range(10)]
 
 
-def test_boxes_lie_inside_the_image_and_have_the_size_of_their_kind():
+def test_boxes_lie_inside_the_image():
     for scene in SCENES:
-        low, high = SIDES[len(scene.boxes)]
         for left, top, right, bottom in scene.boxes:
             assert MARGIN <= left < right <= SIZE - MARGIN
             assert MARGIN <= top < bottom <= SIZE - MARGIN
-            assert low <= max(right - left, bottom - top) <= high
+
+
+def test_free_boxes_have_a_size_of_their_range():
+    for scene in FREE:
+        low, high = FREE_SIDES[len(scene.boxes)]
+        assert all(low <= max(box[2] - box[0], box[3] - box[1]) <= high for box in scene.boxes)
+
+
+def test_boxes_on_the_grid_lie_in_the_middle_of_a_square_of_the_grid():
+    places = set()
+    for scene in ON_GRID:
+        for left, top, right, bottom in scene.boxes:
+            side = max(right - left, bottom - top)
+            corner = left - (side - (right - left)) // 2, top - (side - (bottom - top)) // 2
+            assert side in GRID_SIDES[len(scene.boxes)]
+            assert all((c - EDGE) % GRID == 0 and EDGE <= c <= SIZE - EDGE - side for c in corner)
+            places.add((side, corner))
+    assert len([place for place in places if place[0] == 32]) == 16  # every place occurs
 
 
 def test_boxes_stand_apart():

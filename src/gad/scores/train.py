@@ -48,7 +48,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
 def batches(vae: AutoencoderKL, *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
     """Scenes and their images without end: fresh renderings, and from the pool as many reconstructions."""
     generator = torch.Generator().manual_seed(seed)
-    fresh = (make_scene(index, seed=JUDGE_SCENES_SEED + seed) for index in count())
+    fresh = (make_scene(index, seed=JUDGE_SCENES_SEED + seed, layout="free") for index in count())
     pool: list[tuple[Scene, Tensor]] = []
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]

@@ -42,7 +42,7 @@ def unet_pipeline(vae: AutoencoderKL) -> StableDiffusionPipeline:
         in_channels=4,
         out_channels=4,
         block_out_channels=(64, 128),
-        layers_per_block=2,
+        layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=WIDTH,
@@ -96,6 +96,7 @@ def flow_pipeline(vae: AutoencoderKL) -> SanaPipeline:
         num_layers=LAYERS,
         caption_channels=WIDTH,
         mlp_ratio=2.5,
+        interpolation_scale=1,  # positions; without it there are none
     )
     return SanaPipeline(tokenizer, text_encoder, vae, transformer, FlowMatchEulerDiscreteScheduler(shift=1.0))
 

@@ -17,7 +17,17 @@ from gad.schedule import Schedule, add_noise, expand, from_x0
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
 CHECKPOINT_EVERY = 250  # steps
 LARGEST_WEIGHT = 20.0  # cap on 1 / alpha², the weight that makes an eps loss a v loss
+WARMUP = 100  # steps
+DECAY = 0.3  # share of the steps at the end over which the learning rate falls to 0
 SMALLEST_TIME = 1e-3  # the first timestep of a table of 1000; below it a table rounds to clean data, where eps is lost
+
+
+def trapezoid(step: int, num_steps: int) -> float:
+    """The learning rate's factor, in (0, 1]: linear warm-up, constant, linear decay.
+
+    Until the decay starts a training does not depend on its length, so an unfinished one can be given another.
+    """
+    return min(1.0, (step + 1) / min(WARMUP, num_steps), (num_steps - step) / (DECAY * num_steps))
 
 
 def sample_times(count: int, *, flow: bool, generator: torch.Generator) -> Tensor:
@@ -60,7 +70,7 @@ def train_teacher(
     modules = torch.nn.ModuleList([network_of(pipeline), pipeline.text_encoder]).train().requires_grad_(True)
     parameters = list(modules.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps, pct_start=0.04)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: trapezoid(step, num_steps))
     average = EMAModel(parameters, decay=0.998)
     parts = {"modules": modules, "optimizer": optimizer, "schedule": schedule, "average": average}
     first = _resume(checkpoint, parts, generator)

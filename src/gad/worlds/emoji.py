@@ -5,10 +5,10 @@ sizes, so p(image | caption) has many modes that can be counted. Scene ``i`` is 
 choices come from a counter-based generator keyed by ``(seed, i)``.
 """
 
-import colorsys
 import json
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -27,8 +27,14 @@ BACKGROUNDS = {
 }
 RELATIONS = ("and", "left of", "above")
 COUNTS = {1: "a", 2: "two", 3: "three"}
-SIDES = {1: (28, 44), 2: (20, 30), 3: (16, 22)}  # sprite side in pixels, by the number of objects
+GRID = 8  # pixels between the places that a sprite can take
+EDGE = 4  # pixels from the border to the first place
+GRID_SIDES = {1: (32, 40), 2: (24,), 3: (20,)}  # sprite sides in pixels, by the number of objects
+FREE_SIDES = {1: (28, 44), 2: (20, 30), 3: (16, 22)}  # smallest and largest side of a freely placed sprite
 MARGIN = 1  # pixels kept free at the border
+
+Layout = Literal["grid", "free"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 def _names() -> dict:
@@ -77,11 +83,11 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Scene:
-    """A prompt with what it leaves open: one art style, and a box (left, top, right, bottom) per object, in pixels."""
+    """A prompt with what it leaves open: one art style, and a box per object."""
 
     prompt: Prompt
     style: str
-    boxes: tuple[tuple[int, int, int, int], ...]
+    boxes: tuple[Box, ...]
 
 
 def _generator(seed: int, index: int) -> np.random.Generator:
@@ -118,20 +124,33 @@ def _related(boxes, relation: str) -> bool:
     return right <= left2 if relation == "left of" else bottom <= top2
 
 
-def place(prompt: Prompt, rng: np.random.Generator) -> Scene:
+def _grid_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
+    """A box in the middle of a square that starts at a place of the grid."""
+    side = int(rng.choice(GRID_SIDES[count]))
+    width, height = _size(thing.noun, style, side)
+    left, top = EDGE + GRID * rng.integers(0, (SIZE - 2 * EDGE - side) // GRID + 1, size=2)
+    left, top = int(left) + (side - width) // 2, int(top) + (side - height) // 2
+    return left, top, left + width, top + height
+
+
+def _free_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
+    """A box of any size and at any pixel."""
+    low, high = FREE_SIDES[count]
+    width, height = _size(thing.noun, style, int(rng.integers(low, high + 1)))
+    left = int(rng.integers(MARGIN, SIZE - MARGIN - width + 1))
+    top = int(rng.integers(MARGIN, SIZE - MARGIN - height + 1))
+    return left, top, left + width, top + height
+
+
+def place(prompt: Prompt, rng: np.random.Generator, layout: Layout = "grid") -> Scene:
     """A random scene that the prompt's caption describes: style, sizes and places are drawn until nothing overlaps."""
     style = str(rng.choice(STYLES))
-    low, high = SIDES[len(prompt.objects)]
+    draw_box = _grid_box if layout == "grid" else _free_box
     while True:
-        boxes = []
-        for thing in prompt.objects:
-            width, height = _size(thing.noun, style, int(rng.integers(low, high + 1)))
-            left = int(rng.integers(MARGIN, SIZE - MARGIN - width + 1))
-            top = int(rng.integers(MARGIN, SIZE - MARGIN - height + 1))
-            boxes.append((left, top, left + width, top + height))
+        boxes = tuple(draw_box(thing, style, len(prompt.objects), rng) for thing in prompt.objects)
         apart = all(_apart(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
         if apart and _related(boxes, prompt.relation):
-            return Scene(prompt, style, tuple(boxes))
+            return Scene(prompt, style, boxes)
 
 
 def make_prompt(index: int, *, seed: int = 0) -> Prompt:
@@ -139,10 +158,14 @@ def make_prompt(index: int, *, seed: int = 0) -> Prompt:
     return draw_prompt(_generator(seed, index))
 
 
-def make_scene(index: int, *, seed: int = 0) -> Scene:
-    """Scene number ``index``, the same on every machine."""
+def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
+    """Scene number ``index``, the same on every machine.
+
+    Teachers learn scenes on the grid, where the places that a caption leaves open can be counted. The autoencoder and
+    the judges learn free ones, so that they also read pictures that keep to no grid.
+    """
     rng = _generator(seed, index)
-    return place(draw_prompt(rng), rng)
+    return place(draw_prompt(rng), rng, layout)
 
 
 @cache
@@ -191,8 +214,3 @@ def render(scene: Scene) -> np.ndarray:
         canvas.paste(image, (left, top), image)
     return np.asarray(canvas)
 
-
-def nearest_colour(rgb: np.ndarray) -> str:
-    """The colour name whose hue is nearest to that of an RGB value in 0-255."""
-    hue = 360 * colorsys.rgb_to_hsv(*(np.asarray(rgb) / 255))[0]
-    return min(COLOURS, key=lambda name: min(abs(hue - COLOURS[name]), 360 - abs(hue - COLOURS[name])))
