@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
@@ -128,7 +127,6 @@ def finished_seeds(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
 
 
-@torch.no_grad()
 def usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student."""
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)

@@ -213,4 +213,3 @@ def render(scene: Scene) -> np.ndarray:
         image = _resized(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
         canvas.paste(image, (left, top), image)
     return np.asarray(canvas)
-
