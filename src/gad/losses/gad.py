@@ -1,7 +1,23 @@
-"""The geometric alignment term, as a function of responses. It knows no network."""
+r"""The geometric alignment term in its forms, as functions of responses. It knows no network.
 
+response
+    The student's map against the teacher's. Eq. (6) and (8): the one that is sound on its own.
+score
+    Eq. (9) as printed. Its gradient has zero mean at first order: x_t does not depend on v and the
+    responses are odd in v, so E_v[(J_F - J_T) v] = 0.
+score_fixed
+    The same mismatch, paired with the student's response instead, so that nothing cancels.
+released
+    What the authors' script does, fault for fault.
+"""
+
+from gad.losses.distribution import pseudo_huber
 from gad.response import Response
-from gad.shapes import PerSample
+from gad.shapes import Latent, PerSample
+
+
+def _mean(error: Latent) -> PerSample:
+    return error.flatten(1).mean(dim=1)
 
 
 def gad_response_loss(student: Response, teacher: Response) -> PerSample:
@@ -12,5 +28,43 @@ def gad_response_loss(student: Response, teacher: Response) -> PerSample:
     Zero when both move alike; blind to a constant offset between them; lower is better. The paper's loss on
     differences is h² d times this one.
     """
-    error = student.jvp - teacher.jvp.detach()  # the teacher is a target, not a learner
-    return error.square().flatten(1).mean(dim=1)
+    return _mean((student.jvp - teacher.jvp.detach()).square())
+
+
+def gad_score_loss(x_t: Latent, fake: Latent, real: Latent) -> PerSample:
+    r"""Eq. (9) as printed, ``[B]``: a loss with the gradient sg(J_F v - J_T v) on the student's re-noised state x_t.
+
+    .. math:: \frac{1}{d} \left< \mathrm{sg}(J_F v - J_T v),\, x_t \right>
+
+    ``fake`` and ``real`` are the two scores' responses to v in x0, per unit of h, at x_t. For noise predictions the
+    sign is the other way round, as eps = (x_t - alpha x0) / sigma. Only its gradient has a meaning.
+    """
+    return _mean((fake - real).detach() * x_t)
+
+
+def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> PerSample:
+    r"""A score form that does not cancel: the scores' mismatch meets the student's own response, ``[B]``.
+
+    .. math:: \frac{1}{d} \left< \mathrm{sg}(J_F v - J_T v),\, J_S v \right>, \qquad
+        \nabla_{J_S} E_v L = \frac{1}{d} E_v[(J_F - J_T)\, v v^\top] = \frac{1}{d} (J_F - J_T) \quad (v \sim N(0, I))
+
+    Eq. (9) pairs the mismatch, odd in v, with x_t, which does not depend on v: nothing is left on average. Here its
+    partner is odd in v as well, so E[v v^T] = I stays, and the expected gradient on the student's Jacobian vanishes
+    exactly when J_F v = J_T v for all v. It is distribution matching's gradient, one derivative up: where the fake
+    score answers more than the teacher, J_S shrinks. Only its gradient has a meaning; no gradient reaches a score.
+    """
+    return _mean((fake - real).detach() * student_jvp)
+
+
+def gad_released_loss(student_gap: Latent, real_gap: Latent, uncond_gap: Latent, fake_gap: Latent, *, guidance: float):
+    r"""What the authors' script computes, ``[B]``, faults kept, for comparison only.
+
+    ``student_gap`` is the student's x0 at the perturbed x_t less its x0 at the *node*, two points and two times, so it
+    is no directional derivative; the other gaps are the teacher's (with and without prompt) and the fake score's
+    between x_t + h v and x_t, with v of unit norm. pseudo-Huber of ds - sg[ds + dT - dF + (w - 1)(dT - dT_uncond)],
+    divided by mean|ds - dT_guided|: dividing by the residual leaves little more than a sign and cancels h.
+    """
+    guided = real_gap + (guidance - 1) * (real_gap - uncond_gap)
+    target = (student_gap + guided - fake_gap).detach()
+    scale = _mean((student_gap - guided).detach().abs()).clamp(min=1e-8)
+    return _mean(pseudo_huber(student_gap - target)) / scale
