@@ -33,21 +33,23 @@ def trapezoid(step: int, num_steps: int) -> float:
     return min(1.0, (step + 1) / min(WARMUP, num_steps), (num_steps - step) / (DECAY * num_steps))
 
 
-def make_optimizers(modules: nn.ModuleList, lr: float) -> list[Optimizer]:
-    """AdamW, and Muon for the matrices of a transformer's blocks, whose steps go a third further there.
+def weight_matrices(network: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Each weight of the network's blocks with a view of it as a matrix, as Muon takes it; not depthwise ones."""
+    named = [(name, p) for name, p in network.named_parameters() if "block" in name and name.endswith(".weight")]
+    weights = [p for _, p in named if p.ndim in (2, 4) and p.shape[1] > 1]
+    return [(weight, nn.Parameter(weight.data.view(len(weight), -1))) for weight in weights]
 
-    Muon's rate is matched to AdamW's and raised ``MUON_LR`` times. A UNet has no such blocks of its own.
-    """
-    matrices = [
-        p for name, p in modules[0].named_parameters() if p.ndim == 2 and name.startswith("transformer_blocks.")
-    ]
-    taken = {id(matrix) for matrix in matrices}
+
+def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[Optimizer]:
+    """Muon for the matrices, AdamW for the rest. Muon's rate is matched to AdamW's and raised ``MUON_LR`` times."""
+    taken = {id(weight) for weight, _ in matrices}
     rest = [p for p in modules.parameters() if id(p) not in taken]
-    optimizers: list[Optimizer] = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.01)]
-    if matrices:
-        muon = torch.optim.Muon(matrices, lr=MUON_LR * lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        optimizers.append(muon)
-    return optimizers
+    return [
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.01),
+        torch.optim.Muon(
+            [view for _, view in matrices], lr=MUON_LR * lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+        ),
+    ]
 
 
 def sample_times(count: int, *, flow: bool, generator: torch.Generator) -> Tensor:
@@ -89,7 +91,8 @@ def train_teacher(
     masked = denoiser.call.__name__ != "call_unet"
     modules = nn.ModuleList([network_of(pipeline), pipeline.text_encoder]).train().requires_grad_(True)
     parameters = list(modules.parameters())
-    optimizers = make_optimizers(modules, lr)
+    matrices = weight_matrices(modules[0])
+    optimizers = make_optimizers(modules, matrices, lr)
     schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in optimizers]
     average = EMAModel(parameters, decay=0.998)
     parts = {"modules": modules, "average": average}
@@ -110,10 +113,12 @@ def train_teacher(
             raise FloatingPointError(f"teacher loss is {loss.item()} at step {step}")
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
+        for weight, view in matrices:
+            view.grad = weight.grad.view_as(view)
         for optimizer, schedule in zip(optimizers, schedules, strict=True):
             optimizer.step()
-            optimizer.zero_grad()
             schedule.step()
+        modules.zero_grad()
         average.step(parameters)
         if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
             states = {name: part.state_dict() for name, part in parts.items()}
