@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import RECIPES, RecipeError, load_recipe, recipe_names
-from gad.objectives import VARIANTS
+from gad.objectives.batch import VARIANTS
 
 ROOT = Path(__file__).parents[1]
 YAML12 = YAML(typ="safe", pure=True)

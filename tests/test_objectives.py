@@ -1,15 +1,22 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate, make_pair
-from gad.objectives import VARIANTS, draw_batch, matching_step
+from gad.objectives.batch import VARIANTS, draw_batch
+from gad.objectives.matching import Alignment, Matching
 from gad.sampling import ddim_step
 from gad.schedule import CosineSchedule
 
 SCHEDULE = CosineSchedule()
-OPTIONS = {"h": 0.3, "jvp_power": 1.7, "loss": "mse"}
+ALIGNMENT = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+
+
+def matching_step(student, batch, *, gad_weight, alignment=ALIGNMENT):
+    return Matching(alignment, gad_weight).terms(student, batch, torch.Generator())
 
 
 def batch_of(pairs, variant, *, step=0, batch_size=16, seed=0):
@@ -28,8 +35,8 @@ def gradients(student, terms):
 
 
 def test_gad_weight_zero_is_noise_augmentation_bit_for_bit(point_pairs, student):
-    without = matching_step(student, batch_of(point_pairs, "noise_augmentation"), gad_weight=0.0, **OPTIONS)
-    with_zero = matching_step(student, batch_of(point_pairs, "gad"), gad_weight=0.0, **OPTIONS)
+    without = matching_step(student, batch_of(point_pairs, "noise_augmentation"), gad_weight=0.0)
+    with_zero = matching_step(student, batch_of(point_pairs, "gad"), gad_weight=0.0)
     assert torch.equal(without["total"], without["matching"].mean())
     assert torch.equal(without["total"], with_zero["total"])
     for a, b in zip(gradients(student, without), gradients(student, with_zero), strict=True):
@@ -38,7 +45,7 @@ def test_gad_weight_zero_is_noise_augmentation_bit_for_bit(point_pairs, student)
 
 def test_total_is_matching_plus_the_weighted_relative_mismatch(point_pairs, student):
     batch = batch_of(point_pairs, "gad")
-    terms = matching_step(student, batch, gad_weight=0.7, **OPTIONS)
+    terms = matching_step(student, batch, gad_weight=0.7)
     x0 = student(batch.x_t, batch.t, None)
     gap = ((x0[8:] - x0[:8]) - (batch.target[8:] - batch.target[:8])).square().flatten(1).mean(1)
     assert torch.allclose(terms["gad"], gap / 0.3**2 / 1.7, rtol=1e-4)
@@ -51,9 +58,11 @@ def test_a_student_without_any_response_has_gad_term_one(point_teacher, smoke, s
     pairs = NoisePairs(tmp_path)
     for parameter in student.parameters():
         parameter.detach().zero_()
-    options = OPTIONS | {"jvp_power": pairs.jvp_power()}
+    alignment = replace(ALIGNMENT, jvp_power=pairs.jvp_power())
     batches = [batch_of(pairs, "gad", step=step, batch_size=64) for step in range(60)]
-    terms = [matching_step(student, batch, gad_weight=1.0, **options)["gad"].mean().item() for batch in batches]
+    terms = [
+        matching_step(student, batch, gad_weight=1.0, alignment=alignment)["gad"].mean().item() for batch in batches
+    ]
     assert sum(terms) / len(terms) == pytest.approx(1, abs=0.1)
 
 
@@ -105,7 +114,7 @@ def test_every_variant_makes_the_same_number_of_student_calls_on_as_many_states(
 
         student = NetworkDenoiser(network, call, SCHEDULE, "x0")
         weight = 1.0 if variant == "gad" else 0.0
-        matching_step(student, batch_of(point_pairs, variant), gad_weight=weight, **OPTIONS)
+        matching_step(student, batch_of(point_pairs, variant), gad_weight=weight)
         assert sizes == [16]
 
 

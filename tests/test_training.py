@@ -14,6 +14,7 @@ from gad import artifacts, students
 from gad.artifacts import read_checkpoint
 from gad.config import StudentConfig
 from gad.noise_pairs import generate
+from gad.objectives.build import build_objective
 from gad.students import finished_seeds, load_students, start_student, train_seeds
 from gad.teachers.load import load_model
 from gad.training import LAST, NonFiniteLoss, make_accelerator, train
@@ -58,7 +59,10 @@ def one_seed(point_teacher, point_pairs, smoke, tmp_path):
     def one_seed(**changes):
         config = smoke.student.model_copy(update={"log_every": 1} | changes)
         student = start_student(point_teacher, config, seed=0)
-        return train(student, point_pairs, None, config, variant="baseline", seed=0, folder=tmp_path), student
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline")
+        return train(
+            student, objective, point_pairs, None, config, variant="baseline", seed=0, folder=tmp_path
+        ), student
 
     return one_seed
 
@@ -192,7 +196,9 @@ def test_seeds_draw_other_batches_even_from_equal_weights(point_teacher, point_p
     for seed in range(3):
         student = start_student(point_teacher, smoke.student, seed=0)
         options = {"variant": "baseline", "seed": seed, "folder": tmp_path / str(seed)}
-        run = train(student, point_pairs, None, smoke.student.model_copy(update={"log_every": 1}), **options)
+        config = smoke.student.model_copy(update={"log_every": 1})
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline")
+        run = train(student, objective, point_pairs, None, config, **options)
         losses.add(next(run).terms["matching"])
         run.close()
     assert len(losses) == 3

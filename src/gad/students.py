@@ -16,15 +16,14 @@ from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs, prompt_of
-from gad.objectives import VARIANTS
+from gad.objectives.batch import VARIANTS
+from gad.objectives.build import build_objective
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
 
 LOG = "training.csv"
-CODE = code(
-    "students.py", "training.py", "objectives.py", "losses", "response.py", "sampling.py", "schedule.py", "models"
-)
+CODE = code("students.py", "training.py", "objectives", "losses", "response.py", "sampling.py", "schedule.py", "models")
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -75,9 +74,10 @@ def train_seeds(
         work = folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(teacher, config, seed=seed)
+        objective = build_objective(teacher, student, pairs, config, variant=variant)
         # the log on disk is for watching; what lasts is training.csv
         with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
-            for state in train(student, pairs, prompts, config, variant=variant, seed=seed, folder=work):
+            for state in train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work):
                 _append(work / LOG, seed, state)
                 log.step = state.step
                 for name, value in state.terms.items():

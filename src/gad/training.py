@@ -15,7 +15,8 @@ from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs
-from gad.objectives import draw_batch, matching_step
+from gad.objectives.batch import Batch, draw_batch, step_generator
+from gad.objectives.build import Objective
 
 LAST = "checkpoint.pt"
 
@@ -43,6 +44,7 @@ def make_accelerator(device: str) -> Accelerator:
 
 def train(
     student: NetworkDenoiser,
+    objective: Objective,
     pairs: NoisePairs,
     prompts: Conditioning | None,
     config: StudentConfig,
@@ -53,7 +55,7 @@ def train(
 ) -> Iterator[TrainState]:
     """Train ``student`` in place and yield a state every ``log_every`` steps; it ends as its moving average.
 
-    Checkpoints in ``folder`` hold network, average, optimiser, learning rate and data position. Started again after a
+    Checkpoints in ``folder`` hold networks, average, optimisers, learning rate and data position. Started again after a
     kill, the run continues from the last one and ends, on a CPU, with the same bits as an uninterrupted one.
     ``prompts`` are the encoded captions of all sample ids.
     """
@@ -63,23 +65,21 @@ def train(
     optimizer = torch.optim.AdamW(parameters, lr=config.lr, betas=(0.9, 0.999), weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, config.warmup_steps, config.num_steps)
     average = EMAModel(parameters, decay=config.ema_decay)
-    first = _resume(folder / LAST, network, optimizer, schedule, average)
+    objective = objective.to(accelerator.device)
+    auxiliary = _Auxiliary(objective, config) if objective.auxiliary is not None else None
+    parts = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
+    if auxiliary:
+        parts |= {"auxiliary": auxiliary.network, "auxiliary_optimizer": auxiliary.optimizer}
+    first = _resume(folder / LAST, parts)
     student.network, optimizer = accelerator.prepare(network, optimizer)
     average.to(accelerator.device)
-    power = pairs.jvp_power()
-    gad_weight = config.gad_weight if variant == "gad" else 0.0
     for step in range(first, config.num_steps):
         batch = draw_batch(
             pairs, prompts, student.schedule, variant=variant, batch_size=config.batch_size, key=(seed, step)
         ).to(accelerator.device)
-        terms = matching_step(
-            student,
-            batch,
-            gad_weight=gad_weight,
-            h=pairs.config.perturbation_scale,
-            jvp_power=power,
-            loss=config.loss,
-        )
+        generator = step_generator(seed, step, 1)
+        extra = {"fake": auxiliary.step(student, batch, generator)} if auxiliary else {}
+        terms = objective.terms(student, batch, generator) | extra
         means = {name: term.mean().item() for name, term in terms.items()}
         for name, value in means.items():
             if not math.isfinite(value):
@@ -94,7 +94,8 @@ def train(
         average.step(parameters)
         done = step + 1
         if done % config.checkpoint_every == 0 and done < config.num_steps:
-            _save(folder / LAST, done, accelerator.unwrap_model(student.network), optimizer, schedule, average)
+            states = {name: part.state_dict() for name, part in parts.items()}
+            write_checkpoint(folder / LAST, states | {"step": done})
         if done % config.log_every == 0 or done == config.num_steps:
             yield TrainState(done, means, schedule.get_last_lr()[0], norm)
     student.network = accelerator.unwrap_model(student.network)
@@ -102,19 +103,33 @@ def train(
     student.network.eval().requires_grad_(False).to("cpu")
 
 
-def _save(path: Path, step: int, network, optimizer, schedule, average: EMAModel) -> None:
-    state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
-    state |= {"schedule": schedule.state_dict(), "average": average.state_dict()}
-    write_checkpoint(path, state)
+class _Auxiliary:
+    """The network that an objective trains beside the student. Its gradients and the student's never mix."""
+
+    def __init__(self, objective: Objective, config: StudentConfig):
+        self.objective, self.config = objective, config
+        self.network = objective.auxiliary.train()
+        lr = config.fake_lr_ratio * config.lr
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.0, 0.95), weight_decay=0.0)
+
+    def step(self, student: NetworkDenoiser, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+        """Update it and return its last loss ``[B]``. Outside this method it is frozen, so nothing is left in it."""
+        self.network.requires_grad_(True)
+        for _ in range(self.config.fake_updates):
+            loss = self.objective.auxiliary_loss(student, batch, generator)
+            loss.mean().backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.network.requires_grad_(False)
+        return loss.detach()
 
 
-def _resume(path: Path, network, optimizer, schedule, average: EMAModel) -> int:
+def _resume(path: Path, parts: dict) -> int:
     """Load a checkpoint if there is one; return the number of steps that are done."""
     state = read_checkpoint(path)
     if state is None:
         return 0
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
-    average.load_state_dict(state["average"])
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     return state["step"]

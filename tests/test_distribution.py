@@ -1,0 +1,166 @@
+"""TDM and SiD as objectives: who is asked where, who gets a gradient, and that runs resume bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gad.models.denoiser import Guided
+from gad.models.families import denoiser_of
+from gad.models.mlp import build_point_network, point_denoiser
+from gad.noise_pairs import NoisePairs, generate
+from gad.objectives.batch import draw_batch, step_generator
+from gad.objectives.build import build_objective
+from gad.objectives.distribution import EARLIEST, MARGIN, answer_renoised, fake_score_of
+from gad.students import start_student, train_seeds
+from gad.teachers.load import Model, load_model
+
+PARADIGMS = ["tdm", "sid"]
+
+
+def build(paradigm, teacher, pairs, config, *, variant="baseline", **changes):
+    config = config.model_copy(update={"paradigm": paradigm} | changes)
+    student = start_student(teacher, config, seed=0)
+    return build_objective(teacher, student, pairs, config, variant=variant), student
+
+
+def batch_of(pairs, student, *, variant="baseline", prompts=None, batch_size=8, step=0):
+    return draw_batch(pairs, prompts, student.schedule, variant=variant, batch_size=batch_size, key=(0, step))
+
+
+def gradients(network) -> list:
+    return [parameter.grad for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, point_pairs, smoke):
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
+    batch = batch_of(point_pairs, student)
+    objective.auxiliary_loss(student, batch, step_generator(0)).mean().backward()
+    assert all(g is None for g in gradients(student.network))
+    assert all(g is not None for g in gradients(objective.auxiliary))
+    objective.auxiliary.zero_grad()
+    objective.auxiliary.requires_grad_(False)
+    objective.terms(student, batch, step_generator(0))["total"].backward()
+    assert all(g is None for g in gradients(objective.auxiliary))
+    assert all(g is not None for g in gradients(student.network))
+
+
+@pytest.mark.parametrize("onward", [True, False])
+def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = batch_of(point_pairs, student, batch_size=512)
+    state = answer_renoised(student, batch, step_generator(0), num_nodes=2, onward=onward)
+    assert state.t.min() >= EARLIEST and state.t.max() <= 1 - MARGIN
+    first = state.t > 0.5  # of both nodes, 1 and 1/2, only the first is re-noised to here
+    assert 0.35 < first.float().mean() < 0.65 if onward else 0.15 < first.float().mean() < 0.35
+    if not onward:  # from clean data the only noise is the noise that was added
+        assert torch.allclose(state.importance, torch.ones_like(state.importance), atol=1e-3)
+
+
+def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = batch_of(point_pairs, student)
+    state = answer_renoised(student, batch, step_generator(0), num_nodes=1, onward=True)
+    assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher, point_pairs, smoke):
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
+    same = replace(objective, teacher=objective.fake)
+    same.terms(student, batch_of(point_pairs, student), step_generator(0))["total"].backward()
+    assert max(g.abs().max().item() for g in gradients(student.network)) < 1e-3  # rounding, divided by a small scale
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_weight_zero_is_the_base_loss_bit_for_bit(paradigm, point_teacher, point_pairs, smoke):
+    weights = {"gad_weight": 0.0, "anchor_weight": 0.0}
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad", **weights)
+    plain, _ = build(paradigm, point_teacher, point_pairs, smoke.student, variant="noise_augmentation")
+    batch = batch_of(point_pairs, student, variant="gad")
+    a, b = (o.terms(student, batch, step_generator(0)) for o in (objective, plain))
+    assert torch.equal(a["total"], b["total"]) and torch.equal(a["total"], a[paradigm].mean())
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm, point_teacher, point_pairs, smoke):
+    weights = {"gad_weight": 0.7, "anchor_weight": 0.2}
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad", **weights)
+    batch = batch_of(point_pairs, student, variant="gad")
+    terms = objective.terms(student, batch, step_generator(0))
+    by_hand = terms[paradigm].mean() + 0.7 * terms["gad"].mean() + 0.2 * terms["matching"].mean()
+    assert torch.allclose(terms["total"], by_hand)
+    gap = (student(batch.x_t, batch.t) - batch.target).square().flatten(1).mean(1)
+    assert torch.allclose(terms["matching"], gap)
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_an_interrupted_run_ends_with_the_same_bits(paradigm, point_teacher, point_pairs, smoke, tmp_path):
+    config = smoke.student.model_copy(update={"paradigm": paradigm, "log_every": 1, "seeds": [0], "fake_updates": 2})
+
+    def run(name):
+        folder = tmp_path / name
+        live = tmp_path / "live" / name
+        return train_seeds(point_teacher, point_pairs, config, variant="gad", folder=folder, live=live), folder
+
+    def contents(folder):
+        return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+    whole, folder = run("whole")
+    terms = [state.terms for _, state in whole]
+    assert {paradigm, "fake", "gad", "matching", "total"} == set(terms[0])
+    broken, other = run("broken")
+    for _ in range(8):
+        next(broken)
+    broken.close()
+    list(run("broken")[0])
+    assert contents(other) == contents(folder)
+
+
+def test_tdm_brings_the_students_points_onto_the_teachers_roll(point_teacher, smoke, tmp_path):
+    changes = {"num_nodes": 1, "num_pairs": 256}
+    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    pairs = NoisePairs(tmp_path / "pairs")
+    update = {"paradigm": "tdm", "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0], "log_every": 400}
+    config = smoke.student.model_copy(update=update)
+    folder = tmp_path / "students"
+    list(train_seeds(point_teacher, pairs, config, variant="baseline", folder=folder, live=tmp_path / "live"))
+    noise = torch.randn(256, 2, 1, 1, generator=torch.Generator().manual_seed(9))
+    points = point_teacher.denoiser.points.flatten(1)
+
+    def distance(student):
+        answer = student(noise, torch.ones(256)).flatten(1).detach()
+        return torch.cdist(answer, points).min(1).values.median().item()
+
+    before = distance(start_student(point_teacher, config, seed=0))
+    assert distance(load_model(folder / "seed_0").denoiser) < before / 2
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_every_family_takes_both_paradigms(paradigm, pipeline, smoke, tmp_path):
+    denoiser = denoiser_of(pipeline)
+    teacher = Model(denoiser, (4, 8, 8), pipeline)
+    changes = {"num_pairs": 2, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 2, "directions_per_noise": 1}
+    list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    pairs = NoisePairs(tmp_path)
+    objective, student = build(paradigm, teacher, pairs, smoke.student, variant="gad")
+    student.network.train().requires_grad_(True)
+    assert isinstance(objective.teacher, Guided) and objective.fake.network is not denoiser.network
+    prompts = teacher.condition(["a red car on a white background"] * 2)
+    batch = batch_of(pairs, student, variant="gad", prompts=prompts, batch_size=2)
+    objective.auxiliary.requires_grad_(False)
+    terms = objective.terms(student, batch, step_generator(0))
+    terms["total"].backward()
+    assert all(term.isfinite().all() for term in terms.values())
+    assert all(g is None for g in gradients(denoiser.network)) and any(
+        g is not None for g in gradients(student.network)
+    )
+
+
+def test_the_fake_score_starts_as_a_copy_of_the_teacher(pipeline):
+    denoiser = denoiser_of(pipeline)
+    fake = fake_score_of(denoiser, denoiser)
+    ours, theirs = fake.network.state_dict(), denoiser.network.state_dict()
+    assert fake.network is not denoiser.network
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
