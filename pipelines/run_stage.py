@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
+from gad.objectives.batch import VARIANTS
 from gad.report import write_index
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
@@ -131,9 +132,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:
         load_recipe(recipe, root / "pipelines" / "recipes")
-    variants = YAML(typ="safe", pure=True).load(root / "params.yaml")["variants"]
-    if variant and variant not in variants:
-        raise StageError(f"unknown variant {variant!r}; there are: {', '.join(variants)}")
+    if variant and variant not in VARIANTS:
+        raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}
     notebook = find_notebook(stage, root)
     check_parameters(notebook, parameters)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import RECIPES, RecipeError, load_recipe, recipe_names
-from gad.objectives.batch import VARIANTS
+from gad.objectives.batch import ANCHORED, VARIANTS
 
 ROOT = Path(__file__).parents[1]
 YAML12 = YAML(typ="safe", pure=True)
@@ -39,7 +39,10 @@ def test_params_name_existing_recipes_and_variants():
     params = YAML12.load(ROOT / "params.yaml")
     assert set(params["main"]) <= set(params["recipes"]) <= set(recipe_names())
     assert list(params["worlds"]) == params["recipes"]
-    assert sorted(params["variants"]) == sorted(VARIANTS)
+    for recipe in params["recipes"]:
+        allowed = [v for v in VARIANTS if load_recipe(recipe).student.paradigm != "matching" or v not in ANCHORED]
+        named = {key: item for key, item in params["students"].items() if item["recipe"] == recipe}
+        assert named == {f"{recipe}-{v}": {"recipe": recipe, "variant": v} for v in allowed}
 
 
 def test_an_unknown_recipe_lists_the_existing_ones():

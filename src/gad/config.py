@@ -83,7 +83,7 @@ class StudentConfig(Section):
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
-    anchor_weight: Annotated[float, Field(ge=0)] = 0.0  # tdm, sid: on regression to the stored pairs, beside GAD
+    anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # tdm, sid: on regression to the stored pairs, where anchored
     fake_lr_ratio: Positive = 5.0  # tdm, sid: the fake score's learning rate over the student's
     fake_updates: Count = 1  # tdm, sid: updates of the fake score for each of the student's
     sid_alpha: Positive = 1.0

@@ -11,8 +11,15 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 DPI = 110
-ORDER = ["teacher", "baseline", "noise_augmentation", "gad"]
-PALETTE = {"teacher": "#222222", "baseline": "#9a9a9a", "noise_augmentation": "#e08214", "gad": "#2166ac"}
+ORDER = ["teacher", "baseline", "noise_augmentation", "gad", "pointwise_anchor", "gad_anchor"]
+PALETTE = {
+    "teacher": "#222222",
+    "baseline": "#9a9a9a",
+    "noise_augmentation": "#e08214",
+    "gad": "#2166ac",
+    "pointwise_anchor": "#7fbc41",
+    "gad_anchor": "#8073ac",
+}
 
 sns.set_theme(style="whitegrid", context="notebook")
 
@@ -58,16 +65,17 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
     return figure
 
 
-def training_curves(log: pd.DataFrame, *, terms: Sequence[str], title: str = "") -> Figure:
-    """Loss terms against steps; one thin line per seed and variant, logarithmic."""
-    terms = [term for term in terms if term in log and log[term].notna().any()]
+def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
+    """Loss terms against steps; one thin line per seed and variant, logarithmic where the loss is positive."""
+    terms = [term for term in ("matching", "tdm", "sid", "fake", "gad") if term in log and log[term].notna().any()]
     figure, axes = plt.subplots(1, len(terms), figsize=(5 * len(terms), 3.4), dpi=DPI, squeeze=False)
     for axis, term in zip(axes[0], terms, strict=True):
         sns.lineplot(
             log.dropna(subset=[term]), x="step", y=term, hue="variant", units="seed", estimator=None, ax=axis,
             hue_order=_order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
         )  # fmt: skip
-        axis.set(yscale="log", xlabel="training step", ylabel=f"{term} loss (batch mean)")
+        scale = "log" if (log[term].dropna() > 0).all() else "linear"
+        axis.set(yscale=scale, xlabel="training step", ylabel=f"{term} loss (batch mean)")
     figure.suptitle(title)
     figure.tight_layout()
     return figure

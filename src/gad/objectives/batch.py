@@ -11,7 +11,8 @@ from gad.noise_pairs import NoisePairs
 from gad.sampling import step_target
 from gad.shapes import Latent, PerSample
 
-VARIANTS = ("baseline", "noise_augmentation", "gad")
+VARIANTS = ("baseline", "noise_augmentation", "gad", "pointwise_anchor", "gad_anchor")
+ANCHORED = VARIANTS[3:]  # not for output matching, which is the anchor
 
 
 @dataclass(frozen=True)
