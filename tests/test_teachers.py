@@ -84,8 +84,9 @@ def test_training_stops_at_a_loss_that_is_not_finite(vae, latents):
 
 
 def test_training_times_never_round_to_clean_data():
-    t = sample_times(200_000, flow=False, generator=torch.Generator().manual_seed(0))
+    t = sample_times(200_000, torch.Generator().manual_seed(0))
     assert t.min() >= SMALLEST_TIME and t.max() <= 1
+    assert (t < 0.5).float().mean().item() == pytest.approx(0.25, abs=0.005)  # density 2t
     assert (TABLE.sigma(t.double()) > 0).all()
 
 

@@ -52,11 +52,9 @@ def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[O
     ]
 
 
-def sample_times(count: int, *, flow: bool, generator: torch.Generator) -> Tensor:
-    """Training times in (0, 1]: logit-normal for flow matching, uniform from ``SMALLEST_TIME`` otherwise."""
-    if flow:
-        return torch.sigmoid(torch.randn(count, generator=generator))
-    return (1 - torch.rand(count, generator=generator)).clamp(min=SMALLEST_TIME)
+def sample_times(count: int, generator: torch.Generator) -> Tensor:
+    """Training times in [``SMALLEST_TIME``, 1] with density 2t: what a picture shows is settled at high noise."""
+    return (1 - torch.rand(count, generator=generator)).sqrt().clamp(min=SMALLEST_TIME)
 
 
 def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -> Tensor:
@@ -103,7 +101,7 @@ def train_teacher(
         latents, ids, mask = batch(generator)
         dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
         ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
-        t = sample_times(len(ids), flow=denoiser.parameterisation == "flow", generator=generator)
+        t = sample_times(len(ids), generator)
         eps = torch.randn(latents.shape, generator=generator)
         # the math kernel: torch's bfloat16 attention backward on a CPU is seven times slower
         with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None), sdpa_kernel(SDPBackend.MATH):
