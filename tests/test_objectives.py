@@ -7,7 +7,8 @@ from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import VARIANTS, draw_batch
-from gad.objectives.matching import Alignment, Matching
+from gad.objectives.matching import Matching
+from gad.objectives.stored import Alignment
 from gad.sampling import ddim_step
 from gad.schedule import CosineSchedule
 

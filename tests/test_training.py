@@ -59,7 +59,7 @@ def one_seed(point_teacher, point_pairs, smoke, tmp_path):
     def one_seed(**changes):
         config = smoke.student.model_copy(update={"log_every": 1} | changes)
         student = start_student(point_teacher, config, seed=0)
-        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline")
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline", seed=0)
         return train(
             student, objective, point_pairs, None, config, variant="baseline", seed=0, folder=tmp_path
         ), student
@@ -197,7 +197,7 @@ def test_seeds_draw_other_batches_even_from_equal_weights(point_teacher, point_p
         student = start_student(point_teacher, smoke.student, seed=0)
         options = {"variant": "baseline", "seed": seed, "folder": tmp_path / str(seed)}
         config = smoke.student.model_copy(update={"log_every": 1})
-        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline")
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="baseline", seed=0)
         run = train(student, objective, point_pairs, None, config, **options)
         losses.add(next(run).terms["matching"])
         run.close()

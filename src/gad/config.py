@@ -77,16 +77,17 @@ class NoisePairsConfig(Section):
 class StudentConfig(Section):
     """How students are trained: a paradigm, with the response form of GAD."""
 
-    paradigm: Literal["matching", "tdm", "sid"] = "matching"  # tdm with one node is DMD2
+    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node is DMD2
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
-    anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # tdm, sid: on regression to the stored pairs, where anchored
-    fake_lr_ratio: Positive = 5.0  # tdm, sid: the fake score's learning rate over the student's
-    fake_updates: Count = 1  # tdm, sid: updates of the fake score for each of the student's
-    sid_alpha: Positive = 1.0
+    anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
+    auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
+    auxiliary_updates: Count = 1  # for each update of the student
+    regression_weight: Annotated[float, Field(ge=0)] = 0.0  # ladd: on regression to the endpoint of every noise
+    sid_alpha: Positive = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Positive = 1.0
     loss: Literal["mse", "smooth_l1"] = "mse"

@@ -67,7 +67,11 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
 
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     """Loss terms against steps; one thin line per seed and variant, logarithmic where the loss is positive."""
-    terms = [term for term in ("matching", "tdm", "sid", "fake", "gad") if term in log and log[term].notna().any()]
+    terms = [
+        term
+        for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")
+        if term in log and log[term].notna().any()
+    ]
     figure, axes = plt.subplots(1, len(terms), figsize=(5 * len(terms), 3.4), dpi=DPI, squeeze=False)
     for axis, term in zip(axes[0], terms, strict=True):
         sns.lineplot(

@@ -74,7 +74,7 @@ def train_seeds(
         work = folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(teacher, config, seed=seed)
-        objective = build_objective(teacher, student, pairs, config, variant=variant)
+        objective = build_objective(teacher, student, pairs, config, variant=variant, seed=seed)
         # the log on disk is for watching; what lasts is training.csv
         with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
             for state in train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work):

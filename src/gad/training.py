@@ -78,7 +78,7 @@ def train(
             pairs, prompts, student.schedule, variant=variant, batch_size=config.batch_size, key=(seed, step)
         ).to(accelerator.device)
         generator = step_generator(seed, step, 1)
-        extra = {"fake": auxiliary.step(student, batch, generator)} if auxiliary else {}
+        extra = {"auxiliary": auxiliary.step(student, batch, generator)} if auxiliary else {}
         terms = objective.terms(student, batch, generator) | extra
         means = {name: term.mean().item() for name, term in terms.items()}
         for name, value in means.items():
@@ -109,13 +109,13 @@ class _Auxiliary:
     def __init__(self, objective: Objective, config: StudentConfig):
         self.objective, self.config = objective, config
         self.network = objective.auxiliary.train()
-        lr = config.fake_lr_ratio * config.lr
+        lr = config.auxiliary_lr_ratio * config.lr
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.0, 0.95), weight_decay=0.0)
 
     def step(self, student: NetworkDenoiser, batch: Batch, generator: torch.Generator) -> torch.Tensor:
         """Update it and return its last loss ``[B]``. Outside this method it is frozen, so nothing is left in it."""
         self.network.requires_grad_(True)
-        for _ in range(self.config.fake_updates):
+        for _ in range(self.config.auxiliary_updates):
             loss = self.objective.auxiliary_loss(student, batch, generator)
             loss.mean().backward()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)

@@ -15,10 +15,12 @@ def generator_loss(fake: Logits) -> PerSample:
     return F.softplus(-fake).mean(dim=1)
 
 
-def discriminator_loss(real: Logits, fake: Logits, misaligned: Logits) -> PerSample:
+def discriminator_loss(real: Logits, fake: Logits, misaligned: Logits | None = None) -> PerSample:
     """-log D(real) - log(1 - D(fake)), ``[B]``; 2 log 2 for a discriminator that knows nothing.
 
     ``misaligned`` are real samples under another sample's prompt: they share the fakes' weight with the student's.
     """
-    fakes = (F.softplus(fake) + F.softplus(misaligned)).mean(dim=1) / 2
+    fakes = F.softplus(fake).mean(dim=1)
+    if misaligned is not None:
+        fakes = (fakes + F.softplus(misaligned).mean(dim=1)) / 2
     return F.softplus(-real).mean(dim=1) + fakes

@@ -63,3 +63,10 @@ class Guided:
         both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
         uncond, cond = both.chunk(2)
         return uncond + self.guidance_scale * (cond - uncond)
+
+
+def on_device(denoiser: Denoiser, device) -> Denoiser:
+    """A denoiser with its network, and its empty prompt, on ``device``."""
+    if isinstance(denoiser, Guided):
+        return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
+    return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser

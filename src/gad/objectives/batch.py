@@ -17,7 +17,7 @@ ANCHORED = VARIANTS[3:]  # not for output matching, which is the anchor
 
 @dataclass(frozen=True)
 class Batch:
-    """States at one node per sample with the x0 that leads on along the teacher's trajectory, and where it began.
+    """States at one node per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
 
     Paired batches hold the B/2 unperturbed members first and their perturbed partners after them.
     """
@@ -27,12 +27,13 @@ class Batch:
     t: PerSample
     target: Latent
     noise: Latent
+    endpoint: Latent
     conditioning: Conditioning | None
     paired: bool
 
     def to(self, device) -> "Batch":
         conditioning = self.conditioning and self.conditioning.to(device)
-        moved = [tensor.to(device) for tensor in (self.x_t, self.t, self.target, self.noise)]
+        moved = [tensor.to(device) for tensor in (self.x_t, self.t, self.target, self.noise, self.endpoint)]
         return Batch(self.ids, *moved, conditioning, self.paired)
 
 
@@ -67,4 +68,5 @@ def draw_batch(
     x_t, x_next = states[rows, node], states[rows, node + 1]
     t, t_next = pairs.times[node], pairs.times[node + 1]
     target = step_target(schedule, x_t, x_next, t, t_next)
-    return Batch(ids, x_t, t, target, states[:, 0], None if prompts is None else prompts[ids], paired)
+    conditioning = None if prompts is None else prompts[ids]
+    return Batch(ids, x_t, t, target, states[:, 0], states[:, -1], conditioning, paired)

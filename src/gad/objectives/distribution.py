@@ -19,9 +19,9 @@ from gad.losses.distribution import (
     renoise,
 )
 from gad.losses.score_identity import score_identity_loss
-from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser
+from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser, on_device
 from gad.objectives.batch import Batch
-from gad.objectives.matching import Alignment
+from gad.objectives.stored import Stored
 from gad.sampling import ddim_step, node_times, sample
 from gad.schedule import expand
 from gad.shapes import Latent, PerSample
@@ -70,24 +70,6 @@ def denoising_loss_of_fake(fake: Denoiser, state: Renoised, batch: Batch, schedu
     """What the fake score pays for its answer to the student's re-noised answers, ``[B]``."""
     weight = min_snr_weight(schedule, state.t) * state.importance
     return fake_score_loss(fake(state.x_t, state.t, batch.conditioning), state.x0, weight)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The terms on stored pairs beside a base loss, and their weights. They cost one more call of the student."""
-
-    alignment: Alignment
-    gad_weight: float
-    anchor_weight: float
-
-    def add_to(self, terms: dict[str, Tensor], student: Denoiser, batch: Batch) -> dict[str, Tensor]:
-        """The terms with the weighted ``total``; the first one is the base loss."""
-        total = next(iter(terms.values())).mean()
-        if batch.paired and (self.gad_weight or self.anchor_weight):
-            stored = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch)
-            total = total + self.gad_weight * stored["gad"].mean() + self.anchor_weight * stored["matching"].mean()
-            terms = terms | stored
-        return terms | {"total": total}
 
 
 @dataclass(frozen=True)
@@ -153,13 +135,6 @@ class Sid:
         fake = Guided(self.fake, self.teacher.uncond, self.teacher.guidance_scale) if guided else self.fake
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, fake))
         return self.stored.add_to({"sid": score_identity_loss(state.x0, real, fake, alpha=self.alpha)}, student, batch)
-
-
-def on_device(denoiser: Denoiser, device) -> Denoiser:
-    """A denoiser with its network, and its empty prompt, on ``device``."""
-    if isinstance(denoiser, Guided):
-        return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
-    return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser
 
 
 def fake_score_of(teacher: Denoiser, student: NetworkDenoiser) -> NetworkDenoiser:

@@ -1,4 +1,4 @@
-"""TDM and SiD as objectives: who is asked where, who gets a gradient, and that runs resume bit for bit."""
+"""LADD, TDM and SiD as objectives: who is asked where, who gets a gradient, and that runs resume bit for bit."""
 
 from dataclasses import replace
 
@@ -15,13 +15,14 @@ from gad.objectives.distribution import EARLIEST, MARGIN, answer_renoised, fake_
 from gad.students import start_student, train_seeds
 from gad.teachers.load import Model, load_model
 
-PARADIGMS = ["tdm", "sid"]
+SCORES = ["tdm", "sid"]
+PARADIGMS = ["ladd", *SCORES]
 
 
 def build(paradigm, teacher, pairs, config, *, variant="baseline", **changes):
     config = config.model_copy(update={"paradigm": paradigm} | changes)
     student = start_student(teacher, config, seed=0)
-    return build_objective(teacher, student, pairs, config, variant=variant), student
+    return build_objective(teacher, student, pairs, config, variant=variant, seed=0), student
 
 
 def batch_of(pairs, student, *, variant="baseline", prompts=None, batch_size=8, step=0):
@@ -65,7 +66,7 @@ def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
     assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
 
 
-@pytest.mark.parametrize("paradigm", PARADIGMS)
+@pytest.mark.parametrize("paradigm", SCORES)
 def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
     same = replace(objective, teacher=objective.fake)
@@ -76,7 +77,7 @@ def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher,
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_weight_zero_is_the_base_loss_bit_for_bit(paradigm, point_teacher, point_pairs, smoke):
     weights = {"gad_weight": 0.0, "anchor_weight": 0.0}
-    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad", **weights)
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     plain, _ = build(paradigm, point_teacher, point_pairs, smoke.student, variant="noise_augmentation")
     batch = batch_of(point_pairs, student, variant="gad")
     a, b = (o.terms(student, batch, step_generator(0)) for o in (objective, plain))
@@ -86,7 +87,7 @@ def test_weight_zero_is_the_base_loss_bit_for_bit(paradigm, point_teacher, point
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm, point_teacher, point_pairs, smoke):
     weights = {"gad_weight": 0.7, "anchor_weight": 0.2}
-    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad", **weights)
+    objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     batch = batch_of(point_pairs, student, variant="gad")
     terms = objective.terms(student, batch, step_generator(0))
     by_hand = terms[paradigm].mean() + 0.7 * terms["gad"].mean() + 0.2 * terms["matching"].mean()
@@ -97,19 +98,21 @@ def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm,
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_an_interrupted_run_ends_with_the_same_bits(paradigm, point_teacher, point_pairs, smoke, tmp_path):
-    config = smoke.student.model_copy(update={"paradigm": paradigm, "log_every": 1, "seeds": [0], "fake_updates": 2})
+    config = smoke.student.model_copy(
+        update={"paradigm": paradigm, "log_every": 1, "seeds": [0], "auxiliary_updates": 2}
+    )
 
     def run(name):
         folder = tmp_path / name
         live = tmp_path / "live" / name
-        return train_seeds(point_teacher, point_pairs, config, variant="gad", folder=folder, live=live), folder
+        return train_seeds(point_teacher, point_pairs, config, variant="gad_anchor", folder=folder, live=live), folder
 
     def contents(folder):
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
     whole, folder = run("whole")
     terms = [state.terms for _, state in whole]
-    assert {paradigm, "fake", "gad", "matching", "total"} == set(terms[0])
+    assert {paradigm, "auxiliary", "gad", "matching", "total"} == set(terms[0])
     broken, other = run("broken")
     for _ in range(8):
         next(broken)
@@ -118,11 +121,12 @@ def test_an_interrupted_run_ends_with_the_same_bits(paradigm, point_teacher, poi
     assert contents(other) == contents(folder)
 
 
-def test_tdm_brings_the_students_points_onto_the_teachers_roll(point_teacher, smoke, tmp_path):
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher, smoke, tmp_path):
     changes = {"num_nodes": 1, "num_pairs": 256}
     list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path / "pairs")
-    update = {"paradigm": "tdm", "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0], "log_every": 400}
+    update = {"paradigm": paradigm, "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0], "log_every": 400}
     config = smoke.student.model_copy(update=update)
     folder = tmp_path / "students"
     list(train_seeds(point_teacher, pairs, config, variant="baseline", folder=folder, live=tmp_path / "live"))
@@ -138,7 +142,7 @@ def test_tdm_brings_the_students_points_onto_the_teachers_roll(point_teacher, sm
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
-def test_every_family_takes_both_paradigms(paradigm, pipeline, smoke, tmp_path):
+def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
     denoiser = denoiser_of(pipeline)
     teacher = Model(denoiser, (4, 8, 8), pipeline)
     changes = {"num_pairs": 2, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 2, "directions_per_noise": 1}
@@ -146,7 +150,8 @@ def test_every_family_takes_both_paradigms(paradigm, pipeline, smoke, tmp_path):
     pairs = NoisePairs(tmp_path)
     objective, student = build(paradigm, teacher, pairs, smoke.student, variant="gad")
     student.network.train().requires_grad_(True)
-    assert isinstance(objective.teacher, Guided) and objective.fake.network is not denoiser.network
+    if paradigm in SCORES:
+        assert isinstance(objective.teacher, Guided) and objective.fake.network is not denoiser.network
     prompts = teacher.condition(["a red car on a white background"] * 2)
     batch = batch_of(pairs, student, variant="gad", prompts=prompts, batch_size=2)
     objective.auxiliary.requires_grad_(False)

@@ -1,0 +1,74 @@
+"""LADD: a discriminator on the teacher's features of re-noised answers, and regression to the stored endpoint."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gad.losses.adversarial import discriminator_loss, generator_loss
+from gad.losses.matching import matching_loss
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser, on_device
+from gad.models.discriminator import Discriminator
+from gad.objectives.batch import Batch
+from gad.objectives.stored import Stored
+from gad.sampling import sample
+from gad.schedule import add_noise
+from gad.shapes import Latent
+
+LATEST = 0.75  # the re-noised times' upper end
+
+
+@dataclass(frozen=True)
+class Ladd:
+    """Latent adversarial distillation. The teacher's endpoints are real samples; the heads learn beside the student.
+
+    With a ``regression_weight`` the answer is also drawn to the endpoint of its own noise, as in Nitro-1.
+    """
+
+    teacher: Denoiser
+    discriminator: Discriminator
+    num_nodes: int
+    stored: Stored
+    regression_weight: float
+
+    @property
+    def auxiliary(self) -> Discriminator:
+        return self.discriminator
+
+    def to(self, device) -> "Ladd":
+        """The same with the heads, and the teacher whose features they read, on ``device``."""
+        return replace(self, teacher=on_device(self.teacher, device), discriminator=self.discriminator.to(device))
+
+    def _logits(self, x0: Latent, conditioning: Conditioning | None, generator: torch.Generator) -> Tensor:
+        """What the discriminator says of x0, re-noised to a logit-normal time below ``LATEST``."""
+        t = LATEST * torch.sigmoid(torch.randn(len(x0), generator=generator)).to(x0)
+        eps = torch.randn(x0.shape, generator=generator).to(x0)
+        return self.discriminator(add_noise(self.discriminator.schedule, x0, eps, t), t, conditioning)
+
+    def _answer(self, student: Denoiser, batch: Batch) -> Latent:
+        """The student's x0 at the end of its chain; the last call carries the gradient."""
+        with torch.no_grad():
+            states = sample(student, batch.noise, batch.conditioning, num_steps=self.num_nodes)
+        t = torch.full_like(batch.t, 1 / self.num_nodes)
+        return student(states[-2], t, batch.conditioning)
+
+    def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The discriminator's loss ``[B]``: endpoints against answers, and endpoints under other prompts."""
+        with torch.no_grad():
+            x0 = self._answer(student, batch)
+        real = self._logits(batch.endpoint, batch.conditioning, generator)
+        fake = self._logits(x0, batch.conditioning, generator)
+        misaligned = None
+        if batch.conditioning is not None:
+            others = batch.conditioning[torch.arange(len(x0)).roll(1)]
+            misaligned = self._logits(batch.endpoint, others, generator)
+        return discriminator_loss(real, fake, misaligned)
+
+    def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
+        x0 = self._answer(student, batch)
+        loss = generator_loss(self._logits(x0, batch.conditioning, generator))
+        if self.regression_weight:
+            loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
+        return self.stored.add_to({"ladd": loss}, student, batch)
