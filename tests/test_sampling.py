@@ -108,3 +108,10 @@ def test_a_saved_one_step_student_is_a_stock_pipeline(saved, smoke, conditioning
     theirs = stock_latents(stock, latents, num_steps=1, guidance_scale=1.0)
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max().clamp(min=1)
     assert (ours - before).abs().max() > 1e-3
+
+
+def test_a_chain_that_stops_early_is_the_start_of_the_whole_one(point_teacher):
+    noise = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    whole = sample(point_teacher.denoiser, noise, None, num_steps=4)
+    for stop in range(5):
+        assert torch.equal(sample(point_teacher.denoiser, noise, None, num_steps=4, stop=stop), whole[: stop + 1])

@@ -35,9 +35,11 @@ def step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t
     return (x_next - sigma_next / sigma * x_t) / (alpha_next - sigma_next / sigma * alpha)
 
 
-def sample(denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int) -> Trajectory:
-    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``."""
-    times = node_times(num_steps).to(noise)
+def sample(
+    denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, stop: int | None = None
+) -> Trajectory:
+    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; with ``stop`` those of its first steps."""
+    times = node_times(num_steps)[: None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
         t, t_next = t.expand(len(noise)), t_next.expand(len(noise))

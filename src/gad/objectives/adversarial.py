@@ -49,9 +49,9 @@ class Ladd:
     def _answer(self, student: Denoiser, batch: Batch) -> Latent:
         """The student's x0 at the end of its chain; the last call carries the gradient."""
         with torch.no_grad():
-            states = sample(student, batch.noise, batch.conditioning, num_steps=self.num_nodes)
-        t = torch.full_like(batch.t, 1 / self.num_nodes)
-        return student(states[-2], t, batch.conditioning)
+            steps = {"num_steps": self.num_nodes, "stop": self.num_nodes - 1}
+            last = sample(student, batch.noise, batch.conditioning, **steps)[-1]
+        return student(last, torch.full_like(batch.t, 1 / self.num_nodes), batch.conditioning)
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
         """The discriminator's loss ``[B]``: endpoints against answers, and endpoints under other prompts."""

@@ -53,7 +53,7 @@ def answer_renoised(
     uniform = torch.rand(count, generator=generator).to(times)
     eps = torch.randn(batch.noise.shape, generator=generator).to(times)
     with torch.no_grad():
-        states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes)
+        states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes, stop=num_nodes - 1)
     x_node, t_node = states[node, torch.arange(count)], times[node]
     t_mid = times[node + 1] if onward else torch.zeros_like(t_node)
     x0 = student(x_node, t_node, batch.conditioning)
