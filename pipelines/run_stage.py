@@ -16,6 +16,7 @@ from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from ruamel.yaml import YAML
+from traitlets.config import Config
 
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
@@ -105,6 +106,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
             progress_bar=False,
             stdout_file=sys.stdout,
             stderr_file=sys.stderr,
+            config=Config({"KernelManager": {"transport": "ipc"}}),  # no open port on a shared machine
         )
     except (PapermillExecutionError, DeadKernelError) as error:
         partial.replace(failed)
@@ -154,6 +156,7 @@ def main() -> int:
     parser.add_argument("--variant")
     arguments = parser.parse_args()
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
