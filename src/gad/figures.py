@@ -10,6 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gad.stats import mean_over_seeds
+
 DPI = 110
 ORDER = ["teacher", "baseline", "noise_augmentation", "gad", "pointwise_anchor", "gad_anchor"]
 PALETTE = {
@@ -77,12 +79,20 @@ def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
         sns.lineplot(
             log.dropna(subset=[term]), x="step", y=term, hue="variant", units="seed", estimator=None, ax=axis,
             hue_order=_order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
+            legend="auto" if axis is axes[0][-1] else False,
         )  # fmt: skip
         scale = "log" if (log[term].dropna() > 0).all() else "linear"
         axis.set(yscale=scale, xlabel="training step", ylabel=f"{term} loss (batch mean)")
+    sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1, 1), title=None)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
+
+
+def _interval(values) -> tuple[float, float]:
+    """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
+    estimate = mean_over_seeds(values)
+    return estimate.low, estimate.high
 
 
 def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None) -> Figure:
@@ -96,7 +106,7 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
         )  # fmt: skip
         sns.pointplot(
             table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
-            errorbar=("ci", 95), dodge=0.4 if hue else False, seed=0,
+            errorbar=_interval, dodge=0.4 if hue else False,
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
