@@ -9,7 +9,16 @@ from gad.models.families import denoiser_of, family_of, network_of
 from gad.schedule import TableSchedule, from_x0, to_x0
 from gad.teachers.data import latent_set, training_batches
 from gad.teachers.pipelines import BUILDERS, build_pipeline
-from gad.teachers.train import LARGEST_WEIGHT, SMALLEST_TIME, denoising_loss, sample_times, train_teacher
+from gad.teachers.train import (
+    LARGEST_WEIGHT,
+    SMALLEST_TIME,
+    denoising_loss,
+    make_optimizers,
+    sample_times,
+    train_teacher,
+    trapezoid,
+    weight_matrices,
+)
 from gad.teachers.vae import build_vae, scene_images, set_scaling_factor
 from gad.worlds.emoji import make_prompt
 
@@ -157,3 +166,20 @@ def test_an_interrupted_training_ends_with_the_same_weights(vae, latents, tmp_pa
 
     run(tmp_path / "checkpoint.pt", stop_after=3)  # stopped after a checkpoint, in the middle
     assert torch.equal(run(tmp_path / "checkpoint.pt"), run(None))
+
+
+def test_learning_rate_rises_stays_and_falls_and_its_start_does_not_know_its_length():
+    factors = [trapezoid(step, 1000) for step in range(1000)]
+    assert factors[0] == 0.01 and factors[99:701] == [1.0] * 602
+    assert factors[850] == pytest.approx(0.5) and 0 < factors[-1] < 0.01
+    assert factors[:700] == [trapezoid(step, 5000) for step in range(700)]
+
+
+def test_every_weight_has_one_optimizer_and_matrices_share_their_memory(pipeline):
+    modules = torch.nn.ModuleList([network_of(pipeline), pipeline.text_encoder])
+    matrices = weight_matrices(modules[0])
+    optimizers = make_optimizers(modules, matrices, 1.0)
+    adamw, muon = ([p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers)
+    assert sum(p.numel() for p in [*adamw, *muon]) == sum(p.numel() for p in modules.parameters())
+    assert all(view.ndim == 2 and view.data_ptr() == weight.data_ptr() for weight, view in matrices)
+    assert not {p.data_ptr() for p in adamw} & {p.data_ptr() for p in muon}
