@@ -33,7 +33,7 @@ class TeacherConfig(Section):
 
     world: Literal["swiss_roll", "emoji"]
     backbone: Literal["exact", "unet", "dit", "flow"]
-    pretrained: str | None = None  # a local diffusers folder or hub name; then nothing is trained
+    pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
     num_points: Count = 2000  # Swiss roll: points of the data set
     num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
     num_steps: Count = 4000

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from gad.artifacts import fingerprint, read_json, read_tensors
+from gad.artifacts import ROOT, fingerprint, read_json, read_tensors
 from gad.models.conditioning import Conditioning, encode_prompts
 from gad.models.denoiser import Denoiser, Guided
 from gad.models.exact import ExactDenoiser
@@ -55,7 +55,7 @@ def load_model(folder: Path) -> Model:
     """
     if (folder / "teacher.json").exists():  # a teacher that lies elsewhere, pinned by its hash
         pointer = read_json(folder / "teacher.json")
-        source = Path(pointer["source"])
+        source = ROOT / pointer["source"]
         if source.exists() and fingerprint(source) != pointer["hash"]:
             raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
         return load_model(source) if source.exists() else _from_pipeline(load_pipeline(pointer["source"]))

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.artifacts import claim, fingerprint, write_json, write_tensors
+from gad.artifacts import ROOT, claim, fingerprint, write_json, write_tensors
 from gad.models.families import FAMILIES, family_of, save_pipeline
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
@@ -34,14 +34,17 @@ def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
 
 
 def write_pointer(source: str, folder: Path) -> None:
-    """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use."""
+    """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use.
+
+    ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
+    """
+    path = ROOT / source
     try:
-        name = DiffusionPipeline.load_config(source)["_class_name"]
+        name = DiffusionPipeline.load_config(path if path.is_dir() else source)["_class_name"]
     except OSError as error:
         raise ValueError(f"there is no diffusers pipeline at {source}") from error
     if name not in FAMILIES:
         raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
-    path = Path(source)
     write_json(folder / "teacher.json", {"source": source, "hash": fingerprint(path) if path.is_dir() else None})
 
 
