@@ -20,7 +20,7 @@ from traitlets.config import Config
 
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
-from gad.objectives.batch import VARIANTS
+from gad.objectives.variants import VARIANTS
 from gad.report import write_index
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run

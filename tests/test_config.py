@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import RECIPES, RecipeError, load_recipe, recipe_names
-from gad.objectives.batch import ANCHORED, VARIANTS
+from gad.objectives.variants import VARIANTS, check_variant
 
 ROOT = Path(__file__).parents[1]
 YAML12 = YAML(typ="safe", pure=True)
@@ -39,10 +39,28 @@ def test_params_name_existing_recipes_and_variants():
     params = YAML12.load(ROOT / "params.yaml")
     assert set(params["main"]) <= set(params["recipes"]) <= set(recipe_names())
     assert list(params["worlds"]) == params["recipes"]
-    for recipe in params["recipes"]:
-        allowed = [v for v in VARIANTS if load_recipe(recipe).student.paradigm != "matching" or v not in ANCHORED]
-        named = {key: item for key, item in params["students"].items() if item["recipe"] == recipe}
-        assert named == {f"{recipe}-{v}": {"recipe": recipe, "variant": v} for v in allowed}
+    for key, item in params["students"].items():
+        assert key == f"{item['recipe']}-{item['variant']}" and item["recipe"] in params["recipes"]
+        check_variant(item["variant"], load_recipe(item["recipe"]).student.paradigm)
+    for recipe in params["recipes"]:  # the method and its two first controls, and what cannot be had without a rival
+        named = {item["variant"] for item in params["students"].values() if item["recipe"] == recipe}
+        assert {"baseline", "noise_augmentation", "gad"} <= named
+        assert load_recipe(recipe).student.paradigm == "matching" or {"pointwise_anchor", "gad_anchor"} <= named
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_that_makes_no_sense_is_refused_with_the_reason(name):
+    check_variant(name, "tdm"), check_variant(name, "sid")
+    if name in ("pointwise_anchor", "gad_anchor"):
+        with pytest.raises(ValueError, match="output matching, which is the anchor itself"):
+            check_variant(name, "matching")
+        check_variant(name, "ladd")
+    elif name in ("gad_score", "gad_score_fixed", "gad_released"):
+        for paradigm in ("matching", "ladd"):
+            with pytest.raises(ValueError, match=f"needs a fake score, which only tdm and sid have, not {paradigm}"):
+                check_variant(name, paradigm)
+    else:
+        check_variant(name, "matching"), check_variant(name, "ladd")
 
 
 def test_an_unknown_recipe_lists_the_existing_ones():

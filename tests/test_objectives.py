@@ -6,9 +6,10 @@ import torch
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate, make_pair
-from gad.objectives.batch import VARIANTS, draw_batch
+from gad.objectives.batch import draw_batch
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment
+from gad.objectives.variants import VARIANTS
 from gad.sampling import ddim_step
 from gad.schedule import CosineSchedule
 

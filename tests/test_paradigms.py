@@ -11,7 +11,8 @@ from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
-from gad.objectives.distribution import EARLIEST, MARGIN, answer_renoised, fake_score_of
+from gad.objectives.distribution import fake_score_of
+from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
 from gad.students import start_student, train_seeds
 from gad.teachers.load import Model, load_model
 

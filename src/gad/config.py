@@ -83,6 +83,9 @@ class StudentConfig(Section):
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
+    gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]  # times t where GAD acts
+    gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
+    equal_time_factor: Annotated[float, Field(ge=1)] = 1.5  # steps of equal_time over the baseline's: gad's cost a step
     anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
     auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
     auxiliary_updates: Count = 1  # for each update of the student
@@ -99,9 +102,12 @@ class StudentConfig(Section):
     layers: Count = 4  # hidden layers of the Swiss roll's perceptron
 
     @model_validator(mode="after")
-    def _seeds_differ(self):
+    def _possible(self):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
+        low, high = self.gad_interval
+        if not 0 <= low < high <= 1:
+            raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")
         return self
 
 

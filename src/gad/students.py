@@ -16,8 +16,8 @@ from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs, prompt_of
-from gad.objectives.batch import VARIANTS
 from gad.objectives.build import build_objective
+from gad.objectives.variants import VARIANTS
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
@@ -47,6 +47,11 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
         teacher.pipeline.register_modules(**{name: original})
 
 
+def steps_of(config: StudentConfig, variant: str) -> int:
+    """Training steps of a variant: the recipe's, or as many more as GAD's cost a step would buy the baseline."""
+    return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
+
+
 def seed_dir(folder: Path, seed: int) -> Path:
     """Where the student of a seed lies below its variant's folder."""
     return folder / f"seed_{seed}"
@@ -65,6 +70,7 @@ def train_seeds(
     A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
     code and of seeds that the recipe no longer names is thrown away.
     """
+    config = config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude={"seeds", "device"})
     claim(folder, fingerprint(settings, variant, pairs.fingerprint, *CODE))
     prompts = encode_pair_prompts(teacher, pairs)

@@ -71,4 +71,4 @@ class Ladd:
         loss = generator_loss(self._logits(x0, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
-        return self.stored.add_to({"ladd": loss}, student, batch)
+        return self.stored.add_to({"ladd": loss}, student, batch, generator)

@@ -8,11 +8,9 @@ from torch import Tensor
 
 from gad.models.conditioning import Conditioning
 from gad.noise_pairs import NoisePairs
+from gad.objectives.variants import VARIANTS
 from gad.sampling import step_target
 from gad.shapes import Latent, PerSample
-
-VARIANTS = ("baseline", "noise_augmentation", "gad", "pointwise_anchor", "gad_anchor")
-ANCHORED = VARIANTS[3:]  # not for output matching, which is the anchor
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,11 @@ def draw_batch(
 ) -> Batch:
     """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
 
-    The baseline draws ``batch_size`` independent noises; the paired variants draw half as many pairs and use both
+    Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
     members, so every variant makes the same number of student calls on an equal number of stored trajectories.
     """
     generator = step_generator(*key)
-    copies, paired = pairs.config.directions_per_noise, variant != "baseline"
+    copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
     count = batch_size // 2 if paired else batch_size
     ids = torch.randint(len(pairs), (count,), generator=generator)
     node = torch.randint(pairs.config.num_nodes, (count,), generator=generator)

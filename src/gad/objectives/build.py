@@ -5,10 +5,12 @@ from gad.models.denoiser import NetworkDenoiser
 from gad.models.discriminator import build_discriminator
 from gad.noise_pairs import NoisePairs
 from gad.objectives.adversarial import Ladd
-from gad.objectives.batch import ANCHORED
 from gad.objectives.distribution import Sid, Tdm, fake_score_of
+from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
+from gad.objectives.score_forms import ScoreForm
 from gad.objectives.stored import Alignment, Stored
+from gad.objectives.variants import SCORE_FORMS, check_variant
 from gad.teachers.load import Model
 
 Objective = Matching | Ladd | Tdm | Sid
@@ -19,18 +21,23 @@ def build_objective(
 ) -> Objective:
     """The objective of a variant; ``teacher`` is asked only where the paradigm does so while the student trains.
 
-    The weights of new networks come from ``seed``. Raises ValueError for an anchored variant of output matching.
+    The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have.
     """
-    if config.paradigm == "matching" and variant in ANCHORED:
-        raise ValueError(f"variant {variant!r} needs another paradigm than output matching, which is the anchor itself")
-    alignment = Alignment(pairs.config.perturbation_scale, pairs.jvp_power(), config.loss)
-    gad_weight = config.gad_weight if variant in ("gad", "gad_anchor") else 0.0
+    spec, h, power = check_variant(variant, config.paradigm), pairs.config.perturbation_scale, pairs.jvp_power()
+    gate = Gate(*config.gad_interval, config.gad_fraction)
+    score_form = None
+    if spec.pull in SCORE_FORMS:
+        score_form = ScoreForm(spec.pull, h, power, config.gad_weight, gate)
+    alignment = Alignment(h, power, config.loss, "gad" if score_form else spec.pull or "gad")
+    gad_weight = config.gad_weight if spec.pull and not score_form else 0.0
     if config.paradigm == "matching":
-        return Matching(alignment, gad_weight)
-    stored = Stored(alignment, gad_weight, config.anchor_weight if variant in ANCHORED else 0.0)
+        return Matching(alignment, gad_weight, gate)
+    stored = Stored(alignment, gad_weight, config.anchor_weight if spec.anchored else 0.0, gate)
     if config.paradigm == "ladd":
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
         return Ladd(teacher.denoiser, heads, pairs.config.num_nodes, stored, config.regression_weight)
     guided = teacher.guided(pairs.config.guidance_scale)
     parts = (guided, fake_score_of(guided, student), pairs.config.num_nodes, stored)
-    return Tdm(*parts) if config.paradigm == "tdm" else Sid(*parts, config.sid_alpha)
+    if config.paradigm == "tdm":
+        return Tdm(*parts, score_form)
+    return Sid(*parts, config.sid_alpha, score_form)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gad.models.denoiser import Denoiser
 from gad.objectives.batch import Batch
+from gad.objectives.gate import Gate
 from gad.objectives.stored import Alignment
 
 
@@ -16,6 +17,7 @@ class Matching:
 
     alignment: Alignment
     gad_weight: float
+    gate: Gate = Gate()
     auxiliary: None = None
 
     def to(self, device) -> "Matching":
@@ -24,6 +26,10 @@ class Matching:
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``matching``, ``gad`` where there are pairs, and their weighted ``total``."""
-        terms = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch)
-        extra = self.gad_weight * terms["gad"].mean() if self.gad_weight else 0
-        return terms | {"total": terms["matching"].mean() + extra}
+        terms = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch, generator)
+        weight = self.gate.step_weight(generator) * self.gad_weight if self.gad_weight else 0.0
+        total = terms["matching"].mean()
+        if batch.paired and weight:
+            pull = terms[self.alignment.pull]
+            total = total + weight * self.gate.mean(pull, batch.t[: len(pull)])
+        return terms | {"total": total}

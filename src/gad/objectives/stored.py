@@ -1,13 +1,17 @@
-"""The terms on stored noise pairs: GAD's response form, and the pointwise anchor that is its strongest rival."""
+"""The terms on stored noise pairs: GAD's response form, its controls, and the pointwise anchor, its strongest rival."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+import torch
 from torch import Tensor
 
+from gad.losses.controls import diversity_loss, random_gradient_loss, random_like
 from gad.losses.gad import gad_response_loss
 from gad.losses.matching import Kind, matching_loss
 from gad.models.denoiser import Denoiser
 from gad.objectives.batch import Batch
+from gad.objectives.gate import Gate
 from gad.response import Response
 from gad.shapes import Latent
 
@@ -18,22 +22,30 @@ class Alignment:
 
     ``h`` is the pairs' step and ``jvp_power`` the teacher's mean squared response. ``gad`` is relative to it, so 1
     means no response at all; in the paper's units (loss on differences, mean over elements) its weight is divided by
-    jvp_power h².
+    jvp_power h². ``pull`` names the term that is trained on.
     """
 
     h: float
     jvp_power: float
     kind: Kind
+    pull: Literal["gad", "diversity", "random"] = "gad"
 
-    def terms(self, x0: Latent, batch: Batch) -> dict[str, Tensor]:
-        """``matching`` for every state and, for paired batches, ``gad`` for every pair, ``[B]`` and ``[B/2]``."""
+    def terms(self, x0: Latent, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``matching`` for every state and, for paired batches, ``gad`` and ``pull``'s for every pair, ``[B/2]``."""
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
         if batch.paired:
-            value, moved = x0.chunk(2)
-            base, base_moved = batch.target.chunk(2)
-            student, teacher = (moved - value) / self.h, (base_moved - base) / self.h
-            terms["gad"] = gad_response_loss(Response(value, student), Response(base, teacher)) / self.jvp_power
+            student, teacher = self._response(x0), self._response(batch.target)
+            terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
+            if self.pull == "diversity":
+                terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
+            elif self.pull == "random":
+                direction = random_like(student.jvp, generator)
+                terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
         return terms
+
+    def _response(self, x0: Latent) -> Response:
+        value, moved = x0.chunk(2)
+        return Response(value, (moved - value) / self.h)
 
 
 @dataclass(frozen=True)
@@ -43,12 +55,20 @@ class Stored:
     alignment: Alignment
     gad_weight: float
     anchor_weight: float
+    gate: Gate = Gate()
 
-    def add_to(self, terms: dict[str, Tensor], student: Denoiser, batch: Batch) -> dict[str, Tensor]:
+    def add_to(
+        self, terms: dict[str, Tensor], student: Denoiser, batch: Batch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
         """The terms with the weighted ``total``; the first one is the base loss."""
         total = next(iter(terms.values())).mean()
-        if batch.paired and (self.gad_weight or self.anchor_weight):
-            stored = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch)
-            total = total + self.gad_weight * stored["gad"].mean() + self.anchor_weight * stored["matching"].mean()
+        gad_weight = self.gate.step_weight(generator) * self.gad_weight if self.gad_weight else 0.0
+        if batch.paired and (gad_weight or self.anchor_weight):
+            x0 = student(batch.x_t, batch.t, batch.conditioning)
+            stored = self.alignment.terms(x0, batch, generator)
+            if gad_weight:
+                pull = stored[self.alignment.pull]
+                total = total + gad_weight * self.gate.mean(pull, batch.t[: len(pull)])
+            total = total + self.anchor_weight * stored["matching"].mean()
             terms = terms | stored
         return terms | {"total": total}

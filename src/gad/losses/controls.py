@@ -1,0 +1,37 @@
+r"""Controls: terms that a noise pair allows as well, and that GAD has to beat at equal weight."""
+
+import torch
+from torch import Tensor
+
+from gad.response import Response
+from gad.shapes import Latent, PerSample
+
+
+def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
+    r"""Minus the size of the student's response, relative to the teacher's, ``[B]``: any response is a good one.
+
+    .. math:: - \Big( \frac{1}{d} \| J_S v \|_2^2 \,/\, p \Big)^{1/2}, \qquad p = E \tfrac{1}{d} \|J_T v\|_2^2
+
+    The diversity regulariser of the paper's Table 7, per unit of h. Lower is more diverse, without bound.
+    """
+    return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt()
+
+
+def random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
+    r"""A pull on the student's response as strong as GAD's, in a direction that knows nothing of the teacher, ``[B]``.
+
+    .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
+        \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
+
+    Its gradient on J_S v has the norm of :func:`gad.losses.gad.gad_response_loss`'s, whatever ``direction`` r is drawn.
+    Only its gradient has a meaning.
+    """
+    gap = (student.jvp - teacher.jvp).detach().flatten(1).norm(dim=1)
+    r = direction.flatten(1)
+    rho = gap[:, None] * r / r.norm(dim=1, keepdim=True)
+    return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)
+
+
+def random_like(latent: Latent, generator: torch.Generator) -> Latent:
+    """A normal direction from a generator on the CPU, on the latent's device."""
+    return torch.randn(latent.shape, generator=generator).to(latent)

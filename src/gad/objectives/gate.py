@@ -1,0 +1,27 @@
+"""Where GAD acts: in an interval of times, at a fraction of the steps. The cheap settings, and the paper's Table 8."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gad.shapes import PerSample
+
+
+@dataclass(frozen=True)
+class Gate:
+    """``low`` <= t <= ``high``, and ``fraction`` of the steps, their weight raised so that the mean stays."""
+
+    low: float = 0.0
+    high: float = 1.0
+    fraction: float = 1.0
+
+    def step_weight(self, generator: torch.Generator) -> float:
+        """1 / fraction at the steps that are drawn, else 0. Nothing is drawn when GAD acts at every step."""
+        if self.fraction == 1:
+            return 1.0
+        return 1 / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0
+
+    def mean(self, term: PerSample, t: PerSample) -> Tensor:
+        """Mean of ``term`` over the batch, counted as 0 outside the interval."""
+        return (term * ((t >= self.low) & (t <= self.high))).mean()

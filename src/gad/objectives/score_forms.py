@@ -1,0 +1,101 @@
+"""GAD in the scores' own space: how teacher and fake score answer to a step at the student's re-noised answer.
+
+Only where a fake score learns beside the student. The forms, and what is sound about each: :mod:`gad.losses.gad`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gad.losses.controls import random_like
+from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser, Guided
+from gad.objectives.batch import Batch
+from gad.objectives.gate import Gate
+from gad.objectives.renoised import Renoised
+from gad.response import respond_by_difference
+from gad.shapes import Latent, PerSample
+
+RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
+
+Scores = tuple[Denoiser, Denoiser]
+"""The teacher, which may be guided, and the fake score, which is not."""
+
+
+@dataclass(frozen=True)
+class ScoreForm:
+    """A score form's term and weight. ``score`` and ``score_fixed`` are relative to ``jvp_power``, the teacher's mean
+    squared response; ``h`` is the stored pairs' step."""
+
+    form: Literal["score", "score_fixed", "released"]
+    h: float
+    jvp_power: float
+    weight: float
+    gate: Gate = Gate()
+
+    def add_to(
+        self,
+        terms: dict[str, Tensor],
+        scores: Scores,
+        student: Denoiser,
+        batch: Batch,
+        state: Renoised,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        """``terms`` with the form's own and a new ``total``; gradients flow through the student alone."""
+        weight = self.gate.step_weight(generator) * self.weight
+        if not weight:
+            return terms
+        if self.form == "released":
+            v = random_like(state.x_t, generator)
+            term = released_term(scores, student, batch.conditioning, state, v)
+        else:
+            fake, real = self._jvps(scores, batch, state)
+            if self.form == "score":
+                term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
+            else:
+                value, moved = student(batch.x_t, batch.t, batch.conditioning).chunk(2)
+                term = gad_score_fixed_loss((moved - value) / self.h, fake, real) / self.jvp_power
+        return terms | {self.form: term, "total": terms["total"] + weight * self.gate.mean(term, state.t[: len(term)])}
+
+    @torch.no_grad()
+    def _jvps(self, scores: Scores, batch: Batch, state: Renoised) -> tuple[Latent, Latent]:
+        """Fake score's and teacher's responses to the pairs' own directions, at the unperturbed members' states."""
+        noise, moved = batch.noise.chunk(2)
+        rows = torch.arange(len(noise))
+        x_t, t = state.x_t[rows], state.t[rows]
+        prompts = None if batch.conditioning is None else batch.conditioning[rows]
+        real, fake = (
+            respond_by_difference(lambda x, score=score: score(x, t, prompts), x_t, (moved - noise) / self.h, h=self.h)
+            for score in scores
+        )
+        return fake.jvp, real.jvp
+
+
+def released_term(
+    scores: Scores, student: Denoiser, prompts: Conditioning | None, state: Renoised, v: Latent
+) -> PerSample:
+    """The script's term, ``[B]``: a step of norm ``RELEASED_STEP`` along v, its student gap across two points."""
+    teacher, fake = scores
+    x_t, t = state.x_t.detach(), state.t
+    moved = x_t + RELEASED_STEP * v / v.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+    def gap(score: Denoiser, conditioning: Conditioning | None) -> Latent:
+        return score(moved, t, conditioning) - score(x_t, t, conditioning)
+
+    with torch.no_grad():
+        if isinstance(teacher, Guided):
+            empty = teacher.uncond[[0] * len(x_t)]
+            real, uncond, guidance = (
+                gap(teacher.denoiser, prompts),
+                gap(teacher.denoiser, empty),
+                teacher.guidance_scale,
+            )
+        else:
+            real = uncond = gap(teacher, prompts)
+            guidance = 1.0
+        fake_gap = gap(fake, prompts)
+    return gad_released_loss(student(moved, t, prompts) - state.x0, real, uncond, fake_gap, guidance=guidance)

@@ -1,0 +1,46 @@
+"""What is trained besides the baseline: GAD in its forms and the controls that it has to beat."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Pull = Literal["gad", "diversity", "random", "score", "score_fixed", "released"]
+SCORE_FORMS = ("score", "score_fixed", "released")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a variant differs from the baseline.
+
+    ``paired``: batches of B/2 noise pairs in place of B noises. ``pull``: the term that ``gad_weight`` weighs.
+    ``anchored``: regression to the stored pairs beside another base loss. ``longer``: as many steps more as GAD costs.
+    """
+
+    paired: bool = True
+    pull: Pull | None = None
+    anchored: bool = False
+    longer: bool = False
+
+
+VARIANTS = {
+    "baseline": Variant(paired=False),
+    "equal_time": Variant(paired=False, longer=True),
+    "noise_augmentation": Variant(),
+    "diversity_regulariser": Variant(pull="diversity"),
+    "random_gradient": Variant(pull="random"),
+    "gad": Variant(pull="gad"),
+    "gad_score": Variant(pull="score"),
+    "gad_score_fixed": Variant(pull="score_fixed"),
+    "gad_released": Variant(pull="released"),
+    "pointwise_anchor": Variant(anchored=True),
+    "gad_anchor": Variant(pull="gad", anchored=True),
+}
+
+
+def check_variant(name: str, paradigm: str) -> Variant:
+    """The variant of that name. Raises ValueError where it makes no sense in the paradigm, and says why."""
+    variant = VARIANTS[name]
+    if paradigm == "matching" and variant.anchored:
+        raise ValueError(f"variant {name!r} needs another paradigm than output matching, which is the anchor itself")
+    if paradigm in ("matching", "ladd") and variant.pull in SCORE_FORMS:
+        raise ValueError(f"variant {name!r} needs a fake score, which only tdm and sid have, not {paradigm}")
+    return variant

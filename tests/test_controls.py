@@ -1,0 +1,107 @@
+"""Controls and gates: what GAD is compared with, and where it acts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gad.losses.controls import diversity_loss, random_gradient_loss, random_like
+from gad.losses.gad import gad_response_loss
+from gad.models.denoiser import NetworkDenoiser
+from gad.models.mlp import build_point_network, point_denoiser
+from gad.objectives.batch import draw_batch
+from gad.objectives.gate import Gate
+from gad.objectives.matching import Matching
+from gad.objectives.stored import Alignment, Stored
+from gad.response import Response
+from gad.schedule import CosineSchedule
+from gad.students import steps_of
+
+ALIGNMENT = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def jvps():
+    draw = generator(3)
+    student, teacher, r = (torch.randn(5, 2, 3, 3, generator=draw, dtype=torch.float64) for _ in range(3))
+    return student.requires_grad_(True), teacher, r
+
+
+def response(jvp):
+    return Response(torch.zeros_like(jvp), jvp)
+
+
+def test_diversity_is_minus_the_relative_size_of_the_response(jvps):
+    student, _, _ = jvps
+    slow = [-((sum(x * x for x in row) / len(row) / 0.4) ** 0.5) for row in student.detach().flatten(1).tolist()]
+    loss = diversity_loss(response(student), jvp_power=0.4)
+    assert loss.tolist() == pytest.approx(slow)
+    (gradient,) = torch.autograd.grad(loss.sum(), student)
+    assert ((gradient * student).flatten(1).sum(1) < 0).all()  # downhill is a larger response
+
+
+def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):
+    student, teacher, r = jvps
+    ours, theirs = response(student), response(teacher)
+    (gad,) = torch.autograd.grad(gad_response_loss(ours, theirs).sum(), student)
+    (random,) = torch.autograd.grad(random_gradient_loss(ours, theirs, r).sum(), student)
+    assert torch.allclose(gad.flatten(1).norm(dim=1), random.flatten(1).norm(dim=1), rtol=1e-12)
+    cosine = torch.nn.functional.cosine_similarity(random.flatten(1), r.flatten(1))
+    assert torch.allclose(cosine, torch.ones_like(cosine))
+
+
+def test_random_directions_come_from_their_generator_alone():
+    torch.manual_seed(1)
+    first = random_like(torch.zeros(2, 3, 1, 1), generator(5))
+    torch.manual_seed(2)
+    assert torch.equal(first, random_like(torch.zeros(2, 3, 1, 1), generator(5)))
+
+
+@pytest.mark.parametrize("pull", ["gad", "diversity", "random"])
+def test_total_is_matching_plus_the_weighted_pull(pull, point_pairs):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    terms = Matching(replace(ALIGNMENT, pull=pull), 0.7).terms(student, batch, generator())
+    assert {"matching", "gad", pull, "total"} == set(terms)
+    assert torch.allclose(terms["total"], terms["matching"].mean() + 0.7 * terms[pull].mean())
+
+
+def test_a_gate_leaves_out_the_pairs_outside_its_interval():
+    term, t = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.1, 0.5, 0.9])
+    assert Gate().mean(term, t) == term.mean()
+    assert Gate(low=0.4, high=0.6).mean(term, t) == pytest.approx(2 / 3)
+    assert Gate(low=0.5).mean(term, t) == pytest.approx(2)
+
+
+def test_a_sparse_gate_keeps_the_mean_weight_and_draws_nothing_when_it_is_not_sparse():
+    draw = generator()
+    weights = [Gate(fraction=0.2).step_weight(draw) for _ in range(5000)]
+    assert set(weights) == {0.0, 5.0}
+    assert sum(weights) / len(weights) == pytest.approx(1, abs=0.1)
+    before = draw.get_state()
+    assert Gate().step_weight(draw) == 1
+    assert torch.equal(before, draw.get_state())
+
+
+def test_sparse_gad_saves_the_students_call_at_the_other_steps(point_pairs):
+    calls, network = [], build_point_network(16, 2, seed=0)
+
+    def call(network, x_t, timestep, conditioning):
+        calls.append(1)
+        return network(x_t, timestep)
+
+    student = NetworkDenoiser(network, call, CosineSchedule(), "x0")
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    stored, draw = Stored(ALIGNMENT, 1.0, 0.0, Gate(fraction=0.25)), generator()
+    base = {"base": torch.zeros(16)}
+    active = ["gad" in stored.add_to(base, student, batch, draw) for _ in range(200)]
+    assert sum(active) == len(calls) and 30 < sum(active) < 70
+
+
+def test_equal_time_trains_the_baseline_longer(smoke):
+    config = smoke.student.model_copy(update={"equal_time_factor": 1.5})
+    assert steps_of(config, "equal_time") == 1.5 * config.num_steps == 1.5 * steps_of(config, "baseline")

@@ -1,0 +1,102 @@
+"""GAD in the scores' space, as it is wired: which points, which directions, who gets a gradient."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gad.models.denoiser import Guided
+from gad.models.families import denoiser_of
+from gad.models.mlp import build_point_network, point_denoiser
+from gad.objectives.batch import Batch, draw_batch, step_generator
+from gad.objectives.build import build_objective
+from gad.objectives.renoised import Renoised, answer_renoised
+from gad.objectives.score_forms import RELEASED_STEP, ScoreForm, released_term
+from gad.students import start_student
+
+FORMS = ["score", "score_fixed", "released"]
+H = 0.3  # of the smoke recipe's pairs
+
+
+@pytest.fixture
+def setting(point_teacher, point_pairs, smoke):
+    student = start_student(point_teacher, smoke.student, seed=0)
+    fake = point_denoiser(build_point_network(16, 2, seed=4))
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=12, key=(0, 0))
+    state = answer_renoised(student, batch, step_generator(0), num_nodes=2, onward=True)
+    return student, (point_teacher.denoiser, fake), batch, state
+
+
+def difference(score, x, t, v):
+    return (score(x + H * v, t, None) - score(x, t, None)) / H
+
+
+def test_score_forms_ask_both_scores_along_the_pairs_directions_at_the_unperturbed_states(setting):
+    student, scores, batch, state = setting
+    direction = (batch.noise[6:] - batch.noise[:6]) / H
+    x_t, t = state.x_t[:6], state.t[:6]
+    with torch.no_grad():
+        real, fake = (difference(score, x_t, t, direction) for score in scores)
+    base = {"total": torch.zeros(())}
+    terms = ScoreForm("score", H, 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
+    slow = ((fake - real) * x_t).flatten(1).mean(1) / 1.7
+    assert torch.allclose(terms["score"], slow, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(terms["total"], 0.5 * slow.mean(), rtol=1e-4, atol=1e-6)
+    fixed = ScoreForm("score_fixed", H, 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
+    value, moved = student(batch.x_t, batch.t, None).chunk(2)
+    slow = ((fake - real) * (moved - value) / H).flatten(1).mean(1) / 1.7
+    assert torch.allclose(fixed["score_fixed"], slow, rtol=1e-3, atol=1e-5)
+
+
+def test_the_released_term_compares_two_points_and_two_times(setting):
+    student, scores, batch, state = setting
+    v = torch.ones_like(state.x_t)
+    moved = state.x_t.detach() + RELEASED_STEP * v / 2**0.5
+    same = replace(state, x0=student(moved, state.t, None))  # only then is its student gap zero
+    (gradient,) = torch.autograd.grad(
+        released_term(scores, student, None, same, v).sum(), list(student.parameters())[:1], allow_unused=True
+    )
+    assert gradient.abs().max() < 1e-6
+    assert released_term(scores, student, None, state, v).shape == (12,)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("paradigm", ["tdm", "sid"])
+def test_only_the_student_gets_a_gradient(form, paradigm, point_teacher, point_pairs, smoke):
+    config = smoke.student.model_copy(update={"paradigm": paradigm, "gad_weight": 0.5})
+    student = start_student(point_teacher, config, seed=0)
+    objective = build_objective(point_teacher, student, point_pairs, config, variant=f"gad_{form}", seed=0)
+    objective.auxiliary.requires_grad_(False)
+    batch = draw_batch(point_pairs, None, student.schedule, variant=f"gad_{form}", batch_size=8, key=(0, 0))
+    terms = objective.terms(student, batch, step_generator(0))
+    assert form in terms
+    terms["total"].backward()
+    assert all(parameter.grad is None for parameter in objective.auxiliary.parameters())
+    assert all(parameter.grad is not None for parameter in student.network.parameters())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_weight_zero_is_noise_augmentation_bit_for_bit(form, point_teacher, point_pairs, smoke):
+    config = smoke.student.model_copy(update={"paradigm": "tdm", "gad_weight": 0.0})
+    totals = []
+    for variant in ("noise_augmentation", f"gad_{form}"):
+        student = start_student(point_teacher, config, seed=0)
+        objective = build_objective(point_teacher, student, point_pairs, config, variant=variant, seed=0)
+        batch = draw_batch(point_pairs, None, student.schedule, variant=variant, batch_size=8, key=(0, 0))
+        totals.append(objective.terms(student, batch, step_generator(0))["total"])
+    assert torch.equal(*totals)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_family_takes_every_form_under_guidance(form, pipeline, conditioning, noise):
+    network = denoiser_of(pipeline)
+    noise, conditioning = noise[:2], conditioning[[0, 1]]
+    t = torch.full((2,), 0.6)
+    batch = Batch(torch.arange(2), noise, torch.ones(2), noise, noise + torch.tensor([0.0, H]).view(2, 1, 1, 1),
+                  noise, conditioning, True)  # fmt: skip
+    state = Renoised(noise.clone().requires_grad_(True), noise.clone().requires_grad_(True), t, torch.ones(2))
+    scores = (Guided(network, conditioning[[0]], 3.0), network)
+    terms = ScoreForm(form, H, 1.0, 1.0).add_to(
+        {"total": torch.zeros(())}, scores, network, batch, state, step_generator(0)
+    )
+    assert torch.isfinite(terms[form]).all()
