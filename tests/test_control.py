@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.control.diversity import coverage, diversity_of_points, expected_coverage, single_prompts
+from gad.control.diversity import coverage, diversity_of_points, expected_coverage, seeds_found, single_prompts
 from gad.control.models import generator_of
 from gad.control.noise_query import Library, build_point_library, query_points, retrieve
 from gad.control.stage import run_tasks, table_of
@@ -36,6 +36,14 @@ def test_expected_coverage_is_the_mean_over_uniform_draws():
     mean = sum(coverage(row, 12) for row in draws.tolist()) / 4000
     assert expected_coverage(8, 12) == pytest.approx(mean, abs=0.01)
     assert expected_coverage(1, 12) == pytest.approx(1 / 12)
+
+
+def test_every_seed_is_found_among_noisy_copies_and_one_among_equal_images():
+    images = torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    noisy = images + 0.1 * torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert seeds_found(noisy, images) == 1
+    assert seeds_found(images[:1].expand(9, -1, -1, -1), images) == pytest.approx(1 / 9)
+    assert seeds_found(noisy.roll(1, 0), images) == 0
 
 
 def test_diversity_prompts_show_one_object_and_are_always_the_same():

@@ -23,6 +23,8 @@ HEADLINE = {  # stage, group, metric, label
     "JVP cosine": ("sensitivity", None, "jvp_cosine"),
     "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
     "spectral KL": ("sensitivity", None, "spectral_kl"),
+    "median gain": ("sensitivity", None, "gain_median"),
+    "seeds found back": ("control", "over_seeds", "seeds_found"),
     "modes seen": ("control", "over_seeds", "mode_coverage"),
     "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
     "noun right": ("control", "over_seeds", "noun_right"),

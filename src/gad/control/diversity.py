@@ -60,33 +60,49 @@ def expected_coverage(num_samples: int, num_modes: int) -> float:
     return 1 - (1 - 1 / num_modes) ** num_samples
 
 
-def diversity_of_images(
-    generate: Generate, prompts: list[Prompt], shape, judges: Judges, *, seeds_per_prompt: int, seed: int
-) -> tuple[pd.DataFrame, Tensor]:
-    """A row per prompt (Vendi, EffLite0 distance, coverage, CLIP score, nouns right), and the first prompt's images.
+def seeds_found(images: Tensor, reference: Tensor) -> float:
+    """Share of images whose nearest reference image (pixels, L2) is of their own seed, in [0, 1]; higher is better.
 
-    Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise.
+    Row i of both is seed i under the same prompt; guessing finds 1 / B of them.
     """
-    rows, first = [], None
+    nearest = torch.cdist(images.flatten(1), reference.flatten(1)).argmin(dim=1)
+    return float((nearest == torch.arange(len(images))).float().mean())
+
+
+def diversity_of_images(
+    generate: Generate,
+    prompts: list[Prompt],
+    shape,
+    judges: Judges,
+    *,
+    seeds_per_prompt: int,
+    seed: int,
+    teacher: Tensor | None = None,
+) -> tuple[pd.DataFrame, Tensor]:
+    """A row per prompt (Vendi, EffLite0 distance, coverage, CLIP score, nouns right) and images ``[P, S, 3, H, W]``.
+
+    Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise. Seeds are found back among the
+    ``teacher``'s images, or among their own.
+    """
+    rows, pictures = [], []
     for number, prompt in enumerate(prompts):
         ids = range(NOISE_ID + number * seeds_per_prompt, NOISE_ID + (number + 1) * seeds_per_prompt)
         images = generate(draw_noise(ids, shape, seed=seed), [prompt.caption] * seeds_per_prompt)
-        first = images if first is None else first
+        pictures.append(images)
         features = efflite0_features(images)
         accuracy = caption_accuracy(judges.detector, images, [prompt] * seeds_per_prompt)
-        rows.append(
-            {
-                "prompt": number,
-                "caption": prompt.caption,
-                "vendi": vendi(features),
-                "intra_prompt_distance": intra_prompt_distance(features),
-                "mode_coverage": coverage(mode_of(judges, images).tolist(), MODES),
-                "clip_score": float(clip_score(judges.clip, images, [prompt.caption] * seeds_per_prompt).mean()),
-                "noun_right": float(accuracy["noun_right"].mean()),
-                "colour_right": float(accuracy["colour_right"].nanmean()),
-            }
-        )
-    return pd.DataFrame(rows), first
+        row = {
+            "prompt": number,
+            "caption": prompt.caption,
+            "vendi": vendi(features),
+            "intra_prompt_distance": intra_prompt_distance(features),
+            "mode_coverage": coverage(mode_of(judges, images).tolist(), MODES),
+            "clip_score": float(clip_score(judges.clip, images, [prompt.caption] * seeds_per_prompt).mean()),
+            "noun_right": float(accuracy["noun_right"].mean()),
+            "colour_right": float(accuracy["colour_right"].nanmean()),
+        }
+        rows.append(row | {"seeds_found": seeds_found(images, images if teacher is None else teacher[number])})
+    return pd.DataFrame(rows), torch.stack(pictures)
 
 
 def diversity_of_points(generate: Generate, shape, *, num_samples: int, seed: int) -> tuple[pd.DataFrame, Tensor]:

@@ -52,10 +52,11 @@ def _image_tasks(teacher: Model, maps, settings: Recipe) -> Iterator[TaskResult]
     prompts = diversity.single_prompts(config.num_prompts, seed=noise_query.PROMPT_SEED)
     maker = _library_maker(teacher, settings)
     library = noise_query.build_image_library(maker, shape, judges, size=config.library_size, seed=config.seed)
+    counts, teacher_images = {"seeds_per_prompt": config.seeds_per_prompt, "seed": config.seed}, None
     for variant, seed, generate in maps:
-        counts = {"seeds_per_prompt": config.seeds_per_prompt, "seed": config.seed}
-        rows, images = diversity.diversity_of_images(generate, prompts, shape, judges, **counts)
-        yield TaskResult("diversity", variant, seed, rows, images)
+        rows, images = diversity.diversity_of_images(generate, prompts, shape, judges, **counts, teacher=teacher_images)
+        teacher_images = images if teacher_images is None else teacher_images  # the teacher comes first
+        yield TaskResult("diversity", variant, seed, rows, images[0])
         rows, images = noise_query.query_images(
             generate, library, judges, num_queries=config.num_queries, seed=config.seed
         )
