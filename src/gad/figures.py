@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Colours stay distinct in grey; every axis has a name."""
 
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -13,12 +14,17 @@ from torch import Tensor
 from gad.stats import mean_over_seeds
 
 DPI = 110
-ORDER = ["teacher", "baseline", "noise_augmentation", "gad", "pointwise_anchor", "gad_anchor"]
-PALETTE = {
+PALETTE = {  # in the order in which they are drawn
     "teacher": "#222222",
     "baseline": "#9a9a9a",
+    "equal_time": "#c7c7c7",
     "noise_augmentation": "#e08214",
+    "diversity_regulariser": "#fdb863",
+    "random_gradient": "#a6611a",
     "gad": "#2166ac",
+    "gad_score": "#92c5de",
+    "gad_score_fixed": "#4393c3",
+    "gad_released": "#c51b7d",
     "pointwise_anchor": "#7fbc41",
     "gad_anchor": "#8073ac",
 }
@@ -27,7 +33,7 @@ sns.set_theme(style="whitegrid", context="notebook")
 
 
 def _order(names) -> list[str]:
-    return [name for name in ORDER if name in set(names)]
+    return [name for name in PALETTE if name in set(names)]
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -67,23 +73,31 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
     return figure
 
 
+CURVES = {  # a column of the training log and its axis
+    **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
+    "probe_jvp_cosine": "JVP cosine on fixed pairs",
+    "probe_gain": "gain on fixed pairs (1 is best)",
+}
+
+
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
-    """Loss terms against steps; one thin line per seed and variant, logarithmic where the loss is positive."""
-    terms = [
-        term
-        for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")
-        if term in log and log[term].notna().any()
-    ]
-    figure, axes = plt.subplots(1, len(terms), figsize=(5 * len(terms), 3.4), dpi=DPI, squeeze=False)
-    for axis, term in zip(axes[0], terms, strict=True):
+    """What was logged against steps; one thin line per seed and variant, logarithmic where a loss is positive."""
+    found = [name for name in CURVES if name in log and log[name].notna().any()]
+    columns = min(3, len(found))
+    rows = math.ceil(len(found) / columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(4.6 * columns, 3.3 * rows), dpi=DPI, squeeze=False)
+    last = axes[0][columns - 1]
+    for axis, name in zip(axes.flat, found, strict=False):
         sns.lineplot(
-            log.dropna(subset=[term]), x="step", y=term, hue="variant", units="seed", estimator=None, ax=axis,
+            log.dropna(subset=[name]), x="step", y=name, hue="variant", units="seed", estimator=None, ax=axis,
             hue_order=_order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
-            legend="auto" if axis is axes[0][-1] else False,
+            legend="auto" if axis is last else False,
         )  # fmt: skip
-        scale = "log" if (log[term].dropna() > 0).all() else "linear"
-        axis.set(yscale=scale, xlabel="training step", ylabel=f"{term} loss (batch mean)")
-    sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1, 1), title=None)
+        logarithmic = not name.startswith("probe") and (log[name].dropna() > 0).all()
+        axis.set(yscale="log" if logarithmic else "linear", xlabel="training step", ylabel=CURVES[name])
+    for axis in axes.flat[len(found) :]:
+        axis.set_axis_off()
+    sns.move_legend(last, "upper left", bbox_to_anchor=(1, 1), title=None)
     figure.suptitle(title)
     figure.tight_layout()
     return figure

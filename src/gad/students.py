@@ -23,7 +23,10 @@ from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
 
 LOG = "training.csv"
-CODE = code("students.py", "training.py", "objectives", "losses", "response.py", "sampling.py", "schedule.py", "models")
+CODE = code(
+    *("students.py", "training.py", "probe.py", "sensitivity/geometry.py"),
+    *("objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
+)
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -86,7 +89,7 @@ def train_seeds(
             for state in train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work):
                 _append(work / LOG, seed, state)
                 log.step = state.step
-                for name, value in state.terms.items():
+                for name, value in (state.terms | state.watched).items():
                     log.log_metric(f"train/{name}", value)
                 log.make_summary()
                 yield seed, state
@@ -100,23 +103,31 @@ def train_seeds(
 def _append(path: Path, seed: int, state: TrainState) -> None:
     """Add a row; rows at or after its step, left by a killed run, are dropped."""
     row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    row |= state.terms
+    row |= state.terms | state.watched
     row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
     rows = []
     if path.exists():
         with open(path, newline="") as file:
             rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
+    _write_rows(path, [*rows, row])
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    """A table with every column that a row has; sparse GAD is not logged at every step."""
+    names = dict.fromkeys(name for row in rows for name in row)
     with replacing(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row), lineterminator="\n")
+        writer = csv.DictWriter(file, fieldnames=list(names), lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*rows, row])
+        writer.writerows(rows)
 
 
 def _join_logs(folder: Path, seeds: list[int]) -> None:
     """One table for all seeds, in their order."""
-    tables = [(folder / f"log_{seed}.csv").read_text().splitlines() for seed in seeds]
-    with replacing(folder / LOG) as partial:
-        partial.write_text("\n".join([tables[0][0], *(line for table in tables for line in table[1:])]) + "\n")
+    rows = []
+    for seed in seeds:
+        with open(folder / f"log_{seed}.csv", newline="") as file:
+            rows += list(csv.DictReader(file))
+    _write_rows(folder / LOG, rows)
 
 
 def _keep_only(folder: Path, seeds: list[int]) -> None:

@@ -17,16 +17,18 @@ from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.objectives.build import Objective
+from gad.probe import Probe, gradient_norms
 
 LAST = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a step tells: its number and the batch means of the loss terms, the gradient norm and learning rate."""
+    """What a step tells: batch means of the loss terms, the learning rate, gradient norms, and what the probe says."""
 
     step: int
     terms: dict[str, float]
+    watched: dict[str, float]  # gad.probe: norms of each term's own gradient; response on fixed pairs after the step
     learning_rate: float
     gradient_norm: float
 
@@ -73,6 +75,7 @@ def train(
     first = _resume(folder / LAST, parts)
     student.network, optimizer = accelerator.prepare(network, optimizer)
     average.to(accelerator.device)
+    probe = Probe(pairs, prompts, student.schedule, accelerator.device)
     for step in range(first, config.num_steps):
         batch = draw_batch(
             pairs, prompts, student.schedule, variant=variant, batch_size=config.batch_size, key=(seed, step)
@@ -84,6 +87,9 @@ def train(
         for name, value in means.items():
             if not math.isfinite(value):
                 raise NonFiniteLoss(f"loss term {name!r} is {value} at step {step} ({variant}, seed {seed})")
+        done = step + 1
+        telling = done % config.log_every == 0 or done == config.num_steps
+        watched = gradient_norms(terms, parameters) if telling else {}
         accelerator.backward(terms["total"])
         norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm))
         if not math.isfinite(norm):  # before the step, so that no checkpoint is spoilt
@@ -92,12 +98,12 @@ def train(
         schedule.step()
         optimizer.zero_grad()
         average.step(parameters)
-        done = step + 1
         if done % config.checkpoint_every == 0 and done < config.num_steps:
             states = {name: part.state_dict() for name, part in parts.items()}
             write_checkpoint(folder / LAST, states | {"step": done})
-        if done % config.log_every == 0 or done == config.num_steps:
-            yield TrainState(done, means, schedule.get_last_lr()[0], norm)
+        if telling:
+            watched |= probe.measure(student)
+            yield TrainState(done, means, watched, schedule.get_last_lr()[0], norm)
     student.network = accelerator.unwrap_model(student.network)
     average.copy_to(parameters)
     student.network.eval().requires_grad_(False).to("cpu")

@@ -61,6 +61,20 @@ def draw_batch(
     else:
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
+    return stored_states(pairs, prompts, schedule, ids, member, node, paired=paired)
+
+
+def stored_states(
+    pairs: NoisePairs,
+    prompts: Conditioning | None,
+    schedule,
+    ids: Tensor,
+    member: Tensor,
+    node: Tensor,
+    *,
+    paired: bool,
+) -> Batch:
+    """The batch of the given members of sample ids, each at its node."""
     states = pairs.trajectories(ids, member)
     rows = torch.arange(len(ids))
     x_t, x_next = states[rows, node], states[rows, node + 1]

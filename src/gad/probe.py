@@ -1,0 +1,46 @@
+"""What is watched while a student trains: its response on a few fixed pairs, and how hard each term pulls."""
+
+import torch
+from torch import Tensor, nn
+
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser
+from gad.noise_pairs import NoisePairs
+from gad.objectives.batch import stored_states
+from gad.response import Response
+from gad.sensitivity.geometry import jacobian_norm_ratio, jvp_cosine
+
+PROBE_PAIRS = 16
+
+
+class Probe:
+    """The first pairs at the first node: the student's response there against the teacher's stored one."""
+
+    def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
+        ids = torch.arange(min(PROBE_PAIRS, len(pairs))).repeat(2)
+        member = (torch.arange(len(ids)) >= len(ids) // 2).long()  # each noise, then its first partner
+        self.batch = stored_states(pairs, prompts, schedule, ids, member, torch.zeros_like(ids), paired=True).to(device)
+        self.h = pairs.config.perturbation_scale
+
+    @torch.no_grad()
+    def measure(self, student: Denoiser) -> dict[str, float]:
+        """``probe_jvp_cosine``, higher is better, and ``probe_gain``, 1 is best; by difference at the pairs' own h."""
+        batch = self.batch
+        ours = self._response(student(batch.x_t, batch.t, batch.conditioning))
+        theirs = self._response(batch.target)
+        cosine = jvp_cosine(ours, theirs).mean().item()
+        return {"probe_jvp_cosine": cosine, "probe_gain": jacobian_norm_ratio(ours, theirs)}
+
+    def _response(self, x0: Tensor) -> Response:
+        value, moved = x0.chunk(2)
+        return Response(value, (moved - value) / self.h)
+
+
+def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
+    """Norm of each term's own gradient, before its weight, as ``gradient_norm_<term>``; the graph is kept."""
+    norms = {}
+    for name, term in terms.items():
+        if name != "total" and term.requires_grad:
+            found = torch.autograd.grad(term.mean(), parameters, retain_graph=True, allow_unused=True)
+            norms[f"gradient_norm_{name}"] = torch.stack([g.norm() for g in found if g is not None]).norm().item()
+    return norms

@@ -1,0 +1,73 @@
+"""What is watched while training: true numbers that change nothing."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gad.models.mlp import build_point_network, point_denoiser
+from gad.objectives.batch import draw_batch
+from gad.objectives.matching import Matching
+from gad.objectives.stored import Alignment
+from gad.probe import PROBE_PAIRS, Probe, gradient_norms
+
+
+@pytest.fixture
+def student():
+    return point_denoiser(build_point_network(16, 2, seed=0))
+
+
+@pytest.fixture
+def probe(point_pairs, student):
+    return Probe(point_pairs, None, student.schedule)
+
+
+class Answers:
+    """Gives prepared answers to the probe's batch."""
+
+    def __init__(self, x0, schedule):
+        self.x0, self.schedule = x0, schedule
+
+    def __call__(self, x_t, t, conditioning):
+        return self.x0
+
+
+@pytest.mark.parametrize(("factor", "cosine", "gain"), [(1.0, 1, 1), (0.5, 1, 0.5), (-2.0, -1, 2)])
+def test_the_probe_sees_a_scaled_response_and_no_offset(probe, student, factor, cosine, gain):
+    value, moved = probe.batch.target.chunk(2)
+    answers = torch.cat([value + 3, value + 3 + factor * (moved - value)])
+    seen = probe.measure(Answers(answers, student.schedule))
+    assert seen == {"probe_jvp_cosine": pytest.approx(cosine, abs=1e-3), "probe_gain": pytest.approx(gain, abs=1e-3)}
+
+
+def test_the_probe_holds_the_first_pairs_at_the_first_node(probe, point_pairs):
+    assert probe.batch.t.eq(1).all() and len(probe.batch.t) == 2 * PROBE_PAIRS
+    assert probe.batch.ids.tolist() == [*range(PROBE_PAIRS)] * 2
+    assert torch.equal(probe.batch.x_t[PROBE_PAIRS:], point_pairs.trajectories(torch.arange(PROBE_PAIRS), 1)[:, 0])
+
+
+def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
+    alignment = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=8, key=(0, 0))
+    parameters = list(student.parameters())
+    terms = Matching(alignment, 0.5).terms(student, batch, torch.Generator())
+    norms = gradient_norms(terms | {"auxiliary": torch.ones(3)}, parameters)
+    assert set(norms) == {"gradient_norm_matching", "gradient_norm_gad"}
+    for name in ("matching", "gad"):
+        student.zero_grad()
+        Matching(alignment, 0.5).terms(student, batch, torch.Generator())[name].mean().backward()
+        slow = sum((p.grad**2).sum().item() for p in parameters if p.grad is not None) ** 0.5
+        assert norms[f"gradient_norm_{name}"] == pytest.approx(slow, rel=1e-4)
+    terms["total"].backward()  # the graph is still there
+
+
+def test_terms_that_are_not_there_at_every_step_leave_gaps_in_the_log(tmp_path):
+    from gad.students import _append
+    from gad.training import TrainState
+
+    state = TrainState(10, {"tdm": 1.0}, {"probe_gain": 0.5}, 0.1, 1.0)
+    _append(tmp_path / "log.csv", 0, state)
+    _append(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
+    header, first, second = (tmp_path / "log.csv").read_text().splitlines()
+    assert header == "seed,step,learning_rate,gradient_norm,tdm,probe_gain,gad"
+    assert first == "0,10,0.1,1,1,0.5," and second == "0,20,0.1,1,1,0.5,2"
