@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Colours stay distinct in grey; every axis has a name."""
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -133,7 +134,8 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
 def response_curves(steps: Sequence[float], curves: dict[str, np.ndarray], *, title: str = "") -> Figure:
     """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises."""
     figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
-    styles = dict(zip(ORDER, ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))], strict=True))
+    dashes = itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))])
+    styles = dict(zip(PALETTE, dashes, strict=False))
     for name, curve in curves.items():
         axis.plot(steps, curve, label=name.replace("_", " "), color=PALETTE.get(name), linestyle=styles.get(name, "-"))
     axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
