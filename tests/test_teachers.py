@@ -4,6 +4,7 @@ import torch
 import transformers
 from torch import nn
 
+from gad.models.conditioning import encode_prompts
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import denoiser_of, family_of, network_of
 from gad.schedule import TableSchedule, from_x0, to_x0
@@ -183,3 +184,11 @@ def test_every_weight_has_one_optimizer_and_matrices_share_their_memory(pipeline
     assert sum(p.numel() for p in [*adamw, *muon]) == sum(p.numel() for p in modules.parameters())
     assert all(view.ndim == 2 and view.data_ptr() == weight.data_ptr() for weight, view in matrices)
     assert not {p.data_ptr() for p in adamw} & {p.data_ptr() for p in muon}
+
+
+def test_every_text_encoder_knows_the_order_of_words_from_its_start(pipeline):
+    first, second = (pipeline.tokenizer(text).input_ids for text in ("a sun above a car", "a car above a sun"))
+    (sun,) = [token for token in first if "sun" in pipeline.tokenizer.convert_ids_to_tokens(token)]
+    embeds = encode_prompts(pipeline, ["a sun above a car", "a car above a sun"]).prompt_embeds
+    here, there = embeds[0, first.index(sun)], embeds[1, second.index(sun)]
+    assert (here - there).norm() > 0.05 * here.norm()
