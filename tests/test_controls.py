@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.losses.controls import diversity_loss, random_gradient_loss, random_like
+from gad.losses.controls import diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
@@ -17,7 +17,7 @@ from gad.response import Response
 from gad.schedule import CosineSchedule
 from gad.students import steps_of
 
-ALIGNMENT = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
 
 def generator(seed=0):
@@ -52,13 +52,6 @@ def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):
     assert torch.allclose(gad.flatten(1).norm(dim=1), random.flatten(1).norm(dim=1), rtol=1e-12)
     cosine = torch.nn.functional.cosine_similarity(random.flatten(1), r.flatten(1))
     assert torch.allclose(cosine, torch.ones_like(cosine))
-
-
-def test_random_directions_come_from_their_generator_alone():
-    torch.manual_seed(1)
-    first = random_like(torch.zeros(2, 3, 1, 1), generator(5))
-    torch.manual_seed(2)
-    assert torch.equal(first, random_like(torch.zeros(2, 3, 1, 1), generator(5)))
 
 
 @pytest.mark.parametrize("pull", ["gad", "diversity", "random"])

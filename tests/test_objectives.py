@@ -14,7 +14,7 @@ from gad.sampling import ddim_step
 from gad.schedule import CosineSchedule
 
 SCHEDULE = CosineSchedule()
-ALIGNMENT = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
 
 def matching_step(student, batch, *, gad_weight, alignment=ALIGNMENT):

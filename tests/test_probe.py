@@ -47,7 +47,7 @@ def test_the_probe_holds_the_first_pairs_at_the_first_node(probe, point_pairs):
 
 
 def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
-    alignment = Alignment(h=0.3, jvp_power=1.7, kind="mse")
+    alignment = Alignment(jvp_power=1.7, kind="mse")
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=8, key=(0, 0))
     parameters = list(student.parameters())
     terms = Matching(alignment, 0.5).terms(student, batch, torch.Generator())

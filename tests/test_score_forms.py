@@ -38,11 +38,11 @@ def test_score_forms_ask_both_scores_along_the_pairs_directions_at_the_unperturb
     with torch.no_grad():
         real, fake = (difference(score, x_t, t, direction) for score in scores)
     base = {"total": torch.zeros(())}
-    terms = ScoreForm("score", H, 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
+    terms = ScoreForm("score", 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
     slow = ((fake - real) * x_t).flatten(1).mean(1) / 1.7
     assert torch.allclose(terms["score"], slow, rtol=1e-4, atol=1e-6)
     assert torch.allclose(terms["total"], 0.5 * slow.mean(), rtol=1e-4, atol=1e-6)
-    fixed = ScoreForm("score_fixed", H, 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
+    fixed = ScoreForm("score_fixed", 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
     value, moved = student(batch.x_t, batch.t, None).chunk(2)
     slow = ((fake - real) * (moved - value) / H).flatten(1).mean(1) / 1.7
     assert torch.allclose(fixed["score_fixed"], slow, rtol=1e-3, atol=1e-5)
@@ -92,11 +92,12 @@ def test_every_family_takes_every_form_under_guidance(form, pipeline, conditioni
     network = denoiser_of(pipeline)
     noise, conditioning = noise[:2], conditioning[[0, 1]]
     t = torch.full((2,), 0.6)
-    batch = Batch(torch.arange(2), noise, torch.ones(2), noise, noise + torch.tensor([0.0, H]).view(2, 1, 1, 1),
-                  noise, conditioning, True)  # fmt: skip
+    moved = noise + torch.tensor([0.0, H]).view(2, 1, 1, 1)
+    prompts, rows = (conditioning, conditioning), torch.arange(2)
+    batch = Batch(rows, noise, torch.ones(2), noise, moved, noise, *prompts, torch.full((1,), H), rows, 2)
     state = Renoised(noise.clone().requires_grad_(True), noise.clone().requires_grad_(True), t, torch.ones(2))
     scores = (Guided(network, conditioning[[0]], 3.0), network)
-    terms = ScoreForm(form, H, 1.0, 1.0).add_to(
+    terms = ScoreForm(form, 1.0, 1.0).add_to(
         {"total": torch.zeros(())}, scores, network, batch, state, step_generator(0)
     )
     assert torch.isfinite(terms[form]).all()

@@ -56,6 +56,7 @@ class NoisePairsConfig(Section):
     direction: Literal["isotropic", "low_frequency"]
     low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
     perturbation_scale: float  # h, in noise standard deviations
+    smallest_scale: float | None = None  # h of a noise's last direction, those between on a geometric scale
     step: Literal["straight", "spherical"]
     teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
     guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
@@ -70,8 +71,17 @@ class NoisePairsConfig(Section):
             raise ValueError(f"more nodes ({self.num_nodes}) than teacher steps ({self.teacher_steps})")
         if self.teacher_steps % self.num_nodes:
             raise ValueError(f"num_nodes {self.num_nodes} does not divide teacher_steps {self.teacher_steps}")
-        check_step(self.perturbation_scale, torch.float32)
+        for h in self.steps:
+            check_step(h, torch.float32)
         return self
+
+    @property
+    def steps(self) -> list[float]:
+        """h of each direction of a noise: all alike, or falling from ``perturbation_scale`` to ``smallest_scale``."""
+        largest, copies = self.perturbation_scale, self.directions_per_noise
+        if self.smallest_scale is None or copies == 1:
+            return [largest] * copies
+        return [largest * (self.smallest_scale / largest) ** (k / (copies - 1)) for k in range(copies)]
 
 
 class StudentConfig(Section):
@@ -80,9 +90,11 @@ class StudentConfig(Section):
     paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node is DMD2
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
+    accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
+    h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]  # times t where GAD acts
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     equal_time_factor: Annotated[float, Field(ge=1)] = 1.5  # steps of equal_time over the baseline's: gad's cost a step
@@ -105,6 +117,8 @@ class StudentConfig(Section):
     def _possible(self):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
+        if self.batch_size % (2 * self.accumulate):
+            raise ValueError(f"batch_size {self.batch_size} does not part into {self.accumulate} times whole pairs")
         low, high = self.gad_interval
         if not 0 <= low < high <= 1:
             raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")

@@ -41,8 +41,9 @@ def make_pair(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, ind
     noise = draw_noise(ids, shape, seed=config.seed)
     space = {"kind": config.direction, "size": config.low_frequency_size}
     direction = draw_direction(ids, shape, seed=config.seed, index=index, **space)
-    perturbed = perturb(noise, direction, h=config.perturbation_scale, step=config.step, **space)
-    return NoisePair(noise, direction, config.perturbation_scale, perturbed)
+    h = config.steps[index]
+    perturbed = perturb(noise, direction, h=h, step=config.step, **space)
+    return NoisePair(noise, direction, h, perturbed)
 
 
 def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
 from gad.noise_pairs import NoisePairs
-from gad.objectives.batch import stored_states
-from gad.response import Response
+from gad.objectives.batch import stored_pairs
+from gad.objectives.stored import response_of_pairs
 from gad.sensitivity.geometry import jacobian_norm_ratio, jvp_cosine
 
 PROBE_PAIRS = 16
@@ -17,23 +17,18 @@ class Probe:
     """The first pairs at the first node: the student's response there against the teacher's stored one."""
 
     def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
-        ids = torch.arange(min(PROBE_PAIRS, len(pairs))).repeat(2)
-        member = (torch.arange(len(ids)) >= len(ids) // 2).long()  # each noise, then its first partner
-        self.batch = stored_states(pairs, prompts, schedule, ids, member, torch.zeros_like(ids), paired=True).to(device)
-        self.h = pairs.config.perturbation_scale
+        ids = torch.arange(min(PROBE_PAIRS, len(pairs)))
+        zero = torch.zeros_like(ids)
+        self.batch = stored_pairs(pairs, prompts, schedule, ids, zero, zero).to(device)
 
     @torch.no_grad()
     def measure(self, student: Denoiser) -> dict[str, float]:
         """``probe_jvp_cosine``, higher is better, and ``probe_gain``, 1 is best; by difference at the pairs' own h."""
         batch = self.batch
-        ours = self._response(student(batch.x_t, batch.t, batch.conditioning))
-        theirs = self._response(batch.target)
+        ours = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.h)
+        theirs = response_of_pairs(batch.target, batch.h)
         cosine = jvp_cosine(ours, theirs).mean().item()
         return {"probe_jvp_cosine": cosine, "probe_gain": jacobian_norm_ratio(ours, theirs)}
-
-    def _response(self, x0: Tensor) -> Response:
-        value, moved = x0.chunk(2)
-        return Response(value, (moved - value) / self.h)
 
 
 def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:

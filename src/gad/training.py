@@ -44,6 +44,18 @@ def make_accelerator(device: str) -> Accelerator:
     return Accelerator(cpu=device == "cpu")
 
 
+def partners_at(progress: float, schedule: str, copies: int) -> range:
+    """Which of a noise's ``copies`` partners may be drawn at that share of the training, in [0, 1).
+
+    Partners' steps h fall with their number: "decreasing" goes through them in order, "increasing" backwards.
+    """
+    if schedule == "any":
+        return range(copies)
+    number = int(progress * copies)
+    first = number if schedule == "decreasing" else copies - 1 - number
+    return range(first, first + 1)
+
+
 def train(
     student: NetworkDenoiser,
     objective: Objective,
@@ -77,20 +89,23 @@ def train(
     average.to(accelerator.device)
     probe = Probe(pairs, prompts, student.schedule, accelerator.device)
     for step in range(first, config.num_steps):
-        batch = draw_batch(
-            pairs, prompts, student.schedule, variant=variant, batch_size=config.batch_size, key=(seed, step)
-        ).to(accelerator.device)
-        generator = step_generator(seed, step, 1)
-        extra = {"auxiliary": auxiliary.step(student, batch, generator)} if auxiliary else {}
-        terms = objective.terms(student, batch, generator) | extra
-        means = {name: term.mean().item() for name, term in terms.items()}
-        for name, value in means.items():
-            if not math.isfinite(value):
-                raise NonFiniteLoss(f"loss term {name!r} is {value} at step {step} ({variant}, seed {seed})")
+        partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
+        options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
+        batch = draw_batch(pairs, prompts, student.schedule, **options).to(accelerator.device)
+        batches = batch.split(config.accumulate)
+        extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
         done = step + 1
         telling = done % config.log_every == 0 or done == config.num_steps
-        watched = gradient_norms(terms, parameters) if telling else {}
-        accelerator.backward(terms["total"])
+        means, watched = {}, {}
+        for part in batches:
+            terms = objective.terms(student, part, step_generator(seed, step, 1)) | extra
+            for name, term in terms.items():
+                means[name] = means.get(name, 0.0) + term.mean().item() / len(batches)
+                if not math.isfinite(means[name]):
+                    value = term.mean().item()
+                    raise NonFiniteLoss(f"loss term {name!r} is {value} at step {step} ({variant}, seed {seed})")
+            watched = watched or (gradient_norms(terms, parameters) if telling else {})  # of the first part
+            accelerator.backward(terms["total"] / len(batches))
         norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm))
         if not math.isfinite(norm):  # before the step, so that no checkpoint is spoilt
             raise NonFiniteLoss(f"the gradient's norm is {norm} at step {step} ({variant}, seed {seed})")
@@ -118,17 +133,20 @@ class _Auxiliary:
         lr = config.auxiliary_lr_ratio * config.lr
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.0, 0.95), weight_decay=0.0)
 
-    def step(self, student: NetworkDenoiser, batch: Batch, generator: torch.Generator) -> torch.Tensor:
+    def step(self, student: NetworkDenoiser, batches: list[Batch], key: tuple[int, int]) -> torch.Tensor:
         """Update it and return its last loss ``[B]``. Outside this method it is frozen, so nothing is left in it."""
         self.network.requires_grad_(True)
-        for _ in range(self.config.auxiliary_updates):
-            loss = self.objective.auxiliary_loss(student, batch, generator)
-            loss.mean().backward()
+        for update in range(self.config.auxiliary_updates):
+            losses = []
+            for part in batches:
+                losses.append(self.objective.auxiliary_loss(student, part, step_generator(*key, 2 + update)))
+                (losses[-1].mean() / len(batches)).backward()
+                losses[-1] = losses[-1].detach()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
         self.network.requires_grad_(False)
-        return loss.detach()
+        return torch.cat(losses)
 
 
 def _resume(path: Path, parts: dict) -> int:

@@ -1,10 +1,9 @@
 r"""Controls: terms that a noise pair allows as well, and that GAD has to beat at equal weight."""
 
-import torch
 from torch import Tensor
 
 from gad.response import Response
-from gad.shapes import Latent, PerSample
+from gad.shapes import PerSample
 
 
 def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
@@ -30,8 +29,3 @@ def random_gradient_loss(student: Response, teacher: Response, direction: Tensor
     r = direction.flatten(1)
     rho = gap[:, None] * r / r.norm(dim=1, keepdim=True)
     return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)
-
-
-def random_like(latent: Latent, generator: torch.Generator) -> Latent:
-    """A normal direction from a generator on the CPU, on the latent's device."""
-    return torch.randn(latent.shape, generator=generator).to(latent)

@@ -40,10 +40,10 @@ class Ladd:
         """The same with the heads, and the teacher whose features they read, on ``device``."""
         return replace(self, teacher=on_device(self.teacher, device), discriminator=self.discriminator.to(device))
 
-    def _logits(self, x0: Latent, conditioning: Conditioning | None, generator: torch.Generator) -> Tensor:
+    def _logits(self, x0: Latent, batch: Batch, conditioning: Conditioning | None, generator) -> Tensor:
         """What the discriminator says of x0, re-noised to a logit-normal time below ``LATEST``."""
-        t = LATEST * torch.sigmoid(torch.randn(len(x0), generator=generator)).to(x0)
-        eps = torch.randn(x0.shape, generator=generator).to(x0)
+        t = LATEST * torch.sigmoid(batch.normal_number(generator))
+        eps = batch.normal(generator)
         return self.discriminator(add_noise(self.discriminator.schedule, x0, eps, t), t, conditioning)
 
     def _answer(self, student: Denoiser, batch: Batch) -> Latent:
@@ -57,18 +57,17 @@ class Ladd:
         """The discriminator's loss ``[B]``: endpoints against answers, and endpoints under other prompts."""
         with torch.no_grad():
             x0 = self._answer(student, batch)
-        real = self._logits(batch.endpoint, batch.conditioning, generator)
-        fake = self._logits(x0, batch.conditioning, generator)
+        real = self._logits(batch.endpoint, batch, batch.conditioning, generator)
+        fake = self._logits(x0, batch, batch.conditioning, generator)
         misaligned = None
-        if batch.conditioning is not None:
-            others = batch.conditioning[torch.arange(len(x0)).roll(1)]
-            misaligned = self._logits(batch.endpoint, others, generator)
+        if batch.others is not None:
+            misaligned = self._logits(batch.endpoint, batch, batch.others, generator)
         return discriminator_loss(real, fake, misaligned)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
         x0 = self._answer(student, batch)
-        loss = generator_loss(self._logits(x0, batch.conditioning, generator))
+        loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
         return self.stored.add_to({"ladd": loss}, student, batch, generator)

@@ -1,6 +1,6 @@
 """What a training step sees: stored states at one node per sample."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from gad.shapes import Latent, PerSample
 class Batch:
     """States at one node per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
 
-    Paired batches hold the B/2 unperturbed members first and their perturbed partners after them.
+    Paired batches hold the B/2 unperturbed members first and their perturbed partners, ``h`` away, after them.
+    ``others`` are another sample's prompts. A part of a batch knows its ``rows`` in the whole, so that its random
+    numbers are its own rows of the whole's.
     """
 
     ids: Tensor
@@ -27,12 +29,49 @@ class Batch:
     noise: Latent
     endpoint: Latent
     conditioning: Conditioning | None
-    paired: bool
+    others: Conditioning | None
+    h: Tensor | None
+    rows: Tensor
+    size: int
+
+    @property
+    def paired(self) -> bool:
+        return self.h is not None
 
     def to(self, device) -> "Batch":
-        conditioning = self.conditioning and self.conditioning.to(device)
-        moved = [tensor.to(device) for tensor in (self.x_t, self.t, self.target, self.noise, self.endpoint)]
-        return Batch(self.ids, *moved, conditioning, self.paired)
+        return self._map(lambda value: value.to(device), lambda h: h.to(device))
+
+    def split(self, parts: int) -> "list[Batch]":
+        """Equal parts of the batch; pairs stay together."""
+        pairs = torch.arange(len(self.ids) // 2 if self.paired else len(self.ids)).chunk(parts)
+        both = [torch.cat([part, part + len(self.ids) // 2]) if self.paired else part for part in pairs]
+        return [
+            self._map(lambda value, rows=rows: value[rows], lambda h, part=part: h[part])
+            for rows, part in zip(both, pairs, strict=True)
+        ]
+
+    def _map(self, function, function_of_h) -> "Batch":
+        names = ("ids", "x_t", "t", "target", "noise", "endpoint", "conditioning", "others", "rows")
+        values = {name: getattr(self, name) for name in names}
+        changed = {name: None if value is None else function(value) for name, value in values.items()}
+        return replace(self, **changed, h=None if self.h is None else function_of_h(self.h))
+
+    def normal(self, generator: torch.Generator) -> Latent:
+        """Standard normal numbers of the latents' shape, drawn on the CPU for the whole batch."""
+        whole = torch.randn(self.size, *self.noise.shape[1:], generator=generator)
+        return whole[self.rows.cpu()].to(self.noise)
+
+    def normal_number(self, generator: torch.Generator) -> PerSample:
+        """A standard normal number per sample."""
+        return torch.randn(self.size, generator=generator)[self.rows.cpu()].to(self.noise)
+
+    def uniform(self, generator: torch.Generator) -> PerSample:
+        """A number in [0, 1) per sample."""
+        return torch.rand(self.size, generator=generator)[self.rows.cpu()].to(self.noise)
+
+    def integers(self, high: int, generator: torch.Generator) -> Tensor:
+        """A number in 0..high-1 per sample."""
+        return torch.randint(high, (self.size,), generator=generator)[self.rows.cpu()].to(self.noise.device)
 
 
 def step_generator(*key: int) -> torch.Generator:
@@ -42,37 +81,46 @@ def step_generator(*key: int) -> torch.Generator:
 
 
 def draw_batch(
-    pairs: NoisePairs, prompts: Conditioning | None, schedule, *, variant: str, batch_size: int, key: tuple[int, int]
+    pairs: NoisePairs,
+    prompts: Conditioning | None,
+    schedule,
+    *,
+    variant: str,
+    batch_size: int,
+    key: tuple[int, int],
+    partners: range | None = None,
 ) -> Batch:
     """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
 
     Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
     members, so every variant makes the same number of student calls on an equal number of stored trajectories.
+    ``partners`` restricts which of a noise's partners may be drawn.
     """
     generator = step_generator(*key)
     copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
     count = batch_size // 2 if paired else batch_size
     ids = torch.randint(len(pairs), (count,), generator=generator)
     node = torch.randint(pairs.config.num_nodes, (count,), generator=generator)
-    if paired:
-        partner = 1 + torch.randint(copies, (count,), generator=generator)
-        member = torch.cat([torch.zeros_like(partner), partner])
-        ids, node = ids.repeat(2), node.repeat(2)
-    else:
+    if not paired:
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
-    return stored_states(pairs, prompts, schedule, ids, member, node, paired=paired)
+        return stored_states(pairs, prompts, schedule, ids, member, node)
+    allowed = partners or range(copies)
+    partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
+    return stored_pairs(pairs, prompts, schedule, ids, partner, node)
+
+
+def stored_pairs(
+    pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, partner: Tensor, node: Tensor
+) -> Batch:
+    """The paired batch of sample ids with the partner of that number, each pair at its node."""
+    member = torch.cat([torch.zeros_like(partner), 1 + partner])
+    batch = stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
+    return replace(batch, h=torch.tensor(pairs.config.steps)[partner])
 
 
 def stored_states(
-    pairs: NoisePairs,
-    prompts: Conditioning | None,
-    schedule,
-    ids: Tensor,
-    member: Tensor,
-    node: Tensor,
-    *,
-    paired: bool,
+    pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, member: Tensor, node: Tensor
 ) -> Batch:
     """The batch of the given members of sample ids, each at its node."""
     states = pairs.trajectories(ids, member)
@@ -80,5 +128,6 @@ def stored_states(
     x_t, x_next = states[rows, node], states[rows, node + 1]
     t, t_next = pairs.times[node], pairs.times[node + 1]
     target = step_target(schedule, x_t, x_next, t, t_next)
-    conditioning = None if prompts is None else prompts[ids]
-    return Batch(ids, x_t, t, target, states[:, 0], states[:, -1], conditioning, paired)
+    conditioning, others = (None, None) if prompts is None else (prompts[ids], prompts[ids.roll(1)])
+    ends = (states[:, 0], states[:, -1])
+    return Batch(ids, x_t, t, target, *ends, conditioning, others, None, rows, len(ids))

@@ -23,12 +23,12 @@ def build_objective(
 
     The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have.
     """
-    spec, h, power = check_variant(variant, config.paradigm), pairs.config.perturbation_scale, pairs.jvp_power()
+    spec, power = check_variant(variant, config.paradigm), pairs.jvp_power()
     gate = Gate(*config.gad_interval, config.gad_fraction)
     score_form = None
     if spec.pull in SCORE_FORMS:
-        score_form = ScoreForm(spec.pull, h, power, config.gad_weight, gate)
-    alignment = Alignment(h, power, config.loss, "gad" if score_form else spec.pull or "gad")
+        score_form = ScoreForm(spec.pull, power, config.gad_weight, gate)
+    alignment = Alignment(power, config.loss, "gad" if score_form else spec.pull or "gad")
     gad_weight = config.gad_weight if spec.pull and not score_form else 0.0
     if config.paradigm == "matching":
         return Matching(alignment, gad_weight, gate)

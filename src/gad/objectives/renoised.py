@@ -34,9 +34,7 @@ def answer_renoised(
     (SiD): it is re-noised from clean data to any time before its own.
     """
     count, times = len(batch.noise), node_times(num_nodes).to(batch.noise)
-    node = torch.randint(num_nodes, (count,), generator=generator).to(times.device)
-    uniform = torch.rand(count, generator=generator).to(times)
-    eps = torch.randn(batch.noise.shape, generator=generator).to(times)
+    node, uniform, eps = batch.integers(num_nodes, generator), batch.uniform(generator), batch.normal(generator)
     with torch.no_grad():
         states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes, stop=num_nodes - 1)
     x_node, t_node = states[node, torch.arange(count)], times[node]

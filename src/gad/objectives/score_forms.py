@@ -9,14 +9,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gad.losses.controls import random_like
 from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, Guided
 from gad.objectives.batch import Batch
 from gad.objectives.gate import Gate
 from gad.objectives.renoised import Renoised
-from gad.response import respond_by_difference
+from gad.objectives.stored import response_of_pairs
+from gad.schedule import expand
 from gad.shapes import Latent, PerSample
 
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
@@ -28,10 +28,9 @@ Scores = tuple[Denoiser, Denoiser]
 @dataclass(frozen=True)
 class ScoreForm:
     """A score form's term and weight. ``score`` and ``score_fixed`` are relative to ``jvp_power``, the teacher's mean
-    squared response; ``h`` is the stored pairs' step."""
+    squared response."""
 
     form: Literal["score", "score_fixed", "released"]
-    h: float
     jvp_power: float
     weight: float
     gate: Gate = Gate()
@@ -50,15 +49,14 @@ class ScoreForm:
         if not weight:
             return terms
         if self.form == "released":
-            v = random_like(state.x_t, generator)
-            term = released_term(scores, student, batch.conditioning, state, v)
+            term = released_term(scores, student, batch.conditioning, state, batch.normal(generator))
         else:
             fake, real = self._jvps(scores, batch, state)
             if self.form == "score":
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
-                value, moved = student(batch.x_t, batch.t, batch.conditioning).chunk(2)
-                term = gad_score_fixed_loss((moved - value) / self.h, fake, real) / self.jvp_power
+                answer = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.h)
+                term = gad_score_fixed_loss(answer.jvp, fake, real) / self.jvp_power
         return terms | {self.form: term, "total": terms["total"] + weight * self.gate.mean(term, state.t[: len(term)])}
 
     @torch.no_grad()
@@ -66,13 +64,10 @@ class ScoreForm:
         """Fake score's and teacher's responses to the pairs' own directions, at the unperturbed members' states."""
         noise, moved = batch.noise.chunk(2)
         rows = torch.arange(len(noise))
-        x_t, t = state.x_t[rows], state.t[rows]
+        x_t, t, h = state.x_t[rows], state.t[rows], expand(batch.h, noise)
         prompts = None if batch.conditioning is None else batch.conditioning[rows]
-        real, fake = (
-            respond_by_difference(lambda x, score=score: score(x, t, prompts), x_t, (moved - noise) / self.h, h=self.h)
-            for score in scores
-        )
-        return fake.jvp, real.jvp
+        real, fake = ((score(x_t + moved - noise, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
+        return fake, real
 
 
 def released_term(

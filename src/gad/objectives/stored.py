@@ -6,13 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from gad.losses.controls import diversity_loss, random_gradient_loss, random_like
+from gad.losses.controls import diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
 from gad.losses.matching import Kind, matching_loss
 from gad.models.denoiser import Denoiser
 from gad.objectives.batch import Batch
 from gad.objectives.gate import Gate
 from gad.response import Response
+from gad.schedule import expand
 from gad.shapes import Latent
 
 
@@ -20,12 +21,11 @@ from gad.shapes import Latent
 class Alignment:
     """Terms on stored pairs: the teacher's answer itself, and its response.
 
-    ``h`` is the pairs' step and ``jvp_power`` the teacher's mean squared response. ``gad`` is relative to it, so 1
-    means no response at all; in the paper's units (loss on differences, mean over elements) its weight is divided by
-    jvp_power h². ``pull`` names the term that is trained on.
+    ``jvp_power`` is the teacher's mean squared response. ``gad`` is relative to it, so 1 means no response at all; in
+    the paper's units (loss on differences, mean over elements) its weight is divided by jvp_power h². ``pull`` names
+    the term that is trained on.
     """
 
-    h: float
     jvp_power: float
     kind: Kind
     pull: Literal["gad", "diversity", "random"] = "gad"
@@ -34,18 +34,20 @@ class Alignment:
         """``matching`` for every state and, for paired batches, ``gad`` and ``pull``'s for every pair, ``[B/2]``."""
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
         if batch.paired:
-            student, teacher = self._response(x0), self._response(batch.target)
+            student, teacher = response_of_pairs(x0, batch.h), response_of_pairs(batch.target, batch.h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
             if self.pull == "diversity":
                 terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
             elif self.pull == "random":
-                direction = random_like(student.jvp, generator)
+                direction = batch.normal(generator)[: len(batch.h)]
                 terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
         return terms
 
-    def _response(self, x0: Latent) -> Response:
-        value, moved = x0.chunk(2)
-        return Response(value, (moved - value) / self.h)
+
+def response_of_pairs(x0: Latent, h: Tensor) -> Response:
+    """Value and difference quotient of answers to a paired batch, ``[B/2]``. Eq. (5)."""
+    value, moved = x0.chunk(2)
+    return Response(value, (moved - value) / expand(h, value))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,87 @@
+"""Levers of a student's training: parts of a batch, and steps of several sizes."""
+
+import pytest
+import torch
+
+from gad.config import NoisePairsConfig, StudentConfig
+from gad.noise_pairs import NoisePairs, generate, make_pair
+from gad.objectives.batch import draw_batch
+from gad.objectives.build import build_objective
+from gad.schedule import CosineSchedule
+from gad.students import start_student
+from gad.training import partners_at, train
+
+GRADED = {"directions_per_noise": 3, "perturbation_scale": 0.4, "smallest_scale": 0.1}
+
+
+@pytest.fixture
+def graded(point_teacher, smoke, tmp_path):
+    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=GRADED)))
+    return NoisePairs(tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("paradigm", ["matching", "ladd", "tdm", "sid"])
+def test_an_accumulated_gradient_is_that_of_the_whole_batch(paradigm, point_teacher, point_pairs, smoke, tmp_path):
+    finals = []
+    for accumulate in (1, 4):
+        changes = {"paradigm": paradigm, "accumulate": accumulate, "num_steps": 3, "batch_size": 16, "gad_weight": 0.5}
+        config = smoke.student.model_copy(update=changes | {"log_every": 1})
+        student = start_student(point_teacher, config, seed=0)
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
+        folder = tmp_path / str(accumulate)
+        folder.mkdir()
+        run = train(student, objective, point_pairs, None, config, variant="gad", seed=0, folder=folder)
+        finals.append([(state.terms["total"], state.gradient_norm) for state in run])
+    for whole, parts in zip(*finals, strict=True):
+        assert parts == pytest.approx(whole, rel=2e-3)
+
+
+def test_parts_of_a_batch_keep_pairs_together_and_draw_their_rows_of_the_whole(point_pairs):
+    batch = draw_batch(point_pairs, None, CosineSchedule(), variant="gad", batch_size=16, key=(0, 0))
+    parts = batch.split(4)
+    for part in parts:
+        assert torch.equal(*part.ids.chunk(2)) and len(part.h) == 2 and part.paired
+    order = torch.cat([part.rows for part in parts])
+    assert order.sort().values.tolist() == list(range(16))
+    for draw in ("normal", "uniform", "normal_number"):
+        whole = getattr(batch, draw)(torch.Generator().manual_seed(3))
+        split = torch.cat([getattr(part, draw)(torch.Generator().manual_seed(3)) for part in parts])
+        assert torch.equal(split, whole[order])
+
+
+def test_a_batch_that_does_not_part_into_whole_pairs_is_refused(smoke):
+    with pytest.raises(ValueError, match="batch_size 6 does not part into 2 times whole pairs"):
+        StudentConfig(**smoke.student.model_dump() | {"batch_size": 6, "accumulate": 2})
+
+
+def test_graded_steps_fall_from_the_largest_to_the_smallest(smoke):
+    config = NoisePairsConfig(**smoke.noise_pairs.model_dump() | GRADED)
+    assert config.steps == pytest.approx([0.4, 0.2, 0.1])
+    assert smoke.noise_pairs.steps == [0.3, 0.3]
+    for index, h in enumerate(config.steps):
+        pair = make_pair([0], (2, 1, 1), config, index=index)
+        assert pair.h == h and torch.allclose(pair.perturbed, pair.noise + h * pair.direction)
+
+
+def test_a_step_under_the_rounding_floor_is_refused_wherever_it_stands(smoke):
+    with pytest.raises(ValueError, match="drowns in the rounding"):
+        NoisePairsConfig(**smoke.noise_pairs.model_dump() | GRADED | {"smallest_scale": 1e-9})
+
+
+def test_each_pair_of_a_batch_knows_its_own_step(graded):
+    batch = draw_batch(graded, None, CosineSchedule(), variant="gad", batch_size=64, key=(0, 0))
+    moved = batch.noise.chunk(2)[1]
+    assert set(batch.h.tolist()) == set(torch.tensor(graded.config.steps).tolist())
+    for row in range(32):
+        index = int((torch.tensor(graded.config.steps) - batch.h[row]).abs().argmin())
+        pair = make_pair([int(batch.ids[row])], (2, 1, 1), graded.config, index=index)
+        assert torch.equal(moved[row], pair.perturbed[0])
+
+
+def test_steps_fall_or_rise_as_training_goes_on(graded):
+    assert [partners_at(float(p), "decreasing", 3).start for p in (0, 0.34, 0.99)] == [0, 1, 2]
+    assert [partners_at(float(p), "increasing", 3).start for p in (0, 0.34, 0.99)] == [2, 1, 0]
+    assert partners_at(0.5, "any", 3) == range(3)
+    options = {"variant": "gad", "batch_size": 16, "key": (0, 0)}
+    late = draw_batch(graded, None, CosineSchedule(), **options, partners=partners_at(0.9, "decreasing", 3))
+    assert late.h.tolist() == pytest.approx([0.1] * 8)
