@@ -18,6 +18,9 @@ from papermill.exceptions import PapermillExecutionError
 from ruamel.yaml import YAML
 from traitlets.config import Config
 
+SOURCE = str(Path(__file__).resolve().parents[1] / "src")
+sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
+
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
 from gad.objectives.variants import VARIANTS
@@ -155,6 +158,7 @@ def main() -> int:
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,14 @@ def test_the_lock_of_a_living_run_is_left_alone(tmp_path, capsys):
     repro.clear_stale_lock(tmp_path)
     assert path.exists()
     assert capsys.readouterr().out == ""
+
+
+def test_a_copy_of_the_project_runs_its_own_code_and_data(project, notebook):
+    """DVC runs queued experiments in such a copy, with the installed one's environment."""
+    notebook("import gad.artifacts\nprint('root', gad.artifacts.ROOT)", parameters='recipe: str = "smoke"')
+    (project / "pipelines" / "run_stage.py").write_text((ROOT / "pipelines" / "run_stage.py").read_text())
+    shutil.copytree(ROOT / "src" / "gad", project / "src" / "gad")
+    command = [sys.executable, project / "pipelines" / "run_stage.py", "teacher", "--recipe", "smoke"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert f"root {project.resolve()}\n" in done.stdout
