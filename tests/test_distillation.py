@@ -10,7 +10,7 @@ from gad.control.models import generator_of
 from gad.noise import draw_noise
 from gad.noise_pairs import NoisePairs, generate, make_pair, prompt_of
 from gad.sampling import sample
-from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.sensitivity.stage import kinds_of, measure_students, table_of, trajectory_table
 from gad.students import seed_dir, train_seeds, usage_line
 from gad.teachers.load import load_model
 
@@ -29,7 +29,12 @@ STUDENT = StudentConfig(
     num_steps=3, batch_size=2, lr=1e-3, warmup_steps=0, gad_weight=1.0, ema_decay=0.5, log_every=1, seeds=[0, 1]
 )
 SENSITIVITY = SensitivityConfig(
-    num_noises=2, num_directions=2, directions=["isotropic", "low_frequency"], method="exact", batch_size=2
+    num_noises=2,
+    num_directions=2,
+    directions=["isotropic", "low_frequency"],
+    method="exact",
+    batch_size=2,
+    finite_step=0.5,
 )
 
 
@@ -104,7 +109,8 @@ def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, st
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
     named = [("gad", seed, load_model(seed_dir(students, seed))) for seed in (0, 1)]
     table = table_of(pd.concat(measure_students(teacher, named, settings)))
-    assert table["directions"].tolist() == ["isotropic", "low_frequency"] * 2
+    assert table["directions"].tolist() == [*kinds_of(SENSITIVITY)] * 2
+    assert [*kinds_of(SENSITIVITY)] == ["isotropic", "low_frequency", "isotropic, h = 0.5", "low_frequency, h = 0.5"]
     assert table.notna().all(axis=None)
     assert trajectory_table(teacher, named, settings)["deviation"].gt(0).all()
 

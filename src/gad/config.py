@@ -133,12 +133,14 @@ class SensitivityConfig(Section):
     directions: Annotated[list[Literal["isotropic", "low_frequency"]], Field(min_length=1)]
     method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
+    finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     batch_size: Count = 32
     seed: Seed = 0
 
     @model_validator(mode="after")
     def _step_survives(self):
-        check_step(self.perturbation_scale, torch.float32)
+        for h in (self.perturbation_scale, self.finite_step or self.perturbation_scale):
+            check_step(h, torch.float32)
         return self
 
 

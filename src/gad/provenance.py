@@ -1,25 +1,29 @@
 """Where numbers come from: code, versions, machine, recipe, time."""
 
+import json
 import os
 import platform
 import subprocess
-import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 
 import torch
 
-from gad.artifacts import ROOT, fingerprint
+from gad.artifacts import REPORTS, ROOT, fingerprint
 from gad.config import Recipe
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "dvc", "numpy", "safetensors")
 
 
 def git_revision() -> dict:
-    """Commit of the working tree and whether files differ from it; None outside a git checkout."""
+    """Commit of the working tree and whether code or recipes differ from it; None outside a git checkout."""
     try:
         commit = _git("rev-parse", "HEAD")
-        return {"revision": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+        made = [":!dvc.lock", ":!data", ":!results"]  # what a run itself writes
+        return {
+            "revision": commit,
+            "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", ".", *made)),
+        }
     except (OSError, subprocess.CalledProcessError):
         return {"revision": None, "dirty": None}
 
@@ -37,8 +41,18 @@ def device_name(device: str = "auto") -> str:
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
-def provenance(recipe: Recipe, *, started: float | None = None) -> dict:
-    """Everything needed to make the numbers again; ``started`` is the ``time.time()`` of the beginning."""
+def stage_seconds(recipe: str) -> dict[str, float]:
+    """How long each stage's notebook took when it last ran, by its page's name."""
+    seconds = {}
+    for path in sorted((REPORTS / recipe).glob("[!.]*.ipynb")):
+        duration = json.loads(path.read_text())["metadata"].get("papermill", {}).get("duration")
+        if duration is not None and not path.stem.endswith(".failed"):
+            seconds[path.stem] = round(duration, 1)
+    return seconds
+
+
+def provenance(recipe: Recipe) -> dict:
+    """Everything needed to make the numbers again, and how long that takes."""
     values = recipe.model_dump()
     return {
         **git_revision(),
@@ -52,5 +66,5 @@ def provenance(recipe: Recipe, *, started: float | None = None) -> dict:
         "device": device_name(recipe.student.device),
         "threads": torch.get_num_threads(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": None if started is None else round(time.time() - started, 1),
+        "seconds": stage_seconds(recipe.name),
     }

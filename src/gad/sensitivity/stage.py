@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 import torch
 
-from gad.config import Recipe
+from gad.config import Recipe, SensitivityConfig
 from gad.noise_pairs import prompt_of
 from gad.sampling import node_times
 from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise, whole_map
@@ -15,20 +15,32 @@ NamedStudent = tuple[str, int, Model]
 """Variant, seed and model."""
 
 
+def kinds_of(config: SensitivityConfig) -> dict[str, tuple[str, SensitivityConfig]]:
+    """What is measured, by its name: the kind of direction, and how the response is taken along it.
+
+    A derivative says what the smallest step does; where the teacher jumps between pictures that is not what a step of
+    the size of ``finite_step`` does.
+    """
+    kinds = {kind: (kind, config) for kind in config.directions}
+    if config.finite_step is not None:
+        finite = config.model_copy(update={"method": "difference", "perturbation_scale": config.finite_step})
+        kinds |= {f"{kind}, h = {config.finite_step:g}": (kind, finite) for kind in config.directions}
+    return kinds
+
+
 def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
-    """Yield, per student and kind of direction, a row per noise and direction with the metrics of Table 1."""
-    config, nodes = settings.sensitivity, settings.noise_pairs.num_nodes
-    guided = teacher.guided(settings.noise_pairs.guidance_scale)
+    """Yield, per student and entry of :func:`kinds_of`, a row per noise and direction with the metrics of Table 1."""
+    nodes, guided = settings.noise_pairs.num_nodes, teacher.guided(settings.noise_pairs.guidance_scale)
     references = {}
-    for kind in config.directions:
+    for name, (kind, config) in kinds_of(settings.sensitivity).items():
         ids, noise, directions = analysis_noise(teacher, config, kind)
         inputs = (prompt_of(ids), noise, directions, config)
         answer = responses(teacher, guided, *inputs, num_steps=settings.noise_pairs.teacher_steps)
-        references[kind] = (inputs, answer)
+        references[name] = (inputs, answer)
     for variant, seed, student in students:
-        for kind, (inputs, reference) in references.items():
+        for name, (inputs, reference) in references.items():
             rows = compare(responses(student, student.denoiser, *inputs, num_steps=nodes), reference)
-            yield rows.assign(variant=variant, seed=seed, directions=kind)
+            yield rows.assign(variant=variant, seed=seed, directions=name)
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
