@@ -112,20 +112,26 @@ def _interval(values) -> tuple[float, float]:
 
 def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None) -> Figure:
     """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label."""
-    figure, axes = plt.subplots(1, len(metrics), figsize=(3.6 * len(metrics), 3.8), dpi=DPI, squeeze=False)
     order = _order(table["variant"])
+    groups = table[hue].nunique() if hue else 1
+    width = max(3.6, 0.25 * len(order) * (groups + 1))
+    figure, axes = plt.subplots(1, len(metrics), figsize=(width * len(metrics), 3.8), dpi=DPI, squeeze=False)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
         sns.stripplot(
-            table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=bool(hue),
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=groups > 1,
             color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
         )  # fmt: skip
         sns.pointplot(
             table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
-            errorbar=_interval, dodge=0.4 if hue else False,
+            errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is axes[0][-1],
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
         axis.set_xticks(range(len(order)), [name.replace("_", "\n") for name in order], fontsize=9)
+        if len(order) > 4:
+            axis.tick_params(axis="x", rotation=60)
+    if hue:
+        sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1, 1), title=hue)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
