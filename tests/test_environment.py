@@ -1,5 +1,8 @@
 """pyproject.toml pins every version; conda users and this very environment get the same."""
 
+import json
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -36,3 +39,12 @@ def test_conda_installs_the_project_itself_and_pins_nothing_else():
 def test_both_ask_for_the_same_python():
     assert PROJECT["requires-python"] == ">=3.11,<3.12"
     assert "python=3.11" in conda()
+
+
+def test_no_committed_teacher_or_judge_is_out_of_date():
+    """Else the main job trains it anew for an hour. After a change that leaves their weights right: dvc commit -f."""
+    names = ["world", "teacher@swiss_roll", "teacher@emoji_quick", "teacher@emoji_flow", "teacher@emoji_unet"]
+    command = [sys.executable, "-m", "dvc", "status", "--json", *names]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {}

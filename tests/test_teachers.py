@@ -16,7 +16,6 @@ from gad.teachers.train import (
     denoising_loss,
     make_optimizers,
     sample_times,
-    taught,
     train_teacher,
     trapezoid,
     weight_matrices,
@@ -193,9 +192,3 @@ def test_every_text_encoder_knows_the_order_of_words_from_its_start(pipeline):
     embeds = encode_prompts(pipeline, ["a sun above a car", "a car above a sun"]).prompt_embeds
     here, there = embeds[0, first.index(sun)], embeds[1, second.index(sun)]
     assert (here - there).norm() > 0.05 * here.norm()
-
-
-def test_all_but_t5_learn_beside_their_network(pipeline, backbone):
-    text_encoder = pipeline.text_encoder
-    assert (text_encoder in taught(pipeline)) == (backbone != "dit")
-    assert network_of(pipeline) in taught(pipeline)

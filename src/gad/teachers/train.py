@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import T5EncoderModel
 
 from gad.artifacts import read_checkpoint, write_checkpoint
 from gad.models.conditioning import encode_tokens
@@ -69,16 +68,6 @@ def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -
     return error.flatten(1).mean(1)
 
 
-def taught(pipeline: DiffusionPipeline) -> list[nn.Module]:
-    """What learns: the network, and its text encoder unless that is a T5, which stays as it starts, as in PixArt.
-
-    Trained beside the network, so small a T5 becomes a bag of words within a few thousand steps: it forgets the order
-    that it started with, and the picture of "a sun above a car" is as often that of "a car above a sun".
-    """
-    text_encoder = pipeline.text_encoder
-    return [network_of(pipeline)] + ([] if isinstance(text_encoder, T5EncoderModel) else [text_encoder])
-
-
 def train_teacher(
     pipeline: DiffusionPipeline,
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
@@ -90,7 +79,7 @@ def train_teacher(
     autocast: torch.dtype | None = torch.bfloat16,
     checkpoint: Path | None = None,
 ) -> Iterator[dict]:
-    """Yield step and loss while :func:`taught` modules of the pipeline learn; they end as their moving average.
+    """Yield step and loss while the pipeline's network and text encoder learn; they end as their moving average.
 
     With a ``checkpoint`` file the whole state is written there every ``CHECKPOINT_EVERY`` steps, and read back first.
     ``batch`` draws latents ``[B, C, H, W]``, token ids and masks ``[B, L]``; ``empty`` is the tokenised empty prompt.
@@ -98,7 +87,7 @@ def train_teacher(
     generator = torch.Generator().manual_seed(seed)
     denoiser = denoiser_of(pipeline)
     masked = denoiser.call.__name__ != "call_unet"
-    modules = nn.ModuleList(taught(pipeline)).train().requires_grad_(True)
+    modules = nn.ModuleList([network_of(pipeline), pipeline.text_encoder]).train().requires_grad_(True)
     parameters = list(modules.parameters())
     matrices = weight_matrices(modules[0])
     optimizers = make_optimizers(modules, matrices, lr)
