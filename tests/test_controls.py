@@ -72,11 +72,11 @@ def test_a_gate_leaves_out_the_pairs_outside_its_interval():
 
 def test_a_sparse_gate_keeps_the_mean_weight_and_draws_nothing_when_it_is_not_sparse():
     draw = generator()
-    weights = [Gate(fraction=0.2).step_weight(draw) for _ in range(5000)]
+    weights = [Gate(fraction=0.2).step_weight(1.0, draw) for _ in range(5000)]
     assert set(weights) == {0.0, 5.0}
     assert sum(weights) / len(weights) == pytest.approx(1, abs=0.1)
     before = draw.get_state()
-    assert Gate().step_weight(draw) == 1
+    assert Gate().step_weight(0.7, draw) == 0.7 and Gate(fraction=0.2).step_weight(0.0, draw) == 0
     assert torch.equal(before, draw.get_state())
 
 

@@ -16,11 +16,11 @@ class Gate:
     high: float = 1.0
     fraction: float = 1.0
 
-    def step_weight(self, generator: torch.Generator) -> float:
-        """1 / fraction at the steps that are drawn, else 0. Nothing is drawn when GAD acts at every step."""
-        if self.fraction == 1:
-            return 1.0
-        return 1 / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0
+    def step_weight(self, weight: float, generator: torch.Generator) -> float:
+        """``weight`` / fraction at the steps that are drawn, else 0. Nothing is drawn where nothing hangs on it."""
+        if not weight or self.fraction == 1:
+            return weight
+        return weight / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0
 
     def mean(self, term: PerSample, t: PerSample) -> Tensor:
         """Mean of ``term`` over the batch, counted as 0 outside the interval."""

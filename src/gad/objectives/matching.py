@@ -27,7 +27,7 @@ class Matching:
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``matching``, ``gad`` where there are pairs, and their weighted ``total``."""
         terms = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch, generator)
-        weight = self.gate.step_weight(generator) * self.gad_weight if self.gad_weight else 0.0
+        weight = self.gate.step_weight(self.gad_weight, generator)
         total = terms["matching"].mean()
         if batch.paired and weight:
             pull = terms[self.alignment.pull]

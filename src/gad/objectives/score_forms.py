@@ -45,7 +45,7 @@ class ScoreForm:
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         """``terms`` with the form's own and a new ``total``; gradients flow through the student alone."""
-        weight = self.gate.step_weight(generator) * self.weight
+        weight = self.gate.step_weight(self.weight, generator)
         if not weight:
             return terms
         if self.form == "released":

@@ -64,7 +64,7 @@ class Stored:
     ) -> dict[str, Tensor]:
         """The terms with the weighted ``total``; the first one is the base loss."""
         total = next(iter(terms.values())).mean()
-        gad_weight = self.gate.step_weight(generator) * self.gad_weight if self.gad_weight else 0.0
+        gad_weight = self.gate.step_weight(self.gad_weight, generator)
         if batch.paired and (gad_weight or self.anchor_weight):
             x0 = student(batch.x_t, batch.t, batch.conditioning)
             stored = self.alignment.terms(x0, batch, generator)
