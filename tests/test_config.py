@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from gad.config import RECIPES, RecipeError, load_recipe, recipe_names
+from gad.artifacts import RECIPES
+from gad.config import RecipeError, load_recipe, recipe_names
 from gad.objectives.variants import VARIANTS, check_variant
 
 ROOT = Path(__file__).parents[1]

@@ -176,12 +176,14 @@ def test_learning_rate_rises_stays_and_falls_and_its_start_does_not_know_its_len
     assert factors[:700] == [trapezoid(step, 5000) for step in range(700)]
 
 
-def test_every_weight_has_one_optimizer_and_matrices_share_their_memory(pipeline):
+def test_every_weight_that_learns_has_one_optimizer_and_matrices_share_their_memory(backbone, vae):
+    pipeline = build_pipeline(backbone, vae, seed=0)
+    pipeline.text_encoder.requires_grad_(False)
     modules = torch.nn.ModuleList([network_of(pipeline), pipeline.text_encoder])
     matrices = weight_matrices(modules[0])
     optimizers = make_optimizers(modules, matrices, 1.0)
     adamw, muon = ([p for group in optimizer.param_groups for p in group["params"]] for optimizer in optimizers)
-    assert sum(p.numel() for p in [*adamw, *muon]) == sum(p.numel() for p in modules.parameters())
+    assert sum(p.numel() for p in [*adamw, *muon]) == sum(p.numel() for p in modules[0].parameters())
     assert all(view.ndim == 2 and view.data_ptr() == weight.data_ptr() for weight, view in matrices)
     assert not {p.data_ptr() for p in adamw} & {p.data_ptr() for p in muon}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gad.models.conditioning import tokenize
@@ -29,6 +29,14 @@ def latent_set(
     return latents
 
 
+def tokenized_captions(
+    pipeline: DiffusionPipeline, num_scenes: int, seed: int = TRAIN_SEED
+) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
+    """Token ids and masks of the captions of scenes 0 ... N-1."""
+    captions = [make_prompt(i, seed=seed).caption for i in range(num_scenes)]
+    return tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
+
+
 def training_batches(
     pipeline: DiffusionPipeline, latents: Float[Tensor, "N 4 16 16"], batch_size: int, seed: int = TRAIN_SEED
 ) -> tuple[Callable[[torch.Generator], Batch], tuple[Tensor, Tensor]]:
@@ -36,8 +44,7 @@ def training_batches(
 
     ``latents`` and ``seed`` are those of :func:`latent_set`: caption i belongs to latent i.
     """
-    captions = [make_prompt(i, seed=seed).caption for i in range(len(latents))]
-    ids, mask = tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
+    ids, mask = tokenized_captions(pipeline, len(latents), seed)
 
     def batch(generator: torch.Generator) -> Batch:
         index = torch.randint(len(latents), (batch_size,), generator=generator)

@@ -12,8 +12,9 @@ from gad.artifacts import ROOT, claim, fingerprint, write_json, write_tensors
 from gad.models.families import FAMILIES, family_of, save_pipeline
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
-from gad.teachers.data import latent_set, training_batches
+from gad.teachers.data import latent_set, tokenized_captions, training_batches
 from gad.teachers.pipelines import build_pipeline
+from gad.teachers.reading import learn_to_read
 from gad.teachers.text import MAX_TOKENS
 from gad.teachers.train import train_teacher
 from gad.worlds.emoji import SIZE, Prompt, make_prompt
@@ -21,6 +22,7 @@ from gad.worlds.swiss_roll import make_points
 
 JUDGE_SEED = 77  # captions that the teachers never learned from
 JUDGE_STEPS = 20
+READING_STEPS = 1000  # for T5, see ``reading.py``
 
 
 def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
@@ -58,6 +60,10 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
     batch, empty = training_batches(pipeline, latent_set(vae, section.num_scenes), section.batch_size)
+    if section.backbone == "dit":
+        captions = tokenized_captions(pipeline, section.num_scenes)
+        for _ in learn_to_read(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
+            pass  # 50 seconds
     options = {"num_steps": section.num_steps, "lr": section.lr, "seed": section.seed}
     yield from train_teacher(pipeline, batch, empty, checkpoint=work / "checkpoint.pt", **options)
     save_half(pipeline, folder)

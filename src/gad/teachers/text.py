@@ -1,13 +1,12 @@
 """Small tokenizers and text encoders, each of the class that its pipeline is published with.
 
-Every caption word is one token. The encoders are a few layers deep; they are trained together with their denoiser
-and saved frozen.
+Every caption word is one token. The encoders are a few layers deep. CLIP and Gemma are trained together with their
+denoiser and saved frozen; T5 learns to read before, see ``reading.py``.
 """
 
 import json
 from collections.abc import Iterable
 
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import (
     CLIPTextConfig,
@@ -96,29 +95,7 @@ def t5_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
         feed_forward_proj="gated-gelu",
         dropout_rate=0.0,
     )
-    encoder = T5EncoderModel(config)
-    look_aside(encoder)
-    return tokenizer, encoder
-
-
-@torch.no_grad()
-def look_aside(encoder: T5EncoderModel) -> None:
-    """Start T5's heads with a sense of order: half of them prefer words just before, half words just after.
-
-    Relative biases are all that T5 knows of order. From its own start, near zero, a short training does not teach it
-    any, and "a sun above a car" stays "a car above a sun".
-    """
-    attention = encoder.encoder.block[0].layer[0].SelfAttention  # its biases serve all layers
-    offset = torch.arange(1 - MAX_TOKENS, MAX_TOKENS)  # of the word that is looked at
-    buckets = attention._relative_position_bucket(
-        offset,
-        num_buckets=attention.relative_attention_num_buckets,
-        max_distance=attention.relative_attention_max_distance,
-    )
-    for head in range(HEADS):
-        ahead = (-1) ** head * offset
-        bias = torch.where(ahead > 0, -(0.5 ** (head // 2)) * (ahead - 1.0), -4.0).masked_fill(ahead == 0, -1.0)
-        attention.relative_attention_bias.weight[buckets, head] = bias
+    return tokenizer, T5EncoderModel(config)
 
 
 def gemma_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:

@@ -1,4 +1,4 @@
-"""Training of a small teacher: denoising with its own parameterisation, and its text encoder beside it."""
+"""Training of a small teacher: denoising with its own parameterisation, and beside it a text encoder not yet frozen."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +43,7 @@ def weight_matrices(network: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter
 def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[Optimizer]:
     """Muon for the matrices, AdamW for the rest. Muon's rate is matched to AdamW's and raised ``MUON_LR`` times."""
     taken = {id(weight) for weight, _ in matrices}
-    rest = [p for p in modules.parameters() if id(p) not in taken]
+    rest = [p for p in modules.parameters() if p.requires_grad and id(p) not in taken]
     return [
         torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=0.01),
         torch.optim.Muon(
@@ -79,16 +79,17 @@ def train_teacher(
     autocast: torch.dtype | None = torch.bfloat16,
     checkpoint: Path | None = None,
 ) -> Iterator[dict]:
-    """Yield step and loss while the pipeline's network and text encoder learn; they end as their moving average.
+    """Yield step and loss while the pipeline's network learns; it ends as its moving average.
 
+    The text encoder learns along, except one whose parameters are frozen.
     With a ``checkpoint`` file the whole state is written there every ``CHECKPOINT_EVERY`` steps, and read back first.
     ``batch`` draws latents ``[B, C, H, W]``, token ids and masks ``[B, L]``; ``empty`` is the tokenised empty prompt.
     """
     generator = torch.Generator().manual_seed(seed)
     denoiser = denoiser_of(pipeline)
     masked = denoiser.call.__name__ != "call_unet"
-    modules = nn.ModuleList([network_of(pipeline), pipeline.text_encoder]).train().requires_grad_(True)
-    parameters = list(modules.parameters())
+    modules = nn.ModuleList([network_of(pipeline).requires_grad_(True), pipeline.text_encoder]).train()
+    parameters = [p for p in modules.parameters() if p.requires_grad]
     matrices = weight_matrices(modules[0])
     optimizers = make_optimizers(modules, matrices, lr)
     schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in optimizers]

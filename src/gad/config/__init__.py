@@ -1,0 +1,25 @@
+"""What a recipe may say: one checked, frozen model per stage, a file each.
+
+Unknown keys, wrong types and impossible values are errors of one line.
+"""
+
+from gad.config.control import ControlConfig
+from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from gad.config.section import Section
+from gad.config.sensitivity import SensitivityConfig
+from gad.config.student import StudentConfig
+from gad.config.teacher import TeacherConfig
+
+__all__ = [
+    "ControlConfig",
+    "NoisePairsConfig",
+    "Recipe",
+    "RecipeError",
+    "Section",
+    "SensitivityConfig",
+    "StudentConfig",
+    "TeacherConfig",
+    "load_recipe",
+    "recipe_names",
+]

@@ -1,0 +1,45 @@
+"""The `noise_pairs` section."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from gad.config.section import Count, Section, Seed
+from gad.response import check_step
+
+
+class NoisePairsConfig(Section):
+    """Noises, directions and the teacher's sampler."""
+
+    num_pairs: Count  # sample ids
+    directions_per_noise: Count = 1
+    direction: Literal["isotropic", "low_frequency"]
+    low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
+    perturbation_scale: float  # h, in noise standard deviations
+    smallest_scale: float | None = None  # h of a noise's last direction, those between on a geometric scale
+    step: Literal["straight", "spherical"]
+    teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
+    guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
+    num_nodes: Count  # student steps
+    batch_size: Count = 64  # samples at once; does not change results beyond rounding
+    shard_size: Count = 128  # sample ids a file
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if self.num_nodes > self.teacher_steps:
+            raise ValueError(f"more nodes ({self.num_nodes}) than teacher steps ({self.teacher_steps})")
+        if self.teacher_steps % self.num_nodes:
+            raise ValueError(f"num_nodes {self.num_nodes} does not divide teacher_steps {self.teacher_steps}")
+        for h in self.steps:
+            check_step(h, torch.float32)
+        return self
+
+    @property
+    def steps(self) -> list[float]:
+        """h of each direction of a noise: all alike, or falling from ``perturbation_scale`` to ``smallest_scale``."""
+        largest, copies = self.perturbation_scale, self.directions_per_noise
+        if self.smallest_scale is None or copies == 1:
+            return [largest] * copies
+        return [largest * (self.smallest_scale / largest) ** (k / (copies - 1)) for k in range(copies)]

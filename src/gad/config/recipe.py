@@ -1,0 +1,80 @@
+"""A recipe: its sections, and how a file becomes one."""
+
+import difflib
+from pathlib import Path
+
+from pydantic import ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gad.artifacts import RECIPES
+from gad.config.control import ControlConfig
+from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.section import Section
+from gad.config.sensitivity import SensitivityConfig
+from gad.config.student import StudentConfig
+from gad.config.teacher import TeacherConfig
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be used; the message is one line that says what is wrong and where."""
+
+
+class Recipe(Section):
+    """One complete run."""
+
+    name: str
+    teacher: TeacherConfig
+    noise_pairs: NoisePairsConfig
+    student: StudentConfig
+    sensitivity: SensitivityConfig
+    control: ControlConfig
+
+    @model_validator(mode="after")
+    def _world_allows(self):
+        if self.teacher.world == "swiss_roll":
+            if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
+                raise ValueError("low_frequency directions need images, the Swiss roll has points")
+            if self.noise_pairs.guidance_scale != 1:
+                raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
+        return self
+
+
+def recipe_names(folder: Path = RECIPES) -> list[str]:
+    """Every recipe there is."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
+    """The checked recipe of that name. Raises RecipeError, in one line, for anything that is wrong with it."""
+    if name not in recipe_names(folder):
+        raise RecipeError(f"unknown recipe {name!r}; there are {', '.join(recipe_names(folder))}")
+    try:
+        values = YAML(typ="safe", pure=True).load(folder / f"{name}.yaml")  # YAML 1.2, as DVC: 1e-5 is a number
+    except YAMLError as error:
+        raise RecipeError(f"recipe {name}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {name}: expected sections, found {type(values).__name__}")
+    if "name" in values:
+        raise RecipeError(f"recipe {name}: unknown key name; a recipe is named by its file")
+    try:
+        return Recipe.model_validate({**values, "name": name})
+    except ValidationError as error:
+        raise RecipeError(f"recipe {name}: {_first_line(error)}") from error
+
+
+def _first_line(error: ValidationError) -> str:
+    """The first fault with its place; a misspelt key with the name that was probably meant."""
+    faults = error.errors()
+    # a misspelt key is often a missing one too: say what was written
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    place = ".".join(map(str, first["loc"])) or "recipe"
+    if first["type"] == "extra_forbidden":
+        *section, key = first["loc"]
+        model = Recipe.model_fields[section[0]].annotation if section else Recipe
+        near = difflib.get_close_matches(str(key), model.model_fields, 1)
+        return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
+    if first["type"] == "missing":
+        return f"{place} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" + (f", not {first['input']!r}" if first["type"] != "value_error" else "")

@@ -1,0 +1,28 @@
+"""The `sensitivity` section."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, model_validator
+
+from gad.config.section import Count, Section, Seed
+from gad.response import check_step
+
+
+class SensitivityConfig(Section):
+    """Noises and directions of the analysis."""
+
+    num_noises: Count
+    num_directions: Count
+    directions: Annotated[list[Literal["isotropic", "low_frequency"]], Field(min_length=1)]
+    method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
+    perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
+    finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
+    batch_size: Count = 32
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _step_survives(self):
+        for h in (self.perturbation_scale, self.finite_step or self.perturbation_scale):
+            check_step(h, torch.float32)
+        return self

@@ -1,0 +1,27 @@
+"""The `teacher` section."""
+
+from typing import Literal
+
+from pydantic import model_validator
+
+from gad.config.section import Count, Positive, Section, Seed
+
+
+class TeacherConfig(Section):
+    """What is learned from: a world's exact denoiser, a small teacher trained here, or any diffusers pipeline."""
+
+    world: Literal["swiss_roll", "emoji"]
+    backbone: Literal["exact", "unet", "dit", "flow"]
+    pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
+    num_points: Count = 2000  # Swiss roll: points of the data set
+    num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
+    num_steps: Count = 4000
+    batch_size: Count = 64  # scenes
+    lr: Positive = 1e-3
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _world_has_backbone(self):
+        if (self.world == "swiss_roll") != (self.backbone == "exact"):
+            raise ValueError(f"world {self.world!r} has no backbone {self.backbone!r}")
+        return self

@@ -1,0 +1,60 @@
+"""Numbers of variants with their intervals, and responses along a direction."""
+
+import itertools
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from gad.figures import style
+from gad.figures.style import DPI, PALETTE
+from gad.stats import mean_over_seeds
+
+
+def _interval(values) -> tuple[float, float]:
+    """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
+    estimate = mean_over_seeds(values)
+    return estimate.low, estimate.high
+
+
+def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None) -> Figure:
+    """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label."""
+    order = style.order(table["variant"])
+    groups = table[hue].nunique() if hue else 1
+    width = max(3.6, 0.25 * len(order) * (groups + 1))
+    figure, axes = plt.subplots(1, len(metrics), figsize=(width * len(metrics), 3.8), dpi=DPI, squeeze=False)
+    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+        sns.stripplot(
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=groups > 1,
+            color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
+        )  # fmt: skip
+        sns.pointplot(
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
+            errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is axes[0][-1],
+            color=None if hue else "#222222", palette="colorblind" if hue else None,
+        )  # fmt: skip
+        axis.set(xlabel="", ylabel=label)
+        axis.set_xticks(range(len(order)), [name.replace("_", "\n") for name in order], fontsize=9)
+        if len(order) > 4:
+            axis.tick_params(axis="x", rotation=60)
+    if hue:
+        sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1, 1), title=hue)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def response_curves(steps: Sequence[float], curves: dict[str, np.ndarray], *, title: str = "") -> Figure:
+    """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
+    dashes = itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))])
+    styles = dict(zip(PALETTE, dashes, strict=False))
+    for name, curve in curves.items():
+        axis.plot(steps, curve, label=name.replace("_", " "), color=PALETTE.get(name), linestyle=styles.get(name, "-"))
+    axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
+    axis.legend()
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,25 @@
+"""Colours, order and size that all figures share. Colours stay distinct in grey."""
+
+import seaborn as sns
+
+DPI = 110
+PALETTE = {  # in the order in which they are drawn
+    "teacher": "#222222",
+    "baseline": "#9a9a9a",
+    "equal_time": "#c7c7c7",
+    "noise_augmentation": "#e08214",
+    "diversity_regulariser": "#fdb863",
+    "random_gradient": "#a6611a",
+    "gad": "#2166ac",
+    "gad_score": "#92c5de",
+    "gad_score_fixed": "#4393c3",
+    "gad_released": "#c51b7d",
+    "pointwise_anchor": "#7fbc41",
+    "gad_anchor": "#8073ac",
+}
+
+sns.set_theme(style="whitegrid", context="notebook")
+
+
+def order(names) -> list[str]:
+    return [name for name in PALETTE if name in set(names)]
