@@ -13,7 +13,6 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from ruamel.yaml import YAML
 from traitlets.config import Config
@@ -24,6 +23,7 @@ sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a cop
 from gad.artifacts import ROOT
 from gad.config import RecipeError, load_recipe
 from gad.objectives.variants import VARIANTS
+from gad.pages import page_of
 from gad.report import write_index
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
@@ -119,9 +119,8 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
         raise StageError(
             f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
         ) from None
-    html, _ = HTMLExporter(embed_images=True).from_filename(str(partial))
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(html)
+    half.write_text(page_of(partial))
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)

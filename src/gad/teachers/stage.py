@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.artifacts import ROOT, claim, fingerprint, write_json, write_tensors
+from gad.artifacts import ROOT, claim, fingerprint, read_tensors, write_json, write_tensors
 from gad.models.families import FAMILIES, family_of, save_pipeline
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
@@ -59,7 +59,10 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
     claim(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
-    batch, empty = training_batches(pipeline, latent_set(vae, section.num_scenes), section.batch_size)
+    latents = work / "latents.safetensors"
+    if not latents.exists():
+        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
+    batch, empty = training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
     if section.backbone == "dit":
         captions = tokenized_captions(pipeline, section.num_scenes)
         for _ in learn_to_read(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):

@@ -1,0 +1,36 @@
+"""Pages can be read without a network."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from latex2mathml.converter import convert
+
+from gad.pages import page_of
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def equations(notebook: Path) -> list[str]:
+    cells = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "markdown"]
+    return [a or b for a, b in re.findall(r"\$\$(.+?)\$\$|\$([^$]+)\$", "\n".join(cells), re.DOTALL)]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_equation_of_a_notebook_is_drawn_by_the_browser(notebook):
+    page = page_of(notebook)
+    assert page.count("<math ") == len(equations(notebook))
+    assert not [text for text in equations(notebook) if "\\" in re.sub("<[^>]*>", "", convert(text))]
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_loads_nothing_from_the_network(notebook):
+    assert re.findall(r"""(?:src=|import |href=)["']?https?://[^ ]*\.m?js""", page_of(notebook)) == []
+
+
+def test_text_around_an_equation_stays_markdown(tmp_path):
+    cell = nbformat.v4.new_markdown_cell("The *gain* is $x_1 < 2$ at **one** point; it costs \\$5.")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    page = page_of(tmp_path / "a.ipynb")
+    assert "<em>gain</em>" in page and "<strong>one</strong>" in page and page.count("<math ") == 1
