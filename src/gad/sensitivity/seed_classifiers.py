@@ -1,0 +1,115 @@
+"""What learns to tell seeds apart: frozen features with logistic regression, or a fine-tuned image classifier.
+
+The paper fine-tunes EfficientFormer-L3, which transformers no longer ships (and timm needs torchvision): at full scale
+name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-1k-224`` or ``microsoft/resnet-50``.
+"""
+
+import copy
+
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForImageClassification, PreTrainedModel
+
+from gad.config import SeedsConfig
+from gad.config.fidelity import EFFLITE0
+from gad.scores.alignment import how_to_get, normalisation, preprocess
+from gad.scores.features import efflite0_map
+from gad.sensitivity.seed_identifiability import Classifier, Predict
+
+STRENGTHS = (1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
+FLAT_SIDE = 16  # pixels that images are shrunk to, beside the network's features
+
+
+def layout_features(images: Tensor, *, batch_size: int) -> Tensor:
+    """What of an image tells where things lie, ``[N, D]``: EffLite0's last map, unpooled, and the image in 16x16.
+
+    A noise settles places more than contents, and pooling would throw places away.
+    """
+    small = F.interpolate(images.float(), size=(FLAT_SIDE, FLAT_SIDE), mode="bilinear", antialias=True)
+    return torch.cat([efflite0_map(images, batch_size=batch_size).flatten(1), small.flatten(1)], dim=1)
+
+
+def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
+    """Logistic regression on standardised features; its strength is the one that reads the validation images best.
+
+    Principal axes of the training images lose nothing that they span, and make it fast. Raises ValueError for one class.
+    """
+    if len(labels.unique()) < 2:
+        raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
+    train_rows, val_rows = train.double().numpy(), val.double().numpy()
+    axes = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(train_rows)
+    train_rows, val_rows = axes.transform(train_rows), axes.transform(val_rows)
+    fitted = [
+        LogisticRegression(C=strength, max_iter=1000).fit(train_rows, labels.numpy()) for strength in STRENGTHS
+    ]
+    losses = [F.nll_loss(torch.from_numpy(f.predict_log_proba(val_rows)), val_labels).item() for f in fitted]
+    best = fitted[losses.index(min(losses))]
+    return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
+
+
+def fine_tuner(source: str, config: SeedsConfig) -> Classifier:
+    """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
+
+    Raises ValueError, in one line that says how to get it, when the model is missing.
+    """
+    try:
+        start = AutoModelForImageClassification.from_pretrained(
+            source, num_labels=config.num_seeds, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise ValueError(f"{how_to_get(source)} ({reason})") from error
+    mean, std = normalisation(source, None)
+    side = getattr(start.config, "image_size", 224)
+
+    def train_it(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
+        if len(labels.unique()) < 2:
+            raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
+        return _fine_tune(copy.deepcopy(start), train, labels, val, val_labels, config)
+
+    return Classifier(lambda images: preprocess(images, side, mean, std), train_it)
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel, images: Tensor, batch_size: int) -> Tensor:
+    model.eval()
+    return torch.cat([model(pixel_values=part).logits for part in images.split(batch_size)])
+
+
+def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Predict:
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng():  # dropout and the new head draw from the global state
+        torch.manual_seed(config.seed)
+        for parameter in model.classifier.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.02)
+            else:
+                torch.nn.init.zeros_(parameter)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+        best, kept = float("inf"), None
+        for _ in range(config.epochs):
+            model.train()
+            for part in torch.randperm(len(train), generator=generator).split(config.batch_size):
+                loss = F.cross_entropy(model(pixel_values=train[part]).logits, labels[part])
+                if not loss.isfinite():
+                    raise FloatingPointError("the seed classifier's loss is not finite; lower its lr")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            val_loss = F.cross_entropy(_logits(model, val, config.batch_size), val_labels).item()
+            if val_loss < best:
+                best, kept = val_loss, copy.deepcopy(model.state_dict())
+    model.load_state_dict(kept)
+    return lambda images: _logits(model, images, config.batch_size).argmax(1)
+
+
+def build_classifier(config: SeedsConfig) -> Classifier:
+    """The classifier that the recipe names."""
+    if config.classifier == EFFLITE0:
+        return Classifier(lambda images: layout_features(images, batch_size=config.batch_size), learn_regression)
+    return fine_tuner(config.classifier, config)
