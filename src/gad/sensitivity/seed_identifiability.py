@@ -42,29 +42,28 @@ class SeedImages:
     test: Tensor
 
 
-def check_images(images: Tensor) -> None:
-    """Raise ValueError, in one line, for images ``[P, S, 3, H, W]`` that no classifier can learn from."""
+def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    """Images ``[P, S, 3, H, W]`` in [-1, 1] as the classifier wants them, ``[P, S, ...]``.
+
+    Raises ValueError, in one line, for a single seed or images that are not finite.
+    """
     if images.shape[1] < 2:
         raise ValueError(f"a seed classifier needs images of at least 2 seeds, got {images.shape[1]}: one class only")
     if not images.isfinite().all():
         bad = (~images.isfinite()).flatten(2).any(2).nonzero()[0].tolist()
         raise ValueError(f"image of prompt {bad[0]}, seed {bad[1]} is not finite; the model that made it is broken")
+    return prepare(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-def split(images: Tensor, config: SeedsConfig, prepare: Callable[[Tensor], Tensor]) -> SeedImages:
-    """Images ``[P, S, 3, H, W]`` in [-1, 1] of the first, second and last prompts, prepared for a classifier.
+def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
+    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two parts.
 
-    Raises ValueError for fewer prompts than the three parts need, a single seed, or images that are not finite.
+    Raises ValueError for fewer prompts than the three parts need.
     """
-    if len(images) < config.num_prompts:
-        raise ValueError(
-            f"{len(images)} prompts cannot be split into {config.train_prompts} to train, {config.val_prompts} to"
-            f" validate and {config.test_prompts} to test"
-        )
-    check_images(images)
-    ready = prepare(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-    train, val, test = ready[: config.num_prompts].split([config.train_prompts, config.val_prompts, config.test_prompts])
-    return SeedImages(train, val, test)
+    sizes = [config.train_prompts, config.val_prompts, config.test_prompts]
+    if len(ready) < sum(sizes):
+        raise ValueError(f"{len(ready)} prompts are too few for {sizes[0]} to train, {sizes[1]} to validate, {sizes[2]} to test")
+    return SeedImages(*ready[: sum(sizes)].split(sizes))
 
 
 def _flat(part: Tensor) -> tuple[Tensor, Tensor]:
