@@ -7,8 +7,9 @@ from scipy.stats import norm
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
+from gad.models.families import denoiser_of
 from gad.sensitivity.pictures import measure_seeds
-from gad.sensitivity.seed_classifiers import build_classifier, layout_features, learn_regression
+from gad.sensitivity.seed_classifiers import build_classifier, learn_regression, pixel_features
 from gad.sensitivity.seed_identifiability import (
     Classifier,
     accuracy,
@@ -45,8 +46,8 @@ def test_images_without_seed_information_stay_at_chance():
     assert found["n"] == 400 and found["low"] < 1 / 4 < found["high"]
 
 
-def test_stamped_images_are_all_told_apart_by_features_and_pixels():
-    for classifier in (FLAT, Classifier(lambda i: layout_features(i, batch_size=64), learn_regression)):
+def test_stamped_images_are_all_told_apart_by_both_kinds_of_features():
+    for classifier in (FLAT, Classifier(pixel_features, learn_regression)):
         rows, _ = rows_of(pictures(stamped=True), classifier)
         assert rows[rows["train_prompts"] == 10]["right"].all()
 
@@ -61,7 +62,8 @@ def test_a_stamp_that_moves_is_read_on_the_model_itself_but_not_by_the_teachers_
 
 def test_results_depend_on_no_batch_size_and_on_no_order_of_the_training_prompts():
     images = pictures(stamped=True) + 2 * pictures(stamped=False, key=3)  # hard enough that some are wrong
-    ready = [layout_features(images.flatten(0, 1), batch_size=size).unflatten(0, (21, 4)) for size in (5, 64)]
+    flat = images.flatten(0, 1)
+    ready = [torch.cat([pixel_features(part) for part in flat.split(n)]).unflatten(0, (21, 4)) for n in (5, 64)]
     first, second = (identify(split(part, CONFIG), FLAT, CONFIG, teacher=None)[0] for part in ready)
     pd.testing.assert_frame_equal(first, second)
     order = torch.cat([torch.randperm(10, generator=torch.Generator().manual_seed(0)), torch.arange(10, 21)])
@@ -139,10 +141,7 @@ def test_a_missing_classifier_says_how_to_get_it_in_one_line(tmp_path):
 
 
 def test_a_student_that_is_the_teacher_aligns_with_it_as_it_does_with_itself(pipelines):
-    network = pipelines["flow"]
-    from gad.models.families import denoiser_of
-
-    teacher = Model(denoiser_of(network), (4, 16, 16), network)
+    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
     recipe = load_recipe("emoji_quick")
     seeds = SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5])
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})

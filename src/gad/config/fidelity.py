@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from gad.config.section import Count, Positive, Section, Seed
 
+PIXELS = "pixels"  # logistic regression on the picture and its texture, for the laptop
 EFFLITE0 = "efflite0"  # the small frozen network that comes with the project; any other name is a hub name or a folder
 
 
@@ -16,7 +17,7 @@ class SeedsConfig(Section):
     train_prompts: Annotated[int, Field(ge=2)]  # images of a seed that the classifier learns from
     val_prompts: Count  # choose its regularisation, or its epoch
     test_prompts: Annotated[int, Field(ge=2)]
-    classifier: str = EFFLITE0  # or a transformers image classifier, a hub name or folder, which is then fine-tuned
+    classifier: str = PIXELS  # or a transformers image classifier, a hub name or folder, which is then fine-tuned
     epochs: Count = 20  # of fine-tuning
     lr: Positive = 1e-4  # of fine-tuning
     curve: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.25, 0.5]  # training shares

@@ -34,19 +34,14 @@ def _network() -> EfficientNet:
 
 
 @torch.no_grad()
-def efflite0_map(images: Latent, *, batch_size: int = 64) -> Float[Tensor, "B 1280 4 4"]:
-    """Penultimate features where they lie, ``[B, 1280, 4, 4]``, of images in [-1, 1], enlarged to 128 pixels."""
+def efflite0_features(images: Latent, *, batch_size: int = 64) -> Features:
+    """Pooled penultimate features ``[B, 1280]`` of images in [-1, 1], enlarged to 128 pixels."""
     network, result = _network(), []
     for part in images.split(batch_size):
         part = F.interpolate(part.float().clamp(-1, 1), size=(SIDE, SIDE), mode="bilinear", antialias=True)
         pixels = (part + 1) / 2 * 255
-        result.append(network.extract_features((pixels - 127) / 128))
+        result.append(network.extract_features((pixels - 127) / 128).mean((2, 3)))
     return torch.cat(result)
-
-
-def efflite0_features(images: Latent, *, batch_size: int = 64) -> Features:
-    """Pooled penultimate features ``[B, 1280]`` of images in [-1, 1], enlarged to 128 pixels."""
-    return torch.cat([efflite0_map(part, batch_size=batch_size).mean((2, 3)) for part in images.split(batch_size)])
 
 
 def efflite0_distance(a: Features, b: Features) -> PerSample:

@@ -1,4 +1,4 @@
-"""What learns to tell seeds apart: frozen features with logistic regression, or a fine-tuned image classifier.
+"""What learns to tell seeds apart: logistic regression on pixels, or a fine-tuned image classifier.
 
 The paper fine-tunes EfficientFormer-L3, which transformers no longer ships (and timm needs torchvision): at full scale
 name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-1k-224`` or ``microsoft/resnet-50``.
@@ -16,22 +16,27 @@ from torch.nn import functional as F
 from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from gad.config import SeedsConfig
-from gad.config.fidelity import EFFLITE0
+from gad.config.fidelity import PIXELS
 from gad.scores.alignment import how_to_get, normalisation, preprocess
-from gad.scores.features import efflite0_map
 from gad.sensitivity.seed_identifiability import Classifier, Predict
 
-STRENGTHS = (1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
-FLAT_SIDE = 16  # pixels that images are shrunk to, beside the network's features
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
+SIDE = 32  # pixels that images are shrunk to
+REACH = 9  # pixels on a side of the local mean
+TEXTURE = 0.05  # largest deviation from the local mean that counts as texture and not as the edge of a thing
 
 
-def layout_features(images: Tensor, *, batch_size: int) -> Tensor:
-    """What of an image tells where things lie, ``[N, D]``: EffLite0's last map, unpooled, and the image in 16x16.
+def pixel_features(images: Tensor) -> Tensor:
+    """What of images ``[N, 3, H, W]`` in [-1, 1] a noise can settle, ``[N, D]``: the small picture, and its texture.
 
-    A noise settles places more than contents, and pooling would throw places away.
+    Texture is the image less its local mean, cut to small values so that the edges of things, which the prompt settles,
+    do not drown it. Features of an ImageNet network tell things apart and find almost nothing of a seed here.
     """
-    small = F.interpolate(images.float(), size=(FLAT_SIDE, FLAT_SIDE), mode="bilinear", antialias=True)
-    return torch.cat([efflite0_map(images, batch_size=batch_size).flatten(1), small.flatten(1)], dim=1)
+    images = images.float()
+    around = F.avg_pool2d(F.pad(images, (REACH // 2,) * 4, mode="replicate"), REACH, stride=1)
+    texture = (images - around).clamp(-TEXTURE, TEXTURE)
+    size = (min(SIDE, images.shape[-2]), min(SIDE, images.shape[-1]))
+    return torch.cat([F.interpolate(part, size=size, mode="area").flatten(1) for part in (images, texture)], dim=1)
 
 
 def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
@@ -44,9 +49,7 @@ def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Ten
     train_rows, val_rows = train.double().numpy(), val.double().numpy()
     axes = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(train_rows)
     train_rows, val_rows = axes.transform(train_rows), axes.transform(val_rows)
-    fitted = [
-        LogisticRegression(C=strength, max_iter=1000).fit(train_rows, labels.numpy()) for strength in STRENGTHS
-    ]
+    fitted = [LogisticRegression(C=c, max_iter=5000).fit(train_rows, labels.numpy()) for c in STRENGTHS]
     losses = [F.nll_loss(torch.from_numpy(f.predict_log_proba(val_rows)), val_labels).item() for f in fitted]
     best = fitted[losses.index(min(losses))]
     return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
@@ -110,6 +113,6 @@ def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Pr
 
 def build_classifier(config: SeedsConfig) -> Classifier:
     """The classifier that the recipe names."""
-    if config.classifier == EFFLITE0:
-        return Classifier(lambda images: layout_features(images, batch_size=config.batch_size), learn_regression)
+    if config.classifier == PIXELS:
+        return Classifier(pixel_features, learn_regression)
     return fine_tuner(config.classifier, config)
