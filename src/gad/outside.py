@@ -24,6 +24,7 @@ from gad.schedule import FlowSchedule, Schedule
 from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
 
+OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # never read, so never fetched
 
 
@@ -37,6 +38,7 @@ def sample_with_scheduler(
     sigmas: list[float] | None = None,
     guidance_scale: float = 1.0,
     uncond: Conditioning | None = None,
+    eta: float = 0.0,
     seed: int = 0,
 ) -> Latent:
     """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it.
@@ -50,7 +52,8 @@ def sample_with_scheduler(
     call, network = family_of(pipeline).call, network_of(pipeline)
     dtype = next(network.parameters()).dtype
     generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
-    extra = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    known = inspect.signature(scheduler.step).parameters
+    extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
 
     def predict(x: Tensor, timestep: Tensor, prompts: Conditioning) -> Tensor:
         prompts = Conditioning(prompts.prompt_embeds.to(dtype), prompts.prompt_attention_mask)
@@ -84,7 +87,7 @@ class WholeMap:
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if not bool((t == 1).all()):
             raise ValueError(f"{self.settings.name} is a whole map from noise to x0 and cannot be asked at t < 1")
-        options = self.settings.model_dump(include={"num_steps", "timesteps", "sigmas", "guidance_scale", "seed"})
+        options = self.settings.model_dump(include=OPTIONS)
         return sample_with_scheduler(self.pipeline, x_t, conditioning, uncond=self.uncond, **options)
 
 

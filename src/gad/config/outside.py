@@ -40,6 +40,7 @@ class OutsideStudent(Section):
     timesteps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None  # of the network
     sigmas: Annotated[list[float], Field(min_length=1)] | None = None  # of a flow or Euler scheduler
     guidance_scale: Annotated[float, Field(ge=1)] = 1.0  # 1 is none
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # how stochastic a DDIM or TCD scheduler is
     seed: Seed = 0  # of the noise that a stochastic scheduler adds
     licence: str = "not stated"
 
