@@ -113,9 +113,7 @@ def test_rows_of_a_faithful_map_have_cosine_one_and_of_a_constant_one_zero():
 
 def test_the_swiss_roll_teacher_and_a_student_get_their_inversion_rows(point_teacher):
     recipe = load_recipe("smoke")
-    settings = recipe.model_copy(
-        update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": CONFIG})}
-    )
+    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": CONFIG})})
     parts = list(measure_sister(point_teacher, [("baseline", 0, Model(Linear(0.5), (2, 1, 1)))], settings))
     table = mean_table(pd.concat([inverted for inverted, _ in parts]))
     assert table["variant"].tolist() == ["teacher", "baseline"] and all(negative.empty for _, negative in parts)
@@ -142,5 +140,3 @@ def test_the_negative_prompt_of_a_scene_names_what_the_scene_shows():
         noun = negative.removeprefix("a ").split(" on a ")
         assert noun[0] in prompt and prompt.endswith(f"on a {noun[1]}")
     assert {n for _, _, n in negative_pairs(CONFIG.model_copy(update={"negative_prompt": "blur"}))} == {"blur"}
-
-

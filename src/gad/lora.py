@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from gad.artifacts import read_tensors
 
-_PARTS = re.compile(r"^(?P<module>.+?)\.(lora_A|lora_down|lora\.down|lora_B|lora_up|lora\.up|alpha)(\.default)?(\.weight)?$")
+_PARTS = re.compile(
+    r"^(?P<module>.+?)\.(lora_A|lora_down|lora\.down|lora_B|lora_up|lora\.up|alpha)(\.default)?(\.weight)?$"
+)
 _PREFIXES = ("base_model.model.", "unet.", "transformer.", "lora_unet_", "lora_transformer_")
 
 

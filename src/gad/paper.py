@@ -35,7 +35,7 @@ def paper_beside_ours(sensitivity: dict) -> pd.DataFrame:
 
     ``sensitivity`` is the metrics of the `sensitivity` stage; its first kind of direction is shown.
     """
-    ours = next(iter(sensitivity.values()))
+    ours = next(group for group in sensitivity.values() if "jvp_cosine" in group.get("baseline", {}))
     rows = []
     for table, name, baseline, gad, metric, compare in PAPER:
         row = {"paper's table": table, "metric": name, "paper, TDM": baseline, "paper, +GAD": gad}

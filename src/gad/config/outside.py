@@ -47,7 +47,9 @@ class OutsideStudent(Section):
     @model_validator(mode="after")
     def _possible(self):
         if (self.base is None) != (self.kind == "full"):
-            raise ValueError(f"{self.name}: kind {self.kind} " + ("needs a base" if self.base is None else "has no base"))
+            raise ValueError(
+                f"{self.name}: kind {self.kind} " + ("needs a base" if self.base is None else "has no base")
+            )
         if self.timesteps is not None and self.sigmas is not None:
             raise ValueError(f"{self.name}: timesteps or sigmas, not both")
         given = self.timesteps or self.sigmas

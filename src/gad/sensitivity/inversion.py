@@ -52,9 +52,7 @@ def invert(
     return x
 
 
-def invert_by_descent(
-    phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps: int, lr: float = 0.1
-) -> Latent:
+def invert_by_descent(phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps: int, lr: float = 0.1) -> Latent:
     """A noise that ``phi`` maps near ``x0``: Adam on the mean squared distance of each sample, from zero.
 
     Directions of the noise that ``phi`` does not answer to stay at zero, so what is found is what the image tells.

@@ -38,7 +38,9 @@ def steps_of(model: Model, settings: Recipe) -> int:
     return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
 
 
-def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[tuple[str, int, Model, dict]]:
+def everyone(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
+) -> Iterator[tuple[str, int, Model, dict]]:
     """Variant, seed, model and how it is sampled; the teacher first."""
     pairs = settings.noise_pairs
     yield "teacher", 0, teacher, {"num_steps": pairs.teacher_steps, "guidance_scale": pairs.guidance_scale}

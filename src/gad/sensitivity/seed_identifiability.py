@@ -62,7 +62,9 @@ def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
     """
     sizes = [config.train_prompts, config.val_prompts, config.test_prompts]
     if len(ready) < sum(sizes):
-        raise ValueError(f"{len(ready)} prompts are too few for {sizes[0]} to train, {sizes[1]} to validate, {sizes[2]} to test")
+        raise ValueError(
+            f"{len(ready)} prompts are too few for {sizes[0]} to train, {sizes[1]} to validate, {sizes[2]} to test"
+        )
     return SeedImages(*ready[: sum(sizes)].split(sizes))
 
 
