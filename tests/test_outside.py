@@ -140,6 +140,7 @@ def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tm
 
 
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+KOHYA = "lora_unet_" + LAYER.replace(".", "_")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
         ("base_model.model." + LAYER + ".lora_A.default.weight", "base_model.model." + LAYER + ".lora_B.default.weight",
          None),
         ("unet." + LAYER + ".lora.down.weight", "unet." + LAYER + ".lora.up.weight", "unet." + LAYER + ".alpha"),
-        *[tuple("lora_unet_" + LAYER.replace(".", "_") + end for end in (".lora_down.weight", ".lora_up.weight", ".alpha"))],
+        tuple(KOHYA + end for end in (".lora_down.weight", ".lora_up.weight", ".alpha")),
     ],
 )  # fmt: skip
 def test_a_lora_in_any_spelling_adds_its_product_to_the_base(foreign, teacher, tmp_path, names):

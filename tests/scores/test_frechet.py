@@ -54,8 +54,8 @@ def test_few_images_bias_the_frechet_distance_which_is_why_the_kernel_distance_s
     assert few > 20 * many
 
 
-def test_the_squared_means_kernel_distance_is_the_closed_form_in_one_dimension():
-    """E[(xy + 1)³] for independent x, y: E[x³]² + 3 E[x²]² + 3 E[x]² + 1; for points at -1, 1 against points at 1, 3."""
+def test_the_kernel_distance_is_the_closed_form_in_one_dimension():
+    """E[(xy + 1)³] of independent x, y is E[x³]² + 3 E[x²]² + 3 E[x]² + 1."""
     a, b = torch.tensor([[-1.0], [1.0]]).repeat(3000, 1), torch.tensor([[1.0], [3.0]]).repeat(3000, 1)
 
     def moments(x) -> list[float]:

@@ -54,7 +54,7 @@ def normalisation(source: str, revision: str | None) -> tuple[list[float], list[
 
 def how_to_get(source: str) -> str:
     """What to do about a metric model that is not there."""
-    return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it once, or download it and name its folder"
+    return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it, or download it and name its folder"
 
 
 def load_clip_score(config: ScoreConfig, *, device: str = "cpu") -> Score:

@@ -1,7 +1,8 @@
 r"""From an image back to its noise: the fixed point of each step, or descent where a step has none.
 
 A step of :func:`gad.sampling.ddim_step` from t to s is
-:math:`x_s = \alpha_s \hat x_0(x_t) + \sigma_s (x_t - \alpha_t \hat x_0(x_t)) / \sigma_t`. Its inverse is the fixed point
+:math:`x_s = \alpha_s \hat x_0(x_t) + \sigma_s (x_t - \alpha_t \hat x_0(x_t)) / \sigma_t`.
+Its inverse is the fixed point
 
 .. math::
     x_t = \frac{\sigma_t}{\sigma_s}\, x_s + \Big(\alpha_t - \alpha_s \frac{\sigma_t}{\sigma_s}\Big)\, \hat x_0(x_t)

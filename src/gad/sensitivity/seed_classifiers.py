@@ -42,7 +42,7 @@ def pixel_features(images: Tensor) -> Tensor:
 def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
     """Logistic regression on standardised features; its strength is the one that reads the validation images best.
 
-    Principal axes of the training images lose nothing that they span, and make it fast. Raises ValueError for one class.
+    Principal axes of the training images lose nothing that they span, and make it fast. One class is a ValueError.
     """
     if len(labels.unique()) < 2:
         raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
