@@ -47,8 +47,9 @@ def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure
             if len(group) > 1:
                 axis.plot([place] * len(group), group[metric], "o", color="white", markeredgecolor="black", ms=4)
         axis.axhline(1 / num_seeds, color="black", linestyle=":", linewidth=1)
-        axis.text(len(names) - 0.4, 1 / num_seeds + 0.015, "chance", ha="right", fontsize=9)
-        axis.set(ylabel=_LABELS[metric], ylim=(0, 1.05), xlim=(-0.6, len(names) - 0.4))
+        axis.text(1.01, 1 / num_seeds, "chance", va="center", fontsize=9, transform=axis.get_yaxis_transform())
+        axis.set_ylabel(_LABELS[metric], fontsize=10)
+        axis.set(ylim=(0, 1.05), xlim=(-0.6, len(names) - 0.4))
         axis.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=9)
         axis.tick_params(axis="x", rotation=60 if len(names) > 5 else 0)
         axis.tick_params(labelleft=True)
