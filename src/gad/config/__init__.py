@@ -4,7 +4,9 @@ Unknown keys, wrong types and impossible values are errors of one line.
 """
 
 from gad.config.control import ControlConfig
+from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
 from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.outside import OutsideStudent
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
@@ -13,11 +15,16 @@ from gad.config.teacher import TeacherConfig
 
 __all__ = [
     "ControlConfig",
+    "FidelityConfig",
     "NoisePairsConfig",
+    "OutsideStudent",
     "Recipe",
     "RecipeError",
+    "ScoreConfig",
     "Section",
+    "SeedsConfig",
     "SensitivityConfig",
+    "SisterConfig",
     "StudentConfig",
     "TeacherConfig",
     "load_recipe",

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -10,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from gad.artifacts import RECIPES
 from gad.config.control import ControlConfig
 from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.outside import OutsideStudent
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
@@ -29,10 +31,17 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
+    students: list[OutsideStudent] = []  # models from elsewhere, set beside ours
 
     @model_validator(mode="after")
     def _world_allows(self):
+        names = [student.name for student in self.students]
+        if len(set(names)) < len(names):
+            raise ValueError(f"names of outside students repeat: {names}")
         if self.teacher.world == "swiss_roll":
+            pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
+            if pictures or self.students:
+                raise ValueError(f"{(pictures or ['students'])[0]} needs pictures, the Swiss roll has points")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
             if self.noise_pairs.guidance_scale != 1:
@@ -63,6 +72,19 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
         raise RecipeError(f"recipe {name}: {_first_line(error)}") from error
 
 
+def _keys(section: list[str | int]) -> list[str]:
+    """The keys that a section knows, found through optional sections and lists of them; none where it has no model."""
+    model = Recipe
+    for part in section:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            inner = [kind for kind in get_args(annotation) if hasattr(kind, "model_fields")]
+            model = annotation if hasattr(annotation, "model_fields") else next(iter(inner), None)
+        if model is None:
+            return []
+    return list(model.model_fields)
+
+
 def _first_line(error: ValidationError) -> str:
     """The first fault with its place; a misspelt key with the name that was probably meant."""
     faults = error.errors()
@@ -71,8 +93,7 @@ def _first_line(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"])) or "recipe"
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
-        model = Recipe.model_fields[section[0]].annotation if section else Recipe
-        near = difflib.get_close_matches(str(key), model.model_fields, 1)
+        near = difflib.get_close_matches(str(key), _keys(section), 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":
         return f"{place} is missing"

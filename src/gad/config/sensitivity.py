@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, model_validator
 
+from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
 from gad.config.section import Count, Section, Seed
 from gad.response import check_step
 
@@ -20,6 +21,9 @@ class SensitivityConfig(Section):
     finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     batch_size: Count = 32
     seed: Seed = 0
+    seeds: SeedsConfig | None = None  # seed identifiability; absent: not run
+    fidelity: FidelityConfig | None = None
+    sister: SisterConfig | None = None
 
     @model_validator(mode="after")
     def _step_survives(self):

@@ -1,0 +1,58 @@
+"""The `students` key: models that someone else made, set beside ours.
+
+.. code-block:: yaml
+
+    students:
+      - name: sd_turbo
+        source: stabilityai/sd-turbo      # hub name or folder of a diffusers pipeline
+        num_steps: 1
+        scheduler: {class: EulerDiscreteScheduler, timestep_spacing: trailing}
+        licence: Stability AI Community; not for large commercial use
+      - name: tcd
+        source: folder/with/lora          # *.safetensors of a LoRA, merged into the base
+        kind: lora
+        base: stabilityai/stable-diffusion-2-1-base
+        scheduler: {class: TCDScheduler}
+        num_steps: 4
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gad.config.section import Count, Section, Seed
+
+Option = str | bool | int | float | None
+
+
+class OutsideStudent(Section):
+    """A diffusers pipeline and how it is asked to sample."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables
+    source: str  # hub name or local folder: a pipeline, a bare network (with `base`), or LoRA weights (with `base`)
+    revision: str | None = None  # of the hub
+    subfolder: str | None = None  # where a bare network lies in its repository
+    kind: Literal["full", "network", "lora"] = "full"
+    base: str | None = None  # pipeline that lends everything but the network (kind network), or takes the LoRA
+    lora_scale: float = 1.0
+    scheduler: dict[str, Option] | None = None  # `class` and options over the folder's own scheduler
+    num_steps: Count
+    timesteps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None  # of the network
+    sigmas: Annotated[list[float], Field(min_length=1)] | None = None  # of a flow or Euler scheduler
+    guidance_scale: Annotated[float, Field(ge=1)] = 1.0  # 1 is none
+    eta: Annotated[float, Field(ge=0, le=1)] = 0.0  # how stochastic a DDIM or TCD scheduler is
+    seed: Seed = 0  # of the noise that a stochastic scheduler adds
+    licence: str = "not stated"
+
+    @model_validator(mode="after")
+    def _possible(self):
+        if (self.base is None) != (self.kind == "full"):
+            raise ValueError(
+                f"{self.name}: kind {self.kind} " + ("needs a base" if self.base is None else "has no base")
+            )
+        if self.timesteps is not None and self.sigmas is not None:
+            raise ValueError(f"{self.name}: timesteps or sigmas, not both")
+        given = self.timesteps or self.sigmas
+        if given is not None and len(given) != self.num_steps:
+            raise ValueError(f"{self.name}: num_steps is {self.num_steps}, but {len(given)} times are given")
+        return self

@@ -1,0 +1,71 @@
+r"""From an image back to its noise: the fixed point of each step, or descent where a step has none.
+
+A step of :func:`gad.sampling.ddim_step` from t to s is
+:math:`x_s = \alpha_s \hat x_0(x_t) + \sigma_s (x_t - \alpha_t \hat x_0(x_t)) / \sigma_t`.
+Its inverse is the fixed point
+
+.. math::
+    x_t = \frac{\sigma_t}{\sigma_s}\, x_s + \Big(\alpha_t - \alpha_s \frac{\sigma_t}{\sigma_s}\Big)\, \hat x_0(x_t)
+    \quad (s > 0), \qquad x_t \leftarrow x_t + \alpha_t\,(x_0 - \hat x_0(x_t)) \quad (s = 0),
+
+where the first round alone is DDIM inversion (Song et al. 2021) and more rounds are fixed-point inversion (Pan et al.
+2023). A chain of one step starts at alpha_1 = 0 and ends at sigma_0 = 0, where neither form says anything: there the
+distance to the image is descended.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import Denoiser
+from gad.sampling import node_times
+from gad.schedule import expand
+from gad.shapes import Latent
+
+
+@torch.no_grad()
+def invert(
+    denoise: Denoiser, x0: Latent, conditioning: Conditioning | None, *, num_steps: int, rounds: int = 1
+) -> Latent:
+    """The noise ``[B, C, H, W]`` that the deterministic chain of ``num_steps`` steps leads to ``x0``.
+
+    Exact in the limit of many rounds where the fixed point is an attractor, which small steps make it; a diverging
+    sample comes out large or not finite. Raises ValueError for a chain of one step.
+    """
+    if num_steps < 2:
+        raise ValueError("a chain of one step has no fixed point to invert; use invert_by_descent")
+    schedule, times = denoise.schedule, node_times(num_steps).to(x0)
+    x = x0
+    for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):
+        t, s = t.expand(len(x)), s.expand(len(x))
+        alpha, sigma = expand(schedule.alpha(t), x), expand(schedule.sigma(t), x)
+        alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
+        state = x  # where the chain came from lies near where it went
+        for _ in range(rounds):
+            x0_hat = denoise(state, t, conditioning)
+            if s[0] == 0:
+                state = state + alpha * (x - x0_hat)
+            else:
+                state = sigma / sigma_s * x + (alpha - alpha_s * sigma / sigma_s) * x0_hat
+        x = state
+    return x
+
+
+def invert_by_descent(phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps: int, lr: float = 0.1) -> Latent:
+    """A noise that ``phi`` maps near ``x0``: Adam on the mean squared distance of each sample, from zero.
+
+    Directions of the noise that ``phi`` does not answer to stay at zero, so what is found is what the image tells.
+    Samples do not mix.
+    """
+    noise = torch.zeros_like(x0).requires_grad_()
+    optimizer = torch.optim.Adam([noise], lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, num_steps, eta_min=lr / 10)
+    for _ in range(num_steps):
+        with torch.enable_grad():
+            loss = (phi(noise) - x0).square().flatten(1).sum()
+            (noise.grad,) = torch.autograd.grad(loss, [noise])
+        optimizer.step()
+        schedule.step()
+    return noise.detach()

@@ -1,0 +1,187 @@
+"""What the pictures of every student show, beside the teacher's: seeds (Table 2), fidelity (Tables 3 and 12), sisters.
+
+Every model gets the same noises and prompts. Images are read as they are made and not kept.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from gad.artifacts import ROOT
+from gad.config import FidelityConfig, Recipe
+from gad.control.models import Generate, generator_of
+from gad.noise import draw_noise
+from gad.noise_pairs import PROMPT_SEED, prompt_of
+from gad.outside import WholeMap
+from gad.scores.alignment import Score, load_scores, score_all
+from gad.scores.frechet import set_distances
+from gad.scores.train import to_images
+from gad.scores.vision import FeaturesOf, load_features
+from gad.sensitivity.seed_classifiers import build_classifier
+from gad.sensitivity.seed_identifiability import SEED_ID, Classifier, SeedImages, identify, prepared, split
+from gad.sensitivity.sister import SISTER_ID, inversion_rows, negative_pairs, negative_rows
+from gad.stats import mean_over_seeds
+from gad.teachers.load import Model
+from gad.worlds.emoji import make_scene
+
+FIDELITY_ID = 4_000_000  # sample ids of the images that are scored
+NamedStudent = tuple[str, int, Model]
+"""Variant, seed and model."""
+
+
+def steps_of(model: Model, settings: Recipe) -> int:
+    """Steps of a student: the recipe's nodes, or one call of a map that brings its own sampler."""
+    return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
+
+
+def everyone(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
+) -> Iterator[tuple[str, int, Model, dict]]:
+    """Variant, seed, model and how it is sampled; the teacher first."""
+    pairs = settings.noise_pairs
+    yield "teacher", 0, teacher, {"num_steps": pairs.teacher_steps, "guidance_scale": pairs.guidance_scale}
+    for variant, seed, student in students:
+        yield variant, seed, student, {"num_steps": steps_of(student, settings)}
+
+
+def _seed_images(generate: Generate, shape, classifier: Classifier, settings: Recipe) -> SeedImages:
+    """The recipe's noises under its prompts, a few prompts at a time."""
+    config = settings.sensitivity.seeds
+    noise = draw_noise(range(SEED_ID, SEED_ID + config.num_seeds), shape, seed=config.seed)
+    prompts = prompt_of(range(SEED_ID, SEED_ID + config.num_prompts))
+    per_part = max(1, config.batch_size // config.num_seeds)
+    parts = []
+    for start in range(0, len(prompts), per_part):
+        here = prompts[start : start + per_part]
+        images = generate(noise.repeat(len(here), 1, 1, 1), [p for p in here for _ in range(config.num_seeds)])
+        parts.append(prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare))
+    return split(torch.cat(parts), config)
+
+
+def measure_seeds(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
+    """Yield each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`, the teacher's first."""
+    config = settings.sensitivity.seeds
+    classifier, of_teacher = build_classifier(config), None
+    for variant, seed, model, options in everyone(teacher, students, settings):
+        generate = generator_of(model, batch_size=config.batch_size, **options)
+        images = _seed_images(generate, model.latent_shape, classifier, settings)
+        rows, own = identify(images, classifier, config, teacher=of_teacher)
+        of_teacher = of_teacher or own
+        yield rows.assign(variant=variant, seed=seed)
+
+
+def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
+    """The first pictures of a folder by name, the middle square of each, ``[1, 3, side, side]`` in [-1, 1]."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    if not paths:
+        raise ValueError(f"there are no pictures in {folder}, which sensitivity.fidelity.data names")
+    for path in paths[:count]:
+        picture = Image.open(path).convert("RGB")
+        edge = min(picture.size)
+        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+        picture = picture.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BICUBIC)
+        flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+        yield flat.view(1, side, side, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor | None:
+    """Features of real images: a folder's, or scenes of the same captions; None where there are none."""
+    config = settings.sensitivity.fidelity
+    if config.data is not None:
+        return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
+    if settings.teacher.world != "emoji":
+        return None
+    ids = range(FIDELITY_ID, FIDELITY_ID + config.num_images)
+    return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
+
+
+def _scored(
+    generate: Generate, shape, scores: dict[str, Score], features: FeaturesOf, config: FidelityConfig
+) -> tuple[pd.DataFrame, Tensor, int]:
+    """A row per image, the features ``[N, D]``, and the images' side."""
+    ids = range(FIDELITY_ID, FIDELITY_ID + config.num_images)
+    prompts, tables, found = prompt_of(ids), [], []
+    for part in torch.arange(config.num_images).split(config.batch_size):
+        here = [prompts[i] for i in part.tolist()]
+        images = generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
+        columns = {name: score_all(score, images, here).tolist() for name, score in scores.items()}
+        tables.append(pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns))
+        found.append(features(images))
+    return pd.concat(tables, ignore_index=True), torch.cat(found), images.shape[-1]
+
+
+def measure_fidelity(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield, per model, a row per image with its scores, and a row per reference with its distances.
+
+    References are ``teacher`` and, where there is any, ``data``.
+    """
+    config = settings.sensitivity.fidelity
+    scores, features = load_scores(config.scores), load_features(config.features, batch_size=config.batch_size)
+    references: dict[str, Tensor] = {}
+    for variant, seed, model, options in everyone(teacher, students, settings):
+        generate = generator_of(model, batch_size=config.batch_size, **options)
+        rows, found, side = _scored(generate, model.latent_shape, scores, features, config)
+        if variant == "teacher":
+            real = data_features(settings, features, side)
+            references = {"teacher": found} | ({} if real is None else {"data": real})
+        distances = [
+            {"reference": name, "features": config.features}
+            | set_distances(found, reference, axes=config.axes, neighbours=config.neighbours)
+            for name, reference in references.items()
+            if name != variant
+        ]
+        yield rows.assign(variant=variant, seed=seed), pd.DataFrame(distances).assign(variant=variant, seed=seed)
+
+
+def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
+    """Tables 3 and 12: a row per variant and seed.
+
+    Each score's mean over images with its 95 % t interval (``<score>_low``, ``<score>_high``) and, for each reference,
+    ``frechet_to_<reference>`` and so on; ``n`` images.
+    """
+    scores = [name for name in rows.columns if name not in ("sample", "prompt", "variant", "seed")]
+    measures = [name for name in distances.columns if name not in ("reference", "features", "variant", "seed", "n")]
+    table = []
+    for (variant, seed), group in rows.groupby(["variant", "seed"], sort=False):
+        row = {"variant": variant, "seed": seed, "n": len(group)}
+        for name in scores:
+            estimate = mean_over_seeds(group[name])
+            row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        own = distances[(distances["variant"] == variant) & (distances["seed"] == seed)]
+        for _, entry in own.iterrows():
+            row |= {f"{name}_to_{entry['reference']}": entry[name] for name in measures}
+        table.append(row)
+    return pd.DataFrame(table)
+
+
+def measure_sister(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Yield, per model, its rows of inversion and of negative prompts (empty where the world has no text)."""
+    config = settings.sensitivity.sister
+    fidelity = settings.sensitivity.fidelity
+    score = None
+    if teacher.pipeline is not None:
+        score = next(iter(load_scores(fidelity.scores if fidelity else {}).values()))
+    ids = range(SISTER_ID, SISTER_ID + config.inversion_samples)
+    for variant, seed, model, options in everyone(teacher, students, settings):
+        steps = options["num_steps"]
+        denoise = model.guided(options.get("guidance_scale", 1.0))
+        noise = draw_noise(ids, model.latent_shape, seed=config.seed)
+        inverted = inversion_rows(model, denoise, prompt_of(ids), noise, config, num_steps=steps)
+        negative = pd.DataFrame()
+        if score is not None and not isinstance(model.denoiser, WholeMap):
+            negative = negative_rows(model, negative_pairs(config), score, config, num_steps=steps)
+        yield inverted.assign(variant=variant, seed=seed), negative.assign(variant=variant, seed=seed)
+
+
+def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant and seed with the mean of every number over its samples."""
+    columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
+    return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()

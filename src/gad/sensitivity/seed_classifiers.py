@@ -1,0 +1,118 @@
+"""What learns to tell seeds apart: logistic regression on pixels, or a fine-tuned image classifier.
+
+The paper fine-tunes EfficientFormer-L3, which transformers no longer ships (and timm needs torchvision): at full scale
+name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-1k-224`` or ``microsoft/resnet-50``.
+"""
+
+import copy
+
+import torch
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import AutoModelForImageClassification, PreTrainedModel
+
+from gad.config import SeedsConfig
+from gad.config.fidelity import PIXELS
+from gad.scores.alignment import how_to_get, normalisation, preprocess
+from gad.sensitivity.seed_identifiability import Classifier, Predict
+
+STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
+SIDE = 32  # pixels that images are shrunk to
+REACH = 9  # pixels on a side of the local mean
+TEXTURE = 0.05  # largest deviation from the local mean that counts as texture and not as the edge of a thing
+
+
+def pixel_features(images: Tensor) -> Tensor:
+    """What of images ``[N, 3, H, W]`` in [-1, 1] a noise can settle, ``[N, D]``: the small picture, and its texture.
+
+    Texture is the image less its local mean, cut to small values so that the edges of things, which the prompt settles,
+    do not drown it. Features of an ImageNet network tell things apart and find almost nothing of a seed here.
+    """
+    images = images.float()
+    around = F.avg_pool2d(F.pad(images, (REACH // 2,) * 4, mode="replicate"), REACH, stride=1)
+    texture = (images - around).clamp(-TEXTURE, TEXTURE)
+    size = (min(SIDE, images.shape[-2]), min(SIDE, images.shape[-1]))
+    return torch.cat([F.interpolate(part, size=size, mode="area").flatten(1) for part in (images, texture)], dim=1)
+
+
+def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
+    """Logistic regression on standardised features; its strength is the one that reads the validation images best.
+
+    Principal axes of the training images lose nothing that they span, and make it fast. One class is a ValueError.
+    """
+    if len(labels.unique()) < 2:
+        raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
+    train_rows, val_rows = train.double().numpy(), val.double().numpy()
+    axes = make_pipeline(StandardScaler(), PCA(svd_solver="full")).fit(train_rows)
+    train_rows, val_rows = axes.transform(train_rows), axes.transform(val_rows)
+    fitted = [LogisticRegression(C=c, max_iter=5000).fit(train_rows, labels.numpy()) for c in STRENGTHS]
+    losses = [F.nll_loss(torch.from_numpy(f.predict_log_proba(val_rows)), val_labels).item() for f in fitted]
+    best = fitted[losses.index(min(losses))]
+    return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
+
+
+def fine_tuner(source: str, config: SeedsConfig) -> Classifier:
+    """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
+
+    Raises ValueError, in one line that says how to get it, when the model is missing.
+    """
+    try:
+        start = AutoModelForImageClassification.from_pretrained(
+            source, num_labels=config.num_seeds, ignore_mismatched_sizes=True, dtype=torch.float32
+        )
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise ValueError(f"{how_to_get(source)} ({reason})") from error
+    mean, std = normalisation(source, None)
+    side = getattr(start.config, "image_size", 224)
+
+    def train_it(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
+        if len(labels.unique()) < 2:
+            raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
+        return _fine_tune(copy.deepcopy(start), train, labels, val, val_labels, config)
+
+    return Classifier(lambda images: preprocess(images, side, mean, std), train_it)
+
+
+@torch.no_grad()
+def _logits(model: PreTrainedModel, images: Tensor, batch_size: int) -> Tensor:
+    model.eval()
+    return torch.cat([model(pixel_values=part).logits for part in images.split(batch_size)])
+
+
+def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Predict:
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng():  # dropout and the new head draw from the global state
+        torch.manual_seed(config.seed)
+        for parameter in model.classifier.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.02)
+            else:
+                torch.nn.init.zeros_(parameter)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr)
+        best, kept = float("inf"), None
+        for _ in range(config.epochs):
+            model.train()
+            for part in torch.randperm(len(train), generator=generator).split(config.batch_size):
+                loss = F.cross_entropy(model(pixel_values=train[part]).logits, labels[part])
+                if not loss.isfinite():
+                    raise FloatingPointError("the seed classifier's loss is not finite; lower its lr")
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            val_loss = F.cross_entropy(_logits(model, val, config.batch_size), val_labels).item()
+            if val_loss < best:
+                best, kept = val_loss, copy.deepcopy(model.state_dict())
+    model.load_state_dict(kept)
+    return lambda images: _logits(model, images, config.batch_size).argmax(1)
+
+
+def build_classifier(config: SeedsConfig) -> Classifier:
+    """The classifier that the recipe names."""
+    if config.classifier == PIXELS:
+        return Classifier(pixel_features, learn_regression)
+    return fine_tuner(config.classifier, config)

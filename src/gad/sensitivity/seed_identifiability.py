@@ -1,0 +1,148 @@
+"""Can a classifier tell from an image which noise it came from? The paper's Table 2.
+
+S noises are shown under P prompts each. A classifier learns, on images of some prompts, which of the S noises made an
+image, and is tested on images of others: *self identifiability* when it learned on the same model, *teacher alignment*
+when it learned on the teacher. Chance is 1 / S. The learning curve shows whether more images would help the classifier:
+where it still climbs, a low number says little about the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from gad.config import SeedsConfig
+
+SEED_ID = 3_000_000  # sample ids of the noises and of the prompts; no training set and no other task uses them
+
+Predict = Callable[[Tensor], Tensor]
+"""Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """How images are prepared once, and how a predictor is learned from prepared ones.
+
+    ``learn(train, labels, val, val_labels)`` is deterministic.
+    """
+
+    prepare: Callable[[Tensor], Tensor]
+    learn: Callable[[Tensor, Tensor, Tensor, Tensor], Predict]
+
+
+@dataclass(frozen=True)
+class SeedImages:
+    """Prepared images of one model, ``[P, S, ...]``: prompts by noises, split by prompt."""
+
+    train: Tensor
+    val: Tensor
+    test: Tensor
+
+
+def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+    """Images ``[P, S, 3, H, W]`` in [-1, 1] as the classifier wants them, ``[P, S, ...]``.
+
+    Raises ValueError, in one line, for a single seed or images that are not finite.
+    """
+    if images.shape[1] < 2:
+        raise ValueError(f"a seed classifier needs images of at least 2 seeds, got {images.shape[1]}: one class only")
+    if not images.isfinite().all():
+        bad = (~images.isfinite()).flatten(2).any(2).nonzero()[0].tolist()
+        raise ValueError(f"image of prompt {bad[0]}, seed {bad[1]} is not finite; the model that made it is broken")
+    return prepare(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+
+def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
+    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two parts.
+
+    Raises ValueError for fewer prompts than the three parts need.
+    """
+    sizes = [config.train_prompts, config.val_prompts, config.test_prompts]
+    if len(ready) < sum(sizes):
+        raise ValueError(
+            f"{len(ready)} prompts are too few for {sizes[0]} to train, {sizes[1]} to validate, {sizes[2]} to test"
+        )
+    return SeedImages(*ready[: sum(sizes)].split(sizes))
+
+
+def _flat(part: Tensor) -> tuple[Tensor, Tensor]:
+    """Images and labels of a part ``[P, S, ...]``: the label is the seed's number."""
+    return part.flatten(0, 1), torch.arange(part.shape[1]).repeat(len(part))
+
+
+def learn(images: SeedImages, classifier: Classifier, *, num_prompts: int) -> Predict:
+    """A predictor learned on the first ``num_prompts`` training prompts, chosen on the validation prompts."""
+    return classifier.learn(*_flat(images.train[:num_prompts]), *_flat(images.val))
+
+
+def judge(predict: Predict, images: SeedImages) -> pd.DataFrame:
+    """A row per test image: ``prompt``, ``noise`` (the true seed number), ``predicted`` and ``right``."""
+    ready, labels = _flat(images.test)
+    predicted = predict(ready)
+    count = images.test.shape[1]
+    rows = {"prompt": [i // count for i in range(len(labels))], "noise": labels.tolist()}
+    return pd.DataFrame(rows | {"predicted": predicted.tolist(), "right": (predicted == labels).tolist()})
+
+
+def curve_sizes(config: SeedsConfig) -> list[int]:
+    """Numbers of training prompts of the learning curve, the whole set last."""
+    shares = sorted({max(1, round(share * config.train_prompts)) for share in config.curve})
+    return [size for size in shares if size < config.train_prompts] + [config.train_prompts]
+
+
+def identify(images: SeedImages, classifier: Classifier, config: SeedsConfig, *, teacher: dict[int, Predict] | None):
+    """Rows of one model and its own predictors by training size.
+
+    A row per test image, training size and ``trained_on``: ``self``, and ``teacher`` when its predictors are given.
+    """
+    own = {size: learn(images, classifier, num_prompts=size) for size in curve_sizes(config)}
+    sources = {"self": own} | ({} if teacher is None else {"teacher": teacher})
+    rows = [
+        judge(predict, images).assign(trained_on=name, train_prompts=size)
+        for name, predictors in sources.items()
+        for size, predict in predictors.items()
+    ]
+    return pd.concat(rows, ignore_index=True), own
+
+
+def accuracy(right) -> dict[str, float]:
+    """``accuracy`` in [0, 1] with its 95 % Wilson interval ``low``, ``high``, and ``n``; higher is more identifiable.
+
+    Images of one prompt are taken as independent; raw rows are kept so that anyone can group them.
+    """
+    right = list(map(bool, right))
+    interval = binomtest(sum(right), len(right)).proportion_ci(method="wilson")
+    values = {"accuracy": sum(right) / len(right), "low": interval.low, "high": interval.high}
+    return {name: float(value) for name, value in values.items()} | {"n": len(right)}
+
+
+def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts."""
+    groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)["right"]
+    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(right) for key, right in groups])
+
+
+def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Table 2: a row per variant and seed, from the whole training set.
+
+    ``self_identifiability`` and ``teacher_alignment``, accuracies in [0, 1], each with its 95 % Wilson interval
+    (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the learning curve
+    still added. Where that is large, the classifier was short of images.
+    """
+    result = []
+    names = {"self": "self_identifiability", "teacher": "teacher_alignment"}
+    for (variant, seed), group in curve_table(rows).groupby(["variant", "seed"], sort=False):
+        row = {"variant": variant, "seed": seed}
+        for trained_on, name in names.items():
+            curve = group[group["trained_on"] == trained_on].sort_values("train_prompts")
+            if len(curve):
+                last = curve.iloc[-1]
+                row |= {name: last["accuracy"], f"{name}_low": last["low"], f"{name}_high": last["high"]}
+                row["n"] = last["n"]
+            if trained_on == "self" and len(curve) > 1:
+                row["self_climb"] = last["accuracy"] - curve["accuracy"].iloc[-2]
+        result.append(row)
+    return pd.DataFrame(result)

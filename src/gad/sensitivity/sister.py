@@ -1,0 +1,134 @@
+"""Sister properties of noise sensitivity, first cuts: negative prompts and inversion, student against teacher.
+
+Both ask for something that a distilled map was never trained for and its teacher does without being asked: to move away
+from what is not wanted, and to let an image be traced back to its noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gad.config import SisterConfig
+from gad.models.conditioning import Conditioning, concatenate
+from gad.models.denoiser import Denoiser
+from gad.noise import draw_noise
+from gad.noise_pairs import PROMPT_SEED, prompt_of
+from gad.sampling import sample
+from gad.schedule import Schedule
+from gad.scores.alignment import Score
+from gad.sensitivity.inversion import invert, invert_by_descent
+from gad.shapes import Latent, PerSample
+from gad.teachers.load import Model
+from gad.worlds.emoji import Prompt, make_prompt
+
+SISTER_ID = 5_000_000  # sample ids of these tasks
+
+
+def negative_pairs(config: SisterConfig) -> list[tuple[int, str, str]]:
+    """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
+
+    So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
+    """
+    if config.negative_prompt is not None:
+        ids = range(SISTER_ID, SISTER_ID + config.num_samples)
+        return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids), strict=True)]
+    found, i = [], SISTER_ID
+    while len(found) < config.num_samples:
+        prompt = make_prompt(i, seed=PROMPT_SEED)
+        if len(prompt.things) == 2:
+            unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
+            found.append((i, prompt.caption, unwanted.caption))
+        i += 1
+    return found
+
+
+@dataclass(frozen=True)
+class Against:
+    """Guidance away from one prompt per sample: x0(negative) + w (x0(prompt) - x0(negative))."""
+
+    denoiser: Denoiser
+    negatives: Conditioning
+    guidance_scale: float
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.denoiser.schedule
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+        both = concatenate(self.negatives, conditioning)
+        negative, wanted = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
+        return negative + self.guidance_scale * (wanted - negative)
+
+
+@torch.no_grad()
+def sample_against(
+    model: Model, noise: Tensor, prompts: list[str], negatives: list[str], config: SisterConfig, *, num_steps: int
+) -> Tensor:
+    """x0 under guidance away from each sample's negative prompt; the empty one is ordinary guidance.
+
+    A one-step student is guided by its own two answers.
+    """
+    found = []
+    for part in torch.arange(len(noise)).split(config.batch_size):
+        against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
+        denoise = Against(model.denoiser, against, config.guidance_scale)
+        found.append(sample(denoise, noise[part], wanted, num_steps=num_steps)[-1])
+    return torch.cat(found)
+
+
+def negative_rows(
+    model: Model, pairs: Sequence[tuple[int, str, str]], score: Score, config: SisterConfig, *, num_steps: int
+) -> pd.DataFrame:
+    """A row per sample: how well the picture fits the negative prompt and its own, without and with it.
+
+    ``negative_shift`` = score(picture, negative) without - with: higher, the more the unwanted leaves (0: no effect).
+    ``prompt_shift`` = the same for the prompt: what is lost on the way. ``moved`` = mean squared change of the latent.
+    """
+    ids, prompts, negatives = (list(part) for part in zip(*pairs, strict=True))
+    noise = draw_noise(ids, model.latent_shape, seed=config.seed)
+    plain = sample_against(model, noise, prompts, [""] * len(ids), config, num_steps=num_steps)
+    turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
+    before, after = model.decode(plain), model.decode(turned)
+    columns = {
+        "negative_score_without": score(before, negatives),
+        "negative_score_with": score(after, negatives),
+        "negative_shift": score(before, negatives) - score(after, negatives),
+        "prompt_shift": score(before, prompts) - score(after, prompts),
+        "moved": (turned - plain).square().flatten(1).mean(1),
+    }
+    rows = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
+    return rows.assign(sample=ids, prompt=prompts, negative=negatives)
+
+
+def inversion_rows(
+    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: SisterConfig, *, num_steps: int
+) -> pd.DataFrame:
+    """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
+
+    ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image tells its noise; higher is better);
+    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). One step is descended,
+    more are inverted by fixed point: compare maps of different kinds with care.
+    """
+    conditioning = model.condition(prompts)
+
+    def phi(z: Tensor) -> Tensor:
+        return sample(denoise, z, conditioning, num_steps=num_steps)[-1]
+
+    with torch.no_grad():
+        x0 = phi(noise)
+    if num_steps == 1:
+        found = invert_by_descent(phi, x0, num_steps=config.descent_steps)
+    else:
+        found = invert(denoise, x0, conditioning, num_steps=num_steps, rounds=config.rounds)
+    with torch.no_grad():
+        again = phi(found)
+    return pd.DataFrame(
+        {
+            "noise_cosine": F.cosine_similarity(found.flatten(1), noise.flatten(1)).tolist(),
+            "reconstruction_mse": (again - x0).square().flatten(1).mean(1).tolist(),
+        }
+    )

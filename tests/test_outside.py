@@ -1,0 +1,223 @@
+"""Models that this project did not make get the same rows as our students."""
+
+import pandas as pd
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from ruamel.yaml import YAML
+from safetensors.torch import save_file
+from tiny import PROMPTS
+
+from gad.artifacts import RECIPES
+from gad.config import OutsideStudent, RecipeError, load_recipe
+from gad.lora import merge_lora
+from gad.models.conditioning import encode_prompts
+from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
+from gad.outside import as_whole_maps, load_outside, load_outside_student, sample_with_scheduler
+from gad.sensitivity.stage import measure_students, table_of
+from gad.teachers.load import Model
+from gad.teachers.text import clip_text
+
+NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture(scope="module")
+def foreign(vae, tmp_path_factory):
+    """A random StableDiffusionPipeline, put together and written by diffusers alone; it predicts eps."""
+    folder = tmp_path_factory.mktemp("foreign") / "sd"
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        tokenizer, text_encoder = clip_text()
+        unet = UNet2DConditionModel(
+            sample_size=16, block_out_channels=(16, 32), layers_per_block=1, cross_attention_dim=96, norm_num_groups=8,
+            attention_head_dim=4, down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        )  # fmt: skip
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
+                              steps_offset=1)  # fmt: skip
+    parts = {"vae": vae, "text_encoder": text_encoder, "tokenizer": tokenizer, "unet": unet, "scheduler": scheduler}
+    StableDiffusionPipeline(
+        **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def teacher(pipelines):
+    """The untrained SD-class teacher."""
+    return Model(denoiser_of(pipelines["unet"]), (4, 16, 16), pipelines["unet"])
+
+
+def entry(folder, **changes) -> OutsideStudent:
+    return OutsideStudent(**{"name": "foreign", "source": str(folder), "num_steps": 2} | changes)
+
+
+def recipe_of(*students):
+    recipe = load_recipe("emoji_quick")
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 2, "guidance_scale": 1.0})
+    small = recipe.sensitivity.model_copy(
+        update={"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "finite_step": None}
+    )
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": small, "students": list(students)})
+
+
+def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
+    settings = as_whole_maps(recipe_of(entry(foreign)))
+    rows = measure_students(teacher, load_outside(settings, teacher), settings)
+    table = table_of(pd.concat(rows))
+    assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
+    assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
+    assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
+
+
+SAMPLERS = [
+    (None, {"num_steps": 3}),
+    (None, {"num_steps": 2, "guidance_scale": 3.0}),
+    ({"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}, {"num_steps": 1}),
+    ({"class": "LCMScheduler"}, {"num_steps": 3}),
+    ({"class": "TCDScheduler"}, {"num_steps": 2, "eta": 0.3}),
+    ({"class": "DPMSolverMultistepScheduler"}, {"num_steps": 3}),
+    ({"class": "DDPMScheduler"}, {"num_steps": 1, "timesteps": [999]}),
+]
+
+
+@pytest.mark.parametrize(("scheduler", "options"), SAMPLERS)
+def test_every_sampler_ends_where_the_stock_pipeline_does(foreign, teacher, scheduler, options):
+    student = load_outside_student(entry(foreign, scheduler=scheduler, **options), teacher)
+    ours = student.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS))
+    stock = {"num_inference_steps": options["num_steps"], "guidance_scale": options.get("guidance_scale", 1.0)}
+    stock |= {name: options[name] for name in ("timesteps", "eta") if name in options}
+    theirs = student.pipeline(
+        PROMPTS, latents=NOISE, output_type="latent", **stock,
+        generator=[torch.Generator().manual_seed(0) for _ in range(2)],
+    ).images  # fmt: skip
+    assert torch.allclose(ours, theirs, atol=1e-4 * theirs.abs().max().item())
+
+
+def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
+    conditioning = encode_prompts(pipeline, PROMPTS)
+    ours = sample_with_scheduler(pipeline, NOISE, conditioning, num_steps=2)
+    theirs = pipeline(
+        PROMPTS, latents=NOISE, num_inference_steps=2, guidance_scale=1.0, output_type="latent", height=64, width=64,
+        **family_of(pipeline).sample_options,
+    ).images  # fmt: skip
+    assert torch.allclose(ours, theirs, atol=1e-4 * theirs.abs().max().item())
+
+
+def test_a_stochastic_sampler_is_a_function_of_the_noise_and_depends_on_no_batch(foreign, teacher):
+    student = load_outside_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3), teacher)
+    together = student.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS))
+    alone = student.denoiser(NOISE[1:], torch.ones(1), student.condition(PROMPTS[1:]))
+    assert torch.allclose(together[1:], alone, atol=1e-4 * alone.abs().max().item())
+    other = load_outside_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3, seed=1), teacher)
+    assert not torch.allclose(other.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS)), together, atol=1e-2)
+
+
+def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):
+    pipelines["unet"].save_pretrained(tmp_path / "copy")
+    settings = as_whole_maps(recipe_of(entry(tmp_path / "copy", name="copy")))
+    table = table_of(pd.concat(measure_students(teacher, load_outside(settings, teacher), settings)))
+    assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
+    assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):
+    student = load_outside_student(entry(foreign), teacher)
+    with pytest.raises(ValueError, match="foreign is a whole map from noise to x0"):
+        student.denoiser(NOISE, torch.full((2,), 0.5), student.condition(PROMPTS))
+
+
+def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tmp_path):
+    network = network_of(load_pipeline(foreign))
+    with torch.no_grad():
+        network.conv_out.bias += 0.5
+    network.save_pretrained(tmp_path / "unet")
+    whole = load_outside_student(entry(foreign), teacher)
+    bare = load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
+    answers = [model.denoiser(NOISE, torch.ones(2), model.condition(PROMPTS)) for model in (whole, bare)]
+    assert not torch.allclose(*answers, atol=1e-2)
+    assert bare.pipeline.unet.conv_out.bias.tolist() == network.conv_out.bias.tolist()
+
+
+LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
+KOHYA = "lora_unet_" + LAYER.replace(".", "_")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("unet." + LAYER + ".lora_A.weight", "unet." + LAYER + ".lora_B.weight", None),
+        ("base_model.model." + LAYER + ".lora_A.default.weight", "base_model.model." + LAYER + ".lora_B.default.weight",
+         None),
+        ("unet." + LAYER + ".lora.down.weight", "unet." + LAYER + ".lora.up.weight", "unet." + LAYER + ".alpha"),
+        tuple(KOHYA + end for end in (".lora_down.weight", ".lora_up.weight", ".alpha")),
+    ],
+)  # fmt: skip
+def test_a_lora_in_any_spelling_adds_its_product_to_the_base(foreign, teacher, tmp_path, names):
+    down, up = torch.randn(2, 32), torch.randn(32, 2)
+    tensors = {names[0]: down, names[1]: up} | ({names[2]: torch.tensor(1.0)} if names[2] else {})
+    save_file(tensors, tmp_path / "lora.safetensors")
+    settings = entry(tmp_path, kind="lora", base=str(foreign), lora_scale=0.5)
+    merged = load_outside_student(settings, teacher).pipeline.unet.get_submodule(LAYER).weight
+    plain = load_pipeline(foreign).unet.get_submodule(LAYER).weight
+    assert torch.allclose(merged - plain, 0.5 * (0.5 if names[2] else 1.0) * up @ down, atol=1e-5)
+
+
+def test_a_lora_of_a_convolution_keeps_its_kernel(foreign, tmp_path):
+    unet = network_of(load_pipeline(foreign))
+    before, down, up = unet.conv_in.weight.clone(), torch.randn(2, 4, 3, 3), torch.randn(16, 2, 1, 1)
+    save_file({"unet.conv_in.lora.down.weight": down, "unet.conv_in.lora.up.weight": up}, tmp_path / "x.safetensors")
+    x = torch.randn(1, 4, 8, 8)
+    conv = torch.nn.functional.conv2d
+    assert merge_lora(unet, tmp_path / "x.safetensors") == 1
+    assert torch.allclose(conv(x, unet.conv_in.weight), conv(x, before) + conv(conv(x, down), up), atol=1e-4)
+
+
+def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
+    unet, path = network_of(load_pipeline(foreign)), tmp_path / "x.safetensors"
+    faults = [
+        ({"unet.nowhere.lora_A.weight": torch.ones(1, 4)}, "'nowhere', which UNet2DConditionModel does not have"),
+        ({"text_encoder.x.bias": torch.ones(1)}, "is no LoRA weight that gad can merge"),
+        ({f"unet.{LAYER}.lora_A.weight": torch.ones(1, 5), f"unet.{LAYER}.lora_B.weight": torch.ones(32, 1)}, "has"),
+    ]
+    for tensors, message in faults:
+        save_file(tensors, path)
+        with pytest.raises(ValueError, match=message) as error:
+            merge_lora(unet, path)
+        assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign, pipelines, teacher, tmp_path):
+    flow = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    wider = Model(teacher.denoiser, (4, 32, 32), teacher.pipeline)
+    faults = [
+        (entry(foreign), flow, "foreign reads prompts with another text encoder .*CLIPTextModel.*Gemma2Model"),
+        (entry(foreign), wider, r"foreign has latents of \(4, 16, 16\), the teacher of \(4, 32, 32\)"),
+        (entry(tmp_path / "nowhere"), teacher, "cannot load a diffusers pipeline from .*nowhere"),
+        (entry(foreign, scheduler={"class": "NoScheduler"}), teacher, "diffusers has no scheduler 'NoScheduler'"),
+        (entry(tmp_path, kind="lora", base=str(foreign)), teacher, "should hold one safetensors file"),
+    ]
+    for settings, other, message in faults:
+        with pytest.raises(ValueError, match=message) as error:
+            load_outside_student(settings, other)
+        assert "\n" not in str(error.value)
+
+
+ENTRY = {"name": "x", "source": "a/b", "num_steps": 1}
+FAULTS = [
+    ([ENTRY | {"nam_steps": 2}], r"unknown key students\.0\.nam_steps; did you mean num_steps\?"),
+    ([ENTRY, ENTRY], "names of outside students repeat"),
+    ([ENTRY | {"timesteps": [999, 500]}], "num_steps is 1, but 2 times are given"),
+    ([ENTRY | {"kind": "lora"}], "kind lora needs a base"),
+    ([ENTRY | {"base": "c/d"}], "kind full has no base"),
+]
+
+
+@pytest.mark.parametrize(("students", "message"), FAULTS)
+def test_an_impossible_entry_is_refused_in_one_line(tmp_path, students, message):
+    yaml = YAML(typ="safe", pure=True)
+    values = yaml.load(RECIPES / "emoji_quick.yaml")
+    yaml.dump(values | {"students": students}, tmp_path / "edited.yaml")
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe("edited", tmp_path)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,110 @@
+"""Fidelity of a recipe's models, and the paper's tables beside it."""
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from ruamel.yaml import YAML
+
+from gad.artifacts import RECIPES
+from gad.config import FidelityConfig, OutsideStudent, RecipeError, load_recipe
+from gad.models.families import denoiser_of
+from gad.outside import load_outside_student
+from gad.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
+from gad.scores.alignment import OWN
+from gad.sensitivity.pictures import data_features, fidelity_table, measure_fidelity, steps_of
+from gad.summary import by_variant
+from gad.teachers.load import Model
+
+
+@pytest.fixture(scope="module")
+def teacher(pipelines):
+    """The untrained SANA-class teacher."""
+    return Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+
+
+def recipe_of(**fidelity):
+    recipe = load_recipe("emoji_quick")
+    config = FidelityConfig(**{"num_images": 16, "axes": 8} | fidelity)
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
+    sensitivity = recipe.sensitivity.model_copy(update={"fidelity": config})
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
+
+
+def test_a_student_that_is_the_teacher_scores_like_it_and_is_no_distance_away(teacher):
+    parts = zip(*measure_fidelity(teacher, [("gad", 3, teacher)], recipe_of()), strict=True)
+    rows, distances = (pd.concat(part, ignore_index=True) for part in parts)
+    table = fidelity_table(rows, distances).set_index("variant")
+    assert len(rows) == 32 and table["n"].tolist() == [16, 16]
+    assert table.loc["gad", OWN] == table.loc["teacher", OWN]
+    assert table.loc["gad", f"{OWN}_low"] < table.loc["gad", OWN] < table.loc["gad", f"{OWN}_high"]
+    assert table.loc["gad", "frechet_to_teacher"] == pytest.approx(0, abs=1e-6)
+    assert table.loc["gad", "coverage_to_teacher"] == 1
+    assert table.loc["gad", "frechet_to_data"] == table.loc["teacher", "frechet_to_data"] > 0.01
+    assert distances["features"].unique().tolist() == ["efflite0"]
+
+
+def test_rows_do_not_depend_on_the_batch(teacher):
+    first, second = (next(measure_fidelity(teacher, [], recipe_of(batch_size=size)))[0] for size in (5, 64))
+    pd.testing.assert_frame_equal(first, second, atol=1e-4)
+
+
+def test_real_pictures_come_from_a_folder_when_the_recipe_names_one(tmp_path):
+    for name, colour in (("a.png", (255, 0, 0)), ("b.png", (0, 0, 255))):
+        wide = Image.new("RGB", (96, 32), (0, 255, 0))
+        wide.paste(colour, (32, 0, 64, 32))
+        wide.save(tmp_path / name)
+    seen = data_features(recipe_of(data=str(tmp_path)), lambda image: image.flatten(1), 16)
+    red, blue = seen.view(2, 3, 16, 16)
+    assert torch.equal(red[0], torch.ones(16, 16)) and torch.equal(blue[2], torch.ones(16, 16))
+    assert red[1].max() == -1
+    with pytest.raises(ValueError, match="there are no pictures in .*empty"):
+        data_features(recipe_of(data=str(tmp_path / "empty")), lambda image: image, 16)
+
+
+def test_an_outside_student_takes_one_call_and_ours_the_recipes_nodes(teacher, pipelines, tmp_path):
+    pipelines["flow"].save_pretrained(tmp_path / "sana")
+    outside = load_outside_student(OutsideStudent(name="x", source=str(tmp_path / "sana"), num_steps=4), teacher)
+    recipe = recipe_of()
+    pairs = recipe.noise_pairs.model_copy(update={"num_nodes": 2})
+    settings = recipe.model_copy(update={"noise_pairs": pairs})
+    assert (steps_of(outside, settings), steps_of(teacher, settings)) == (1, 2)
+
+
+FAULTS = [
+    ("emoji_quick", {"fidelity": {"num_images": 40, "axes": 32}}, "on 32 axes needs at least 64 images, not 40"),
+    ("emoji_quick", {"seeds": {"num_seeds": 1, "train_prompts": 8, "val_prompts": 2, "test_prompts": 4}},
+     r"sensitivity\.seeds\.num_seeds: .*greater than or equal to 2"),
+    ("emoji_quick", {"seeds": {"num_seed": 4}}, r"unknown key sensitivity\.seeds\.num_seed; did you mean num_seeds\?"),
+    ("smoke", {"fidelity": {"num_images": 64}}, "fidelity needs pictures, the Swiss roll has points"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "section", "message"), FAULTS)
+def test_an_impossible_section_is_refused_in_one_line(tmp_path, name, section, message):
+    yaml = YAML(typ="safe", pure=True)
+    values = yaml.load(RECIPES / f"{name}.yaml")
+    yaml.dump(values | {"sensitivity": values["sensitivity"] | section}, tmp_path / "edited.yaml")
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe("edited", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_papers_tables_stand_beside_the_models_of_the_same_kind():
+    table = pd.DataFrame(
+        {"variant": ["teacher", "baseline", "gad"], "seed": 0, "self_identifiability": [0.9, 0.5, 0.7]}
+    )
+    beside = seeds_beside_ours(by_variant(table, ["self_identifiability"])).set_index("model")
+    assert beside.loc["LADD + GAD", "ours, self"].startswith("0.7")
+    assert beside.loc["LADD + GAD", "paper, self"] == 92.4
+    assert beside.loc["SD-Turbo", "ours, self"] == ""
+    scores = pd.DataFrame({"variant": ["teacher", "baseline", "gad"], "seed": 0, OWN: [0.8, 0.6, 0.7],
+                           "frechet_to_teacher": [float("nan"), 4.0, 3.0]})  # fmt: skip
+    group = by_variant(scores, [OWN, "frechet_to_teacher"])
+    beside = fidelity_beside_ours(group)
+    fid = beside[beside["paper's table"] == "12"].iloc[:, -1].tolist()
+    assert fid[0].startswith("Fréchet: 4") and fid[1].startswith("Fréchet: 3") and len(beside) == 9 + 6
+    with_kinds = {"fidelity": group, "isotropic": {name: dict.fromkeys(
+        ("jvp_cosine", "jacobian_norm_ratio", "spectral_kl", "jvp_mse", "pointwise_mse"),
+        {"mean": 1.0, "low": None, "high": None, "n": 1}) for name in ("baseline", "gad")}}  # fmt: skip
+    assert len(paper_beside_ours(with_kinds)) == 5
