@@ -3,7 +3,7 @@
 Unknown keys, wrong types and impossible values are errors of one line.
 """
 
-from gad.config.control import ControlConfig
+from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.section import Section
@@ -13,7 +13,10 @@ from gad.config.teacher import TeacherConfig
 
 __all__ = [
     "ControlConfig",
+    "DiversityConfig",
+    "NoiseOptimisationConfig",
     "NoisePairsConfig",
+    "NoiseQueryConfig",
     "Recipe",
     "RecipeError",
     "Section",

@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
@@ -71,10 +72,19 @@ def _first_line(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"])) or "recipe"
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
-        model = Recipe.model_fields[section[0]].annotation if section else Recipe
+        model = _model_at(section)
         near = difflib.get_close_matches(str(key), model.model_fields, 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":
         return f"{place} is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"{place}: {message}" + (f", not {first['input']!r}" if first["type"] != "value_error" else "")
+
+
+def _model_at(place: list) -> type[Section]:
+    """The section at a place in the recipe; a task's sub-section may be left out, so its type is ``Section | None``."""
+    model = Recipe
+    for name in place:
+        kinds = get_args(model.model_fields[name].annotation) or (model.model_fields[name].annotation,)
+        model = next(kind for kind in kinds if kind is not type(None))
+    return model
