@@ -219,7 +219,9 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
     teacher = next(actors(point_teacher, [], smoke))
-    first, again = (diversity.run(teacher, diversity.prepare(teacher, smoke), None).rows for _ in range(2))
+    first, again = (
+        diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
+    )
     assert first.equals(again) and len(first) == 2 * ARCS
 
 

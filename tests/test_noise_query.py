@@ -151,7 +151,11 @@ def requests():
     """Requests to a library of 200 flat pictures of random colours, and these pictures."""
     colours = torch.rand(200, 3, 1, 1, generator=torch.Generator().manual_seed(0)) * 2 - 1
     images = colours.expand(-1, -1, 8, 8) * torch.linspace(0.5, 1, 8)  # not quite flat: each attribute varies
-    values = dict(zip(("brightness", "saturation", "blue"), low_level(images, ["brightness", "saturation", "blue"]).T))
+    values = dict(
+        zip(
+            ("brightness", "saturation", "blue"), low_level(images, ["brightness", "saturation", "blue"]).T, strict=True
+        )
+    )
     return make_requests(Library(0, (2, 1, 1), torch.zeros(200, 1), values), 20), images
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def modes_of(detector: Detector, images: Tensor) -> dict[str, Tensor]:
     return dict(zip(("style", "quarter", "size", "mode"), torch.tensor(places).view(-1, 4).unbind(1), strict=True))
 
 
-def coverage(modes: Sequence[int], num_modes: int) -> float:
+def coverage(modes: Iterable[int], num_modes: int) -> float:
     """Share of the possible modes that are seen, in [0, 1]; n samples can show at most n of them."""
     return len({mode for mode in modes if mode >= 0}) / num_modes
 
@@ -42,7 +42,7 @@ def expected_coverage(num_samples: int, num_modes: int) -> float:
     return 1 - (1 - 1 / num_modes) ** num_samples
 
 
-def entropy(modes: Sequence[int], num_modes: int) -> float:
+def entropy(modes: Iterable[int], num_modes: int) -> float:
     """Entropy of how often each mode is seen over that of a uniform choice, -sum p log p / log M, in [0, 1].
 
     0 when all samples show one mode or none shows any; n < M samples can reach log n / log M at most.

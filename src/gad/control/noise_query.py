@@ -9,6 +9,7 @@ by the features of the model's own answers to the library's noises (for the teac
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -58,7 +59,7 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     captions = library_captions(config, points)
     # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
     maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
-    folder = stage_dir(settings.name, "noise_library") if config.library is None else ROOT / config.library
+    folder = library_folder(settings)
     if config.library is None:
         for _ in build_library(folder, maker, encoder, captions, seed=seed, about=config.describe):
             pass
@@ -76,6 +77,12 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     detector = None if prompts.scenes is None else load_world_detector()
     queries, requests = encoder.texts(prompts.captions), make_requests(library, config.requests)
     return Inputs(library, captions, prompts, queries, *noises, encoder, detector, requests)
+
+
+def library_folder(settings: Recipe) -> Path:
+    """Where a recipe's library lies: its own, or the one that it names."""
+    named = settings.control.noise_query.library
+    return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
 
 
 def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:

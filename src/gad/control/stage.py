@@ -65,9 +65,9 @@ def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:
 
 
 def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
-    """The rows of every model, with its variant and seed."""
+    """The rows of every model, with its variant and seed; empty for a task that did not run."""
     parts = [r.rows.assign(variant=r.variant, seed=r.seed) for r in results if r.task == task]
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def save_rows(results: list[TaskResult], folder: Path) -> None:
