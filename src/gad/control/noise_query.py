@@ -5,6 +5,9 @@ student that keeps the teacher's noise-to-image map profits as much as the teach
 
 ``none`` a fresh one, no retrieval · ``random`` any of the library · ``retrieved`` by the teacher's features · ``own``
 by the features of the model's own answers to the library's noises (for the teacher the same as retrieved).
+
+A student of guided answers to captions has never seen the empty prompt; where its own library should be at its best,
+let the library show prompts (``describe: prompt``).
 """
 
 from collections.abc import Sequence

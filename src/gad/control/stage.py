@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from gad.artifacts import replacing
@@ -82,6 +83,6 @@ def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tenso
     found = {}
     for result in results:
         if result.task == task and len(result.outputs):
-            chosen = (result.rows[list(wanted)] == pd.Series(wanted)).all(axis=1).to_numpy()
-            found[result.variant] = result.outputs[chosen]
+            chosen = (result.rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
+            found[result.variant] = result.outputs[torch.tensor(chosen)]
     return found
