@@ -9,7 +9,6 @@ from gad.artifacts import read_tensors, write_json
 from gad.control.attribute_query import extreme_shift, make_requests, measured, rank_correlation, summarise_requests
 from gad.control.noise_library import (
     LIBRARY_ID,
-    Library,
     build_library,
     describe,
     feature_names,
@@ -156,7 +155,7 @@ def requests():
             ("brightness", "saturation", "blue"), low_level(images, ["brightness", "saturation", "blue"]).T, strict=True
         )
     )
-    return make_requests(Library(0, (2, 1, 1), torch.zeros(200, 1), values), 20), images
+    return make_requests(values, 20), images
 
 
 def test_requests_name_the_entry_that_is_nearest(requests):
@@ -186,5 +185,5 @@ def test_rank_correlation_on_short_lists():
 
 
 def test_the_shift_is_the_difference_of_the_outer_tenths():
-    rows = pd.DataFrame({"quantile": np.arange(0.05, 1, 0.1), "shown": [1.0, *[9.0] * 8, 2.0], "library_spread": 0.5})
+    rows = pd.DataFrame({"quantile": np.arange(0.05, 1, 0.1), "shown": [1.0, *[9.0] * 8, 2.0], "spread": 0.5})
     assert extreme_shift(rows) == pytest.approx((2 - 1) / 0.5)

@@ -24,6 +24,9 @@ class NoiseQueryConfig(Section):
     describe: Literal["unconditional", "prompt"] = "unconditional"  # what the library's images were asked to show
     requests: Annotated[int, Field(ge=10)] = 10  # values asked of each low-level attribute, tenths and finer
     attribute_prompts: Count = 2  # prompts under which each of them is asked
+    attributes_of: Literal["prompt", "library"] = "prompt"  # whose attributes: the teacher's images of that prompt, or
+    # the library's, which say little about a prompt that fixes background and colour
+    attribute_entries: Annotated[int, Field(ge=2)] = 48  # first entries of the library that the prompt's images are of
     library: str | None = None  # a finished library's folder, from the project's root; without one it is built
     prompts: str | None = None  # a file of prompts, from the project's root
 

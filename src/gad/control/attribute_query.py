@@ -8,7 +8,6 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from gad.control.noise_library import Library
 from gad.scores.low_level import low_level
 
 DECILE = 0.1
@@ -16,22 +15,22 @@ DECILE = 0.1
 
 @dataclass(frozen=True)
 class Requests:
-    """Values asked of attributes, ``R`` in all: row by row the attribute, its quantile in the library, the value there,
-    and the entry whose own value is nearest."""
+    """Values asked of attributes, ``R`` in all: row by row the attribute, its quantile among the entries, the value
+    there, and the entry whose own value is nearest."""
 
     table: pd.DataFrame
     entries: Tensor  # [R]
 
 
-def make_requests(library: Library, count: int) -> Requests:
-    """For each attribute of the library ``count`` values at its quantiles (k + 1/2) / count."""
+def make_requests(attributes: dict[str, Tensor], count: int) -> Requests:
+    """For each attribute, ``[N]`` values by name, ``count`` values at its quantiles (k + 1/2) / count."""
     tables = []
-    for name, values in library.attributes.items():
+    for name, values in attributes.items():
         quantiles = (np.arange(count) + 0.5) / count
         wanted = torch.from_numpy(np.quantile(values.numpy(), quantiles)).float()
         nearest = (values[None] - wanted[:, None]).abs().argmin(1)
         columns = {"attribute": name, "quantile": quantiles, "request": wanted.numpy(), "entry": nearest.numpy()}
-        tables.append(pd.DataFrame(columns | {"library_spread": float(values.std(correction=0))}))
+        tables.append(pd.DataFrame(columns | {"spread": float(values.std(correction=0))}))
     table = pd.concat(tables, ignore_index=True)
     return Requests(table, torch.tensor(table["entry"].to_numpy()))
 
@@ -55,8 +54,8 @@ def rank_correlation(request, shown) -> float:
 
 def extreme_shift(rows: pd.DataFrame) -> float:
     """How much more is shown for requests in the top tenth than for those in the bottom tenth, in standard deviations
-    of the library's images (whose own shift is about 3.5 for a normal attribute); 0 ignores the request."""
-    spread = rows["library_spread"].iloc[0]
+    of the images that were asked from (whose own shift is about 3.3 for a normal attribute); 0 ignores the request."""
+    spread = rows["spread"].iloc[0]
     if spread == 0:
         return 0.0
     top, bottom = rows["quantile"] > 1 - DECILE, rows["quantile"] < DECILE

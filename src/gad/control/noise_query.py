@@ -28,6 +28,7 @@ from gad.noise import draw_noise
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder
+from gad.scores.low_level import ATTRIBUTES, low_level
 from gad.worlds.swiss_roll import make_points
 
 FRESH_ID = 3_500_000  # sample ids of noises outside the library
@@ -47,7 +48,7 @@ class Inputs:
     random: Tensor
     encoder: Encoder | None = None
     detector: Detector | None = None
-    requests: Requests | None = None
+    requests: tuple[Requests, ...] = ()  # low-level ones, for each of the first prompts
 
     @property
     def metric(self) -> str:
@@ -78,8 +79,10 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
         return Inputs(library, captions, Prompts([""] * count), make_points(count, TARGET_SEED), *noises)
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_world_detector()
-    queries, requests = encoder.texts(prompts.captions), make_requests(library, config.requests)
-    return Inputs(library, captions, prompts, queries, *noises, encoder, detector, requests)
+    requests = tuple(
+        _requests(teacher, library, caption, config) for caption in prompts.captions[: config.attribute_prompts]
+    )
+    return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
 
 
 def library_folder(settings: Recipe) -> Path:
@@ -102,19 +105,18 @@ def run(actor: Actor, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
     choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
     choices["own"] = choices["retrieved"] if actor.name == TEACHER else _own(actor, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
-    asked = range(min(config.attribute_prompts, count) if inputs.requests else 0)
-    pairs += [(prompt, entry) for prompt in asked for entry in inputs.requests.entries.tolist()]
+    pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
     outputs = torch.cat([actor.generate(inputs.fresh, inputs.prompts.captions), _answers(actor, inputs, pairs)])
     tables, semantic = [], count * (1 + len(choices))
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
         labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions, "noise": name, "entry": entries}
         tables.append(rows_of(**labels, kind="semantic", **_scores(part, inputs)))
-    for prompt in asked:
-        first = semantic + prompt * len(inputs.requests.entries)
-        shown = measured(inputs.requests, outputs[first : first + len(inputs.requests.entries)]).tolist()
+    for prompt, asked in enumerate(inputs.requests):
+        first = semantic + prompt * len(asked.entries)
+        shown = measured(asked, outputs[first : first + len(asked.entries)]).tolist()
         labels = {"prompt": prompt, "caption": inputs.prompts.captions[prompt], "noise": "retrieved"}
-        tables.append(inputs.requests.table.assign(**labels, kind="attribute", shown=shown))
+        tables.append(asked.table.assign(**labels, kind="attribute", shown=shown))
     return Answer(pd.concat(tables, ignore_index=True), outputs)
 
 
@@ -126,6 +128,15 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     found = {f"query_{name}_{noise}": float(means.loc[noise, name]) for noise in means.index for name in names}
     asked = rows[rows["kind"] == "attribute"]
     return found | (summarise_requests(asked) if len(asked) else {})
+
+
+def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig) -> Requests:
+    """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
+    if config.attributes_of == "library":
+        return make_requests(library.attributes, config.requests)
+    entries = torch.arange(min(config.attribute_entries, len(library)))
+    images = teacher.generate(library.noise(entries), [caption] * len(entries))
+    return make_requests(dict(zip(ATTRIBUTES, low_level(images).unbind(1), strict=True)), config.requests)
 
 
 def _own(actor: Actor, inputs: Inputs) -> Tensor:

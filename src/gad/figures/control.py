@@ -58,7 +58,7 @@ def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", t
     axis.axhline(0, color="#444444", linewidth=0.8)
     labels = [column.removesuffix(ending).replace("_", "\n") for column in columns]
     axis.set_xticks(range(len(columns)), labels, fontsize=9)
-    kind = "rank correlation, asked and shown" if "rank" in ending else "shift, standard deviations of the library"
+    kind = "rank correlation, asked and shown" if "rank" in ending else "shift, standard deviations"
     axis.set(ylabel=kind, title=title)
     axis.xaxis.grid(False)
     axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=9, frameon=False)
