@@ -5,7 +5,8 @@ r"""Noise optimisation (ReNO, Eyring et al. 2024): climb a differentiable score 
 
 The step turns the noise on the sphere that it lies on, where N(0, I) has its mass, so no regulariser is needed. A turn
 that lowers the score is taken back and halved. The gradient is exact for every model, the teacher's many guided steps
-included: choose few prompts and iterations. A flat map has no gradient and gains nothing.
+included: choose few prompts and iterations. A flat map has no gradient and gains nothing. A
+model that starts near the highest score has little left to gain: read the gain beside the score at the start.
 """
 
 from collections.abc import Callable
@@ -86,7 +87,7 @@ def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
     """Mean score before and after, their difference (also per iteration), and the gain with the teacher's noises."""
-    own, last = rows[rows["noise"] == START], rows["iteration"].max()
+    own, last = rows[rows["noise"] == START], int(rows["iteration"].max())
     before, after, handed = own[own["iteration"] == 0], own[own["iteration"] == last], rows[rows["noise"] == HANDED]
     start, end = float(before["score"].mean()), float(after["score"].mean())
     found = {"optimised_score_start": start, "optimised_score_end": end, "optimised_gain": end - start}
