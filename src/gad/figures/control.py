@@ -15,7 +15,7 @@ from gad.stats import Estimate, mean_over_seeds
 
 MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
 SCORES = {
-    "vendi": "Vendi score (EffLite0, higher is more diverse)",
+    "vendi": "Vendi score (EffLite0)",
     "mode_coverage": "modes seen (share of all)",
     "clip_score": "CLIP score (own judge)",
     "noun_right": "noun right (share)",
@@ -89,7 +89,8 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
 
 def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
     """Square-like grids of one prompt's answers side by side, a grid per model: what diversity looks like."""
-    figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), 3.5), dpi=DPI, squeeze=False)
+    height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
+    figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), height), dpi=DPI, squeeze=False)
     for axis, (name, images) in zip(axes[0], outputs.items(), strict=True):
         pixels = to_pixels(images[: len(images) // columns * columns])
         rows = [np.concatenate(pixels[i : i + columns], axis=1) for i in range(0, len(pixels), columns)]
