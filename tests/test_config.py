@@ -90,6 +90,31 @@ FAULTS = [
 ]
 
 
+FAULTS += [
+    (
+        "control",
+        "diversity",
+        {"num_promts": 2, "seeds_per_prompt": 4},
+        r"control\.diversity\.num_promts; did you mean num_p",
+    ),
+    (
+        "control",
+        "diversity",
+        {"num_prompts": 2, "seeds_per_prompt": 1},
+        r"control\.diversity\.seeds_per_prompt: .*not 1",
+    ),
+    ("control", "diversty", {}, r"unknown key control\.diversty; did you mean diversity\?"),
+]
+
+
+def test_a_control_section_without_a_task_is_refused(tmp_path):
+    values = YAML12.load(RECIPES / "smoke.yaml")
+    values["control"] = {"seed": 1}
+    YAML12.dump(values, tmp_path / "edited.yaml")
+    with pytest.raises(RecipeError, match="control: no task is named; give at least one of its sub-sections"):
+        load_recipe("edited", tmp_path)
+
+
 @pytest.mark.parametrize(("section", "key", "value", "message"), FAULTS)
 def test_a_fault_is_one_line_that_names_its_place(edited, section, key, value, message):
     with pytest.raises(RecipeError, match=message) as caught:

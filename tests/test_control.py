@@ -1,28 +1,39 @@
+"""Modes and diversity of known sets, prompts from files, and the one interface that every task has."""
+
+import math
+
+import pandas as pd
 import pytest
 import torch
 
-from gad.control.diversity import coverage, diversity_of_points, expected_coverage, seeds_found, single_prompts
-from gad.control.models import generator_of
-from gad.control.noise_query import Library, build_point_library, query_points, retrieve
-from gad.control.stage import run_tasks, table_of
+from gad import artifacts
+from gad.artifacts import read_json
+from gad.config import ControlConfig, load_recipe
+from gad.control import diversity
+from gad.control.diversity import seeds_found
+from gad.control.models import ask, load_world_detector, single_prompts
+from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
+from gad.control.stage import TASKS, actors, rows_of_task, run_tasks, save_rows, shown, table_of
+from gad.control.task import Actor
 from gad.noise import draw_noise
+from gad.paper import diversity_beside_ours, noise_query_beside_ours
+from gad.prompts import read_prompts
 from gad.sampling import sample
+from gad.scores.features import efflite0_features, vendi
 from gad.students import start_student
-from gad.teachers.load import Model
+from gad.summary import against, by_variant
+from gad.teachers.load import Model, load_model
+from gad.worlds.emoji import STYLES, Prompt, Scene, Thing, render
 from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 
-
-@pytest.fixture(params=["teacher", "student"])
-def generate(request, point_teacher, smoke):
-    if request.param == "teacher":
-        return generator_of(point_teacher, num_steps=8, batch_size=7)
-    return generator_of(Model(start_student(point_teacher, smoke.student, seed=0), (2, 1, 1)), num_steps=2)
-
-
-@pytest.fixture
-def library():
-    noise, features = (draw_noise(range(n, n + 60), (3, 1, 1), seed=0) for n in (0, 60))
-    return Library(noise, features.flatten(1))
+CONTROL = ControlConfig.model_validate(
+    {
+        "diversity": {"num_prompts": 2, "seeds_per_prompt": 3},
+        "noise_query": {"library_size": 6, "num_queries": 3, "attribute_prompts": 1},
+        "noise_optimisation": {"num_prompts": 2, "iterations": 1},
+        "batch_size": 16,
+    }
+)
 
 
 def test_coverage_counts_each_seen_mode_once_and_no_failures():
@@ -38,12 +49,49 @@ def test_expected_coverage_is_the_mean_over_uniform_draws():
     assert expected_coverage(1, 12) == pytest.approx(1 / 12)
 
 
+def test_entropy_of_a_known_number_of_modes():
+    assert entropy(range(12), 12) == pytest.approx(1)
+    assert entropy([5] * 9, 12) == entropy([-1, -1], 12) == 0
+    assert entropy([0, 1, 2] * 4, 12) == pytest.approx(math.log(3) / math.log(12))
+    assert entropy([0, 0, 0, 1, -1], 2) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
+
+
+def scene(style: str, left: int, top: int, side: int) -> torch.Tensor:
+    """A rendered cat whose place, size and style are known."""
+    prompt = Prompt((Thing("cat", None),), 1, "and", "gray")
+    image = render(Scene(prompt, style, ((left, top, left + side, top + side),)))
+    return torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def test_the_modes_of_rendered_scenes_are_read_back():
+    places = [(style, x, y) for style in STYLES for y in (2, 26) for x in (2, 26)]
+    images = torch.stack([scene(style, x, y, 36) for style, x, y in places])
+    found = modes_of(load_world_detector(), images)
+    wanted = [4 * STYLES.index(style) + 2 * (y > 2) + (x > 2) for style, x, y in places]
+    assert sum(a == b for a, b in zip(found["mode"].tolist(), wanted, strict=True)) >= 11
+    assert coverage(found["mode"].tolist(), MODES) >= 11 / 12
+    same = modes_of(load_world_detector(), images[:1].expand(6, -1, -1, -1))["mode"].tolist()
+    assert coverage(same, MODES) == pytest.approx(1 / 12) and entropy(same, MODES) == 0
+    sizes = modes_of(load_world_detector(), torch.stack([scene("noto", 8, 8, side) for side in (30, 44)]))["size"]
+    assert sizes.tolist() == [0, 1]
+    blank = modes_of(load_world_detector(), torch.zeros(2, 3, 64, 64))
+    assert all(values.tolist() == [-1, -1] for values in blank.values())
+
+
+def test_vendi_counts_copies_once():
+    images = torch.stack([scene("noto", 2, 2, 30), scene("fluent", 30, 30, 30)])
+    features = efflite0_features(images)
+    assert vendi(features[:1].expand(5, -1)) == pytest.approx(1, abs=1e-4)
+    assert vendi(torch.eye(4)) == pytest.approx(4)
+    assert vendi(features.repeat(3, 1)) == pytest.approx(vendi(features), abs=1e-4)
+
+
 def test_every_seed_is_found_among_noisy_copies_and_one_among_equal_images():
     images = torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     noisy = images + 0.1 * torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert seeds_found(noisy, images) == 1
-    assert seeds_found(images[:1].expand(9, -1, -1, -1), images) == pytest.approx(1 / 9)
-    assert seeds_found(noisy.roll(1, 0), images) == 0
+    assert seeds_found(noisy, images).mean() == 1
+    assert seeds_found(images[:1].expand(9, -1, -1, -1), images).mean() == pytest.approx(1 / 9)
+    assert seeds_found(noisy.roll(1, 0), images).mean() == 0
 
 
 def test_diversity_prompts_show_one_object_and_are_always_the_same():
@@ -52,42 +100,39 @@ def test_diversity_prompts_show_one_object_and_are_always_the_same():
     assert single_prompts(3, seed=3) == prompts[:3]
 
 
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_retrieval_equals_brute_force(library, metric):
-    queries = draw_noise(range(500, 540), (3, 1, 1), seed=0).flatten(1)
-    for query, found in zip(queries, retrieve(library, queries, metric=metric).tolist(), strict=True):
-        if metric == "cosine":
-            scores = [float(query @ f / (query.norm() * f.norm())) for f in library.features]
-        else:
-            scores = [-float((query - f).norm()) for f in library.features]
-        assert scores[found] == pytest.approx(max(scores), abs=1e-5)
+def test_prompts_are_read_from_files(tmp_path):
+    (tmp_path / "a.txt").write_text("a cat\n\n  a dog \n")
+    (tmp_path / "b.csv").write_text('prompt,kind\n"a cat, asleep",x\na dog,y\n')
+    assert read_prompts(tmp_path / "a.txt") == ["a cat", "a dog"]
+    assert read_prompts(tmp_path / "b.csv") == ["a cat, asleep", "a dog"]
+    asked = ask(1, str(tmp_path / "b.csv"))
+    assert asked.captions == ["a cat, asleep"] and asked.scenes is None
 
 
-def test_an_entry_finds_itself(library):
-    for metric in ("cosine", "euclidean"):
-        assert retrieve(library, library.features, metric=metric).tolist() == list(range(60))
-
-
-@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-def test_an_empty_library_is_refused_in_one_line(metric):
-    empty = Library(torch.empty(0, 2, 1, 1), torch.empty(0, 2))
-    with pytest.raises(ValueError, match="^the noise library is empty$"):
-        retrieve(empty, torch.zeros(1, 2), metric=metric)
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "text,kind\na cat,x\n", r"has no column 'prompt'; it has text, kind"),
+        ("a.csv", "", r"is no table"),
+        ("a.csv", "prompt\n", r"holds no prompts"),
+        ("a.txt", " \n", r"holds no prompts"),
+        ("a.json", "[]", r"give a \.csv or a \.txt"),
+        ("a.txt", None, r"there is no prompt file"),
+        ("b.txt", "a cat\n", r"holds 1 prompts, 2 are asked for"),
+    ],
+)
+def test_a_bad_prompt_file_is_refused_in_one_line(tmp_path, name, text, message):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        ask(2, str(tmp_path / name))
+    assert "\n" not in str(caught.value)
 
 
 def test_generated_points_are_the_end_of_the_chain_whatever_the_batch(point_teacher):
     noise = draw_noise(range(10), (2, 1, 1), seed=0)
     whole = sample(point_teacher.denoiser, noise, None, num_steps=8)[-1].flatten(1)
-    generate = generator_of(point_teacher, num_steps=8, batch_size=3)
-    assert torch.allclose(generate(noise, [""] * 10), whole, atol=1e-5)
-
-
-def test_diversity_of_points(generate):
-    rows, points = diversity_of_points(generate, (2, 1, 1), num_samples=40, seed=0)
-    assert len(rows) == 2 and points.shape == (2 * ARCS, 2)
-    assert rows["mode_coverage"].between(1 / ARCS, 1).all()
-    again, _ = diversity_of_points(generate, (2, 1, 1), num_samples=40, seed=0)
-    assert rows.equals(again)
+    assert torch.allclose(Actor("a", 0, point_teacher, 8, batch_size=3).generate(noise, [""] * 10), whole, atol=1e-5)
 
 
 def test_points_of_the_roll_cover_what_uniform_draws_would():
@@ -97,30 +142,111 @@ def test_points_of_the_roll_cover_what_uniform_draws_would():
     assert distance_to_roll(torch.cat(points)).max() < 5e-3
 
 
-def test_query_points_lands_nearer_with_retrieved_noise_for_the_teacher(point_teacher):
-    teacher = generator_of(point_teacher, num_steps=8)
-    library = build_point_library(teacher, (2, 1, 1), size=64, seed=0)
-    rows, _ = query_points(teacher, library, make_points(16, 5), seed=0)
-    distance = rows.groupby("noise")["target_distance"].mean()
-    assert distance["retrieved"] < 0.5 * distance["random"]
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    return tmp_path
 
 
-def test_query_points_runs_for_every_model(generate, point_teacher):
-    library = build_point_library(generator_of(point_teacher, num_steps=8), (2, 1, 1), size=32, seed=0)
-    rows, points = query_points(generate, library, make_points(8, 5), seed=0)
-    assert rows["noise"].value_counts().to_dict() == {"random": 8, "retrieved": 8}
-    assert points.shape == (8, 2) and rows["target_distance"].ge(0).all()
-
-
-def test_every_task_runs_for_the_teacher_and_each_student(point_teacher, smoke):
+def on_points(smoke, point_teacher) -> tuple:
     student = Model(start_student(point_teacher, smoke.student, seed=0), (2, 1, 1))
-    results = list(run_tasks(point_teacher, [("gad", 0, student), ("gad", 1, student)], smoke))
-    assert [(r.task, r.variant, r.seed) for r in results[:3]] == [
-        ("diversity", "teacher", 0),
-        ("noise_query", "teacher", 0),
-        ("diversity", "gad", 0),
-    ]
+    return point_teacher, student, smoke
+
+
+def on_pictures(folder) -> tuple:
+    recipe, teacher = load_recipe("emoji_flow"), load_model(folder)
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 2})
+    student = Model(start_student(teacher, recipe.student, seed=0), teacher.latent_shape, teacher.pipeline)
+    return teacher, student, recipe.model_copy(update={"name": "tiny", "noise_pairs": pairs, "control": CONTROL})
+
+
+def check_every_task(teacher: Model, student: Model, settings) -> None:
+    for name, task in TASKS.items():
+        config = getattr(settings.control, name)
+        everyone = list(actors(teacher, [("baseline", 0, student)], settings))
+        inputs = task.prepare(everyone[0], settings)
+        for actor in everyone:
+            answer = task.run(actor, inputs, config)
+            numbers = task.summarise(answer.rows)
+            assert len(answer.rows) == len(answer.outputs) > 0
+            assert numbers and all(isinstance(value, float) for value in numbers.values())
+            assert all(math.isfinite(value) for key, value in numbers.items() if key not in MAY_BE_UNSAID)
+
+
+MAY_BE_UNSAID = {"colour_right", *(f"query_colour_right_{noise}" for noise in ("none", "random", "retrieved", "own"))}
+
+
+def test_every_task_runs_on_points(smoke, point_teacher, data):
+    check_every_task(*on_points(smoke, point_teacher))
+
+
+def test_every_task_runs_on_every_tiny_family(saved, data):
+    check_every_task(*on_pictures(saved))
+
+
+def test_a_task_without_a_section_does_not_run(smoke, point_teacher, data):
+    teacher, student, settings = on_points(smoke, point_teacher)
+    control = settings.control.model_copy(update={"noise_query": None, "noise_optimisation": None})
+    results = list(run_tasks(teacher, [("gad", 0, student)], settings.model_copy(update={"control": control})))
+    assert [(r.task, r.variant) for r in results] == [("diversity", "teacher"), ("diversity", "gad")]
+    assert not (data / "smoke" / "noise_library").exists()
+
+
+def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
+    teacher, student, settings = on_points(smoke, point_teacher)
+    results = list(run_tasks(teacher, [("baseline", 0, student), ("baseline", 1, student)], settings))
     table = table_of(results)
-    assert table["variant"].tolist() == ["teacher", "gad", "gad"]
-    assert {"mode_coverage", "query_target_distance_random", "query_target_distance_retrieved"} <= set(table)
-    assert table.notna().all(axis=None)
+    assert table["variant"].tolist() == ["teacher", "baseline", "baseline"] and table.notna().all(axis=None)
+    names = {f"query_target_distance_{noise}" for noise in ("none", "random", "retrieved", "own")}
+    assert {"mode_coverage", "distance_to_roll", "spread", "optimised_gain", *names} <= set(table)
+    teacher_row = table.iloc[0]
+    assert teacher_row["query_target_distance_retrieved"] < 0.5 * teacher_row["query_target_distance_random"]
+    assert teacher_row["query_target_distance_own"] == teacher_row["query_target_distance_retrieved"]
+    save_rows(results, data / "out")
+    for task in TASKS:
+        stored = pd.read_parquet(data / "out" / f"{task}.parquet")
+        assert len(stored) == len(rows_of_task(results, task)) and {"variant", "seed", "prompt"} <= set(stored)
+    pictures = shown(results, "noise_query", noise="retrieved")
+    assert set(pictures) == {"teacher", "baseline"}
+    assert len(pictures["teacher"]) == settings.control.noise_query.num_queries
+    rows = rows_of_task(results, "noise_query")
+    kept = rows[(rows["variant"] == "teacher") & (rows["noise"] == "retrieved")]
+    targets = make_points(len(kept), 5)
+    assert torch.allclose(
+        (pictures["teacher"] - targets).norm(dim=1), torch.tensor(kept["target_distance"].to_numpy()).float(), atol=1e-5
+    )
+
+
+def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
+    teacher = next(actors(point_teacher, [], smoke))
+    first, again = (
+        diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
+    )
+    assert first.equals(again) and len(first) == 2 * ARCS
+
+
+def test_a_library_named_in_the_recipe_must_fit_the_teacher(smoke, point_teacher, data):
+    teacher, student, settings = on_points(smoke, point_teacher)
+    list(run_tasks(teacher, [], settings))
+    query = settings.control.noise_query.model_copy(update={"library": str(data / "smoke" / "noise_library")})
+    named = settings.model_copy(update={"control": settings.control.model_copy(update={"noise_query": query})})
+    assert len(list(run_tasks(teacher, [], named))) == len(TASKS)
+    with pytest.raises(ValueError, match="was made with another teacher"):
+        list(run_tasks(student, [], named))
+
+
+def test_the_papers_tables_stand_beside_committed_numbers():
+    committed = read_json(artifacts.RESULTS / "emoji_flow.json")["metrics"]["control"]
+    query, fig5 = noise_query_beside_ours(committed), diversity_beside_ours(committed)
+    assert set(query["from"]) == {"paper", "ours"} and (query["comparable?"] != "").all()
+    assert "2.797" in fig5.set_index("variant").loc["gad", "paper, Vendi"]
+    points = {"over_seeds": {"teacher": {"mode_coverage": {"mean": 1.0, "low": None, "high": None, "n": 1}}}}
+    assert noise_query_beside_ours(points).empty and diversity_beside_ours(points).empty
+
+
+def test_numbers_of_seeds_become_the_metrics_file(smoke, point_teacher, data):
+    teacher, student, settings = on_points(smoke, point_teacher)
+    table = table_of(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
+    names = [name for name in table if name not in ("variant", "seed")]
+    assert by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
+    assert against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0

@@ -6,7 +6,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
-from gad.control.models import generator_of
+from gad.control.task import Actor
 from gad.noise import draw_noise
 from gad.noise_pairs import NoisePairs, generate, make_pair, prompt_of
 from gad.sampling import sample
@@ -101,7 +101,7 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
         line = usage_line(student, num_steps).removesuffix(")")
         call = f"{line}, latents=noise, height=64, width=64, output_type='pt')"
         image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "noise": noise}).images - 1
-        ours = generator_of(student, num_steps=num_steps)(noise, [prompt])
+        ours = Actor("gad", 0, student, num_steps).generate(noise, [prompt])
         assert torch.allclose(image, ours, atol=1e-3)
 
 

@@ -26,12 +26,18 @@ HEADLINE = {  # stage, group, metric, label
     "median gain": ("sensitivity", None, "gain_median"),
     "seeds found back": ("control", "over_seeds", "seeds_found"),
     "modes seen": ("control", "over_seeds", "mode_coverage"),
+    "entropy of the modes seen": ("control", "over_seeds", "mode_entropy"),
     "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
     "noun right": ("control", "over_seeds", "noun_right"),
+    "CLIP score (own judge), fresh noise": ("control", "over_seeds", "query_clip_score_none"),
     "CLIP score (own judge), random noise": ("control", "over_seeds", "query_clip_score_random"),
     "CLIP score (own judge), retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),
+    "CLIP score (own judge), own library": ("control", "over_seeds", "query_clip_score_own"),
+    "low-level requests, rank correlation": ("control", "over_seeds", "attribute_rank_correlation"),
     "distance to target, random noise": ("control", "over_seeds", "query_target_distance_random"),
     "distance to target, retrieved noise": ("control", "over_seeds", "query_target_distance_retrieved"),
+    "gain by noise optimisation": ("control", "over_seeds", "optimised_gain"),
+    "gain with the teacher's optimised noise": ("control", "over_seeds", "optimised_gain_teachers_noise"),
 }
 
 

@@ -3,7 +3,7 @@
 Unknown keys, wrong types and impossible values are errors of one line.
 """
 
-from gad.config.control import ControlConfig
+from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
 from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.outside import OutsideStudent
@@ -18,6 +18,10 @@ __all__ = [
     "FidelityConfig",
     "NoisePairsConfig",
     "OutsideStudent",
+    "DiversityConfig",
+    "NoiseOptimisationConfig",
+    "NoisePairsConfig",
+    "NoiseQueryConfig",
     "Recipe",
     "RecipeError",
     "ScoreConfig",

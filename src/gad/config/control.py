@@ -1,18 +1,62 @@
-"""The `control` section."""
+"""The `control` section: a sub-section per task; a task without one does not run."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from gad.config.section import Count, Section, Seed
+from gad.config.section import Count, Positive, Section, Seed
+
+
+class DiversityConfig(Section):
+    """How many answers of how many prompts are told apart."""
+
+    num_prompts: Count
+    seeds_per_prompt: Annotated[int, Field(ge=2)]
+    prompts: str | None = None  # a file of prompts, from the project's root; without one the world's own
+    # the Swiss roll has no prompts: it takes num_prompts x seeds_per_prompt noises
+
+
+class NoiseQueryConfig(Section):
+    """The library of noises and what is asked of it."""
+
+    library_size: Count  # noises
+    num_queries: Count  # prompts, or target points on the Swiss roll
+    describe: Literal["unconditional", "prompt"] = "unconditional"  # what the library's images were asked to show
+    requests: Annotated[int, Field(ge=10)] = 10  # values asked of each low-level attribute, tenths and finer
+    attribute_prompts: Count = 2  # prompts under which each of them is asked
+    attributes_of: Literal["prompt", "library"] = "prompt"  # whose attributes: the teacher's images of that prompt, or
+    # the library's, which say little about a prompt that fixes background and colour
+    attribute_entries: Annotated[int, Field(ge=2)] = 48  # first entries of the library that the prompt's images are of
+    library: str | None = None  # a finished library's folder, from the project's root; without one it is built
+    prompts: str | None = None  # a file of prompts, from the project's root
+
+
+class NoiseOptimisationConfig(Section):
+    """Gradient ascent on a score through a model's map."""
+
+    num_prompts: Count  # prompts, or target points on the Swiss roll
+    iterations: Count
+    angle: Positive = 0.3  # radians that a noise turns in the first step; halved where the score falls
+    prompts: str | None = None  # a file of prompts, from the project's root
 
 
 class ControlConfig(Section):
-    """Sizes of the control tasks."""
+    """The tasks, and what they share."""
 
-    num_prompts: Count  # prompts of the diversity task
-    seeds_per_prompt: Annotated[int, Field(ge=2)]
-    library_size: Count  # noises in the library of NoiseQuery
-    num_queries: Count
+    diversity: DiversityConfig | None = None
+    noise_query: NoiseQueryConfig | None = None
+    noise_optimisation: NoiseOptimisationConfig | None = None
+    clip: str | None = None  # a transformers CLIP, folder from the project's root or hub name; else the world's judge
     batch_size: Count = 64
     seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _something_to_do(self):
+        if not self.tasks:
+            raise ValueError("no task is named; give at least one of its sub-sections, as diversity")
+        return self
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the tasks that run."""
+        return [name for name in type(self).model_fields if isinstance(getattr(self, name), Section)]

@@ -4,117 +4,116 @@ The paper's Fig. 5. For emoji scenes the modes of a one-object caption are count
 For the Swiss roll they are sixteen equal arcs.
 """
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.control.models import Generate, Judges
+from gad.config import DiversityConfig, Recipe
+from gad.control.models import Prompts, ask, load_world_detector
+from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
+from gad.control.task import TEACHER, Actor, Answer, rows_of
 from gad.noise import draw_noise
 from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.clip import clip_score
-from gad.scores.detector import detect, style_of
+from gad.scores.detector import Detector
+from gad.scores.encoder import Encoder, features_in_parts, load_encoder
 from gad.scores.features import efflite0_features, intra_prompt_distance, vendi
-from gad.worlds.emoji import SIZE, STYLES, Prompt, make_prompt
+from gad.worlds.emoji import STYLES
 from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll
 
-QUARTERS = 4
-MODES = len(STYLES) * QUARTERS
 NOISE_ID = 2_000_000  # sample ids of the diversity task
+JUDGED = ("noun_right", "colour_right")
+COUNTED = {"mode": MODES, "style": len(STYLES), "quarter": QUARTERS, "size": SIZES}
 
 
-def single_prompts(count: int, *, seed: int) -> list[Prompt]:
-    """The first ``count`` prompts that show one object, whose modes can be counted."""
-    prompts, index = [], 0
-    while len(prompts) < count:
-        prompt = make_prompt(index, seed=seed)
-        index += 1
-        if len(prompt.objects) == 1:
-            prompts.append(prompt)
-    return prompts
+@dataclass(frozen=True)
+class Inputs:
+    """Noises, ``group`` of them in a row for each prompt, and what the teacher makes of them."""
+
+    noise: Tensor
+    captions: list[str]
+    group: int
+    teacher_outputs: Tensor
+    prompts: Prompts | None = None
+    encoder: Encoder | None = None
+    detector: Detector | None = None
 
 
-def mode_of(judges: Judges, images: Tensor) -> Tensor:
-    """Style x quarter of each image's strongest detection, ``[B]`` in 0..11, or -1 where nothing is detected."""
-    styles = style_of(judges.detector, images)
-    modes = []
-    for style, found in zip(styles.tolist(), detect(judges.detector, images), strict=True):
-        if not found:
-            modes.append(-1)
-            continue
-        left, top, right, bottom = found[0].box
-        quarter = 2 * int((top + bottom) / 2 >= SIZE / 2) + int((left + right) / 2 >= SIZE / 2)
-        modes.append(style * QUARTERS + quarter)
-    return torch.tensor(modes)
+def prepare(teacher: Actor, settings: Recipe) -> Inputs:
+    """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
+    config, seed = settings.control.diversity, settings.control.seed
+    count, group = config.num_prompts, config.seeds_per_prompt
+    points = teacher.model.pipeline is None
+    if points:  # no prompts: groups of as many noises as there are arcs
+        count, group = max(1, count * group // ARCS), ARCS
+    noise = draw_noise(range(NOISE_ID, NOISE_ID + count * group), teacher.model.latent_shape, seed=seed)
+    prompts = Prompts([""] * count) if points else ask(count, config.prompts, single=True)
+    captions = [caption for caption in prompts.captions for _ in range(group)]
+    shared = (noise, captions, group, teacher.generate(noise, captions))
+    if points:
+        return Inputs(*shared)
+    detector = None if prompts.scenes is None else load_world_detector()
+    return Inputs(*shared, prompts, load_encoder(settings.control.clip), detector)
 
 
-def coverage(modes: Sequence[int], num_modes: int) -> float:
-    """Share of the possible modes that are seen, in [0, 1]; n samples can show at most n of them."""
-    return len({mode for mode in modes if mode >= 0}) / num_modes
+def run(actor: Actor, inputs: Inputs, config: DiversityConfig) -> Answer:
+    """A row per noise. What belongs to all of a prompt's answers (vendi, distance, spread) stands in each row of it."""
+    same = actor.name == TEACHER
+    outputs = inputs.teacher_outputs if same else actor.generate(inputs.noise, inputs.captions)
+    rows = _image_rows(outputs, inputs) if inputs.prompts else _point_rows(outputs, inputs.group)
+    return Answer(rows, outputs)
 
 
-def expected_coverage(num_samples: int, num_modes: int) -> float:
-    """The coverage that uniform, independent draws would have on average: 1 - (1 - 1/M)^n."""
-    return 1 - (1 - 1 / num_modes) ** num_samples
+def summarise(rows: pd.DataFrame) -> dict[str, float]:
+    """Means over prompts: modes seen and their entropy per prompt, distances, and how right the answers are."""
+    groups = rows.groupby("prompt")
+    if "arc" in rows:
+        found = {"mode_coverage": float(groups["arc"].apply(lambda modes: coverage(modes, ARCS)).mean())}
+        return found | {name: float(rows[name].mean()) for name in ("distance_to_roll", "spread")}
+    names = ("vendi", "intra_prompt_distance", "clip_score", "seeds_found", *JUDGED)
+    found = {name: float(rows[name].mean()) for name in names if name in rows}
+    if "mode" in rows:
+        found["mode_coverage"] = float(groups["mode"].apply(lambda modes: coverage(modes, MODES)).mean())
+    for name, number in COUNTED.items():
+        if name in rows:
+            found[f"{name}_entropy"] = float(groups[name].apply(lambda modes, n=number: entropy(modes, n)).mean())
+    return found
 
 
-def seeds_found(images: Tensor, reference: Tensor) -> float:
-    """Share of images whose nearest reference image (pixels, L2) is of their own seed, in [0, 1]; higher is better.
+def seeds_found(images: Tensor, reference: Tensor) -> Tensor:
+    """1 for each image whose nearest reference image (pixels, L2) is of its own seed, else 0, ``[B]``.
 
     Row i of both is seed i under the same prompt; guessing finds 1 / B of them.
     """
     nearest = torch.cdist(images.flatten(1), reference.flatten(1)).argmin(dim=1)
-    return float((nearest == torch.arange(len(images))).float().mean())
+    return (nearest == torch.arange(len(images))).float()
 
 
-def diversity_of_images(
-    generate: Generate,
-    prompts: list[Prompt],
-    shape,
-    judges: Judges,
-    *,
-    seeds_per_prompt: int,
-    seed: int,
-    teacher: Tensor | None = None,
-) -> tuple[pd.DataFrame, Tensor]:
-    """A row per prompt (Vendi, EffLite0 distance, coverage, CLIP score, nouns right) and images ``[P, S, 3, H, W]``.
-
-    Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise. Seeds are found back among the
-    ``teacher``'s images, or among their own.
-    """
-    rows, pictures = [], []
-    for number, prompt in enumerate(prompts):
-        ids = range(NOISE_ID + number * seeds_per_prompt, NOISE_ID + (number + 1) * seeds_per_prompt)
-        images = generate(draw_noise(ids, shape, seed=seed), [prompt.caption] * seeds_per_prompt)
-        pictures.append(images)
-        features = efflite0_features(images)
-        accuracy = caption_accuracy(judges.detector, images, [prompt] * seeds_per_prompt)
-        row = {
-            "prompt": number,
-            "caption": prompt.caption,
+def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
+    tables = []
+    # pixels, features and the detector's answers of one prompt at a time
+    for number, (part, reference) in enumerate(
+        zip(images.split(inputs.group), inputs.teacher_outputs.split(inputs.group), strict=True)
+    ):
+        features = efflite0_features(part)
+        text = inputs.encoder.texts([inputs.prompts.captions[number]])
+        columns = {
             "vendi": vendi(features),
             "intra_prompt_distance": intra_prompt_distance(features),
-            "mode_coverage": coverage(mode_of(judges, images).tolist(), MODES),
-            "clip_score": float(clip_score(judges.clip, images, [prompt.caption] * seeds_per_prompt).mean()),
-            "noun_right": float(accuracy["noun_right"].mean()),
-            "colour_right": float(accuracy["colour_right"].nanmean()),
+            "clip_score": features_in_parts(inputs.encoder, part) @ text[0],
+            "seeds_found": seeds_found(part, reference),
         }
-        rows.append(row | {"seeds_found": seeds_found(images, images if teacher is None else teacher[number])})
-    return pd.DataFrame(rows), torch.stack(pictures)
+        if inputs.detector is not None:
+            accuracy = caption_accuracy(inputs.detector, part, [inputs.prompts.scenes[number]] * len(part))
+            columns |= {name: accuracy[name] for name in JUDGED} | modes_of(inputs.detector, part)
+        labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
+        tables.append(rows_of(**labels, **columns))
+    return pd.concat(tables, ignore_index=True)
 
 
-def diversity_of_points(generate: Generate, shape, *, num_samples: int, seed: int) -> tuple[pd.DataFrame, Tensor]:
-    """The Swiss roll's row per group of ``ARCS`` noises: mode coverage and distance to the roll; and all points."""
-    groups = max(1, num_samples // ARCS)
-    ids = range(NOISE_ID, NOISE_ID + groups * ARCS)
-    points = generate(draw_noise(ids, shape, seed=seed), [""] * len(ids))
-    arcs, distance = arc_of(points).view(groups, ARCS), distance_to_roll(points).view(groups, ARCS)
-    rows = {
-        "prompt": range(groups),
-        "mode_coverage": [coverage(row.tolist(), ARCS) for row in arcs],
-        "distance_to_roll": distance.mean(1).tolist(),
-        "spread": [float(np.sqrt(p.var(0).sum())) for p in points.view(groups, ARCS, 2).numpy()],
-    }
-    return pd.DataFrame(rows), points
+def _point_rows(points: Tensor, group: int) -> pd.DataFrame:
+    number = torch.arange(len(points)) // group
+    spread = points.view(-1, group, 2).var(1, correction=0).sum(1).sqrt()  # root mean square distance from the centre
+    labels = {"prompt": number, "sample": torch.arange(len(points)) % group}
+    return rows_of(**labels, arc=arc_of(points), distance_to_roll=distance_to_roll(points), spread=spread[number])

@@ -1,19 +1,14 @@
-"""What the control tasks are given: named maps from noise and prompts to data, and the judges."""
+"""What the control tasks are judged by, and what they ask for."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
-from gad.artifacts import EMOJI
-from gad.sampling import sample
+from gad.artifacts import EMOJI, ROOT
+from gad.prompts import read_prompts
 from gad.scores.clip import Clip, load_clip
 from gad.scores.detector import Detector, load_detector
-from gad.teachers.load import Model
+from gad.worlds.emoji import Prompt, make_prompt
 
-Generate = Callable[[Tensor, list[str]], Tensor]
-"""Noise ``[B, C, H, W]`` and prompts to images ``[B, 3, H, W]`` in [-1, 1], or to points ``[B, 2]``."""
+PROMPT_SEED = 3  # captions of the control tasks; no teacher or student learned from them
 
 
 @dataclass(frozen=True)
@@ -25,19 +20,44 @@ class Judges:
 
 
 def load_judges() -> Judges:
-    return Judges(load_clip(EMOJI / "judges" / "clip"), load_detector(EMOJI / "judges" / "detector"))
+    return Judges(load_clip(EMOJI / "judges" / "clip"), load_world_detector())
 
 
-def generator_of(model: Model, *, num_steps: int, guidance_scale: float = 1.0, batch_size: int = 64) -> Generate:
-    """The model as a function from noise and prompts to what is looked at; 0 guidance is unconditional."""
-    denoise = model.guided(guidance_scale)
+def load_world_detector() -> Detector:
+    return load_detector(EMOJI / "judges" / "detector")
 
-    @torch.no_grad()
-    def generate(noise: Tensor, prompts: list[str]) -> Tensor:
-        latents = []
-        for part in torch.arange(len(noise)).split(batch_size):
-            conditioning = model.condition([prompts[i] for i in part.tolist()])
-            latents.append(sample(denoise, noise[part], conditioning, num_steps=num_steps)[-1])
-        return model.decode(torch.cat(latents))
 
-    return generate
+@dataclass(frozen=True)
+class Prompts:
+    """Captions, and the scenes that they describe: None for prompts from a file, whose truth nobody knows."""
+
+    captions: list[str]
+    scenes: list[Prompt] | None = None
+
+    def __len__(self) -> int:
+        return len(self.captions)
+
+
+def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts:
+    """The first ``count`` prompts of a file (from the project's root) or of the world, there with ``single`` those that
+    show one object. Raises ValueError when the file holds fewer."""
+    if path is not None:
+        prompts = read_prompts(ROOT / path)
+        if len(prompts) < count:
+            raise ValueError(f"prompt file {path} holds {len(prompts)} prompts, {count} are asked for")
+        return Prompts(prompts[:count])
+    scenes = (
+        single_prompts(count, seed=PROMPT_SEED) if single else [make_prompt(i, seed=PROMPT_SEED) for i in range(count)]
+    )
+    return Prompts([scene.caption for scene in scenes], scenes)
+
+
+def single_prompts(count: int, *, seed: int) -> list[Prompt]:
+    """The first ``count`` prompts that show one object, whose modes can be counted."""
+    prompts, index = [], 0
+    while len(prompts) < count:
+        prompt = make_prompt(index, seed=seed)
+        index += 1
+        if len(prompt.objects) == 1:
+            prompts.append(prompt)
+    return prompts

@@ -1,89 +1,167 @@
-"""NoiseQuery (Wang et al. 2025): pick the initial noise from a library by what the teacher makes of it.
+"""NoiseQuery (Wang et al. 2025; the paper's Table 6): pick the initial noise by what the teacher makes of it.
 
 The library's noises are described by the teacher's answers; the retrieved noise goes to the student unchanged. A
-student that keeps the teacher's noise-to-image map profits as much as the teacher does.
+student that keeps the teacher's noise-to-image map profits as much as the teacher does. Four noises are compared:
+
+``none`` a fresh one, no retrieval · ``random`` any of the library · ``retrieved`` by the teacher's features · ``own``
+by the features of the model's own answers to the library's noises (for the teacher the same as retrieved).
+
+A student of guided answers to captions has never seen the empty prompt; where its own library should be at its best,
+let the library show prompts (``describe: prompt``).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.control.models import Generate, Judges
+from gad.artifacts import ROOT, stage_dir
+from gad.config import NoiseQueryConfig, Recipe
+from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
+from gad.control.models import Prompts, ask, load_world_detector
+from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve, weights_hash
+from gad.control.task import TEACHER, Actor, Answer, rows_of
 from gad.noise import draw_noise
 from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.clip import clip_score, image_features, text_features
-from gad.worlds.emoji import make_prompt
+from gad.scores.detector import Detector
+from gad.scores.encoder import Encoder, features_in_parts, load_encoder
+from gad.scores.low_level import ATTRIBUTES, low_level
+from gad.worlds.swiss_roll import make_points
 
-LIBRARY_ID = 3_000_000  # sample ids of the library's noises
-PROMPT_SEED = 3  # captions of the queries
+FRESH_ID = 3_500_000  # sample ids of noises outside the library
+TARGET_SEED = 5  # the Swiss roll's target points
+JUDGED = ("noun_right", "colour_right", "count_right")
 
 
 @dataclass(frozen=True)
-class Library:
-    """Noises ``[N, C, H, W]`` and a descriptor of what the teacher makes of each, ``[N, D]``."""
+class Inputs:
+    """The library, what it was asked to show, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
 
-    noise: Tensor
-    features: Tensor
+    library: Library
+    library_captions: list[str]
+    prompts: Prompts
+    queries: Tensor
+    fresh: Tensor
+    random: Tensor
+    encoder: Encoder | None = None
+    detector: Detector | None = None
+    requests: tuple[Requests, ...] = ()  # low-level ones, for each of the first prompts
 
-
-def build_image_library(teacher: Generate, shape, judges: Judges, *, size: int, seed: int) -> Library:
-    """Noises described by the CLIP features of the teacher's *unconditional* images (``teacher`` has guidance 0)."""
-    noise = draw_noise(range(LIBRARY_ID, LIBRARY_ID + size), shape, seed=seed)
-    return Library(noise, image_features(judges.clip, teacher(noise, [""] * size)))
-
-
-def build_point_library(teacher: Generate, shape, *, size: int, seed: int) -> Library:
-    """Noises described by the teacher's points."""
-    noise = draw_noise(range(LIBRARY_ID, LIBRARY_ID + size), shape, seed=seed)
-    return Library(noise, teacher(noise, [""] * size))
-
-
-def retrieve(library: Library, queries: Tensor, *, metric: str) -> Tensor:
-    """Index of the best library entry per query ``[Q]``: largest ``cosine`` or smallest ``euclidean`` distance."""
-    if not len(library.noise):
-        raise ValueError("the noise library is empty")
-    if metric == "cosine":
-        unit = torch.nn.functional.normalize
-        return (unit(queries, dim=1) @ unit(library.features, dim=1).T).argmax(1)
-    return torch.cdist(queries, library.features).argmin(1)
+    @property
+    def metric(self) -> str:
+        return "euclidean" if self.encoder is None else "cosine"
 
 
-def _random(size: int, count: int, seed: int) -> Tensor:
-    return torch.randint(size, (count,), generator=torch.Generator().manual_seed(seed))
+def prepare(teacher: Actor, settings: Recipe) -> Inputs:
+    """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
+    config, seed = settings.control.noise_query, settings.control.seed
+    count, points = config.num_queries, teacher.model.pipeline is None
+    encoder = None if points else load_encoder(settings.control.clip)
+    captions = library_captions(config, points)
+    # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
+    maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
+    folder = library_folder(settings)
+    if config.library is None:
+        for _ in build_library(folder, maker, encoder, captions, seed=seed, about=config.describe):
+            pass
+    library = open_library(
+        folder, teacher=weights_hash(teacher.model), features=feature_names(encoder, config.describe)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    noises = (
+        draw_noise(range(FRESH_ID, FRESH_ID + count), teacher.model.latent_shape, seed=seed),
+        torch.randint(len(library), (count,), generator=generator),
+    )
+    if points:
+        return Inputs(library, captions, Prompts([""] * count), make_points(count, TARGET_SEED), *noises)
+    prompts = ask(count, config.prompts)
+    detector = None if prompts.scenes is None else load_world_detector()
+    requests = tuple(
+        _requests(teacher, library, caption, config) for caption in prompts.captions[: config.attribute_prompts]
+    )
+    return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
 
 
-def query_images(
-    generate: Generate, library: Library, judges: Judges, *, num_queries: int, seed: int
-) -> tuple[pd.DataFrame, Tensor]:
-    """Two rows per prompt, with a random noise of the library and with the retrieved one; and the retrieved images."""
-    prompts = [make_prompt(i, seed=PROMPT_SEED) for i in range(num_queries)]
-    captions = [prompt.caption for prompt in prompts]
-    choices = {
-        "random": _random(len(library.noise), num_queries, seed),
-        "retrieved": retrieve(library, text_features(judges.clip, captions), metric="cosine"),
-    }
-    tables, images = [], None
-    for choice, index in choices.items():
-        images = generate(library.noise[index], captions)
-        accuracy = caption_accuracy(judges.detector, images, prompts)
-        scores = {"clip_score": clip_score(judges.clip, images, captions)}
-        scores |= {name: accuracy[name] for name in ("noun_right", "colour_right", "count_right")}
-        table = pd.DataFrame({name: column.tolist() for name, column in scores.items()})
-        tables.append(table.assign(prompt=range(num_queries), caption=captions, noise=choice))
-    return pd.concat(tables, ignore_index=True), images
+def library_folder(settings: Recipe) -> Path:
+    """Where a recipe's library lies: its own, or the one that it names."""
+    named = settings.control.noise_query.library
+    return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
 
 
-def query_points(generate: Generate, library: Library, targets: Tensor, *, seed: int) -> tuple[pd.DataFrame, Tensor]:
-    """The Swiss roll's query: land near a target point. Rows hold the distance to it, random and retrieved noise."""
-    choices = {
-        "random": _random(len(library.noise), len(targets), seed),
-        "retrieved": retrieve(library, targets, metric="euclidean"),
-    }
-    tables, points = [], None
-    for choice, index in choices.items():
-        points = generate(library.noise[index], [""] * len(targets))
-        distance = (points - targets).norm(dim=1).tolist()
-        tables.append(pd.DataFrame({"prompt": range(len(targets)), "target_distance": distance, "noise": choice}))
-    return pd.concat(tables, ignore_index=True), points
+def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
+    """What each entry of the library shows: nothing in particular, or the world's (the file's) prompts in turn."""
+    if points or config.describe == "unconditional":
+        return [""] * config.library_size
+    captions = ask(config.num_queries, config.prompts).captions
+    return [captions[i % len(captions)] for i in range(config.library_size)]
+
+
+def run(actor: Actor, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
+    """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
+    library, count = inputs.library, len(inputs.prompts)
+    choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
+    choices["own"] = choices["retrieved"] if actor.name == TEACHER else _own(actor, inputs)
+    pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
+    pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
+    outputs = torch.cat([actor.generate(inputs.fresh, inputs.prompts.captions), _answers(actor, inputs, pairs)])
+    tables, semantic = [], count * (1 + len(choices))
+    for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
+        part = outputs[number * count : (number + 1) * count]
+        labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions, "noise": name, "entry": entries}
+        tables.append(rows_of(**labels, kind="semantic", **_scores(part, inputs)))
+    for prompt, asked in enumerate(inputs.requests):
+        first = semantic + prompt * len(asked.entries)
+        shown = measured(asked, outputs[first : first + len(asked.entries)]).tolist()
+        labels = {"prompt": prompt, "caption": inputs.prompts.captions[prompt], "noise": "retrieved"}
+        tables.append(asked.table.assign(**labels, kind="attribute", shown=shown))
+    return Answer(pd.concat(tables, ignore_index=True), outputs)
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, float]:
+    """``query_<score>_<noise>``: means over the queries; for images also the low-level requests' numbers."""
+    semantic = rows[rows["kind"] == "semantic"]
+    names = [name for name in ("target_distance", "clip_score", *JUDGED) if name in rows]
+    means = semantic.groupby("noise", sort=False)[names].mean()
+    found = {f"query_{name}_{noise}": float(means.loc[noise, name]) for noise in means.index for name in names}
+    asked = rows[rows["kind"] == "attribute"]
+    return found | (summarise_requests(asked) if len(asked) else {})
+
+
+def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig) -> Requests:
+    """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
+    if config.attributes_of == "library":
+        return make_requests(library.attributes, config.requests)
+    entries = torch.arange(min(config.attribute_entries, len(library)))
+    images = teacher.generate(library.noise(entries), [caption] * len(entries))
+    return make_requests(dict(zip(ATTRIBUTES, low_level(images).unbind(1), strict=True)), config.requests)
+
+
+def _own(actor: Actor, inputs: Inputs) -> Tensor:
+    """What the model would retrieve, were the library its own."""
+    noise = inputs.library.noise(torch.arange(len(inputs.library)))
+    outputs = actor.generate(noise, inputs.library_captions)
+    features = outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs)
+    return retrieve(features, inputs.queries, metric=inputs.metric)
+
+
+def _answers(actor: Actor, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """What the model makes of (prompt, entry) pairs; a pair that is asked for twice is generated once."""
+    unique = list(dict.fromkeys(pairs))
+    place = {pair: i for i, pair in enumerate(unique)}
+    noise = inputs.library.noise(torch.tensor([entry for _, entry in unique]))
+    outputs = actor.generate(noise, [inputs.prompts.captions[prompt] for prompt, _ in unique])
+    return outputs[torch.tensor([place[pair] for pair in pairs])]
+
+
+def _scores(outputs: Tensor, inputs: Inputs) -> dict[str, Tensor]:
+    """How near points come to their targets, or how well images fit their prompts."""
+    if inputs.encoder is None:
+        return {"target_distance": (outputs - inputs.queries).norm(dim=1)}
+    scores = {"clip_score": (features_in_parts(inputs.encoder, outputs) * inputs.queries).sum(1)}
+    if inputs.detector is not None:
+        accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes)
+        scores |= {name: accuracy[name] for name in JUDGED}
+    return scores

@@ -1,89 +1,88 @@
-"""The `control` stage: the tasks of a recipe's world, for the teacher and every student at the same noises."""
+"""The `control` stage: the tasks that a recipe names, for the teacher and every student at the same noises."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import Tensor
 
+from gad.artifacts import replacing
 from gad.config import Recipe
-from gad.control import diversity, noise_query
-from gad.control.models import Generate, generator_of, load_judges
+from gad.control import diversity, noise_optimisation, noise_query
+from gad.control.task import TEACHER, Actor
 from gad.teachers.load import Model
-from gad.worlds.swiss_roll import make_points
 
-TARGET_SEED = 5  # the Swiss roll's target points
+TASKS = {"diversity": diversity, "noise_query": noise_query, "noise_optimisation": noise_optimisation}
+
+NamedStudent = tuple[str, int, Model]
+"""Variant, seed and model."""
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One model's answer to one task: a table with a row per sample, and what it made."""
+    """One model's answer to one task: a row per sample, the headline numbers, and what was made.
+
+    Row i is about ``outputs[i]``; outputs are kept for the teacher and one seed of each variant, else there are none.
+    """
 
     task: str
     variant: str
     seed: int
     rows: pd.DataFrame
+    numbers: dict[str, float]
     outputs: Tensor
 
 
-def _maps(teacher: Model, students: Iterable[tuple[str, int, Model]], settings: Recipe) -> Iterator:
+def actors(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[Actor]:
+    """The teacher first, with its own steps and guidance, then every student."""
     pairs, size = settings.noise_pairs, settings.control.batch_size
-    options = {"num_steps": pairs.teacher_steps, "guidance_scale": pairs.guidance_scale, "batch_size": size}
-    yield "teacher", 0, generator_of(teacher, **options)
+    yield Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, size)
     for variant, seed, student in students:
-        yield variant, seed, generator_of(student, num_steps=pairs.num_nodes, batch_size=size)
+        yield Actor(variant, seed, student, pairs.num_nodes, batch_size=size)
 
 
-def run_tasks(teacher: Model, students: Iterable[tuple[str, int, Model]], settings: Recipe) -> Iterator[TaskResult]:
-    """Yield the result of each task for the teacher and each student."""
-    tasks = _point_tasks if teacher.pipeline is None else _image_tasks
-    yield from tasks(teacher, _maps(teacher, students, settings), settings)
-
-
-def _library_maker(teacher: Model, settings: Recipe) -> Generate:
-    """The teacher as NoiseQuery describes its noises: without a prompt."""
-    steps, size = settings.noise_pairs.teacher_steps, settings.control.batch_size
-    guidance = 1.0 if teacher.pipeline is None else 0.0
-    return generator_of(teacher, num_steps=steps, guidance_scale=guidance, batch_size=size)
-
-
-def _image_tasks(teacher: Model, maps, settings: Recipe) -> Iterator[TaskResult]:
-    config, shape, judges = settings.control, teacher.latent_shape, load_judges()
-    prompts = diversity.single_prompts(config.num_prompts, seed=noise_query.PROMPT_SEED)
-    maker = _library_maker(teacher, settings)
-    library = noise_query.build_image_library(maker, shape, judges, size=config.library_size, seed=config.seed)
-    counts, teacher_images = {"seeds_per_prompt": config.seeds_per_prompt, "seed": config.seed}, None
-    for variant, seed, generate in maps:
-        rows, images = diversity.diversity_of_images(generate, prompts, shape, judges, **counts, teacher=teacher_images)
-        teacher_images = images if teacher_images is None else teacher_images  # the teacher comes first
-        yield TaskResult("diversity", variant, seed, rows, images[0])
-        rows, images = noise_query.query_images(
-            generate, library, judges, num_queries=config.num_queries, seed=config.seed
-        )
-        yield TaskResult("noise_query", variant, seed, rows, images)
-
-
-def _point_tasks(teacher: Model, maps, settings: Recipe) -> Iterator[TaskResult]:
-    config, shape = settings.control, teacher.latent_shape
-    maker = _library_maker(teacher, settings)
-    library = noise_query.build_point_library(maker, shape, size=config.library_size, seed=config.seed)
-    targets = make_points(config.num_queries, TARGET_SEED)
-    for variant, seed, generate in maps:
-        samples = config.num_prompts * config.seeds_per_prompt
-        rows, points = diversity.diversity_of_points(generate, shape, num_samples=samples, seed=config.seed)
-        yield TaskResult("diversity", variant, seed, rows, points)
-        rows, points = noise_query.query_points(generate, library, targets, seed=config.seed)
-        yield TaskResult("noise_query", variant, seed, rows, points)
+def run_tasks(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[TaskResult]:
+    """Yield the result of each task of the recipe for the teacher and each student."""
+    everyone = list(actors(teacher, students, settings))
+    for name in settings.control.tasks:
+        task, config = TASKS[name], getattr(settings.control, name)
+        inputs, shown = task.prepare(everyone[0], settings), set()
+        for actor in everyone:
+            answer = task.run(actor, inputs, config)
+            outputs = answer.outputs[:0].clone() if actor.name in shown else answer.outputs
+            shown.add(actor.name)
+            yield TaskResult(name, actor.name, actor.seed, answer.rows, task.summarise(answer.rows), outputs)
 
 
 def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:
-    """A row per variant and seed: means over prompts of every score; query scores end in _random and _retrieved."""
+    """A row per variant and seed with the headline numbers of all tasks."""
     rows: dict[tuple[str, int], dict] = {}
     for result in results:
         row = rows.setdefault((result.variant, result.seed), {"variant": result.variant, "seed": result.seed})
-        if result.task == "diversity":
-            row |= result.rows.drop(columns=["prompt", "caption"], errors="ignore").mean().to_dict()
-        else:
-            scores = result.rows.drop(columns=["prompt", "caption"], errors="ignore").groupby("noise").mean()
-            row |= {f"query_{name}_{noise}": scores.loc[noise, name] for noise in scores.index for name in scores}
+        row |= result.numbers
     return pd.DataFrame(list(rows.values()))
+
+
+def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
+    """The rows of every model, with its variant and seed; empty for a task that did not run."""
+    parts = [r.rows.assign(variant=r.variant, seed=r.seed) for r in results if r.task == task]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def save_rows(results: list[TaskResult], folder: Path) -> None:
+    """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
+    for task in dict.fromkeys(result.task for result in results):
+        with replacing(folder / f"{task}.parquet") as partial:
+            rows_of_task(results, task).to_parquet(partial)
+
+
+def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
+    """What the teacher and one seed of each variant made in the rows where every named column has that value."""
+    found = {}
+    for result in results:
+        if result.task == task and len(result.outputs):
+            chosen = (result.rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
+            found[result.variant] = result.outputs[torch.tensor(chosen)]
+    return found

@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
+from gad.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
 from gad.figures.seeds import learning_curves, seed_bars
@@ -9,12 +10,17 @@ from gad.figures.training import training_curves
 __all__ = [
     "PALETTE",
     "answers",
+    "climbed_scores",
     "image_grid",
     "learning_curves",
     "metric_bars",
+    "obeyed_requests",
     "point_clouds",
+    "request_strips",
     "response_curves",
     "seed_bars",
+    "seed_grids",
     "to_pixels",
+    "trade_off",
     "training_curves",
 ]

@@ -1,0 +1,145 @@
+"""The library of NoiseQuery (Wang et al. 2025): noises described by what the teacher makes of them, built once.
+
+Noises come back from the seed and are not stored. The rest lies in shards, so that a killed build goes on where it
+stopped; the manifest says which teacher and features the library belongs to.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gad.artifacts import claim, code, file_hash, fingerprint, read_json, read_tensors, write_json, write_tensors
+from gad.control.task import Actor
+from gad.noise import draw_noise
+from gad.scores.encoder import Encoder, features_in_parts
+from gad.scores.low_level import ATTRIBUTES, low_level
+from gad.shapes import Latent
+from gad.teachers.load import Model
+
+LIBRARY_ID = 3_000_000  # sample ids of the library's noises
+PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
+POINTS = "points"  # the features of the Swiss roll's library
+CODE = code("noise.py", "sampling.py", "schedule.py", "models", "control/noise_library.py", "scores/low_level.py")
+
+
+@dataclass(frozen=True)
+class Library:
+    """Noises by number, with what the teacher makes of each: ``features`` (unit CLIP features, or points), low-level
+    ``attributes`` by name, and small pictures, uint8."""
+
+    seed: int
+    shape: tuple[int, ...]
+    features: Float[Tensor, "N D"]
+    attributes: dict[str, Float[Tensor, " N"]]
+    previews: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def noise(self, entries: Tensor) -> Latent:
+        """The noises with these numbers."""
+        return draw_noise([LIBRARY_ID + i for i in entries.tolist()], self.shape, seed=self.seed)
+
+
+def weights_hash(model: Model) -> str:
+    """A short hash of all numbers that decide a model's answers: network, text encoder, autoencoder, or data points."""
+    denoiser = model.denoiser
+    tensors = dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
+    for name in ("text_encoder", "vae"):
+        part = getattr(model.pipeline, name, None)
+        tensors |= {f"{name}.{key}": value for key, value in (part.state_dict().items() if part is not None else ())}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def feature_names(encoder: Encoder | None, about: str) -> str:
+    """What a library's entries are described by, and what they were asked to show, in one string."""
+    return POINTS if encoder is None else "; ".join([about, encoder.name, *ATTRIBUTES])
+
+
+def describe(outputs: Tensor, encoder: Encoder | None) -> dict[str, Tensor]:
+    """Features, attributes and small pictures of images; of points the points themselves."""
+    if encoder is None:
+        return {"features": outputs}
+    small = F.interpolate(outputs, size=(PREVIEW, PREVIEW), mode="bilinear", antialias=True)
+    return {
+        "features": features_in_parts(encoder, outputs),
+        "attributes": low_level(outputs),
+        "previews": ((small.clamp(-1, 1) + 1) * 127.5).round().byte(),
+    }
+
+
+def build_library(
+    folder: Path,
+    teacher: Actor,
+    encoder: Encoder | None,
+    captions: Sequence[str],
+    *,
+    seed: int,
+    about: str = "unconditional",
+    shard_size: int = 128,
+) -> Iterator[int]:
+    """Write the shards that are missing and yield the number of entries done so far; entry i shows ``captions[i]``.
+
+    With empty captions and guidance 1 the teacher answers without a prompt. Unfinished or finished work of another
+    teacher, features, settings or code is thrown away.
+    """
+    identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
+    identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
+    claim(folder, fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE))
+    blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
+    for start in range(0, len(captions), shard_size):
+        stop = min(start + shard_size, len(captions))
+        path = folder / f"shard_{start:06d}.safetensors"
+        if not path.exists():
+            outputs = teacher.generate(blank.noise(torch.arange(start, stop)), list(captions[start:stop]))
+            write_tensors(path, describe(outputs, encoder))
+        yield stop
+    hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
+    write_json(folder / "manifest.json", identity | {"shards": hashes})
+
+
+def open_library(folder: Path, *, teacher: str | None = None, features: str | None = None) -> Library:
+    """The finished library in ``folder``. ``teacher`` (a hash) and ``features`` are what it must have been made with.
+
+    Raises ValueError, in one line, for a library that is unfinished, damaged, empty, or made with others.
+    """
+    if not (folder / "manifest.json").exists():
+        raise ValueError(f"there is no finished noise library in {folder}")
+    manifest = read_json(folder / "manifest.json")
+    for key, wanted in (("teacher", teacher), ("features", features)):
+        if wanted is not None and manifest[key] != wanted:
+            found = f"another {key.rstrip('s')}: {manifest[key]}, not {wanted}"
+            raise ValueError(f"the noise library in {folder} was made with {found}; build one for this recipe")
+    if not manifest["shards"]:
+        raise ValueError(f"the noise library in {folder} is empty")
+    parts = []
+    for name, expected in sorted(manifest["shards"].items()):
+        if not (folder / name).exists() or file_hash(folder / name) != expected:
+            raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
+        parts.append(read_tensors(folder / name))
+    whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    attributes = dict(zip(ATTRIBUTES, whole["attributes"].unbind(1), strict=True)) if "attributes" in whole else {}
+    previews = whole.get("previews")
+    return Library(manifest["seed"], tuple(manifest["shape"]), whole["features"], attributes, previews)
+
+
+def retrieve(features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, metric: str) -> Int[Tensor, " Q"]:
+    """Number of the nearest entry of each query, exactly: smallest ``cosine`` or ``euclidean`` distance.
+
+    Raises ValueError when there are no entries.
+    """
+    if not len(features):
+        raise ValueError("the noise library is empty")
+    search = NearestNeighbors(n_neighbors=1, algorithm="brute", metric=metric).fit(features.numpy())
+    return torch.from_numpy(search.kneighbors(queries.numpy(), return_distance=False)[:, 0]).long()
