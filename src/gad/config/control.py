@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from gad.config.layout import LayoutConfig
 from gad.config.section import Count, Section, Seed
 
 
@@ -16,3 +17,4 @@ class ControlConfig(Section):
     num_queries: Count
     batch_size: Count = 64
     seed: Seed = 0
+    layout: LayoutConfig | None = None  # layout control; none without it
