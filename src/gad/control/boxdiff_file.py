@@ -1,8 +1,8 @@
 """BoxDiff's file of prompts and boxes: a JSON list with an entry per picture.
 
-``{"filename": "a_cat_and_a_chair/13.png", "objects": {"cat": [left, top, right, bottom], ...}}``, in pixels of a 512 x 512
-picture. The folder's name is the prompt. Published entries may lack one of the prompt's objects, or hold one that it
-does not name, as a detector found them.
+``{"filename": "a_cat_and_a_chair/13.png", "objects": {"cat": [left, top, right, bottom], ...}}``, in pixels of pictures
+of 512 x 512. The folder's name is the prompt. Published entries may lack one of the prompt's objects, or hold one that
+it does not name, as a detector found them.
 """
 
 import json

@@ -60,7 +60,7 @@ def blur(maps: Map) -> Map:
 
 def top_mean(values: Map, region: Map, top_share: float) -> PerSample:
     """Mean over the largest values inside the region, as many as ``top_share`` of its cells, at least one."""
-    count = (region.flatten(1).sum(1) * top_share).floor().clamp(min=1)
+    count = (region.flatten(1).sum(1) * top_share + 1e-4).floor().clamp(min=1)  # .29 of 100 is 29, also when rounded
     ordered = (values * region).flatten(1).sort(1, descending=True).values
     taken = torch.arange(ordered.shape[1], device=values.device) < count[:, None]
     return (ordered * taken).sum(1) / count

@@ -34,5 +34,5 @@ def optimise_noise(
         moved = noise - step_size * share**0.5 * gradient
         if keep_on_shell:
             moved = moved * expand(length / moved.flatten(1).norm(dim=1), moved)
-        noise = torch.where(expand(moving, noise), moved, noise)
+        noise = torch.where(moving[:, None, None, None], moved, noise)
     return noise.detach()

@@ -1,5 +1,7 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
+from gad.figures.explore import strip_png
+from gad.figures.layout import layout_grid
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
 from gad.figures.style import PALETTE
@@ -9,9 +11,11 @@ __all__ = [
     "PALETTE",
     "answers",
     "image_grid",
+    "layout_grid",
     "metric_bars",
     "point_clouds",
     "response_curves",
+    "strip_png",
     "to_pixels",
     "training_curves",
 ]

@@ -49,7 +49,7 @@ class HubDetector:
 
 
 def prepare_pixels(images: Tensor, size: int) -> Tensor:
-    """Images in [-1, 1] as the networks were trained to see them: ``size`` pixels on a side, ImageNet's mean and std."""
+    """Images in [-1, 1] as the networks were trained to see them: ``size`` pixels a side, ImageNet's mean and std."""
     shares = F.interpolate((images + 1) / 2, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (shares - mean.to(images)) / std.to(images)
