@@ -94,7 +94,7 @@ class Explorer:
             self.answers[place] = made.unflatten(0, (len(ANGLES), -1))
         return self.answers[place]
 
-    def look(self, place: Place, angle: float) -> dict[str, Tensor]:
+    def look(self, place: Place, angle: float | int) -> dict[str, Tensor]:
         """What each model makes at that angle in degrees; the teacher at the nearest of ``ANGLES``."""
         nearest = min(range(len(ANGLES)), key=lambda k: abs(ANGLES[k] - angle))
         noise = self.noises(place, [angle])
