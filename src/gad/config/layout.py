@@ -12,8 +12,8 @@ class LayoutConfig(Section):
 
     num_prompts: Count
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
-    attention_steps: Count = 1  # of the model's first steps whose attention is averaged
-    step_size: Positive = 20.0  # in noise standard deviations per unit of energy's gradient
+    attention_steps: Count = 1  # of the model's first steps whose attention is averaged; a UNet's first says less
+    step_size: Positive = 20.0  # of the first round: noise moved per unit of the energy's gradient
     iterations: Count = 15
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
     corner_range: Annotated[int, Field(ge=0)] = 1  # L, in cells of the attention map
