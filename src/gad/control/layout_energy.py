@@ -87,7 +87,11 @@ def _edge_distance(maps: Map, masks: Map, axis: int, corner_range: int) -> PerSa
 
 
 def corners(maps: Map, masks: Map, corner_range: int) -> PerSample:
-    """C_x + C_y: 0 when the map begins and ends where the box does."""
+    """C_x + C_y: 0 when the map begins and ends where the box does.
+
+    A place outside the box, in one of its columns or rows, can fill that column's maximum as well: descent that starts
+    there may end with it, the energy's one local minimum that we met.
+    """
     return sum(_edge_distance(maps, masks, axis, corner_range) for axis in (1, 2))
 
 
