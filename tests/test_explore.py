@@ -11,7 +11,6 @@ from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
 from gad.models.families import denoiser_of
 from gad.noise import low_frequency_part
-from gad.singular import span_part
 from gad.students import start_student
 from gad.teachers.load import Model
 
@@ -35,7 +34,7 @@ def projection(explorer, place, latent):
         return latent
     if place.direction == "low_frequency":
         return low_frequency_part(latent, 4)
-    return span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
+    return explore._span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
 
 
 @pytest.mark.parametrize("kind", explore.DIRECTIONS)

@@ -11,7 +11,7 @@ from gad.control.task import Actor
 from gad.noise import draw_direction, draw_noise, low_frequency_part
 from gad.sampling import sample
 from gad.shapes import Latent
-from gad.singular import span_part, top_directions
+from gad.singular import top_directions
 from gad.students import load_students
 from gad.teachers.load import load_model
 from gad.worlds.emoji import make_prompt
@@ -25,6 +25,11 @@ SINGULAR = 4  # top singular directions of the teacher's map that span its space
 SINGULAR_STEPS = (
     5  # of the teacher's sampler, whose map the directions belong to: its whole chain takes four times that
 )
+
+
+def _span_part(latent: Latent, directions: Tensor) -> Latent:
+    """The projection of each latent on the space of its own orthonormal directions ``[K, B, C, H, W]``."""
+    return torch.einsum("kbchw,bk->bchw", directions, torch.einsum("kbchw,bchw->bk", directions, latent))
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,7 @@ class Explorer:
             inside, along = (low_frequency_part(part, 4) for part in (noise, other))
         elif place.direction == "top_singular":
             directions = self._singular(place, noise)
-            inside, along = (span_part(part, directions) for part in (noise, other))
+            inside, along = (_span_part(part, directions) for part in (noise, other))
         else:
             inside, along = noise, other
         turns = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
