@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.layout import LayoutConfig
 from gad.config.section import Count, Positive, Section, Seed
 
 
@@ -46,6 +47,7 @@ class ControlConfig(Section):
     diversity: DiversityConfig | None = None
     noise_query: NoiseQueryConfig | None = None
     noise_optimisation: NoiseOptimisationConfig | None = None
+    layout: LayoutConfig | None = None
     clip: str | None = None  # a transformers CLIP, folder from the project's root or hub name; else the world's judge
     batch_size: Count = 64
     seed: Seed = 0

@@ -10,11 +10,16 @@ from torch import Tensor
 
 from gad.artifacts import replacing
 from gad.config import Recipe
-from gad.control import diversity, noise_optimisation, noise_query
+from gad.control import diversity, layout, noise_optimisation, noise_query
 from gad.control.task import TEACHER, Actor
 from gad.teachers.load import Model
 
-TASKS = {"diversity": diversity, "noise_query": noise_query, "noise_optimisation": noise_optimisation}
+TASKS = {
+    "diversity": diversity,
+    "noise_query": noise_query,
+    "noise_optimisation": noise_optimisation,
+    "layout": layout,
+}
 
 NamedStudent = tuple[str, int, Model]
 """Variant, seed and model."""

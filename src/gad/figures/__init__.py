@@ -1,6 +1,8 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
 from gad.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
+from gad.figures.explore import strip_png
+from gad.figures.layout import layout_grid
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
 from gad.figures.seeds import learning_curves, seed_bars
@@ -13,6 +15,7 @@ __all__ = [
     "climbed_scores",
     "image_grid",
     "learning_curves",
+    "layout_grid",
     "metric_bars",
     "obeyed_requests",
     "point_clouds",
@@ -20,6 +23,7 @@ __all__ = [
     "response_curves",
     "seed_bars",
     "seed_grids",
+    "strip_png",
     "to_pixels",
     "trade_off",
     "training_curves",

@@ -1,0 +1,31 @@
+"""What a recipe may say of layout control."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gad.config.section import Count, Positive, Section, Seed
+
+
+class LayoutConfig(Section):
+    """Boxes, and how the noise is moved until attention lies in them."""
+
+    num_prompts: Count
+    attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
+    attention_steps: Count = 1  # of the model's first steps, or all where it has fewer, whose attention is averaged
+    step_size: Positive = 20.0  # of the first round: noise moved per unit of the energy's gradient
+    iterations: Count = 15
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
+    corner_range: Annotated[int, Field(ge=0)] = 1  # L, in cells of the attention map
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.8  # a sample stops when every object's attention reaches it
+    keep_on_shell: bool = True
+    batch_size: Count = 64
+    seed: Seed = 0
+    boxes_file: str | None = None  # BoxDiff's file of prompts and boxes, from the project's root; emoji scenes else
+    detector: str | None = None  # a transformers object detector, folder or hub name; needed with boxes_file
+
+    @model_validator(mode="after")
+    def _whole(self):
+        if (self.boxes_file is None) != (self.detector is None):
+            raise ValueError("boxes_file and detector belong together: give both or none")
+        return self

@@ -1,0 +1,163 @@
+"""Layout control: does an object go where the initial noise was told to put it? The paper's Table 5.
+
+BoxDiff's energy on the cross-attention of the model's first steps is lowered in the initial noise only; the plain
+sampler does the rest. Three noises a prompt: random, optimised with the model's own attention, and the teacher's
+optimised noise handed to the model.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gad.artifacts import ROOT
+from gad.config.layout import LayoutConfig
+from gad.config.recipe import Recipe
+from gad.control.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
+from gad.control.layout_energy import check_box
+from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
+from gad.control.models import load_judges
+from gad.control.steering import measure_energy, steer
+from gad.control.task import Actor, Answer
+from gad.noise import draw_noise
+from gad.scores.average_precision import Asked, average_precision, best_overlap
+from gad.scores.boxes import Detection
+from gad.scores.clip import clip_score
+from gad.scores.detector import detect
+from gad.scores.hub_detector import load_hub_detector
+
+NOISE_ID = 4_000_000  # sample ids of the layout task
+LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
+NOISES = ("random", "optimised", "teacher")
+
+Detect = Callable[[Tensor], list[list[Detection]]]
+ClipScore = Callable[[Tensor, list[str]], Tensor]
+
+
+@dataclass(frozen=True)
+class LayoutInputs:
+    """What all models are asked, from the same noises, and who judges."""
+
+    prompts: list[LayoutPrompt]
+    noise: Tensor
+    teacher_noise: Tensor  # optimised with the teacher's attention
+    image_size: int  # pixels on a side
+    detect: Detect
+    clip_score: ClipScore | None  # None where there is no CLIP
+
+
+def _judges(config: LayoutConfig) -> tuple[Detect, ClipScore | None]:
+    if config.detector is not None:
+        local = ROOT / config.detector
+        return load_hub_detector(str(local) if local.exists() else config.detector), None
+    judges = load_judges()
+
+    def seen(images: Tensor) -> list[list[Detection]]:
+        return detect(judges.detector, images, threshold=LOWEST_SCORE)
+
+    return seen, lambda images, captions: clip_score(judges.clip, images, captions)
+
+
+def _image_size(actor: Actor) -> int:
+    if actor.model.pipeline is None:
+        raise ValueError("layout control needs pictures and prompts, and this model has none")
+    return actor.model.decode(torch.zeros(1, *actor.model.latent_shape)).shape[-1]
+
+
+def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
+    """Prompts with boxes, noises, the teacher's optimised noises and the judges; shared by all models.
+
+    Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt, and
+    a teacher without cross-attention.
+    """
+    config, size = settings.control.layout, _image_size(teacher)
+    if config.boxes_file is None:
+        prompts = emoji_layouts(config.num_prompts)
+    else:
+        entries = two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
+        prompts = [scaled(entry, size / FILE_SIZE) for entry in entries]
+    for prompt in prompts:
+        for thing in prompt.asked:
+            check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
+    ids = range(NOISE_ID, NOISE_ID + len(prompts))
+    noise = draw_noise(ids, teacher.model.latent_shape, seed=config.seed)
+    moved = steer(teacher, prompts, noise, config, size)
+    return LayoutInputs(prompts, noise, moved, size, *_judges(config))
+
+
+def run(actor: Actor, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
+    """A row per prompt and noise, and the pictures ``[3 B, 3, H, W]`` in the same order.
+
+    Boxes are lists of left, top, right, bottom in pixels; the energies are by the actor's own attention. Where the
+    teacher's attention is asked for, the optimised noise is the teacher's.
+    """
+    prompts, size = inputs.prompts, inputs.image_size
+    if config.attention == "teacher":
+        optimised = inputs.teacher_noise
+    else:
+        optimised = steer(actor, prompts, inputs.noise, config, size)
+    tables, pictures, captions = [], [], [prompt.caption for prompt in prompts]
+    for name, noise in zip(NOISES, (inputs.noise, optimised, inputs.teacher_noise), strict=True):
+        if name == "teacher" and torch.equal(noise, optimised):  # the teacher itself
+            images, rows = pictures[-1], tables[-1].drop(columns=["noise"])
+        else:
+            images = actor.generate(noise, captions)
+            rows = _judged(inputs, images).assign(energy=measure_energy(actor, prompts, noise, config, size).tolist())
+        tables.append(rows.assign(noise=name))
+        pictures.append(images)
+    return Answer(pd.concat(tables, ignore_index=True), torch.cat(pictures))
+
+
+def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
+    """A row per prompt: what was asked, what was found, and how well both agree."""
+    found, captions = inputs.detect(images), [prompt.caption for prompt in inputs.prompts]
+    scores = [float("nan")] * len(images) if inputs.clip_score is None else inputs.clip_score(images, captions).tolist()
+    rows = []
+    for number, (prompt, seen) in enumerate(zip(inputs.prompts, found, strict=True)):
+        rows.append(
+            {
+                "prompt": number,
+                "caption": prompt.caption,
+                "asked_nouns": [thing.noun for thing in prompt.asked],
+                "asked_boxes": [[float(side) for side in thing.box] for thing in prompt.asked],
+                "found_nouns": [one.noun for one in seen],
+                "found_boxes": [[float(side) for side in one.box] for one in seen],
+                "found_scores": [float(one.score) for one in seen],
+                "overlap": best_overlap(seen, prompt.asked),
+                "clip_score": scores[number],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _precision(rows: pd.DataFrame) -> dict[str, float]:
+    """AP and AP50 of a table's rows together, from the detections that they hold."""
+    found = [
+        [
+            Detection(noun, score, tuple(box), "")
+            for noun, score, box in zip(row.found_nouns, row.found_scores, row.found_boxes, strict=True)
+        ]
+        for row in rows.itertuples()
+    ]
+    asked = [
+        [Asked(noun, tuple(box)) for noun, box in zip(row.asked_nouns, row.asked_boxes, strict=True)]
+        for row in rows.itertuples()
+    ]
+    return average_precision(found, asked)
+
+
+def summarise(rows: pd.DataFrame) -> dict[str, float]:
+    """The model's numbers for each noise, named ``<number>_<noise>``.
+
+    ap, ap50: COCO's, in [0, 1], over the whole sample; overlap: mean intersection over union of the best matching
+    detection; clip_score; energy: of that noise by the model's own attention, lower is better. Rows may come back from
+    Parquet.
+    """
+    numbers = {}
+    for name in NOISES:
+        chosen = rows[rows["noise"] == name]
+        means = chosen[["overlap", "clip_score", "energy"]].mean().to_dict()
+        numbers |= {f"{key}_{name}": float(value) for key, value in (_precision(chosen) | means).items()}
+    return numbers

@@ -1,0 +1,38 @@
+"""Prompts with boxes: what layout control asks for. For emoji scenes they come from the scenes' own generator."""
+
+from dataclasses import dataclass
+
+from gad.scores.average_precision import Asked
+from gad.worlds.emoji import make_scene
+
+PROMPT_SEED = 4  # scenes whose boxes are asked for; no teacher or judge learns from them
+
+
+@dataclass(frozen=True)
+class LayoutPrompt:
+    """A caption and where its objects should stand, in pixels of the picture."""
+
+    caption: str
+    asked: tuple[Asked, ...]
+
+
+def emoji_layouts(count: int) -> list[LayoutPrompt]:
+    """Captions of one object or of two different ones, with the boxes of the scene that was drawn for them.
+
+    A box says place, size and, through its shape, the art style, none of which the caption names.
+    """
+    found, index = [], 0
+    while len(found) < count:
+        scene = make_scene(index, seed=PROMPT_SEED)
+        index += 1
+        if len(scene.prompt.objects) == len(scene.prompt.things):  # not "two cars": one word, two boxes
+            boxes = zip(scene.prompt.things, scene.boxes, strict=True)
+            found.append(LayoutPrompt(scene.prompt.caption, tuple(Asked(thing.noun, box) for thing, box in boxes)))
+    return found
+
+
+def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
+    """The same prompt for a picture ``factor`` times as large."""
+    return LayoutPrompt(
+        prompt.caption, tuple(Asked(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.asked)
+    )

@@ -1,0 +1,111 @@
+"""The layout energy as a function of the initial noise, through a model's own attention."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gad.config.layout import LayoutConfig
+from gad.control.layout_energy import blur, box_mask, layout_energy, word_maps
+from gad.control.layout_prompts import LayoutPrompt
+from gad.control.optimise import Energy, optimise_noise
+from gad.control.task import Actor
+from gad.control.words import word_tokens
+from gad.models.attention import AttentionMaps, cross_attention
+from gad.sampling import ddim_step, node_times
+from gad.shapes import Latent, PerSample
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where attention should lie: the prompts' words, each object's tokens, and its box in a picture of that size."""
+
+    words: Bool[Tensor, "B T"]
+    objects: Bool[Tensor, "B O T"]
+    prompts: Sequence[LayoutPrompt]
+    image_size: int  # pixels on a side
+
+    def masks(self, side: int) -> Float[Tensor, "B O H W"]:
+        """The boxes on a map of ``side`` x ``side`` cells; empty where a sample has no such object."""
+        masks = torch.zeros(*self.objects.shape[:2], side, side)
+        for sample, prompt in enumerate(self.prompts):
+            for row, thing in enumerate(prompt.asked):
+                masks[sample, row] = box_mask(thing.box, self.image_size, side)
+        return masks
+
+    def maps(self, attention: Float[Tensor, "B H W T"]) -> Float[Tensor, "B O H W"]:
+        """Each object's map: the mean over its tokens of the softmax over words, blurred."""
+        share = (self.objects / self.objects.sum(-1, keepdim=True).clamp(min=1)).to(attention)
+        maps = torch.einsum("bhwt,bot->bohw", word_maps(attention, self.words.to(attention.device)), share)
+        return blur(maps.flatten(0, 1)).view_as(maps)
+
+
+def plan_of(actor: Actor, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
+    """What the prompts ask of this model. Raises ValueError for a noun that its prompt does not hold."""
+    nouns = [[thing.noun for thing in prompt.asked] for prompt in prompts]
+    return Plan(*word_tokens(actor.model, [p.caption for p in prompts], nouns), prompts, image_size)
+
+
+def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
+    """The energy of each noise, from the mean attention of the model's first ``attention_steps`` calls (t = 1 first),
+    or of all its calls where it has fewer.
+
+    The model's own sampler leads from one call to the next; the last call is made for its attention only, without
+    guidance.
+    """
+    model, last = actor.model, min(config.attention_steps, actor.num_steps) - 1
+    conditioning = model.condition([prompt.caption for prompt in plan.prompts])
+    guided = model.guided(actor.guidance_scale) if last else None
+    times = node_times(actor.num_steps)
+
+    def energy(noise: Tensor):
+        recorded.clear()
+        x_t = noise
+        for step in range(last):
+            t, t_next = (time.to(noise).expand(len(noise)) for time in times[step : step + 2])
+            x_t = ddim_step(guided.schedule, x_t, guided(x_t, t, conditioning), t, t_next)
+        model.denoiser(x_t, times[last].to(noise).expand(len(noise)), conditioning)
+        maps = plan.maps(recorded.mean(len(noise)))
+        masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
+        return layout_energy(maps, masks, present, top_share=config.top_share, corner_range=config.corner_range)
+
+    return energy
+
+
+def _energies(actor: Actor, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int) -> Iterator:
+    """The sample numbers of each batch with their energy. Attention is recorded until the last one is done."""
+    with cross_attention(getattr(actor.model.denoiser, "network", actor.model.denoiser)) as recorded:
+        for part in torch.arange(len(prompts)).split(config.batch_size):
+            plan = plan_of(actor, [prompts[i] for i in part.tolist()], image_size)
+            yield part, energy_of(actor, plan, config, recorded)
+
+
+def steer(
+    actor: Actor, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
+) -> Latent:
+    """The noise, optimised for the prompts' boxes with the actor's own attention.
+
+    Raises ValueError for a model without cross-attention.
+    """
+    parts = [
+        optimise_noise(
+            energy,
+            noise[part],
+            step_size=config.step_size,
+            iterations=config.iterations,
+            stop_below=1 - config.threshold,
+            keep_on_shell=config.keep_on_shell,
+        )
+        for part, energy in _energies(actor, prompts, config, image_size)
+    ]
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def measure_energy(
+    actor: Actor, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
+) -> PerSample:
+    """The energy of each noise by the actor's own attention; lower is better. Raises as :func:`steer`."""
+    return torch.cat([energy(noise[part])[0] for part, energy in _energies(actor, prompts, config, image_size)])

@@ -1,0 +1,51 @@
+"""Which tokens of a prompt are words, and which are an object's."""
+
+import re
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from gad.models.conditioning import STOCK_MAX_TOKENS
+from gad.teachers.load import Model
+
+
+def _span(prompt: str, noun: str) -> tuple[int, int]:
+    """Where the noun stands in the prompt, also as a plural."""
+    found = re.search(rf"\b{re.escape(noun)}(s|es)?\b", prompt, re.IGNORECASE)
+    if not found:
+        raise ValueError(f"the object {noun!r} is not in the prompt {prompt!r}")
+    return found.span()
+
+
+def word_tokens(
+    model: Model, prompts: Sequence[str], nouns: Sequence[Sequence[str]]
+) -> tuple[Bool[Tensor, "B T"], Bool[Tensor, "B O T"]]:
+    """The tokens that are words, and those of each object, by the places of their letters in the prompt.
+
+    An object of several tokens has all of them. Samples with fewer objects than others have none in the remaining rows.
+    Raises ValueError, in one line, for a noun that the prompt does not hold, or holds behind the tokenizer's limit.
+    """
+    pipeline = model.pipeline
+    if pipeline is None:
+        raise ValueError("layout control needs prompts, and this model takes none")
+    name = type(pipeline).__name__
+    length = min(pipeline.tokenizer.model_max_length, STOCK_MAX_TOKENS[name])
+    if name != "StableDiffusionPipeline":  # as the prompts are encoded
+        prompts = pipeline._text_preprocessing(list(prompts), clean_caption=False)
+    words = torch.zeros(len(prompts), length, dtype=torch.bool)
+    objects = torch.zeros(len(prompts), max(map(len, nouns)), length, dtype=torch.bool)
+    for sample, (prompt, things) in enumerate(zip(prompts, nouns, strict=True)):
+        places = pipeline.tokenizer(prompt, return_offsets_mapping=True, truncation=True, max_length=length)
+        special = set(pipeline.tokenizer.all_special_ids)
+        spans = list(zip(places["input_ids"], places["offset_mapping"], strict=True))
+        for token, (number, (start, end)) in enumerate(spans):
+            words[sample, token] = number not in special and bool(prompt[start:end].strip())
+        for row, noun in enumerate(things):
+            first, last = _span(prompt, noun)
+            for token, (_, (start, end)) in enumerate(spans):
+                objects[sample, row, token] = words[sample, token] and start < last and end > first
+            if not objects[sample, row].any():
+                raise ValueError(f"the object {noun!r} stands behind the first {length} tokens of {prompt!r}")
+    return words, objects

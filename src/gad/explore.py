@@ -1,0 +1,137 @@
+"""Walking in the noise: what teacher and students make of a noise while it is turned along a direction."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from gad.artifacts import stage_dir
+from gad.config import load_recipe, recipe_names
+from gad.control.task import Actor
+from gad.noise import draw_direction, draw_noise, low_frequency_part
+from gad.sampling import sample
+from gad.shapes import Latent
+from gad.singular import top_directions
+from gad.students import load_students
+from gad.teachers.load import load_model
+from gad.worlds.emoji import make_prompt
+
+DIRECTIONS = ("isotropic", "low_frequency", "top_singular")
+ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place
+PROMPT_SEED = 6  # captions to choose from; no model learned from them
+NUM_PROMPTS = 8
+NUM_POINTS = 64  # noises of the Swiss roll that are turned together
+SINGULAR = 4  # top singular directions of the teacher's map that span its space
+SINGULAR_STEPS = (
+    5  # of the teacher's sampler, whose map the directions belong to: its whole chain takes four times that
+)
+
+
+def _span_part(latent: Latent, directions: Tensor) -> Latent:
+    """The projection of each latent on the space of its own orthonormal directions ``[K, B, C, H, W]``."""
+    return torch.einsum("kbchw,bk->bchw", directions, torch.einsum("kbchw,bchw->bk", directions, latent))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the walk starts and which way it goes."""
+
+    prompt: str
+    seed: int
+    direction: str
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """Models that answer to the same turned noises. The teacher's answers and its directions are kept."""
+
+    teacher: Actor
+    students: tuple[Actor, ...]
+    prompts: tuple[str, ...]
+    answers: dict[Place, Tensor] = field(default_factory=dict)
+    singular: dict[tuple[str, int], Tensor] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The kinds of direction that there are here: points have no frequencies."""
+        return DIRECTIONS if self.teacher.model.pipeline else ("isotropic", "top_singular")
+
+    def _ids(self, seed: int) -> range:
+        count = 1 if self.teacher.model.pipeline else NUM_POINTS
+        return range(seed * count, (seed + 1) * count)
+
+    def _singular(self, place: Place, noise: Latent) -> Tensor:
+        """Orthonormal directions ``[K, B, C, H, W]`` that the teacher answers most strongly to at this noise."""
+        key = (place.prompt, place.seed)
+        if key not in self.singular:
+            model, few = self.teacher.model, min(SINGULAR_STEPS, self.teacher.num_steps)
+            denoise, conditioning = (
+                model.guided(self.teacher.guidance_scale),
+                model.condition([place.prompt] * len(noise)),
+            )
+            phi = lambda z: sample(denoise, z, conditioning, num_steps=few)[-1]  # noqa: E731
+            count = min(SINGULAR, noise[0].numel() // 2)
+            self.singular[key] = top_directions(phi, noise, count, rounds=1, ids=self._ids(place.seed), seed=0)[0]
+        return self.singular[key]
+
+    def noises(self, place: Place, angles) -> Latent:
+        """The start turned by each angle in degrees, ``[A B, C, H, W]``: z + (cos a - 1) P z + sin(a) v, v = P w.
+
+        P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again.
+        """
+        ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
+        noise, other = draw_noise(ids, shape, seed=0), draw_direction(ids, shape, seed=0, kind="isotropic")
+        if place.direction == "low_frequency":
+            inside, along = (low_frequency_part(part, 4) for part in (noise, other))
+        elif place.direction == "top_singular":
+            directions = self._singular(place, noise)
+            inside, along = (_span_part(part, directions) for part in (noise, other))
+        else:
+            inside, along = noise, other
+        turns = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
+        return torch.cat([noise + (a.cos() - 1) * inside + a.sin() * along for a in turns])
+
+    def _teacher(self, place: Place) -> Tensor:
+        """The teacher's answers at ``ANGLES``, ``[A, B, ...]``."""
+        if place not in self.answers:
+            noise = self.noises(place, ANGLES)
+            made = self.teacher.generate(noise, [place.prompt] * len(noise))
+            self.answers[place] = made.unflatten(0, (len(ANGLES), -1))
+        return self.answers[place]
+
+    def look(self, place: Place, angle: float | int) -> dict[str, Tensor]:
+        """What each model makes at that angle in degrees; the teacher at the nearest of ``ANGLES``."""
+        nearest = min(range(len(ANGLES)), key=lambda k: abs(ANGLES[k] - angle))
+        noise = self.noises(place, [angle])
+        students = {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in self.students}
+        return {f"teacher at {ANGLES[nearest]}°": self._teacher(place)[nearest]} | students
+
+    def strip(self, place: Place, angles=(-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
+        """What each model makes along the way; points of all angles together."""
+        noise = self.noises(place, angles)
+        return {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in (self.teacher, *self.students)}
+
+
+def explorable() -> list[str]:
+    """Recipes whose teacher is there."""
+    return [name for name in recipe_names() if stage_dir(name, "teacher").exists()]
+
+
+def explorer_of(recipe: str) -> Explorer:
+    """A recipe's teacher, with the first finished student of each variant; alone where there is none.
+
+    Raises RecipeError or ValueError, in one line, for an unknown recipe or a teacher that is not there.
+    """
+    settings = load_recipe(recipe)
+    pairs = settings.noise_pairs
+    teacher = load_model(stage_dir(recipe, "teacher"))
+    try:
+        found = load_students(recipe)
+    except ValueError:  # none is finished
+        found = []
+    first = {}
+    for variant, seed, model in found:
+        first.setdefault(variant, Actor(variant, seed, model, pairs.num_nodes))
+    prompts = [make_prompt(i, seed=PROMPT_SEED).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
+    actor = Actor("teacher", 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
+    return Explorer(actor, tuple(first.values()), tuple(dict.fromkeys(prompts)))

@@ -1,0 +1,44 @@
+"""The explorer's sliders. Everything that is computed lies in ``explore.py``."""
+
+from collections.abc import Callable
+
+import ipywidgets as widgets
+from torch import Tensor
+
+from gad.explore import Explorer, Place
+
+Picture = Callable[[dict[str, Tensor]], bytes]
+"""Each model's answer to a PNG."""
+
+
+def panel(recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture) -> widgets.VBox:
+    """Recipe, prompt, seed, direction and angle over a row of pictures, the teacher first.
+
+    A student follows the angle at once; the teacher's answers at a new place are made first, which takes seconds.
+    """
+    opened = {start: open_recipe(start)}
+    recipe = widgets.Dropdown(options=recipes, value=start, description="recipe")
+    prompt = widgets.Dropdown(options=opened[start].prompts, description="prompt", layout={"width": "32em"})
+    seed = widgets.IntSlider(0, 0, 20, description="seed", continuous_update=False)
+    direction = widgets.Dropdown(options=opened[start].directions, description="direction")
+    angle = widgets.IntSlider(0, -90, 90, 3, description="angle °")
+    image = widgets.Image(format="png")
+
+    def redraw(_=None):
+        place = Place(prompt.value, seed.value, direction.value)
+        image.value = picture(opened[recipe.value].look(place, angle.value))
+
+    def reopen(_):
+        if recipe.value not in opened:
+            opened[recipe.value] = open_recipe(recipe.value)
+        for choice, options in ((prompt, opened[recipe.value].prompts), (direction, opened[recipe.value].directions)):
+            choice.unobserve(redraw, "value")  # else each change draws once
+            choice.options = options
+            choice.observe(redraw, "value")
+        redraw()
+
+    recipe.observe(reopen, "value")
+    for control in (prompt, seed, direction, angle):
+        control.observe(redraw, "value")
+    redraw()
+    return widgets.VBox([widgets.HBox([recipe, prompt]), widgets.HBox([seed, direction, angle]), image])

@@ -1,0 +1,46 @@
+"""Pictures with the boxes that were asked for."""
+
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from gad.figures.outputs import to_pixels
+from gad.figures.style import DPI
+
+BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and third object
+
+
+def layout_grid(
+    rows: dict[str, Tensor], boxes: Sequence[Sequence], nouns: Sequence[Sequence[str]], *, title: str = ""
+) -> Figure:
+    """Pictures ``[B, 3, H, W]`` in [-1, 1], a row a name, with the asked boxes (left, top, right, bottom in pixels).
+
+    Columns are prompts; the nouns over them have the colour of their box.
+    """
+    names, count = list(rows), len(boxes)
+    figure, axes = plt.subplots(
+        len(names), count, figsize=(1.35 * count + 1.5, 1.4 * len(names) + 0.8), squeeze=False, dpi=DPI
+    )
+    for axis_row, name in zip(axes, names, strict=True):
+        for axis, pixels, asked in zip(axis_row, to_pixels(rows[name][:count]), boxes, strict=True):
+            axis.imshow(pixels)
+            for (left, top, right, bottom), colour in zip(asked, BOX_COLOURS, strict=False):
+                size = (right - left, bottom - top)
+                axis.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, edgecolor="white", linewidth=2.6))
+                axis.add_patch(Rectangle((left - 0.5, top - 0.5), *size, fill=False, edgecolor=colour, linewidth=1.6))
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+        axis_row[0].set_ylabel(
+            textwrap.fill(name.replace("_", " "), 14), rotation=0, ha="right", va="center", fontsize=9
+        )
+    for axis, things in zip(axes[0], nouns, strict=True):
+        for place, (noun, colour) in enumerate(zip(things, BOX_COLOURS, strict=False)):
+            height = 1.04 + 0.16 * (len(things) - 1 - place)
+            axis.text(0.5, height, noun, color=colour, fontsize=9, ha="center", transform=axis.transAxes)
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,98 @@
+"""Which words each place of the picture looks at: cross-attention maps, read through diffusers' attention processors.
+
+.. math:: A = \\mathrm{softmax}\\left(Q K^\\top / \\sqrt{d} + \\text{mask}\\right)
+
+Q comes from the picture and K from the text. SD's UNet, PixArt's and SANA's transformer all keep it in ``attn2``.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+WANTED_SIDE = 16  # cells on a side of the maps that are read; of a network with several sizes the nearest is taken
+
+
+@dataclass(frozen=True)
+class AttentionMaps:
+    """What was recorded: per layer one map ``[B, heads, pixels, tokens]`` for every call, with its gradient."""
+
+    layers: dict[str, list[Tensor]] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forget the calls so far, and their graphs."""
+        self.layers.clear()
+
+    def mean(self, batch: int) -> Float[Tensor, "B H W T"]:
+        """The mean over heads, calls and the layers of one size, for the last ``batch`` samples of each call.
+
+        Under guidance the first half of a call is the empty prompt, which has no words to look at. Raises ValueError
+        when nothing was recorded, or when the picture is not a square.
+        """
+        maps = [call[-batch:].mean(1) for calls in self.layers.values() for call in calls]  # B pixels tokens
+        if not maps:
+            raise ValueError("no cross-attention was recorded: call the network inside the block")
+        sides = {math.isqrt(found.shape[1]) for found in maps}
+        side = min(sides, key=lambda s: (abs(math.log(s / WANTED_SIDE)), s))
+        chosen = [found for found in maps if math.isqrt(found.shape[1]) == side]
+        if any(found.shape[1] != side**2 for found in chosen):
+            raise ValueError(f"cross-attention over {chosen[0].shape[1]} places is not a square; use square pictures")
+        return torch.stack(chosen).mean(0).unflatten(1, (side, side))
+
+
+class _Recorder:
+    """A processor that answers as the stock one and keeps the probabilities behind the answer."""
+
+    def __init__(self, stock, name: str, maps: AttentionMaps):
+        self.stock, self.name, self.maps = stock, name, maps
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **kwargs):
+        if encoder_hidden_states is not None:  # some UNets use attn2 for a second self-attention
+            found = probabilities(attn, hidden_states, encoder_hidden_states, attention_mask)
+            self.maps.layers.setdefault(self.name, []).append(found)
+        return self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, **kwargs)
+
+
+def _heads(attn, projection: nn.Module, norm: nn.Module | None, states: Tensor) -> Tensor:
+    """Queries or keys, ``[B heads, L, D]``; a norm acts across heads (SANA) or inside each."""
+    states = projection(states)
+    across = norm is not None and norm.weight.shape[-1] == states.shape[-1]
+    states = attn.head_to_batch_dim(norm(states) if across else states)
+    return states if across or norm is None else norm(states)
+
+
+def probabilities(
+    attn, hidden_states: Float[Tensor, "B P D"], text: Float[Tensor, "B T E"], mask: Tensor | None
+) -> Float[Tensor, "B heads P T"]:
+    """How much of each place's attention goes to each token; over tokens they sum to 1, masked ones get none."""
+    batch, tokens, _ = text.shape
+    mask = attn.prepare_attention_mask(mask, tokens, batch)
+    if attn.norm_cross:
+        text = attn.norm_encoder_hidden_states(text)
+    query = _heads(attn, attn.to_q, attn.norm_q, hidden_states)
+    key = _heads(attn, attn.to_k, attn.norm_k, text)
+    return attn.get_attention_scores(query, key, mask).unflatten(0, (batch, attn.heads))
+
+
+@contextmanager
+def cross_attention(network: nn.Module) -> Iterator[AttentionMaps]:
+    """Maps of every call of ``network`` inside the block; its own processors come back afterwards, also on error.
+
+    Raises ValueError, in one line, for a network that has no cross-attention.
+    """
+    stock = dict(getattr(network, "attn_processors", {}))
+    if not any("attn2" in name for name in stock):
+        raise ValueError(
+            f"{type(network).__name__} has no cross-attention maps; layout control needs a UNet, PixArt or SANA network"
+        )
+    maps = AttentionMaps()
+    recording = {name: _Recorder(own, name, maps) if "attn2" in name else own for name, own in stock.items()}
+    network.set_attn_processor(recording)
+    try:
+        yield maps
+    finally:
+        network.set_attn_processor(stock)
