@@ -29,3 +29,15 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
             metric: vars(paired_difference(own.loc[shared, metric], base.loc[shared, metric])) for metric in metrics
         }
     return result
+
+
+def direction_kinds(sensitivity: dict) -> list[str]:
+    """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
+
+    Others, such as noise levels and spectra, stand beside them with metrics of their own.
+    """
+    return [
+        kind
+        for kind, variants in sensitivity.items()
+        if not kind.endswith("_minus_baseline") and all("jvp_cosine" in values for values in variants.values())
+    ]

@@ -36,7 +36,7 @@ def in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditi
         copied = copy.deepcopy(denoise).to(dtype)
         phi = call_at(copied, t, conditioning)
         try:
-            phi(x[:1] if conditioning is None else x)
+            phi(x)
             return phi, "computed"
         except RuntimeError:  # "not implemented for 'Half'" and its like
             denoise = copied.float()
