@@ -69,7 +69,9 @@ def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
     sensitivity = metrics["sensitivity"]
     kinds = {f"{kind}_minus_baseline": f"{kind} directions" for kind in direction_kinds(sensitivity)}
     groups = {title: kinds.get(title, title) for title in sensitivity if title.endswith("_minus_baseline")}
-    tables = [(label.removesuffix("_minus_baseline").replace("_", " "), sensitivity[title]) for title, label in groups.items()]
+    tables = [
+        (label.removesuffix("_minus_baseline").replace("_", " "), sensitivity[title]) for title, label in groups.items()
+    ]
     tables.append(("control", metrics["control"]["minus_baseline"]))
     found = [
         ({"group": title, "metric": metric, "variant": variant}, estimate)

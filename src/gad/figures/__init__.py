@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
+from gad.figures.geometry import level_curves, spectra_curves, step_curves
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
 from gad.figures.style import PALETTE
@@ -9,9 +10,12 @@ __all__ = [
     "PALETTE",
     "answers",
     "image_grid",
+    "level_curves",
     "metric_bars",
     "point_clouds",
     "response_curves",
+    "spectra_curves",
+    "step_curves",
     "to_pixels",
     "training_curves",
 ]

@@ -65,7 +65,8 @@ def cosine_against_step(
     models = {"teacher": teacher, "student": student}
     prompted = {name: model.condition(prompts) for name, model in models.items()}
     exact = {
-        name: respond(call_at(model.denoiser, t, prompted[name]), noise, direction).jvp for name, model in models.items()
+        name: respond(call_at(model.denoiser, t, prompted[name]), noise, direction).jvp
+        for name, model in models.items()
     }
     truth = {
         "true_cosine": _cosine(exact["student"], exact["teacher"]),

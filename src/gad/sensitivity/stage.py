@@ -58,10 +58,14 @@ def check_student(name: str, student: Model, teacher: Model) -> None:
 def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
     """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
     for answer in answers:
-        finite = answer.isfinite().transpose(0, answer.ndim - 4).flatten(1).all(1)  # the sample axis is fourth from last
+        finite = (
+            answer.isfinite().transpose(0, answer.ndim - 4).flatten(1).all(1)
+        )  # the sample axis is fourth from last
         if not finite.all():
             noise = ids[int((~finite).nonzero()[0])]
-            raise ValueError(f"{name} answers noise {noise} with numbers that are not finite; check its weights and dtype")
+            raise ValueError(
+                f"{name} answers noise {noise} with numbers that are not finite; check its weights and dtype"
+            )
 
 
 def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
