@@ -8,7 +8,7 @@ import pandas as pd
 
 from gad.summary import direction_kinds
 
-# table, metric, PixArt TDM baseline, with GAD, our group (None: a kind of direction) and metric, why they compare or not
+# table, metric, PixArt TDM baseline, with GAD, our group (None: a kind of direction), our metric, whether they compare
 _T4 = "Direction only: norm and sum are ours; 20 teacher steps, a small latent; a one-step path is interpolated."
 PAPER = [
     ("1", "JVP cosine", 0.012, 0.014, None, "jvp_cosine", "No: differences in half precision, formula open."),

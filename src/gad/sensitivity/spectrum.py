@@ -74,9 +74,10 @@ def _rows(variant: str, seed: int, values: Tensor, reference: Tensor) -> pd.Data
 
 
 def spectra_of_seeds(spectra: pd.DataFrame) -> pd.DataFrame:
-    """A row per student and seed: ``spectral_kl_top``, and ``gain_top``, the ratio of the largest values to the teacher's.
+    """A row per student and seed with the means over noises of two numbers.
 
-    gain_top is the mean over noises of s_1(J_S) / s_1(J_T); 1 is best.
+    ``spectral_kl_top``: spectral KL over the largest values alone, 0 is best · ``gain_top``: s_1(J_S) / s_1(J_T), 1 is
+    best.
     """
     first = spectra[spectra["index"] == 1].set_index("noise")
     teacher = first.loc[first["variant"] == "teacher", "singular_value"]

@@ -63,9 +63,7 @@ def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
         )  # the sample axis is fourth from last
         if not finite.all():
             noise = ids[int((~finite).nonzero()[0])]
-            raise ValueError(
-                f"{name} answers noise {noise} with numbers that are not finite; check its weights and dtype"
-            )
+            raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")
 
 
 def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
