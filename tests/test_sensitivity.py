@@ -86,9 +86,9 @@ def test_a_turned_student_has_the_cosine_of_the_angle_and_the_teachers_spectrum(
     assert row["spectral_kl"] == pytest.approx(0, abs=1e-5)
 
 
-def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(point_teacher, settings, teacher_map):
-    named = [("baseline", 0, student(lambda x: x.sin())), ("gad", 1, student(lambda x: teacher_map(x) ** 2))]
-    small = settings.model_copy(update={"sensitivity": settings.sensitivity.model_copy(update={"batch_size": 5})})
+def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(point_teacher, settings):
+    named = [("baseline", 0, student(lambda x: x.sin())), ("gad", 1, student(torch.cos))]
+    small = settings.model_copy(update={"sensitivity": settings.sensitivity.model_copy(update={"batch_size": 11})})
 
     def rows(measure, students, config):
         table = pd.concat(measure(point_teacher, students, config))
@@ -174,9 +174,8 @@ def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_linear_map()
 def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        bodies = [
-            torch.nn.Sequential(torch.nn.Linear(48, 14), torch.nn.SiLU(), torch.nn.Linear(14, 48)) for _ in range(2)
-        ]
+        layers = [(torch.nn.Linear(48, 14), torch.nn.SiLU(), torch.nn.Linear(14, 48)) for _ in range(2)]
+    bodies = [torch.nn.Sequential(*parts) for parts in layers]
     maps = [lambda x, body=body: body(x.flatten(1)).view_as(x) for body in bodies]
     x = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     few = [top_singular_values(phi, x, 14, ids=range(3)).detach() for phi in maps]
@@ -218,7 +217,7 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
 def test_other_errors_of_a_network_are_not_swallowed():
     x = torch.ones(1, 2, 1, 1)
     with pytest.raises(RuntimeError, match="must match"):
-        exact_response(lambda z: z + torch.ones(3, 7), x, x)
+        exact_response(lambda z: z + torch.ones(3, 1, 1), x, x)
 
 
 def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():
@@ -260,7 +259,7 @@ def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
     states = sample(point_teacher.denoiser, z, None, num_steps=num_steps)
     nodes = [(node_times(num_steps) - t).abs().argmin() for t in TIMES]
     path = states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
-    assert torch.allclose(path, states[nodes], atol=1e-5)
+    assert torch.allclose(path, states[torch.stack(nodes)], atol=1e-5)
 
 
 def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, settings, teacher_map):
@@ -274,11 +273,12 @@ def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, 
 def test_a_call_at_a_node_sees_the_time():
     seen = []
 
-    def denoise(x_t, t, conditioning):
-        seen.append(t.tolist())
-        return x_t
+    class Seeing(OneStep):
+        def __call__(self, x_t, t, conditioning=None):
+            seen.append(t.tolist())
+            return x_t
 
-    call_at(denoise, 0.25, None)(torch.ones(2, 2, 1, 1))
+    call_at(Seeing(torch.sin), 0.25, None)(torch.ones(2, 2, 1, 1))
     assert seen == [[0.25, 0.25]]
 
 

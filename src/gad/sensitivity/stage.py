@@ -58,9 +58,7 @@ def check_student(name: str, student: Model, teacher: Model) -> None:
 def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
     """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
     for answer in answers:
-        finite = (
-            answer.isfinite().transpose(0, answer.ndim - 4).flatten(1).all(1)
-        )  # the sample axis is fourth from last
+        finite = answer.isfinite().movedim(-4, 0).flatten(1).all(1)
         if not finite.all():
             noise = ids[int((~finite).nonzero()[0])]
             raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")
