@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 
+from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import PointNetwork, point_denoiser
+from gad.schedule import CosineSchedule
 from gad.sensitivity.precision import cosine_against_step, in_dtype
 from gad.teachers.load import Model
 
@@ -55,5 +57,7 @@ def test_where_a_network_cannot_run_in_half_precision_it_is_rounded_and_said(mod
     phi, how = in_dtype(point_teacher.denoiser, torch.bfloat16, x, 1.0, None)
     assert how == "rounded" and torch.equal(phi(x), phi(x).bfloat16().float())
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    assert in_dtype(models[0].denoiser, torch.bfloat16, x, 1.0, None)[1] == "computed"
+    assert in_dtype(models[0].denoiser, torch.bfloat16, x, 1.0, None)[1] == "rounded"  # its time stays float32
+    plain = NetworkDenoiser(torch.nn.Conv2d(64, 64, 1), lambda network, x_t, *_: network(x_t), CosineSchedule(), "x0")
+    assert in_dtype(plain.requires_grad_(False), torch.bfloat16, x, 1.0, None)[1] == "computed"
     assert next(models[0].denoiser.parameters()).dtype == torch.float32  # the model itself is left as it was

@@ -41,6 +41,8 @@ def level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = 
             axis.fill_between(times, low, high, color=PALETTE.get(variant), alpha=0.15, linewidth=0)
         axis.set(xlabel="time t (1 is noise)", ylabel=label, xticks=sorted(levels["t"].unique()))
         axis.invert_xaxis()
+        if levels[metric].min() > 0 and levels[metric].max() > 30 * levels[metric].min():
+            axis.set_yscale("log")
     _beside(axes[0][-1])
     figure.suptitle(title)
     figure.tight_layout()

@@ -26,7 +26,7 @@ NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "f
 def in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditioning) -> tuple[Map, str]:
     """The map x_t -> x0 of one call with a network of ``dtype``, float32 in and out, and how it was made.
 
-    ``computed``: the network runs in ``dtype``. ``rounded``: it has no kernels of that dtype on this machine, or is a
+    ``computed``: the network runs in ``dtype``. ``rounded``: it does not run in ``dtype`` on this machine, or is a
     formula and no network, so its weights, input and output are rounded to ``dtype`` and it computes in float32;
     that rounds less than the real thing.
     """
@@ -38,7 +38,7 @@ def in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditi
         try:
             phi(x)
             return phi, "computed"
-        except RuntimeError:  # "not implemented for 'Half'" and its like
+        except RuntimeError:  # no kernel for 'Half', or a mixture of dtypes
             denoise = copied.float()
     plain = call_at(denoise, t, conditioning)
     return lambda x_t: plain(x_t.to(dtype).float()).to(dtype).float(), "rounded"
