@@ -19,8 +19,8 @@ class SensitivityConfig(Section):
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
     finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     batch_size: Count = 32
-    num_spectra: Count = 4  # noises at which the largest singular values are taken
-    num_singular: Count = 6  # singular values of each
+    num_spectra: Count = 3  # noises at which the largest singular values are taken
+    num_singular: Count = 4  # singular values of each
     seed: Seed = 0
 
     @model_validator(mode="after")
