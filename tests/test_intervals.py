@@ -83,6 +83,8 @@ def test_the_smallest_visible_effect_is_seen_in_80_of_100_samples(n):
 
 def test_one_pair_has_no_effect_size():
     assert all(np.isnan(value) for value in vars(effect_of(1.0, None, None, 1)).values())
+    two = effect_of(**vars(mean_over_seeds([1.0, 1.2])))
+    assert np.isnan(two.hedges_g) and two.p < 0.1
 
 
 def test_equal_differences_are_certain_and_no_difference_is_none():

@@ -124,7 +124,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int) -> Eff
     error = (high - low) / 2 / stats.t.ppf(0.975, n - 1)  # standard error of the mean
     if error == 0:
         return Effect(float(np.copysign(np.inf, mean)) if mean else 0.0, 1.0 if mean == 0 else 0.0, 0.0)
-    unbiased = 1 - 3 / (4 * (n - 1) - 1)
+    unbiased = 1 - 3 / (4 * (n - 1) - 1) if n > 2 else nothing  # two pairs leave no unbiased estimate
     p = 2 * stats.t.sf(abs(mean) / error, n - 1)
     return Effect(float(unbiased * mean / error / n**0.5), float(p), float(_visible_noncentrality(n) * error))
 
