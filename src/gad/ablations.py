@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from gad.artifacts import fingerprint
 from gad.config import RecipeError, Section, load_recipe
+from gad.summary import direction_kinds
 
 Setting = dict[str, object]
 """A recipe's keys, as ``section.key``, and their values."""
@@ -75,10 +76,8 @@ def table(ablation: Ablation, metrics: list[dict | None]) -> pd.DataFrame:
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
         label = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in setting.items())
-        for kind, variants in (recorded or {}).items():
-            if kind.endswith("_minus_baseline"):
-                continue
-            for variant, values in variants.items():
+        for kind in direction_kinds(recorded or {}):
+            for variant, values in recorded[kind].items():
                 row = {"setting": label, "directions": kind, "variant": variant}
                 for column, metric in METRICS.items():
                     row |= {f"{column} {part}": values[metric][part] for part in ("mean", "low", "high", "n")}

@@ -8,11 +8,14 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
 import torch
+from pyarrow import parquet as pq
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -92,6 +95,22 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def write_rows(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+    """Append tables of equal columns to one Parquet file as they come, so that only one part is held at a time.
+
+    Raises ValueError when there is none.
+    """
+    writer = None
+    with replacing(path) as partial:
+        for part in parts:
+            table = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or pq.ParquetWriter(partial, table.schema)
+            writer.write_table(table)
+        if writer is None:
+            raise ValueError(f"there are no rows to write to {path}")
+        writer.close()
 
 
 def write_checkpoint(path: Path, state: dict) -> None:

@@ -29,3 +29,21 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
             metric: vars(paired_difference(own.loc[shared, metric], base.loc[shared, metric])) for metric in metrics
         }
     return result
+
+
+def direction_kinds(sensitivity: dict) -> list[str]:
+    """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
+
+    Others, such as noise levels and spectra, stand beside them with metrics of their own.
+    """
+    return [
+        kind
+        for kind, variants in sensitivity.items()
+        if not kind.endswith("_minus_baseline") and all("jvp_cosine" in values for values in variants.values())
+    ]
+
+
+def numbers_of(table: pd.DataFrame) -> list[str]:
+    """The columns that hold numbers of a variant and seed; not sample sizes, nor intervals of a single model."""
+    left_out = ("variant", "seed", "n")
+    return [name for name in table if name not in left_out and not name.endswith(("_low", "_high"))]

@@ -15,11 +15,13 @@ class SensitivityConfig(Section):
 
     num_noises: Count
     num_directions: Count
-    directions: Annotated[list[Literal["isotropic", "low_frequency"]], Field(min_length=1)]
+    directions: Annotated[list[Literal["isotropic", "low_frequency", "singular"]], Field(min_length=1)]
     method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
     finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     batch_size: Count = 32
+    num_spectra: Count = 3  # noises at which the largest singular values are taken
+    num_singular: Count = 4  # singular values of each
     seed: Seed = 0
     seeds: SeedsConfig | None = None  # seed identifiability; absent: not run
     fidelity: FidelityConfig | None = None

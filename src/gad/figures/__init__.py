@@ -2,6 +2,7 @@
 
 from gad.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.figures.explore import strip_png
+from gad.figures.geometry import level_curves, spectra_curves, step_curves
 from gad.figures.layout import layout_grid
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
@@ -16,6 +17,7 @@ __all__ = [
     "image_grid",
     "learning_curves",
     "layout_grid",
+    "level_curves",
     "metric_bars",
     "obeyed_requests",
     "point_clouds",
@@ -24,6 +26,8 @@ __all__ = [
     "seed_bars",
     "seed_grids",
     "strip_png",
+    "spectra_curves",
+    "step_curves",
     "to_pixels",
     "trade_off",
     "training_curves",

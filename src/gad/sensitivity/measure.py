@@ -1,6 +1,6 @@
-"""Run teacher and students on the same noises and directions and collect one row per noise."""
+"""Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
@@ -10,10 +10,11 @@ from gad.config import SensitivityConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_direction, draw_noise
-from gad.response import Response, respond, respond_by_difference
+from gad.response import Map, Response, check_step
 from gad.sampling import sample
 from gad.sensitivity import geometry
-from gad.sensitivity.trajectory import trajectory_deviation
+from gad.sensitivity.steps import choose_step, exact_response
+from gad.singular import top_directions
 from gad.teachers.load import Model
 
 NOISE_ID = 1_000_000  # sample ids of the analysis start here, far from those of any training set
@@ -24,26 +25,64 @@ def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps
     return lambda noise: sample(denoise, noise, conditioning, num_steps=num_steps)[-1]
 
 
-def analysis_noise(model: Model, config: SensitivityConfig, kind: str) -> tuple[range, Tensor, Tensor]:
+def analysis_ids(config: SensitivityConfig) -> range:
+    """The sample ids of the analysis."""
+    return range(NOISE_ID, NOISE_ID + config.num_noises)
+
+
+def batches_of(ids: range, batch_size: int) -> list[range]:
+    """The ids in batches; all that is measured is measured batch by batch, so memory does not grow with the noises."""
+    return [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
+
+
+def analysis_noise(
+    model: Model, config: SensitivityConfig, kind: str, *, ids: range | None = None, phi: Map | None = None
+) -> tuple[range, Tensor, Tensor]:
     """Ids, noises ``[N, C, H, W]`` and directions ``[K, N, C, H, W]`` of the analysis; the same for every model.
 
+    ``singular`` directions are the unit vectors that ``phi``, the teacher's map of these ids, answers most strongly.
     Where the latent has no more than K dimensions the directions are the basis, so that spectra are exact.
     """
-    ids = range(NOISE_ID, NOISE_ID + config.num_noises)
+    ids = analysis_ids(config) if ids is None else ids
     noise = draw_noise(ids, model.latent_shape, seed=config.seed)
     dim, count = noise[0].numel(), config.num_directions
     if dim <= count:
         basis = torch.eye(dim).view(dim, 1, *model.latent_shape)
         return ids, noise, basis.expand(-1, len(noise), -1, -1, -1)
+    if kind == "singular":
+        if phi is None:
+            raise ValueError("singular directions are those of a map; give the teacher's as phi")
+        return ids, noise, top_directions(phi, noise, count, ids=ids, seed=config.seed)[0]
     drawn = [draw_direction(ids, model.latent_shape, seed=config.seed, kind=kind, index=k) for k in range(count)]
     return ids, noise, torch.stack(drawn)
+
+
+def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+    """Value and forward differences of Eq. (5) along every direction ``[K, B, ...]``; the base point is asked once."""
+    check_step(h, x.dtype)
+    value = phi(x)
+    return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
+
+
+def answers(phi: Map, x: Tensor, directions: Tensor, config: SensitivityConfig) -> tuple[Tensor, Tensor]:
+    """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
+
+    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`.
+    """
+    if config.method == "difference":
+        return differences(phi, x, directions, h=config.perturbation_scale)
+    first = exact_response(phi, x, directions[0])
+    if first is None:
+        return differences(phi, x, directions, h=choose_step(phi, x, directions[0]))
+    others = [exact_response(phi, x, direction) for direction in directions[1:]]
+    return first.x0, torch.stack([first.jvp, *(other.jvp for other in others)])
 
 
 @torch.no_grad()
 def responses(
     model: Model,
     denoise: Denoiser,
-    prompts: list[str],
+    prompts: Sequence[str],
     noise: Tensor,
     directions: Tensor,
     config: SensitivityConfig,
@@ -53,16 +92,10 @@ def responses(
     """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h."""
     values, derivatives = [], []
     for part in torch.arange(len(noise)).split(config.batch_size):
-        conditioning = model.condition([prompts[i] for i in part.tolist()])
-        phi = whole_map(denoise, conditioning, num_steps=num_steps)
-        answers = []
-        for direction in directions[:, part]:
-            if config.method == "exact":
-                answers.append(respond(phi, noise[part], direction))
-            else:
-                answers.append(respond_by_difference(phi, noise[part], direction, h=config.perturbation_scale))
-        values.append(answers[0].x0)
-        derivatives.append(torch.stack([answer.jvp for answer in answers]))
+        phi = whole_map(denoise, model.condition([prompts[i] for i in part.tolist()]), num_steps=num_steps)
+        value, derivative = answers(phi, noise[part], directions[:, part], config)
+        values.append(value)
+        derivatives.append(derivative)
     return torch.cat(values), torch.cat(derivatives, dim=1)
 
 
@@ -97,13 +130,3 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     summary["gain_median"] = float((rows["student_power"] / rows["teacher_power"]).median() ** 0.5)
     ratio = rows["student_power"].sum() / rows["teacher_power"].sum()
     return summary | {"jacobian_norm_ratio": float(ratio**0.5)}
-
-
-@torch.no_grad()
-def deviation(
-    student: Denoiser, teacher: Denoiser, noise: Tensor, conditioning, *, num_nodes: int, teacher_steps: int
-) -> list[float]:
-    """Mean cumulative deviation at the student's nodes after the first, from noise to data."""
-    stride = teacher_steps // num_nodes
-    reference = sample(teacher, noise, conditioning, num_steps=teacher_steps)[::stride]
-    return trajectory_deviation(sample(student, noise, conditioning, num_steps=num_nodes), reference).mean(1).tolist()

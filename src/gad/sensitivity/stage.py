@@ -1,14 +1,29 @@
-"""The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions."""
+"""The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions.
 
-from collections.abc import Iterable, Iterator
+The loop over batches of noises is outside, that over students inside: the teacher is asked once for each batch, and
+nothing but a batch's derivatives is held.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
+from gad.noise import draw_noise
 from gad.noise_pairs import prompt_of
-from gad.sampling import node_times
-from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise, whole_map
+from gad.sensitivity.measure import (
+    NOISE_ID,
+    analysis_ids,
+    analysis_noise,
+    batches_of,
+    compare,
+    responses,
+    summarise,
+    whole_map,
+)
+from gad.sensitivity.trajectory import TIMES, states_at, trajectory_deviation
 from gad.teachers.load import Model
 
 NamedStudent = tuple[str, int, Model]
@@ -28,19 +43,52 @@ def kinds_of(config: SensitivityConfig) -> dict[str, tuple[str, SensitivityConfi
     return kinds
 
 
+def drawn_kind(config: SensitivityConfig) -> str:
+    """The last kind of direction that is drawn without asking the teacher."""
+    return next((kind for kind in reversed(config.directions) if kind != "singular"), "isotropic")
+
+
+def check_student(name: str, student: Model, teacher: Model) -> None:
+    """Raise ValueError, in one line, for a student that cannot be given the teacher's noises."""
+    if student.latent_shape != teacher.latent_shape:
+        ours, theirs = ("x".join(map(str, model.latent_shape)) for model in (student, teacher))
+        raise ValueError(f"student {name} has latents of {ours}, its teacher of {theirs}: they have no noise in common")
+
+
+def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
+    """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
+    for answer in answers:
+        finite = answer.isfinite().movedim(-4, 0).flatten(1).all(1)
+        if not finite.all():
+            noise = ids[int((~finite).nonzero()[0])]
+            raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")
+
+
 def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
-    """Yield, per student and entry of :func:`kinds_of`, a row per noise and direction with the metrics of Table 1."""
-    nodes, guided = settings.noise_pairs.num_nodes, teacher.guided(settings.noise_pairs.guidance_scale)
-    references = {}
-    for name, (kind, config) in kinds_of(settings.sensitivity).items():
-        ids, noise, directions = analysis_noise(teacher, config, kind)
-        inputs = (prompt_of(ids), noise, directions, config)
-        answer = responses(teacher, guided, *inputs, num_steps=settings.noise_pairs.teacher_steps)
-        references[name] = (inputs, answer)
+    """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
+
+    Results depend neither on ``batch_size`` nor on the order of the students. Raises ValueError, in one line, for a
+    student of another latent shape and for answers that are not finite.
+    """
+    config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
+    guided = teacher.guided(pairs.guidance_scale)
     for variant, seed, student in students:
-        for name, (inputs, reference) in references.items():
-            rows = compare(responses(student, student.denoiser, *inputs, num_steps=nodes), reference)
-            yield rows.assign(variant=variant, seed=seed, directions=name)
+        check_student(f"{variant} (seed {seed})", student, teacher)
+    for ids in batches_of(analysis_ids(config), config.batch_size):
+        prompts = prompt_of(ids)
+        phi = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+        drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=phi)[1:] for kind in config.directions}
+        references = {}
+        for name, (kind, how) in kinds_of(config).items():
+            inputs = (prompts, *drawn[kind], how)
+            references[name] = (inputs, responses(teacher, guided, *inputs, num_steps=pairs.teacher_steps))
+            check_finite("the teacher", ids, *references[name][1])
+        for variant, seed, student in students:
+            for name, (inputs, reference) in references.items():
+                answer = responses(student, student.denoiser, *inputs, num_steps=pairs.num_nodes)
+                check_finite(f"student {variant} (seed {seed})", ids, *answer)
+                rows = compare(answer, reference).assign(variant=variant, seed=seed, directions=name)
+                yield rows.assign(noise=rows["noise"] + ids.start - NOISE_ID)
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -51,18 +99,26 @@ def table_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 @torch.no_grad()
 def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
-    """Cumulative trajectory deviation at the student's nodes (Table 4), a row per variant, seed and node."""
-    config, pairs = settings.sensitivity, settings.noise_pairs
-    ids, noise, _ = analysis_noise(teacher, config, config.directions[0])
-    guided = teacher.guided(pairs.guidance_scale)
-    times = node_times(pairs.num_nodes).tolist()[1:]
-    rows = []
-    for variant, seed, student in students:
-        prompts = teacher.condition(prompt_of(ids))
-        steps = {"num_nodes": pairs.num_nodes, "teacher_steps": pairs.teacher_steps}
-        values = deviation(student.denoiser, guided, noise, prompts, **steps)
-        for t, value in zip(times, values, strict=True):
-            rows.append({"variant": variant, "seed": seed, "t": t, "deviation": value})
+    """Cumulative trajectory deviation (Table 4), a row per variant, seed and time of ``TIMES``; mean over the noises.
+
+    Between its nodes a student is where :func:`gad.sensitivity.trajectory.states_at` says.
+    """
+    config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
+    guided, times = teacher.guided(pairs.guidance_scale), TIMES
+    sums = torch.zeros(len(students), len(times), dtype=torch.float64)
+    for ids in batches_of(analysis_ids(config), config.batch_size):
+        noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids)
+        reference = states_at(guided, noise, teacher.condition(prompts), num_steps=pairs.teacher_steps, times=times)
+        for row, (variant, seed, student) in enumerate(students):
+            check_student(f"{variant} (seed {seed})", student, teacher)
+            own = student.condition(prompts)
+            states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
+            sums[row] += trajectory_deviation(states, reference, start_shared=False).double().sum(1)
+    rows = [
+        {"variant": variant, "seed": seed, "t": t, "deviation": value / config.num_noises}
+        for (variant, seed, _), values in zip(students, sums.tolist(), strict=True)
+        for t, value in zip(times, values, strict=True)
+    ]
     return pd.DataFrame(rows)
 
 
@@ -75,8 +131,8 @@ def response_along(
     Mean over the analysis noises (64 at most) and over the students' seeds.
     """
     config, pairs = settings.sensitivity, settings.noise_pairs
-    ids, noise, directions = analysis_noise(teacher, config, config.directions[-1])
-    noise, direction, ids = noise[:64], directions[0][:64], ids[:64]
+    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:64])
+    direction = directions[0]
     steps = torch.linspace(0, reach, num_steps).tolist()
 
     def curve(model: Model, denoise, count: int) -> list[float]:

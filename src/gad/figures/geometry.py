@@ -1,0 +1,91 @@
+"""Geometry by noise level, spectra, and what precision does to a measured cosine. Every line has its own dash."""
+
+import itertools
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gad.figures import style
+from gad.figures.style import DPI, PALETTE
+from gad.stats import mean_over_seeds
+
+_DASHES = dict(
+    zip(PALETTE, itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]), strict=False)
+)
+_MARKS = dict(zip(PALETTE, itertools.cycle("os^DvP"), strict=False))
+PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
+
+
+def _line(axis: Axes, x, y, variant: str) -> None:
+    look = {"color": PALETTE.get(variant), "linestyle": _DASHES.get(variant, "-"), "marker": _MARKS.get(variant, "o")}
+    axis.plot(x, y, label=variant.replace("_", " "), markersize=5, linewidth=1.8, **look)
+
+
+def _beside(axis: Axes) -> None:
+    axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+
+
+def level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = "") -> Figure:
+    """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
+    figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
+    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+        for variant in style.order(levels["variant"]):
+            groups = levels[levels["variant"] == variant].groupby("t")[metric]
+            found = {t: mean_over_seeds(values) for t, values in groups}
+            times = sorted(found, reverse=True)
+            _line(axis, times, [found[t].mean for t in times], variant)
+            low, high = ([getattr(found[t], end) for t in times] for end in ("low", "high"))
+            axis.fill_between(times, low, high, color=PALETTE.get(variant), alpha=0.15, linewidth=0)
+        axis.set(xlabel="time t (1 is noise)", ylabel=label, xticks=sorted(levels["t"].unique()))
+        axis.invert_xaxis()
+        if levels[metric].min() > 0 and levels[metric].max() > 30 * levels[metric].min():
+            axis.set_yscale("log")
+    _beside(axes[0][-1])
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
+    """The largest singular values of each map, geometric mean over noises and seeds, on a logarithmic axis."""
+    figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
+    logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))
+    for variant in style.order(spectra["variant"]):
+        curve = np.exp(logs[logs["variant"] == variant].groupby("index")["log"].mean())
+        _line(axis, curve.index, curve, variant)
+    axis.set(
+        yscale="log", xlabel="index k", ylabel="singular value $s_k$ of $J$", title=title,
+        xticks=sorted(spectra["index"].unique()),
+    )  # fmt: skip
+    _beside(axis)
+    figure.tight_layout()
+    return figure
+
+
+def step_curves(measured: pd.DataFrame, *, marks: dict[str, float], title: str = "") -> Figure:
+    """Measured cosine and norm ratio against h, a line per dtype, the true values level; ``marks`` are named steps."""
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.9), dpi=DPI)
+    columns = {
+        "cosine": ("true_cosine", "measured JVP cosine"),
+        "norm_ratio": ("true_ratio", "measured norm ratio"),
+    }
+    for axis, (column, (truth, label)) in zip(axes, columns.items(), strict=True):
+        axis.axhline(measured[truth].iloc[0], color="#777777", linewidth=6, alpha=0.35, label="exact, forward mode")
+        for dtype, group in measured.groupby("dtype", sort=False):
+            color, dash, mark = PRECISION[dtype]
+            axis.plot(group["h"], group[column], color=color, linestyle=dash, marker=mark, label=dtype)
+        for number, (name, h) in enumerate(marks.items()):
+            axis.axvline(h, color="#bbbbbb", linewidth=1)
+            place = (h, 1.02 + 0.07 * (number % 2))
+            axis.annotate(name, place, xycoords=("data", "axes fraction"), ha="center", fontsize=8, color="#555555")
+        axis.set(xscale="log", xlabel="step h, in noise standard deviations", ylabel=label)
+    top = measured["norm_ratio"].replace(np.inf, np.nan).max()
+    axes[0].set_ylim(-0.1, 1.08)
+    axes[1].set_ylim(0, min(1.15 * max(top, measured["true_ratio"].iloc[0]), 3))
+    _beside(axes[1])
+    figure.suptitle(title)
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,50 @@
+"""The derivative exact and by difference, side by side, for the teacher and each student."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+
+from gad.config import Recipe
+from gad.noise_pairs import prompt_of
+from gad.sensitivity.measure import analysis_ids, analysis_noise, whole_map
+from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
+from gad.sensitivity.steps import FEW, both_ways, mean_cosine
+from gad.teachers.load import Model
+
+
+@torch.no_grad()
+def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
+    """A row per model, on a few noises and one direction each, of the whole map.
+
+    ``h`` is the step chosen by the measured rounding floor; ``disagreement`` the median of
+    ‖difference - exact‖ / ‖exact‖ (0 is best, NaN without forward mode); ``cosine_exact`` and ``cosine_difference``
+    the JVP cosine with the teacher by each way (1 is best).
+    """
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    few = analysis_ids(config)[:FEW]
+    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=few)
+    prompts = prompt_of(ids)
+
+    def taken(model: Model, denoise, num_steps: int) -> dict:
+        phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)
+        return both_ways(phi, noise, directions[0])
+
+    reference = taken(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    rows = [_row("teacher", 0, reference, reference)]
+    for variant, seed, student in students:
+        check_student(f"{variant} (seed {seed})", student, teacher)
+        rows.append(_row(variant, seed, taken(student, student.denoiser, pairs.num_nodes), reference))
+    return pd.DataFrame(rows)
+
+
+def _row(variant: str, seed: int, own: dict, teacher: dict) -> dict:
+    apart = own["disagreement"]
+    return {
+        "variant": variant,
+        "seed": seed,
+        "h": own["h"],
+        "disagreement": float("nan") if apart is None else apart.median().item(),
+        "cosine_exact": mean_cosine(own["exact"], teacher["exact"]),
+        "cosine_difference": mean_cosine(own["difference"], teacher["difference"]),
+    }

@@ -1,0 +1,56 @@
+"""Differences between variants, paired by noise and prompt: what the seeds, the noises, and both together say."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gad.stats import Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
+
+METRICS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")
+
+
+def paired_values(samples: pd.DataFrame, metric: str, variant: str, reference: str = "baseline") -> np.ndarray:
+    """variant - reference ``[S, N]`` at equal seed and noise (a noise has one prompt), mean over directions.
+
+    ``samples`` has the rows of one kind of direction. Seeds or noises that one of the two lacks are left out.
+    """
+    means = samples.groupby(["variant", "seed", "noise"])[metric].mean()
+    own, base = (means[name].unstack("noise") for name in (variant, reference))
+    difference = own - base  # aligned by seed and noise
+    return difference.dropna(how="all").dropna(axis=1).to_numpy()
+
+
+def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, reference: str = "baseline") -> pd.DataFrame:
+    """A row per kind of direction, metric and variant: its mean difference to the reference with three intervals.
+
+    ``seeds``: t over the seeds' means, other seeds at these noises · ``noises``: BCa bootstrap over the noises'
+    means, other noises for these students · ``both``: two-way random effects (:func:`gad.stats.crossed_intervals`),
+    other seeds and other noises; the one to quote.
+    """
+    rows = []
+    for kind, group in samples.groupby("directions", sort=False):
+        for variant in [name for name in group["variant"].unique() if name != reference]:
+            for metric in metrics:
+                values = paired_values(group, metric, variant, reference)
+                found = {
+                    "seeds": mean_over_seeds(values.mean(1)),
+                    "noises": bootstrap_mean(values.mean(0)),
+                    "both": crossed_mean(values),
+                }
+                row = {"directions": kind, "metric": metric, "variant": variant, "difference": found["both"].mean}
+                rows.append(row | {"num_seeds": len(values), "num_noises": values.shape[1]} | _columns(found))
+    return pd.DataFrame(rows)
+
+
+def _columns(found: dict[str, Estimate]) -> dict[str, float]:
+    return {f"{name} {end}": getattr(estimate, end) for name, estimate in found.items() for end in ("low", "high")}
+
+
+def two_level(table: pd.DataFrame) -> dict:
+    """The intervals over seeds and noises as a metrics file holds them: ``{variant: {"metric, directions": ...}}``."""
+    result = {}
+    for row in table.to_dict("records"):
+        estimate = Estimate(row["difference"], row["both low"], row["both high"], row["num_seeds"])
+        result.setdefault(row["variant"], {})[f"{row['metric']}, {row['directions']}"] = vars(estimate)
+    return result

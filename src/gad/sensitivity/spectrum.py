@@ -1,0 +1,87 @@
+"""The largest singular values of a map's Jacobian: all of them in few dimensions, else by randomised iteration."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gad.config import Recipe
+from gad.noise import draw_noise
+from gad.noise_pairs import prompt_of
+from gad.response import Map, respond
+from gad.sensitivity.geometry import spectral_kl, spectrum
+from gad.sensitivity.measure import analysis_ids, whole_map
+from gad.sensitivity.stage import NamedStudent, check_student
+from gad.shapes import Latent
+from gad.singular import top_directions
+from gad.teachers.load import Model
+
+FULL = 16  # dimensions up to which the whole Jacobian is taken
+
+
+def full_singular_values(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
+    """Every singular value of the Jacobian at each sample, falling, from its columns; as many calls as dimensions."""
+    basis = torch.eye(x[0].numel()).to(x).view(-1, 1, *x.shape[1:])
+    return spectrum(torch.stack([respond(phi, x, column.expand_as(x)).jvp for column in basis]))
+
+
+def top_singular_values(
+    phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2
+) -> Float[Tensor, "B K"]:
+    """The ``count`` largest singular values of the Jacobian of ``phi`` at each sample, falling, per unit of noise.
+
+    All there are where the latent has fewer. Up to ``FULL`` dimensions they are exact, above that they come from
+    J v and J^T u alone (:func:`gad.singular.top_directions`) and are lower bounds, closer with more ``rounds``.
+    """
+    dim = x[0].numel()
+    if dim <= FULL:
+        return full_singular_values(phi, x)[:, :count]
+    return top_directions(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds)[1]
+
+
+@torch.no_grad()
+def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
+    """The largest singular values of the whole map: a row per variant, seed, noise and index, the teacher first.
+
+    ``spectral_kl`` is KL(p_T ‖ p_S) in nats over these values alone (shares of their sum of squares), the same in
+    each row of a noise and 0 for the teacher; lower is better.
+    """
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    ids = analysis_ids(config)[: config.num_spectra]
+    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids)
+
+    def values(model: Model, denoise, num_steps: int) -> Tensor:
+        phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)
+        return top_singular_values(phi, noise, config.num_singular, ids=ids, seed=config.seed)
+
+    reference = values(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    tables = [_rows("teacher", 0, reference, reference)]
+    for variant, seed, student in students:
+        check_student(f"{variant} (seed {seed})", student, teacher)
+        tables.append(_rows(variant, seed, values(student, student.denoiser, pairs.num_nodes), reference))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _rows(variant: str, seed: int, values: Tensor, reference: Tensor) -> pd.DataFrame:
+    """Noises count from 0, as in the other tables."""
+    kl = spectral_kl(values, reference)
+    number, index = torch.meshgrid(torch.arange(len(values)), torch.arange(values.shape[1]), indexing="ij")
+    columns = {"noise": number, "index": index + 1, "singular_value": values, "spectral_kl": kl[:, None] + 0 * values}
+    table = pd.DataFrame({name: column.flatten().tolist() for name, column in columns.items()})
+    return table.assign(variant=variant, seed=seed)
+
+
+def spectra_of_seeds(spectra: pd.DataFrame) -> pd.DataFrame:
+    """A row per student and seed with the means over noises of two numbers.
+
+    ``spectral_kl_top``: spectral KL over the largest values alone, 0 is best · ``gain_top``: s_1(J_S) / s_1(J_T), 1 is
+    best.
+    """
+    first = spectra[spectra["index"] == 1].set_index("noise")
+    teacher = first.loc[first["variant"] == "teacher", "singular_value"]
+    students = first[first["variant"] != "teacher"]
+    gain = students["singular_value"] / teacher.reindex(students.index)
+    rows = students.assign(gain_top=gain, spectral_kl_top=students["spectral_kl"])
+    return rows.groupby(["variant", "seed"], sort=False)[["spectral_kl_top", "gain_top"]].mean().reset_index()

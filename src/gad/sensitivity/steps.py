@@ -1,0 +1,59 @@
+"""The step of a difference quotient, by a measured rounding floor, and whether a map has a forward mode at all."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from gad.response import Map, Response, respond, respond_by_difference, rounding_floor
+
+STEPS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # h in noise standard deviations, float32
+FEW = 4  # noises that a step is chosen on
+
+
+@torch.no_grad()
+def choose_step(phi: Map, x: Tensor, direction: Tensor, *, steps: Sequence[float] = STEPS) -> float:
+    """The h at which differences at h and h / 2 agree best, by the median over the samples of ``x``.
+
+    Below it rounding grows, above it the map bends. ``x`` is float32 or wider. It costs four calls of ``phi`` a step.
+    Raises ValueError where the map is not finite, or does not move at all.
+    """
+    floors = torch.stack([rounding_floor(phi, x, direction, h=h).median() for h in steps])
+    if not floors.isfinite().any():
+        raise ValueError("no step can be chosen: the map's differences are not finite, or all zero")
+    return steps[int(floors.nan_to_num(nan=torch.inf).argmin())]
+
+
+def exact_response(phi: Map, x: Tensor, direction: Tensor) -> Response | None:
+    """Value and exact derivative by forward mode, or None where an operation of the network has no forward mode."""
+    try:
+        return respond(phi, x, direction)
+    except (NotImplementedError, RuntimeError) as error:
+        text = str(error)
+        if any(sign in text for sign in ("forward AD", "forward mode", "functorch", "jvp")):
+            return None
+        raise
+
+
+@torch.no_grad()
+def both_ways(phi: Map, x: Tensor, direction: Tensor) -> dict[str, Tensor | float | None]:
+    """The derivative ``exact`` and by ``difference``, the ``h`` of the latter, and how far the two are apart.
+
+    ``disagreement`` is ‖difference - exact‖ / ‖exact‖ per sample ``[B]``, 0 is best. ``exact`` and ``disagreement``
+    are None where the network has no forward mode.
+    """
+    h = choose_step(phi, x, direction)
+    difference = respond_by_difference(phi, x, direction, h=h).jvp
+    exact = exact_response(phi, x, direction)
+    if exact is None:
+        return {"exact": None, "difference": difference, "h": h, "disagreement": None}
+    apart = (difference - exact.jvp).flatten(1).norm(dim=1) / exact.jvp.flatten(1).norm(dim=1)
+    return {"exact": exact.jvp, "difference": difference, "h": h, "disagreement": apart}
+
+
+def mean_cosine(one: Tensor | None, other: Tensor | None) -> float:
+    """Mean cosine of two derivatives over samples, NaN where one of them is missing."""
+    if one is None or other is None:
+        return float("nan")
+    return F.cosine_similarity(one.flatten(1), other.flatten(1)).mean().item()

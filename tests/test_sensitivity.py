@@ -1,0 +1,291 @@
+"""What the stage measures is true where the truth is known, and does not hang on batches or order."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+import pytest
+import torch
+
+from gad.artifacts import write_rows
+from gad.noise import draw_noise
+from gad.sampling import node_times, sample
+from gad.schedule import CosineSchedule, FlowSchedule
+from gad.sensitivity.agreement import agreement_table
+from gad.sensitivity.geometry import spectral_kl
+from gad.sensitivity.measure import NOISE_ID, answers, whole_map
+from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
+from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
+from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
+from gad.sensitivity.trajectory import TIMES, states_at
+from gad.teachers.load import Model
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """A student that is the given map from noise to data."""
+
+    phi: Callable
+    schedule: object = CosineSchedule()
+
+    def __call__(self, x_t, t, conditioning=None):
+        return self.phi(x_t)
+
+
+def student(phi, shape=(2, 1, 1)) -> Model:
+    return Model(OneStep(phi), shape)
+
+
+@pytest.fixture
+def settings(smoke):
+    return smoke.model_copy(update={"noise_pairs": smoke.noise_pairs.model_copy(update={"num_nodes": 1})})
+
+
+@pytest.fixture
+def teacher_map(point_teacher, settings):
+    return whole_map(point_teacher.denoiser, None, num_steps=settings.noise_pairs.teacher_steps)
+
+
+def turned(x, degrees):
+    angle = torch.deg2rad(torch.tensor(float(degrees)))
+    matrix = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()]).view(2, 2)
+    return torch.einsum("ij,bjhw->bihw", matrix.to(x), x)
+
+
+def row_of(point_teacher, settings, phi):
+    """The Table 1 row of a student that is ``phi``."""
+    return table_of(pd.concat(measure_students(point_teacher, [("baseline", 0, student(phi))], settings))).iloc[0]
+
+
+def test_a_student_that_is_the_teacher_has_one_one_zero_zero(point_teacher, settings, teacher_map):
+    row = row_of(point_teacher, settings, teacher_map)
+    assert (row["jvp_cosine"], row["jacobian_norm_ratio"]) == pytest.approx((1, 1), abs=1e-5)
+    assert (row["jvp_mse"], row["spectral_kl"], row["pointwise_mse"]) == pytest.approx((0, 0, 0), abs=1e-6)
+
+
+def test_a_constant_student_has_gain_zero(point_teacher, settings):
+    row = row_of(point_teacher, settings, lambda x: 0 * x + 0.5)
+    assert row["jacobian_norm_ratio"] == 0 and row["gain_median"] == 0 and row["jvp_cosine"] == 0
+
+
+def test_half_the_response_around_a_point_has_gain_one_half_and_cosine_one(point_teacher, settings, teacher_map):
+    centre = teacher_map(torch.full((1, 2, 1, 1), 0.3))
+    row = row_of(point_teacher, settings, lambda x: centre + (teacher_map(x) - centre) / 2)
+    assert (row["jvp_cosine"], row["jacobian_norm_ratio"]) == pytest.approx((1, 0.5), abs=1e-5)
+    assert row["spectral_kl"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("degrees", [60, 90, 180])
+def test_a_turned_student_has_the_cosine_of_the_angle_and_the_teachers_spectrum(
+    point_teacher, settings, teacher_map, degrees
+):
+    row = row_of(point_teacher, settings, lambda x: turned(teacher_map(x), degrees))
+    assert row["jvp_cosine"] == pytest.approx(torch.deg2rad(torch.tensor(float(degrees))).cos().item(), abs=1e-5)
+    assert row["jacobian_norm_ratio"] == pytest.approx(1, abs=1e-5)
+    assert row["spectral_kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(point_teacher, settings):
+    named = [("baseline", 0, student(lambda x: x.sin())), ("gad", 1, student(torch.cos))]
+    small = settings.model_copy(update={"sensitivity": settings.sensitivity.model_copy(update={"batch_size": 11})})
+
+    def rows(measure, students, config):
+        table = pd.concat(measure(point_teacher, students, config))
+        return table.sort_values(["variant", "noise", "direction", *(["t"] if "t" in table else [])])
+
+    for measure in (measure_students, measure_levels):
+        whole, parts = rows(measure, named, settings), rows(measure, named[::-1], small)
+        assert whole["noise"].nunique() == 16
+        pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
+    one, other = (trajectory_table(point_teacher, named, config)["deviation"] for config in (settings, small))
+    assert one.tolist() == pytest.approx(other.tolist(), rel=1e-5)
+
+
+def test_the_teacher_is_asked_once_for_each_batch(point_teacher, settings):
+    calls = []
+
+    class Counting(OneStep):
+        def __call__(self, x_t, t, conditioning=None):
+            calls.append(len(x_t))
+            return super().__call__(x_t, t)
+
+    counting = Model(Counting(lambda x: x.sin()), (2, 1, 1))
+    counts = []
+    for number in (1, 3):
+        calls.clear()
+        list(measure_students(counting, [("gad", seed, student(torch.cos)) for seed in range(number)], settings))
+        counts.append(len(calls))
+    assert counts[0] == counts[1] > 0
+
+
+def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher, settings):
+    wide_student = student(lambda x: x, shape=(4, 8, 8))
+    for measure in (measure_students, measure_levels):
+        with pytest.raises(ValueError, match=r"gad \(seed 3\) has latents of 4x8x8, its teacher of 2x1x1"):
+            list(measure(point_teacher, [("gad", 3, wide_student)], settings))
+    with pytest.raises(ValueError, match="its teacher of 2x1x1"):
+        spectra_table(point_teacher, [("gad", 3, wide_student)], settings)
+
+
+def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
+    bad = draw_noise([NOISE_ID + 3], (2, 1, 1), seed=settings.sensitivity.seed)
+    phi = lambda x: torch.where((x == bad).all(1, keepdim=True), torch.nan, x)  # noqa: E731
+    with pytest.raises(ValueError, match=rf"gad \(seed 0\) answers noise {NOISE_ID + 3} with NaN") as error:
+        list(measure_students(point_teacher, [("gad", 0, student(phi))], settings))
+    assert "\n" not in str(error.value)
+
+
+def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
+    rows = pd.concat(measure_levels(point_teacher, [("copy", 0, point_teacher)], settings))
+    assert sorted(rows["t"].unique()) == [0.25, 0.5, 0.75, 1.0]
+    table = level_table(rows)
+    assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4) and table["gain"].tolist() == pytest.approx([1] * 4)
+    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    x_t, v = sample(point_teacher.denoiser, noise, None, num_steps=8)[4], torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
+    exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
+    measured = rows[(rows["t"] == 0.5) & (rows["noise"] == 0) & (rows["direction"] == 0)]["teacher_power"].iloc[0]
+    assert measured == pytest.approx(exact, rel=1e-3)
+    assert {"variant", "seed", "gain at t = 0.75"} <= set(wide(table))
+
+
+def test_noise_levels_are_the_nodes_and_the_quarters_that_the_teacher_meets():
+    assert levels_of(1, 20) == levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
+    assert levels_of(2, 10) == [1.0, 0.5]
+
+
+def linear(singular, seed):
+    """A map of 1 x 8 x 8 latents with the given singular values, and the matrix."""
+    generator = torch.Generator().manual_seed(seed)
+    left, right = (torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q for _ in range(2))
+    matrix = left @ torch.diag(singular) @ right.T
+    return (lambda x: (x.flatten(1) @ matrix.T).view_as(x)), matrix
+
+
+def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_linear_map():
+    index, x = torch.arange(64), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    maps = [linear(rate**index, seed)[0] for seed, rate in enumerate((0.8, 0.7))]
+    few = [top_singular_values(phi, x, 16, ids=[0, 1], rounds=3) for phi in maps]
+    exact = spectral_kl(*(full_singular_values(phi, x) for phi in maps))
+    assert torch.allclose(spectral_kl(*few), exact, rtol=0.02)
+    assert torch.allclose(full_singular_values(maps[0], x)[0], 0.8**index, rtol=1e-3, atol=1e-5)
+
+
+def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = [(torch.nn.Linear(48, 14), torch.nn.SiLU(), torch.nn.Linear(14, 48)) for _ in range(2)]
+    bodies = [torch.nn.Sequential(*parts) for parts in layers]
+    maps = [lambda x, body=body: body(x.flatten(1)).view_as(x) for body in bodies]
+    x = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    few = [top_singular_values(phi, x, 14, ids=range(3)).detach() for phi in maps]
+    exact = spectral_kl(*(full_singular_values(phi, x).detach() for phi in maps))
+    assert exact.min() > 0.01 and torch.allclose(spectral_kl(*few), exact, rtol=0.02)
+
+
+def test_the_swiss_rolls_spectrum_is_exact(point_teacher, settings, teacher_map):
+    named = [("gad", 0, student(lambda x: 3 * turned(teacher_map(x), 30)))]
+    table = spectra_table(point_teacher, named, settings)
+    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    jacobian = torch.autograd.functional.jacobian(lambda z: teacher_map(z.view(1, 2, 1, 1)).flatten(), noise.flatten())
+    first = table[(table["variant"] == "teacher") & (table["noise"] == 0)]["singular_value"]
+    assert first.tolist() == pytest.approx(torch.linalg.svdvals(jacobian).tolist(), rel=1e-3)
+    row = spectra_of_seeds(table).iloc[0]
+    assert row["gain_top"] == pytest.approx(3, rel=1e-4) and row["spectral_kl_top"] == pytest.approx(0, abs=1e-5)
+
+
+class NoForwardMode(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.sin()
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise AssertionError
+
+
+def test_a_network_without_forward_mode_is_measured_by_differences(settings):
+    x = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    v = torch.ones_like(x)
+    phi = NoForwardMode.apply
+    assert exact_response(phi, x, v) is None
+    value, jvp = answers(phi, x, v[None], settings.sensitivity)
+    assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
+    assert both_ways(phi, x, v)["disagreement"] is None
+
+
+def test_other_errors_of_a_network_are_not_swallowed():
+    x = torch.ones(1, 2, 1, 1)
+    with pytest.raises(RuntimeError, match="must match"):
+        exact_response(lambda z: z + torch.ones(3, 1, 1), x, x)
+
+
+def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():
+    x = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    v = torch.ones_like(x)
+    assert choose_step(lambda z: 2 * z + 1, x, v) >= 1e-3
+    bent = lambda z: (30 * z).sin()  # noqa: E731
+    assert choose_step(bent, x, v) < 3e-3
+    found = both_ways(bent, x, v)
+    assert found["h"] in STEPS and found["disagreement"].median() < 0.05
+
+
+def test_no_step_is_chosen_for_a_map_that_is_not_finite():
+    x = torch.ones(2, 2, 1, 1)
+    with pytest.raises(ValueError, match="no step can be chosen"):
+        choose_step(lambda z: z * torch.nan, x, x)
+
+
+def test_exact_and_difference_agree_on_teacher_and_students(point_teacher, settings):
+    table = agreement_table(point_teacher, [("gad", 0, student(lambda x: x.sin()))], settings)
+    assert table["variant"].tolist() == ["teacher", "gad"] and table["disagreement"].max() < 0.05
+    assert table["cosine_exact"].tolist() == pytest.approx(table["cosine_difference"].tolist(), abs=0.02)
+    assert table["cosine_exact"].iloc[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("schedule", [FlowSchedule(), CosineSchedule()])
+def test_a_one_step_students_path_leads_from_its_noise_to_its_answer(schedule):
+    z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    path = states_at(OneStep(lambda x: x.sin(), schedule), z, None, num_steps=1, times=TIMES)
+    for t, state in zip(TIMES, path, strict=True):
+        time = torch.tensor([t])
+        by_hand = schedule.alpha(time) * z.sin() + schedule.sigma(time) * z  # at t = 1 all is noise: eps is z
+        assert torch.allclose(state, by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_steps", [4, 8, 20])
+def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
+    z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    states = sample(point_teacher.denoiser, z, None, num_steps=num_steps)
+    nodes = [(node_times(num_steps) - t).abs().argmin() for t in TIMES]
+    path = states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
+    assert torch.allclose(path, states[torch.stack(nodes)], atol=1e-5)
+
+
+def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, settings, teacher_map):
+    shifted = trajectory_table(point_teacher, [("gad", 0, student(lambda x: teacher_map(x) + 2))], settings)
+    straight = trajectory_table(point_teacher, [("gad", 0, student(teacher_map))], settings)
+    assert straight["deviation"].is_monotonic_increasing
+    last = [table["deviation"].diff().iloc[-1] for table in (straight, shifted)]
+    assert last == pytest.approx([0, 4], abs=1e-4)  # at t = 0 both answers are whole
+
+
+def test_a_call_at_a_node_sees_the_time():
+    seen = []
+
+    class Seeing(OneStep):
+        def __call__(self, x_t, t, conditioning=None):
+            seen.append(t.tolist())
+            return x_t
+
+    call_at(Seeing(torch.sin), 0.25, None)(torch.ones(2, 2, 1, 1))
+    assert seen == [[0.25, 0.25]]
+
+
+def test_rows_are_appended_as_they_come(tmp_path):
+    parts = [pd.DataFrame({"noise": [i], "score": [i / 2]}) for i in range(3)]
+    write_rows(tmp_path / "rows.parquet", iter(parts))
+    assert pd.read_parquet(tmp_path / "rows.parquet").equals(pd.concat(parts, ignore_index=True))
+    with pytest.raises(ValueError, match="no rows"):
+        write_rows(tmp_path / "none.parquet", iter([]))
+    assert not (tmp_path / "none.parquet").exists()

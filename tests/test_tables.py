@@ -1,0 +1,108 @@
+"""Tables of differences, and what stands beside the paper."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gad.ablations import METRICS
+from gad.paper import paper_beside_ours
+from gad.report import difference_table, headline_table
+from gad.sensitivity.paired import paired_table, paired_values, two_level
+from gad.stats import mean_over_seeds
+from gad.summary import direction_kinds
+
+
+def estimate(*values):
+    return vars(mean_over_seeds(values)) if len(values) > 1 else {"mean": values[0], "low": None, "high": None, "n": 1}
+
+
+@pytest.fixture
+def metrics():
+    row = {name: estimate(0.5, 0.6, 0.55) for name in ("jvp_cosine", "pointwise_mse", "jacobian_norm_ratio")}
+    level = {"jvp_cosine at t = 1": estimate(0.1, 0.2, 0.3)}
+    path = {f"deviation at t = {t}": estimate(0.3, 0.4, 0.5) for t in ("0.75", "0.5", "0.25", "0")}
+    variants = ("baseline", "gad")
+    sensitivity = {
+        "isotropic": dict.fromkeys(variants, row),
+        "isotropic_minus_baseline": {
+            "gad": {"jvp_cosine": estimate(0.20, 0.21, 0.22), "pointwise_mse": estimate(-0.1, 0.1, 0.03)}
+        },
+        "per_node": dict.fromkeys(variants, level),
+        "per_node_minus_baseline": {"gad": {"jvp_cosine at t = 1": estimate(0.05, 0.06, 0.1)}},
+        "trajectory": dict.fromkeys(variants, path),
+        "two_level": {"gad": {"jvp_cosine, isotropic": estimate(0.1, 0.2)}},
+    }
+    control = {"over_seeds": {"gad": {"vendi": estimate(2.0)}}, "minus_baseline": {"gad": {"vendi": estimate(0.1)}}}
+    return {"sensitivity": sensitivity, "control": control}
+
+
+def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metrics):
+    assert direction_kinds(metrics["sensitivity"]) == ["isotropic"]
+    labels = headline_table(metrics)["metric"].tolist()
+    assert "JVP cosine, isotropic directions" in labels and not any("per_node" in label for label in labels)
+    assert "map_error_median" in METRICS.values()  # ablations read kinds of direction only, see test_ablations
+
+
+def test_a_difference_that_is_not_clear_says_what_could_have_been_seen(metrics):
+    table = difference_table(metrics).set_index("metric")
+    assert table.loc["jvp_cosine", "clear of 0"] == "yes" and table.loc["jvp_cosine", "smallest visible"] == ""
+    assert (
+        table.loc["pointwise_mse", "clear of 0"] == "" and float(table.loc["pointwise_mse", "smallest visible"]) > 0.1
+    )
+    assert table.loc["jvp_cosine", "group"] == "isotropic directions"
+
+
+def test_p_values_are_adjusted_for_every_row_of_the_table(metrics):
+    table = difference_table(metrics).set_index("metric")
+    adjusted = [float(table.loc[name, "p, Holm"]) for name in ("jvp_cosine", "jvp_cosine at t = 1", "pointwise_mse")]
+    assert adjusted[0] == pytest.approx(3 * 0.000756, rel=0.05)  # t = .21 / (.01 / sqrt(3)) with 2 degrees of freedom
+    assert adjusted == sorted(adjusted)
+    assert table.loc["jvp_cosine", "clear after Holm"] == "yes"
+    assert table.loc["jvp_cosine at t = 1", "clear of 0"] == "yes"
+    assert table.loc["jvp_cosine at t = 1", "clear after Holm"] == ""
+
+
+def test_one_seed_has_neither_effect_size_nor_p(metrics):
+    row = difference_table(metrics).set_index("metric").loc["vendi"]
+    assert (
+        row["minus baseline"] == "0.1 (n = 1)" and row["effect size"] == row["p, Holm"] == row["smallest visible"] == ""
+    )
+
+
+def test_the_papers_tables_1_and_4_stand_beside_ours(metrics):
+    table = paper_beside_ours(metrics["sensitivity"])
+    at_noise = table.set_index("metric").loc["trajectory deviation at t = 0.75"]
+    assert (at_noise["paper, TDM"], at_noise["paper, +GAD"]) == (0.016, 0.014)
+    assert at_noise["ours, gad"].startswith("0.4 [")
+    assert table.set_index("metric").loc["JVP cosine", "paper, TDM"] == 0.012
+    assert "spectral KL" not in table["metric"].tolist()  # not among these numbers
+
+
+def samples(effect):
+    """Rows of 3 seeds, 8 noises and 2 directions, with strong common parts that pairing removes."""
+    rng = np.random.default_rng(0)
+    of_noise, of_direction = 10 * rng.standard_normal(8), rng.standard_normal((8, 2))
+    rows = [
+        {
+            "variant": variant, "seed": seed, "noise": n, "direction": k, "directions": "isotropic",
+            "score": of_noise[n] + of_direction[n, k] + 0.1 * rng.standard_normal() + effect * (variant == "gad"),
+        }
+        for variant in ("baseline", "gad") for seed in range(3) for n in range(8) for k in range(2)
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sample(frac=1, random_state=0)
+
+
+def test_differences_are_paired_by_seed_and_noise_whatever_the_order_of_rows():
+    rows = samples(0.5)
+    assert paired_values(rows, "score", "gad").shape == (3, 8)
+    row = paired_table(rows, ["score"]).iloc[0]
+    for name in ("seeds", "noises", "both"):
+        assert row[f"{name} low"] < 0.5 < row[f"{name} high"] and row[f"{name} high"] - row[f"{name} low"] < 0.5
+    held = two_level(paired_table(rows, ["score"]))["gad"]["score, isotropic"]
+    assert held["n"] == 3 and held["low"] == row["both low"]
+
+
+def test_noises_and_seeds_that_one_variant_lacks_are_left_out():
+    rows = samples(0.5)
+    rows = rows[(rows["variant"] == "baseline") | ((rows["seed"] < 2) & (rows["noise"] > 1))]
+    assert paired_values(rows, "score", "gad").shape == (2, 6)
