@@ -5,6 +5,7 @@ Unknown keys, wrong types and impossible values are errors of one line.
 
 from gad.config.control import ControlConfig
 from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.prompts import PromptsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
@@ -14,6 +15,7 @@ from gad.config.teacher import TeacherConfig
 __all__ = [
     "ControlConfig",
     "NoisePairsConfig",
+    "PromptsConfig",
     "Recipe",
     "RecipeError",
     "Section",

@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 from gad.artifacts import RECIPES
 from gad.config.control import ControlConfig
 from gad.config.noise_pairs import NoisePairsConfig
-from gad.config.section import Section
+from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
@@ -29,6 +29,8 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
+    dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
+    dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
     @model_validator(mode="after")
     def _world_allows(self):
@@ -37,6 +39,8 @@ class Recipe(Section):
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
             if self.noise_pairs.guidance_scale != 1:
                 raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
+        if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
+            raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
         return self
 
 
@@ -63,6 +67,15 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
         raise RecipeError(f"recipe {name}: {_first_line(error)}") from error
 
 
+def _model_at(path: list) -> type[Section]:
+    """The section at that place of a recipe; its values may be optional."""
+    model = Recipe
+    for name in path:
+        kind = model.model_fields[name].annotation
+        model = next((part for part in getattr(kind, "__args__", ()) if part is not type(None)), kind)
+    return model
+
+
 def _first_line(error: ValidationError) -> str:
     """The first fault with its place; a misspelt key with the name that was probably meant."""
     faults = error.errors()
@@ -71,7 +84,7 @@ def _first_line(error: ValidationError) -> str:
     place = ".".join(map(str, first["loc"])) or "recipe"
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
-        model = Recipe.model_fields[section[0]].annotation if section else Recipe
+        model = _model_at(section)
         near = difflib.get_close_matches(str(key), model.model_fields, 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from gad.config import Recipe, SensitivityConfig
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.sampling import node_times
 from gad.sensitivity.measure import analysis_noise, compare, deviation, responses, summarise, whole_map
 from gad.teachers.load import Model
@@ -34,7 +34,7 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
     references = {}
     for name, (kind, config) in kinds_of(settings.sensitivity).items():
         ids, noise, directions = analysis_noise(teacher, config, kind)
-        inputs = (prompt_of(ids), noise, directions, config)
+        inputs = (prompt_of(ids, settings.noise_pairs.prompts), noise, directions, config)
         answer = responses(teacher, guided, *inputs, num_steps=settings.noise_pairs.teacher_steps)
         references[name] = (inputs, answer)
     for variant, seed, student in students:
@@ -58,7 +58,7 @@ def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings:
     times = node_times(pairs.num_nodes).tolist()[1:]
     rows = []
     for variant, seed, student in students:
-        prompts = teacher.condition(prompt_of(ids))
+        prompts = teacher.condition(prompt_of(ids, settings.noise_pairs.prompts))
         steps = {"num_nodes": pairs.num_nodes, "teacher_steps": pairs.teacher_steps}
         values = deviation(student.denoiser, guided, noise, prompts, **steps)
         for t, value in zip(times, values, strict=True):
@@ -80,7 +80,7 @@ def response_along(
     steps = torch.linspace(0, reach, num_steps).tolist()
 
     def curve(model: Model, denoise, count: int) -> list[float]:
-        phi = whole_map(denoise, model.condition(prompt_of(ids)), num_steps=count)
+        phi = whole_map(denoise, model.condition(prompt_of(ids, settings.noise_pairs.prompts)), num_steps=count)
         start = phi(noise)
         moved = [phi(noise + h * direction) - start for h in steps]
         return [change.square().flatten(1).mean(1).sqrt().mean().item() for change in moved]
