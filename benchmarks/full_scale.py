@@ -3,10 +3,10 @@
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
     python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 4        (a CPU: reduced, and named so)
 
-Per recipe: a call of noise pairs, a training step without GAD and with it, and a response of the analysis; then what GAD
-adds to the step. Every line is a process of its own. "sparse" is GAD at a fifth of the steps, computed from the two it
-is made of: its time is a mean, its peak memory that of GAD. "free pairs" is output matching on pairs, where GAD costs no
-call. On a CPU networks compute in float32.
+Per recipe: a call of noise pairs, a training step without GAD and with it, and a response of the analysis; then what
+GAD adds to the step. Every line is a process of its own. GAD at a fifth of the steps is computed from the two kinds of
+step that it is made of: its time is a mean, its peak memory that of GAD. Output matching on free pairs is the setting
+in which GAD costs no further call. On a CPU networks compute in float32.
 """
 
 import argparse
@@ -100,9 +100,8 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
     architecture = architecture_of(settings.teacher.pretrained)
     depth = arguments.depth or settings.dry_run_depth
     network = build_network(architecture, depth=depth, size=arguments.size, device="meta")
-    cut = (
-        "" if depth is None and arguments.size is None else f", REDUCED to depth {depth}, latent size {arguments.size}"
-    )
+    whole = depth is None and arguments.size is None
+    cut = "" if whole else f", REDUCED to depth {depth or 'full'}, latent size {arguments.size or 'full'}"
     print(f"\n{recipe} on {device_name()}, {settings.student.dtype}, {count_parameters(network) / 1e9:.3f} B{cut}")
     print(table(rows).to_string(index=False))
     print("\n".join(added(rows)))

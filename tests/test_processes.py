@@ -37,6 +37,8 @@ for variant in ("gad", "gad_anchor"):
         pass
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory):

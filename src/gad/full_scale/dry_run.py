@@ -1,7 +1,7 @@
 """Some steps of every stage with the published networks and random weights: what they cost, before any download.
 
-Text encoders are not built: embeddings are random numbers of their shape, drawn from the prompt. Nothing that is learned
-here means anything; times, memory and code paths do.
+Text encoders are not built: embeddings are random numbers of their shape, drawn from the prompt. Nothing that is
+learned here means anything; times, memory and code paths do.
 """
 
 import copy
@@ -85,7 +85,9 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
     seconds = time.perf_counter() - start
     calls = (1 + 2 * config.directions_per_noise) * config.num_nodes
     doubled = 1 if config.guidance_scale == 1 else 2
-    return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0, doubled * config.batch_size * tokens)
+    return Cost(
+        "noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, doubled * config.batch_size * tokens
+    )
 
 
 class _Clock:
@@ -140,7 +142,7 @@ def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder
 
 @torch.no_grad()
 def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
-    """Value and difference of the student's map for one batch of the analysis; the control tasks make such calls too."""
+    """Value and difference of the student's map for one batch of the analysis; control tasks make such calls too."""
     config, size = small_pairs(settings, settings.sensitivity.batch_size), settings.sensitivity.batch_size
     device = own_device(settings.student.device)
     denoise = on_device(teacher.denoiser, device)
@@ -154,7 +156,7 @@ def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     )
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return Cost("sensitivity", f"response of {size}", time.perf_counter() - start, 0, 2 * steps * size * tokens)
+    return Cost("sensitivity", f"response of {size}", time.perf_counter() - start, 0.0, 2 * steps * size * tokens)
 
 
 def utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:
