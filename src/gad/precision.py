@@ -1,13 +1,22 @@
 """How networks compute while a student trains: dtype, checkpointing, compilation, and the optimisers that fit."""
 
 import warnings
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from gad.config import StudentConfig
 from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser
-from gad.objectives.build import Objective
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What the loop asks of an objective; one may be wrapped, to be timed."""
+
+    def to(self, device): ...
+
+    def terms(self, student, batch, generator): ...
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]):
@@ -33,7 +42,7 @@ def _network_of(denoiser: Denoiser) -> NetworkDenoiser | None:
     return inner if isinstance(inner, NetworkDenoiser) else None
 
 
-def prepare_networks(student: NetworkDenoiser, objective: Objective, config: StudentConfig) -> None:
+def prepare_networks(student: NetworkDenoiser, objective: Trainable, config: StudentConfig) -> None:
     """Make the networks compute as ``config`` says; with its defaults nothing changes.
 
     Student and fake score keep float32 weights and compute in the recipe's dtype. The teacher's weights are cast, which

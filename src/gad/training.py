@@ -15,8 +15,7 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
-from gad.objectives.build import Objective
-from gad.precision import make_optimizer, make_scaler, prepare_networks
+from gad.precision import Trainable, make_optimizer, make_scaler, prepare_networks
 from gad.probe import Probe, gradient_norms
 from gad.processes import average_gradients, average_numbers, make_accelerator
 
@@ -52,7 +51,7 @@ def partners_at(progress: float, schedule: str, copies: int) -> range:
 
 def train(
     student: NetworkDenoiser,
-    objective: Objective,
+    objective: Trainable,
     pairs: NoisePairs,
     prompts: Conditioning | None,
     config: StudentConfig,
@@ -176,7 +175,7 @@ class _Watch:
 class _Auxiliary:
     """The network that an objective trains beside the student. Its gradients and the student's never mix."""
 
-    def __init__(self, objective: Objective, config: StudentConfig, accelerator: Accelerator):
+    def __init__(self, objective: Trainable, config: StudentConfig, accelerator: Accelerator):
         self.objective, self.config, self.accelerator = objective, config, accelerator
         self.network = objective.auxiliary.train()
         lr = config.auxiliary_lr_ratio * config.lr
