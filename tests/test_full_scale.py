@@ -234,7 +234,6 @@ def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):
 TINY = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
 
 
-@pytest.mark.slow
 def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     published = ARCHITECTURES["pixart"]
     tiny = replace(published, config=published.config | TINY | {"sample_size": 8, "caption_channels": 32}, width=32)

@@ -110,7 +110,7 @@ class _Clock:
             step = self.calls // self.accumulate
             if step == COUNTED + 1:
                 self.counter.__exit__(None, None, None)
-                self.flops = self.counter.get_total_flops()
+                self.flops = float(self.counter.get_total_flops())
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             self.times.append(time.perf_counter())
