@@ -1,10 +1,11 @@
 # make repro: environment + main job + report · make repro-all: every recipe · make test · make lab · make report
+# make doctor RECIPE=...: what a recipe lacks on this machine
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro repro-all report test lab environment
+.PHONY: repro repro-all report test lab doctor environment
 
 repro: environment
 	@python pipelines/repro.py
@@ -19,6 +20,9 @@ test: environment
 	@ruff check --quiet .
 	@ruff format --check --quiet .
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 -q
+
+doctor: environment
+	@python pipelines/doctor.py $(RECIPE)
 
 lab: environment
 	@jupyter lab

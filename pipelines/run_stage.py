@@ -135,7 +135,9 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:
-        load_recipe(recipe, root / "pipelines" / "recipes")
+        settings = load_recipe(recipe, root / "pipelines" / "recipes")
+        if settings.dry_run:
+            raise StageError(f"recipe {recipe!r} is a dry run; run: python benchmarks/full_scale.py {recipe}")
     if variant and variant not in VARIANTS:
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gad import artifacts
+from gad.actor import Actor
 from gad.artifacts import read_json
 from gad.config import ControlConfig, load_recipe
 from gad.control import diversity
@@ -14,7 +15,6 @@ from gad.control.diversity import seeds_found
 from gad.control.models import ask, load_world_detector, single_prompts
 from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
 from gad.control.stage import TASKS, actors, rows_of_task, run_tasks, save_rows, shown, table_of
-from gad.control.task import Actor
 from gad.noise import draw_noise
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.prompts import read_prompts

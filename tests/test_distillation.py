@@ -5,10 +5,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 
+from gad.actor import Actor
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
-from gad.control.task import Actor
 from gad.noise import draw_noise
-from gad.noise_pairs import NoisePairs, generate, make_pair, prompt_of
+from gad.noise_pairs import NoisePairs, generate, make_pair
+from gad.prompts import prompt_of
 from gad.sampling import sample
 from gad.sensitivity.stage import kinds_of, measure_students, table_of, trajectory_table
 from gad.students import seed_dir, train_seeds, usage_line

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from gad import explore, figures
-from gad.control.task import Actor
+from gad.actor import Actor
 from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
 from gad.models.families import denoiser_of

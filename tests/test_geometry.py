@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.response import Response
 from gad.sampling import sample
 from gad.sensitivity import geometry

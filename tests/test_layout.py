@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
+from gad.actor import Actor
 from gad.config.layout import LayoutConfig
 from gad.control import layout
 from gad.control.boxdiff_file import read_boxdiff, two_objects
@@ -14,7 +15,6 @@ from gad.control.layout_energy import blur, box_mask, check_box, corners, inner_
 from gad.control.layout_prompts import emoji_layouts, scaled
 from gad.control.optimise import optimise_noise
 from gad.control.steering import measure_energy, steer
-from gad.control.task import Actor
 from gad.control.words import word_tokens
 from gad.models.families import denoiser_of
 from gad.noise import draw_noise

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from gad.actor import Actor
 from gad.artifacts import read_tensors, write_json
 from gad.control.attribute_query import extreme_shift, make_requests, measured, rank_correlation, summarise_requests
 from gad.control.noise_library import (
@@ -16,7 +17,6 @@ from gad.control.noise_library import (
     retrieve,
     weights_hash,
 )
-from gad.control.task import Actor
 from gad.models.exact import ExactDenoiser
 from gad.noise import draw_noise
 from gad.schedule import CosineSchedule

@@ -159,3 +159,9 @@ def claim(folder: Path, owner: str) -> None:
     if not mark.exists():
         with replacing(mark) as partial:
             partial.write_text(owner)
+
+
+def claimed(folder: Path, owner: str) -> bool:
+    """Whether ``folder`` holds the work of ``owner``."""
+    mark = folder / "fingerprint.txt"
+    return mark.exists() and mark.read_text() == owner

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from gad.actor import Actor
 from gad.artifacts import stage_dir
 from gad.config import load_recipe, recipe_names
-from gad.control.task import Actor
 from gad.noise import draw_direction, draw_noise, low_frequency_part
 from gad.sampling import sample
 from gad.shapes import Latent

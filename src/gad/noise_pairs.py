@@ -5,25 +5,26 @@ further independent noises. So students trained on pairs and on independent nois
 no teacher is called while a student trains. Noises and directions come back from the seed and are not stored.
 """
 
+import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import claim, code, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.artifacts import claim, claimed, code, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
 from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
+from gad.models.denoiser import Denoiser, NetworkDenoiser, on_device
 from gad.noise import draw_direction, draw_noise, perturb
+from gad.processes import own_device, place, wait_until
+from gad.prompts import prompt_of, prompts_path
 from gad.sampling import node_times, sample
-from gad.teachers.load import Model
-from gad.worlds.emoji import make_prompt
+from gad.teachers.load import Model, text_encoder_on
 
-CODE = code("noise.py", "noise_pairs.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
-PROMPT_SEED = 2  # captions of the noise pairs; the teacher learned from seed 1
+CODE = code("noise.py", "noise_pairs.py", "prompts.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,6 @@ def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *,
     return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
 
 
-def prompt_of(ids) -> list[str]:
-    """The caption of each sample id."""
-    return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]
-
-
 @torch.no_grad()
 def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
     """The trajectory from each noise at the student's node times, ``[B, S + 1, C, H, W]``."""
@@ -67,13 +63,21 @@ def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, 
 def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
-    A killed run goes on where it stopped; shards of another teacher, configuration or code are thrown away.
+    A killed run goes on where it stopped; shards of another teacher, configuration or code are thrown away. Of n
+    processes each writes every n-th shard, and the first one the manifest when all are there.
     """
-    owner = fingerprint(config.model_dump(exclude={"batch_size"}), teacher_hash, *CODE)
-    claim(folder, owner)
+    read = [file_hash(prompts_path(config.prompts))] if config.prompts else []
+    owner = fingerprint(config.model_dump(exclude={"batch_size", "device"}), teacher_hash, *read, *CODE)
+    rank, processes = place()
+    if rank == 0:
+        claim(folder, owner)
+    wait_until(lambda: claimed(folder, owner))
     shape, copies = teacher.latent_shape, range(config.directions_per_noise)
-    denoise = teacher.guided(config.guidance_scale)
-    for start in range(0, config.num_pairs, config.shard_size):
+    device = own_device(config.device)
+    denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
+    starts = range(0, config.num_pairs, config.shard_size)
+    paths = [folder / f"shard_{start:06d}.safetensors" for start in starts]
+    for start in starts[rank::processes]:
         stop = min(start + config.shard_size, config.num_pairs)
         path = folder / f"shard_{start:06d}.safetensors"
         if not path.exists():
@@ -83,16 +87,31 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
                 noises = [make_pair(ids, shape, config).noise]
                 noises += [make_pair(ids, shape, config, index=k).perturbed for k in copies]
                 noises += [further_noise(ids, shape, config, index=k) for k in copies]
-                conditioning = teacher.condition(prompt_of(ids))
-                parts.append(torch.stack([answer(denoise, noise, conditioning, config) for noise in noises], dim=1))
+                with text_encoder_on(teacher, device):
+                    conditioning = teacher.condition(prompt_of(ids, config.prompts))
+                conditioning = None if conditioning is None else conditioning.to(device)
+                answers = [answer(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
+                parts.append(torch.stack(answers, dim=1))
                 yield ids.stop
             write_tensors(path, {"trajectories": torch.cat(parts)})
+    if rank > 0:
+        return
+    wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
     write_json(
         folder / "manifest.json",
         {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(shape)},
         digits=17,
     )
+
+
+def _in_dtype(teacher: Model, dtype: str) -> Model:
+    """The teacher itself, or one whose network has weights of that dtype."""
+    if dtype == "float32" or not isinstance(teacher.denoiser, NetworkDenoiser):
+        return teacher
+    denoiser = copy.deepcopy(teacher.denoiser)
+    denoiser.network.to(getattr(torch, dtype))
+    return replace(teacher, denoiser=denoiser)
 
 
 class NoisePairs:

@@ -1,26 +1,31 @@
-"""Prompts from a file, for teachers that know more than this project's own world."""
+"""The prompts of sample ids: emoji captions, or lines of a file."""
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
+from huggingface_hub import hf_hub_download
+
+from gad.artifacts import ROOT
+from gad.config import PromptsConfig
+from gad.worlds.emoji import make_prompt
 
 COLUMN = "prompt"
+PROMPT_SEED = 2  # emoji captions of the noise pairs; the teacher learned from seed 1
+HELD_OUT = 1_000_000  # sample ids from here on take prompts from the list's end
 
 
 def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
-    """The prompts of a file: a line each (``.txt``, empty lines left out), or that column of a table (``.csv``).
+    """The prompts of a file: a line each (``.txt``), or that column of a table (``.csv``, ``.parquet``); no empty ones.
 
     Raises ValueError, in one line, for a file that is missing, of another kind, without the column or without prompts.
     """
     if not path.is_file():
         raise ValueError(f"there is no prompt file {path}")
-    if path.suffix not in (".csv", ".txt"):
-        raise ValueError(f"prompt file {path}: give a .csv or a .txt")
-    if path.suffix == ".txt":
-        prompts = path.read_text(encoding="utf-8").splitlines()
-    else:
-        prompts = _column(path, column)
-    prompts = [prompt.strip() for prompt in prompts if prompt.strip()]
+    if path.suffix not in (".txt", ".csv", ".parquet"):
+        raise ValueError(f"prompt file {path}: give a .txt, a .csv or a .parquet")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.suffix == ".txt" else _column(path, column)
+    prompts = [line.strip() for line in lines if line.strip()]
     if not prompts:
         raise ValueError(f"prompt file {path} holds no prompts")
     return prompts
@@ -28,9 +33,45 @@ def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
 
 def _column(path: Path, column: str) -> list[str]:
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        if path.suffix == ".csv":
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        else:
+            table = pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # pandas and pyarrow derive theirs from these
         raise ValueError(f"prompt file {path} is no table: {str(error).splitlines()[0]}") from error
     if column not in table:
         raise ValueError(f"prompt file {path} has no column {column!r}; it has {', '.join(table)}")
-    return table[column].tolist()
+    return table[column].dropna().astype(str).tolist()
+
+
+def prompts_path(source: PromptsConfig) -> Path:
+    """The file on this machine; one of a data set is fetched from the hub unless it lies in the hub's cache.
+
+    Raises ValueError, in one line, when it cannot be had.
+    """
+    if source.dataset is None:
+        return ROOT / source.file
+    try:
+        return Path(hf_hub_download(source.dataset, source.file, repo_type="dataset", revision=source.revision))
+    except Exception as error:  # the hub's client raises many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"cannot have {source.file} of data set {source.dataset}: {reason}") from error
+
+
+@cache
+def load_prompts(source: PromptsConfig) -> list[str]:
+    """All prompts of the source, in order. Raises ValueError, in one line, when they cannot be had."""
+    return read_prompts(prompts_path(source), column=source.column)
+
+
+def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
+    """The prompt of each sample id: an emoji caption, or line ``id`` of the source, again from its start after its end.
+
+    The ids of analyses, from ``HELD_OUT`` on, count from the end: a source with more prompts than the recipe has
+    noise pairs and analysis noises keeps the two apart.
+    """
+    if source is None:
+        return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]
+    prompts = load_prompts(source)
+    count = len(prompts)
+    return [prompts[i % count if i < HELD_OUT else -1 - (i - HELD_OUT) % count] for i in map(int, ids)]

@@ -4,27 +4,32 @@ import copy
 import csv
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import claim, code, fingerprint, replacing, stage_dir
+from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, replacing, stage_dir, write_tensors
 from gad.config import StudentConfig
-from gad.models.conditioning import Conditioning
+from gad.models.conditioning import Conditioning, concatenate
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
-from gad.noise_pairs import NoisePairs, prompt_of
+from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS
+from gad.processes import make_accelerator, own_device, place, wait_until
+from gad.prompts import prompt_of
 from gad.sampling import node_times
-from gad.teachers.load import Model, load_model
+from gad.teachers.load import Model, load_model, text_encoder_on
 from gad.training import TrainState, train
 
 LOG = "training.csv"
+ENCODED = 256  # prompts that are encoded at once before they are cast
 CODE = code(
-    *("students.py", "training.py", "probe.py", "sensitivity/geometry.py"),
+    *("students.py", "training.py", "precision.py", "probe.py", "prompts.py", "sensitivity/geometry.py"),
     *("objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
 )
 
@@ -60,33 +65,81 @@ def seed_dir(folder: Path, seed: int) -> Path:
     return folder / f"seed_{seed}"
 
 
-def encode_pair_prompts(teacher: Model, pairs: NoisePairs) -> Conditioning | None:
-    """The encoded captions of all sample ids, in order."""
-    return teacher.condition(prompt_of(range(len(pairs))))
+def encode_pair_prompts(
+    teacher: Model, pairs: NoisePairs, *, cache: Path | None = None, dtype: str = "float32", device: str = "cpu"
+) -> Conditioning | None:
+    """The encoded captions of all sample ids, in order.
+
+    With a ``cache`` folder those of a recipe with its own prompts are encoded once, in ``dtype``, and read from there
+    afterwards, memory-mapped. The text encoder is on the device only while it works.
+    """
+    prompts = prompt_of(range(len(pairs)), pairs.config.prompts)
+    if cache is None or pairs.config.prompts is None:
+        return teacher.condition(prompts)
+    path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
+    if place()[0] == 0 and not path.exists():
+        with text_encoder_on(teacher, own_device(device)):
+            parts = [_encode(teacher, prompts[i : i + ENCODED], dtype) for i in range(0, len(prompts), ENCODED)]
+        whole = concatenate(*parts)
+        mask = whole.prompt_attention_mask
+        write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
+    wait_until(path.exists)
+    tensors = read_tensors(path)
+    return Conditioning(tensors["embeds"], tensors.get("mask"))
+
+
+def _encode(teacher: Model, prompts: list[str], dtype: str) -> Conditioning:
+    encoded = teacher.condition(prompts).to("cpu")
+    return Conditioning(encoded.prompt_embeds.to(getattr(torch, dtype)), encoded.prompt_attention_mask)
+
+
+def own_copy(teacher: Model, config: StudentConfig) -> Model:
+    """The teacher itself, or where its weights will be cast a copy: students start from all their bits."""
+    if config.dtype == "float32" or not isinstance(teacher.denoiser, NetworkDenoiser):
+        return teacher
+    return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))
 
 
 def train_seeds(
-    teacher: Model, pairs: NoisePairs, config: StudentConfig, *, variant: str, folder: Path, live: Path
+    teacher: Model,
+    pairs: NoisePairs,
+    config: StudentConfig,
+    *,
+    variant: str,
+    folder: Path,
+    live: Path,
+    cache: Path | None = None,
 ) -> Iterator[tuple[int, TrainState]]:
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
     A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away.
+    code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Of several
+    processes the first one writes.
     """
+    accelerator = make_accelerator(config.device)
+    first = accelerator.is_main_process
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude={"seeds", "device"})
-    claim(folder, fingerprint(settings, variant, pairs.fingerprint, *CODE))
-    prompts = encode_pair_prompts(teacher, pairs)
+    owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
+    if first:
+        claim(folder, owner)
+    wait_until(lambda: claimed(folder, owner))
+    prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     for seed in config.seeds:
         if seed_dir(folder, seed).exists():
             continue
         work = folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(teacher, config, seed=seed)
-        objective = build_objective(teacher, student, pairs, config, variant=variant, seed=seed)
+        objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=seed)
+        run = train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work)
+        if not first:
+            yield from ((seed, state) for state in run)
+            accelerator.wait_for_everyone()
+            continue
         # the log on disk is for watching; what lasts is training.csv
         with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
-            for state in train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work):
+            for state in run:
                 _append(work / LOG, seed, state)
                 log.step = state.step
                 for name, value in (state.terms | state.watched).items():
@@ -96,8 +149,10 @@ def train_seeds(
         shutil.copy(work / LOG, folder / f"log_{seed}.csv")
         save_student(student, teacher, seed_dir(folder, seed))
         shutil.rmtree(work)
-    _join_logs(folder, config.seeds)
-    _keep_only(folder, config.seeds)
+        accelerator.wait_for_everyone()
+    if first:
+        _join_logs(folder, config.seeds)
+        _keep_only(folder, config.seeds)
 
 
 def _append(path: Path, seed: int, state: TrainState) -> None:

@@ -1,6 +1,5 @@
 """The training loop of a student: an accelerate loop written as a generator, resumable bit for bit."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,9 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
-from gad.objectives.build import Objective
+from gad.precision import Trainable, make_optimizer, make_scaler, prepare_networks
 from gad.probe import Probe, gradient_norms
+from gad.processes import average_gradients, average_numbers, make_accelerator
 
 LAST = "checkpoint.pt"
 
@@ -37,13 +37,6 @@ class NonFiniteLoss(FloatingPointError):
     """A loss term became infinite or NaN. The last checkpoint is kept."""
 
 
-def make_accelerator(device: str) -> Accelerator:
-    """An accelerator on ``device``; "auto" takes what accelerate finds. ValueError for a device that is not there."""
-    if device == "cuda" and not torch.cuda.is_available() or device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
-    return Accelerator(cpu=device == "cpu")
-
-
 def partners_at(progress: float, schedule: str, copies: int) -> range:
     """Which of a noise's ``copies`` partners may be drawn at that share of the training, in [0, 1).
 
@@ -58,7 +51,7 @@ def partners_at(progress: float, schedule: str, copies: int) -> range:
 
 def train(
     student: NetworkDenoiser,
-    objective: Objective,
+    objective: Trainable,
     pairs: NoisePairs,
     prompts: Conditioning | None,
     config: StudentConfig,
@@ -71,67 +64,123 @@ def train(
 
     Checkpoints in ``folder`` hold networks, average, optimisers, learning rate and data position. Started again after a
     kill, the run continues from the last one and ends, on a CPU, with the same bits as an uninterrupted one.
-    ``prompts`` are the encoded captions of all sample ids.
+    ``prompts`` are the encoded captions of all sample ids. Several processes share a batch: each takes its parts of
+    the whole one, gradients and losses are averaged, and all end with the same student; the first one writes.
     """
     accelerator = make_accelerator(config.device)
-    network = student.network.train().requires_grad_(True)
+    _check_parts(config, accelerator)
+    network = student.network.to(accelerator.device).train().requires_grad_(True)
     parameters = list(network.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=config.lr, betas=(0.9, 0.999), weight_decay=0.0)
+    optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
     schedule = get_cosine_schedule_with_warmup(optimizer, config.warmup_steps, config.num_steps)
     average = EMAModel(parameters, decay=config.ema_decay)
     objective = objective.to(accelerator.device)
-    auxiliary = _Auxiliary(objective, config) if objective.auxiliary is not None else None
+    prepare_networks(student, objective, config)
+    scaler = make_scaler(config, accelerator.device)
+    auxiliary = _Auxiliary(objective, config, accelerator) if objective.auxiliary is not None else None
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
     if auxiliary:
         parts |= {"auxiliary": auxiliary.network, "auxiliary_optimizer": auxiliary.optimizer}
+    if scaler.is_enabled():
+        parts["scaler"] = scaler
     first = _resume(folder / LAST, parts)
-    student.network, optimizer = accelerator.prepare(network, optimizer)
     average.to(accelerator.device)
+    watch = _Watch(variant, seed, accelerator)
     probe = Probe(pairs, prompts, student.schedule, accelerator.device)
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
         options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
         batch = draw_batch(pairs, prompts, student.schedule, **options).to(accelerator.device)
-        batches = batch.split(config.accumulate)
+        processes = accelerator.num_processes
+        batches = batch.split(config.accumulate * processes)[accelerator.process_index :: processes]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
         done = step + 1
         telling = done % config.log_every == 0 or done == config.num_steps
+        saving = done % config.checkpoint_every == 0 and done < config.num_steps
         means, watched = {}, {}
         for part in batches:
             terms = objective.terms(student, part, step_generator(seed, step, 1)) | extra
             for name, term in terms.items():
-                means[name] = means.get(name, 0.0) + term.mean().item() / len(batches)
-                if not math.isfinite(means[name]):
-                    value = term.mean().item()
-                    raise NonFiniteLoss(f"loss term {name!r} is {value} at step {step} ({variant}, seed {seed})")
+                means[name] = means.get(name, 0.0) + watch.wide(term.detach().mean()) / len(batches)
+            watch.check_terms(means, step)
             watched = watched or (gradient_norms(terms, parameters) if telling else {})  # of the first part
-            accelerator.backward(terms["total"] / len(batches))
-        norm = float(accelerator.clip_grad_norm_(parameters, config.max_grad_norm))
-        if not math.isfinite(norm):  # before the step, so that no checkpoint is spoilt
-            raise NonFiniteLoss(f"the gradient's norm is {norm} at step {step} ({variant}, seed {seed})")
-        optimizer.step()
+            scaler.scale(terms["total"] / len(batches)).backward()
+        average_gradients(parameters, accelerator)
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        if not scaler.is_enabled():  # a scaler leaves out the steps whose gradients overflow
+            watch.check_norm(norm, step)  # before the step, so that no checkpoint is spoilt
+        scaler.step(optimizer)
+        scaler.update()
         schedule.step()
         optimizer.zero_grad()
         average.step(parameters)
-        if done % config.checkpoint_every == 0 and done < config.num_steps:
+        if telling or saving:
+            watch.raise_late(step)
+        if saving and accelerator.is_main_process:
             states = {name: part.state_dict() for name, part in parts.items()}
             write_checkpoint(folder / LAST, states | {"step": done})
         if telling:
             watched |= probe.measure(student)
-            yield TrainState(done, means, watched, schedule.get_last_lr()[0], norm)
-    student.network = accelerator.unwrap_model(student.network)
+            means = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
+            yield TrainState(done, means, watched, schedule.get_last_lr()[0], norm.item())
     average.copy_to(parameters)
+    student.compute = None
     student.network.eval().requires_grad_(False).to("cpu")
+
+
+def _check_parts(config: StudentConfig, accelerator: Accelerator) -> None:
+    """Raise ValueError where the processes cannot have equal parts of a batch."""
+    parts = config.accumulate * accelerator.num_processes
+    if config.batch_size % (2 * parts):
+        raise ValueError(f"batch_size {config.batch_size} does not part into {parts} times whole pairs, one a process")
+
+
+class _Watch:
+    """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
+
+    A device is not waited for at every step: it keeps a flag, which is read when its numbers are read anyway.
+    """
+
+    def __init__(self, variant: str, seed: int, accelerator: Accelerator):
+        self.whose = f"({variant}, seed {seed})"
+        self.at_once = accelerator.device.type == "cpu" and accelerator.num_processes == 1
+        self.finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
+        self.accelerator = accelerator
+
+    def wide(self, number: torch.Tensor) -> torch.Tensor:
+        return number if number.device.type == "mps" else number.double()
+
+    def check_terms(self, means: dict[str, torch.Tensor], step: int) -> None:
+        for name, mean in means.items():
+            if not self.at_once:
+                self.finite &= mean.isfinite()
+            elif not mean.isfinite():
+                raise NonFiniteLoss(f"loss term {name!r} is {mean.item()} at step {step} {self.whose}")
+
+    def check_norm(self, norm: torch.Tensor, step: int) -> None:
+        if not self.at_once:
+            self.finite &= norm.isfinite()
+        elif not norm.isfinite():
+            raise NonFiniteLoss(f"the gradient's norm is {norm.item()} at step {step} {self.whose}")
+
+    def raise_late(self, step: int) -> None:
+        """Raise if any step since the last call was not finite, in any process."""
+        if self.at_once:
+            return
+        if not self.accelerator.reduce(self.finite.float(), reduction="mean").item() == 1:
+            raise NonFiniteLoss(f"a loss or gradient is not finite at step {step} or shortly before {self.whose}")
 
 
 class _Auxiliary:
     """The network that an objective trains beside the student. Its gradients and the student's never mix."""
 
-    def __init__(self, objective: Objective, config: StudentConfig):
-        self.objective, self.config = objective, config
+    def __init__(self, objective: Trainable, config: StudentConfig, accelerator: Accelerator):
+        self.objective, self.config, self.accelerator = objective, config, accelerator
         self.network = objective.auxiliary.train()
         lr = config.auxiliary_lr_ratio * config.lr
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=lr, betas=(0.0, 0.95), weight_decay=0.0)
+        self.optimizer = make_optimizer(list(self.network.parameters()), config, lr=lr, betas=(0.0, 0.95))
+        self.scaler = make_scaler(config, accelerator.device)
 
     def step(self, student: NetworkDenoiser, batches: list[Batch], key: tuple[int, int]) -> torch.Tensor:
         """Update it and return its last loss ``[B]``. Outside this method it is frozen, so nothing is left in it."""
@@ -140,10 +189,13 @@ class _Auxiliary:
             losses = []
             for part in batches:
                 losses.append(self.objective.auxiliary_loss(student, part, step_generator(*key, 2 + update)))
-                (losses[-1].mean() / len(batches)).backward()
+                self.scaler.scale(losses[-1].mean() / len(batches)).backward()
                 losses[-1] = losses[-1].detach()
+            average_gradients(self.network.parameters(), self.accelerator)
+            self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.max_grad_norm)
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.optimizer.zero_grad()
         self.network.requires_grad_(False)
         return torch.cat(losses)

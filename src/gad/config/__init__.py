@@ -7,6 +7,7 @@ from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisation
 from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.outside import OutsideStudent
+from gad.config.prompts import PromptsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
@@ -22,6 +23,7 @@ __all__ = [
     "NoiseOptimisationConfig",
     "NoisePairsConfig",
     "NoiseQueryConfig",
+    "PromptsConfig",
     "Recipe",
     "RecipeError",
     "ScoreConfig",

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 import torch
 from pydantic import Field, model_validator
 
-from gad.config.section import Count, Section, Seed
+from gad.config.prompts import PromptsConfig
+from gad.config.section import Count, Device, Dtype, Section, Seed
 from gad.response import check_step
 
 
@@ -25,6 +26,9 @@ class NoisePairsConfig(Section):
     batch_size: Count = 64  # samples at once; does not change results beyond rounding
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
+    prompts: PromptsConfig | None = None  # world prompts: where they are read from; emoji captions otherwise
+    device: Device = "cpu"  # of the teacher while it answers
+    dtype: Dtype = "float32"  # the teacher's network while it answers; states are float32
 
     @model_validator(mode="after")
     def _possible(self):

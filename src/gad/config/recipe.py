@@ -12,7 +12,7 @@ from gad.artifacts import RECIPES
 from gad.config.control import ControlConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.outside import OutsideStudent
-from gad.config.section import Section
+from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
@@ -32,6 +32,8 @@ class Recipe(Section):
     sensitivity: SensitivityConfig
     control: ControlConfig
     students: list[OutsideStudent] = []  # models from elsewhere, set beside ours
+    dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
+    dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
     @model_validator(mode="after")
     def _world_allows(self):
@@ -46,6 +48,8 @@ class Recipe(Section):
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
             if self.noise_pairs.guidance_scale != 1:
                 raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
+        if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
+            raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
         return self
 
 

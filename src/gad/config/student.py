@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gad.config.section import Count, Positive, Section, Seed
+from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 
 
 class StudentConfig(Section):
@@ -32,7 +32,12 @@ class StudentConfig(Section):
     checkpoint_every: Count = 100  # steps
     log_every: Count = 10  # steps
     seeds: Annotated[list[Seed], Field(min_length=1)]
-    device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
+    device: Device = "cpu"
+    dtype: Dtype = "float32"  # networks compute in it; weights that learn, differences and losses are float32
+    gradient_checkpointing: bool = False
+    compile: bool = False  # torch.compile where it works
+    channels_last: bool = False  # UNets
+    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # adamw_8bit needs bitsandbytes
     hidden: Count = 128  # width of the Swiss roll's perceptron
     layers: Count = 4  # hidden layers of the Swiss roll's perceptron
 

@@ -10,9 +10,10 @@ from gad.config.section import Count, Positive, Section, Seed
 class TeacherConfig(Section):
     """What is learned from: a world's exact denoiser, a small teacher trained here, or any diffusers pipeline."""
 
-    world: Literal["swiss_roll", "emoji"]
+    world: Literal["swiss_roll", "emoji", "prompts"]
     backbone: Literal["exact", "unet", "dit", "flow"]
     pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
+    revision: str | None = None  # of a hub name: a commit's hash
     num_points: Count = 2000  # Swiss roll: points of the data set
     num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
     num_steps: Count = 4000
@@ -24,4 +25,6 @@ class TeacherConfig(Section):
     def _world_has_backbone(self):
         if (self.world == "swiss_roll") != (self.backbone == "exact"):
             raise ValueError(f"world {self.world!r} has no backbone {self.backbone!r}")
+        if self.world == "prompts" and self.pretrained is None:
+            raise ValueError("world 'prompts' needs pretrained: a diffusers folder or hub name")
         return self

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gad.actor import Actor
 from gad.artifacts import ROOT
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
@@ -20,7 +21,7 @@ from gad.control.layout_energy import check_box
 from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.control.models import load_judges
 from gad.control.steering import measure_energy, steer
-from gad.control.task import Actor, Answer
+from gad.control.task import Answer
 from gad.noise import draw_noise
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection

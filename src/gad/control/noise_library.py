@@ -15,8 +15,8 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gad.actor import Actor
 from gad.artifacts import claim, code, file_hash, fingerprint, read_json, read_tensors, write_json, write_tensors
-from gad.control.task import Actor
 from gad.noise import draw_noise
 from gad.scores.encoder import Encoder, features_in_parts
 from gad.scores.low_level import ATTRIBUTES, low_level

@@ -16,9 +16,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gad.actor import TEACHER, Actor
 from gad.config import NoiseOptimisationConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.task import TEACHER, Actor, Answer, rows_of
+from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector

@@ -18,12 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gad.actor import TEACHER, Actor
 from gad.artifacts import ROOT, stage_dir
 from gad.config import NoiseQueryConfig, Recipe
 from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve, weights_hash
-from gad.control.task import TEACHER, Actor, Answer, rows_of
+from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector

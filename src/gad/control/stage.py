@@ -8,10 +8,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gad.actor import TEACHER, Actor
 from gad.artifacts import replacing
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
-from gad.control.task import TEACHER, Actor
 from gad.teachers.load import Model
 
 TASKS = {

@@ -9,45 +9,10 @@ A task is a module with three functions:
 A new task is one such file, its sub-section in ``config/`` and its entry in ``stage.TASKS``.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 from torch import Tensor
-
-from gad.sampling import sample
-from gad.teachers.load import Model
-
-TEACHER = "teacher"
-
-
-@dataclass(frozen=True)
-class Actor:
-    """A model under a name, with how it is sampled: noise and prompts go in, images or points come out."""
-
-    name: str  # of the variant, or "teacher"
-    seed: int
-    model: Model
-    num_steps: int
-    guidance_scale: float = 1.0  # 1 is plain; with empty prompts that is the unconditional answer
-    batch_size: int = 64  # samples at once; does not change results beyond rounding
-
-    def phi(self, prompts: Sequence[str]) -> Callable[[Tensor], Tensor]:
-        """The differentiable map from noise ``[B, C, H, W]`` to images ``[B, 3, H, W]`` in [-1, 1] or points ``[B, 2]``
-        under these prompts."""
-        denoise, conditioning = self.model.guided(self.guidance_scale), self.model.condition(list(prompts))
-
-        def phi(noise: Tensor) -> Tensor:
-            return decode(self.model, sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1])
-
-        return phi
-
-    @torch.no_grad()
-    def generate(self, noise: Tensor, prompts: Sequence[str]) -> Tensor:
-        """What the model makes of each noise under its prompt, ``batch_size`` at a time."""
-        parts = torch.arange(len(noise)).split(self.batch_size)
-        return torch.cat([self.phi([prompts[i] for i in part.tolist()])(noise[part]) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -56,14 +21,6 @@ class Answer:
 
     rows: pd.DataFrame
     outputs: Tensor
-
-
-def decode(model: Model, latents: Tensor) -> Tensor:
-    """Images in [-1, 1], or the Swiss roll's points, with their gradient."""
-    if model.pipeline is None:
-        return latents.flatten(1)
-    vae = model.pipeline.vae
-    return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
 
 
 def rows_of(**columns) -> pd.DataFrame:

@@ -4,8 +4,10 @@ eps, v and flow predictions are converted here, once. Nothing downstream asks wh
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from gad.models.conditioning import Conditioning, concatenate
@@ -26,7 +28,11 @@ NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
 
 
 class NetworkDenoiser(nn.Module):
-    """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in."""
+    """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in.
+
+    ``compute`` is that dtype where it is not the weights': while a network learns its weights stay float32, since
+    updates of 1e-6 are lost in half precision.
+    """
 
     def __init__(self, network: nn.Module, call: NetworkCall, schedule: Schedule, parameterisation: Parameterisation):
         super().__init__()
@@ -34,13 +40,15 @@ class NetworkDenoiser(nn.Module):
         self.call = call
         self.schedule = schedule
         self.parameterisation = parameterisation
+        self.compute: torch.dtype | None = None
 
     def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         """What the network itself says (eps, v or flow), float32 or wider."""
-        dtype = next(self.network.parameters()).dtype
+        dtype = self.compute or next(self.network.parameters()).dtype
         if conditioning is not None:
             conditioning = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
-        return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), conditioning).to(x_t.dtype)
+        with torch.autocast(x_t.device.type, dtype) if self.compute else nullcontext():
+            return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), conditioning).to(x_t.dtype)
 
     def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None = None) -> Latent:
         output = self.output(x_t, t, conditioning)

@@ -116,8 +116,10 @@ def _only_errors() -> Iterator[None]:
             library.enable_progress_bar()
 
 
-def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> DiffusionPipeline:
-    """A diffusers pipeline from a local folder or hub name, in ``dtype``, frozen, safetensors only.
+def load_pipeline(
+    folder: str | Path, *, dtype: torch.dtype = torch.float32, revision: str | None = None
+) -> DiffusionPipeline:
+    """A diffusers pipeline from a local folder or hub name (at ``revision``), in ``dtype``, frozen, safetensors only.
 
     Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
     """
@@ -125,7 +127,8 @@ def load_pipeline(folder: str | Path, *, dtype: torch.dtype = torch.float32) -> 
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
         with _only_errors():  # an AutoencoderKL in a SanaPipeline draws two warnings and works
-            pipeline = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype, use_safetensors=True)
+            options = {"revision": revision} if revision else {}
+            pipeline = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **options)
     except Exception as error:  # diffusers raises many kinds for a broken folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error

@@ -39,7 +39,8 @@ class Batch:
         return self.h is not None
 
     def to(self, device) -> "Batch":
-        return self._map(lambda value: value.to(device), lambda h: h.to(device))
+        moved = self._map(lambda value: value.to(device), lambda h: h.to(device))
+        return replace(moved, rows=self.rows)  # they choose random numbers on the CPU: no waiting for the device
 
     def split(self, parts: int) -> "list[Batch]":
         """Equal parts of the batch; pairs stay together."""

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from gad.config import Recipe
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.sensitivity.measure import analysis_ids, analysis_noise, whole_map
 from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
 from gad.sensitivity.steps import FEW, both_ways, mean_cosine
@@ -24,7 +24,7 @@ def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: 
     config, pairs = settings.sensitivity, settings.noise_pairs
     few = analysis_ids(config)[:FEW]
     ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=few)
-    prompts = prompt_of(ids)
+    prompts = prompt_of(ids, settings.noise_pairs.prompts)
 
     def taken(model: Model, denoise, num_steps: int) -> dict:
         phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)

@@ -12,7 +12,7 @@ import torch
 
 from gad.config import Recipe
 from gad.models.denoiser import Denoiser
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.response import Map
 from gad.sampling import node_times, sample
 from gad.sensitivity.measure import NOISE_ID, analysis_ids, analysis_noise, answers, batches_of, compare
@@ -45,7 +45,7 @@ def measure_levels(teacher: Model, students: Iterable[NamedStudent], settings: R
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     for ids in batches_of(analysis_ids(config), config.batch_size):
-        prompts = prompt_of(ids)
+        prompts = prompt_of(ids, settings.noise_pairs.prompts)
         _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
         directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
         states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)

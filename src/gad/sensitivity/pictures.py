@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gad.actor import TEACHER, Actor
 from gad.artifacts import ROOT
-from gad.config import FidelityConfig, Recipe
-from gad.control.models import Generate, generator_of
+from gad.config import Recipe
 from gad.noise import draw_noise
-from gad.noise_pairs import PROMPT_SEED, prompt_of
 from gad.outside import WholeMap
+from gad.prompts import PROMPT_SEED, prompt_of
 from gad.scores.alignment import Score, load_scores, score_all
 from gad.scores.frechet import set_distances
 from gad.scores.train import to_images
@@ -38,26 +38,25 @@ def steps_of(model: Model, settings: Recipe) -> int:
     return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
 
 
-def everyone(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
-) -> Iterator[tuple[str, int, Model, dict]]:
-    """Variant, seed, model and how it is sampled; the teacher first."""
+def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, batch_size: int) -> Iterator[Actor]:
+    """The teacher first, with its own steps and guidance, then every student."""
     pairs = settings.noise_pairs
-    yield "teacher", 0, teacher, {"num_steps": pairs.teacher_steps, "guidance_scale": pairs.guidance_scale}
+    yield Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
     for variant, seed, student in students:
-        yield variant, seed, student, {"num_steps": steps_of(student, settings)}
+        yield Actor(variant, seed, student, steps_of(student, settings), batch_size=batch_size)
 
 
-def _seed_images(generate: Generate, shape, classifier: Classifier, settings: Recipe) -> SeedImages:
+def _seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:
     """The recipe's noises under its prompts, a few prompts at a time."""
     config = settings.sensitivity.seeds
-    noise = draw_noise(range(SEED_ID, SEED_ID + config.num_seeds), shape, seed=config.seed)
-    prompts = prompt_of(range(SEED_ID, SEED_ID + config.num_prompts))
+    noise = draw_noise(range(SEED_ID, SEED_ID + config.num_seeds), actor.model.latent_shape, seed=config.seed)
+    prompts = prompt_of(range(SEED_ID, SEED_ID + config.num_prompts), settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
     parts = []
     for start in range(0, len(prompts), per_part):
         here = prompts[start : start + per_part]
-        images = generate(noise.repeat(len(here), 1, 1, 1), [p for p in here for _ in range(config.num_seeds)])
+        repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
+        images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
         parts.append(prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare))
     return split(torch.cat(parts), config)
 
@@ -66,12 +65,10 @@ def measure_seeds(teacher: Model, students: Iterable[NamedStudent], settings: Re
     """Yield each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`, the teacher's first."""
     config = settings.sensitivity.seeds
     classifier, of_teacher = build_classifier(config), None
-    for variant, seed, model, options in everyone(teacher, students, settings):
-        generate = generator_of(model, batch_size=config.batch_size, **options)
-        images = _seed_images(generate, model.latent_shape, classifier, settings)
-        rows, own = identify(images, classifier, config, teacher=of_teacher)
+    for actor in everyone(teacher, students, settings, config.batch_size):
+        rows, own = identify(_seed_images(actor, classifier, settings), classifier, config, teacher=of_teacher)
         of_teacher = of_teacher or own
-        yield rows.assign(variant=variant, seed=seed)
+        yield rows.assign(variant=actor.name, seed=actor.seed)
 
 
 def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
@@ -100,14 +97,15 @@ def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor |
 
 
 def _scored(
-    generate: Generate, shape, scores: dict[str, Score], features: FeaturesOf, config: FidelityConfig
+    actor: Actor, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
 ) -> tuple[pd.DataFrame, Tensor, int]:
     """A row per image, the features ``[N, D]``, and the images' side."""
+    config, shape = settings.sensitivity.fidelity, actor.model.latent_shape
     ids = range(FIDELITY_ID, FIDELITY_ID + config.num_images)
-    prompts, tables, found = prompt_of(ids), [], []
+    prompts, tables, found = prompt_of(ids, settings.noise_pairs.prompts), [], []
     for part in torch.arange(config.num_images).split(config.batch_size):
         here = [prompts[i] for i in part.tolist()]
-        images = generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
+        images = actor.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
         columns = {name: score_all(score, images, here).tolist() for name, score in scores.items()}
         tables.append(pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns))
         found.append(features(images))
@@ -124,19 +122,19 @@ def measure_fidelity(
     config = settings.sensitivity.fidelity
     scores, features = load_scores(config.scores), load_features(config.features, batch_size=config.batch_size)
     references: dict[str, Tensor] = {}
-    for variant, seed, model, options in everyone(teacher, students, settings):
-        generate = generator_of(model, batch_size=config.batch_size, **options)
-        rows, found, side = _scored(generate, model.latent_shape, scores, features, config)
-        if variant == "teacher":
+    for actor in everyone(teacher, students, settings, config.batch_size):
+        rows, found, side = _scored(actor, scores, features, settings)
+        if actor.name == TEACHER:
             real = data_features(settings, features, side)
             references = {"teacher": found} | ({} if real is None else {"data": real})
         distances = [
             {"reference": name, "features": config.features}
             | set_distances(found, reference, axes=config.axes, neighbours=config.neighbours)
             for name, reference in references.items()
-            if name != variant
+            if name != actor.name
         ]
-        yield rows.assign(variant=variant, seed=seed), pd.DataFrame(distances).assign(variant=variant, seed=seed)
+        model = {"variant": actor.name, "seed": actor.seed}
+        yield rows.assign(**model), pd.DataFrame(distances).assign(**model)
 
 
 def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
@@ -170,15 +168,18 @@ def measure_sister(
     if teacher.pipeline is not None:
         score = next(iter(load_scores(fidelity.scores if fidelity else {}).values()))
     ids = range(SISTER_ID, SISTER_ID + config.inversion_samples)
-    for variant, seed, model, options in everyone(teacher, students, settings):
-        steps = options["num_steps"]
-        denoise = model.guided(options.get("guidance_scale", 1.0))
+    for actor in everyone(teacher, students, settings, config.batch_size):
+        model, steps = actor.model, actor.num_steps
+        denoise = model.guided(actor.guidance_scale)
         noise = draw_noise(ids, model.latent_shape, seed=config.seed)
-        inverted = inversion_rows(model, denoise, prompt_of(ids), noise, config, num_steps=steps)
+        prompts = prompt_of(ids, settings.noise_pairs.prompts)
+        inverted = inversion_rows(model, denoise, prompts, noise, config, num_steps=steps)
         negative = pd.DataFrame()
         if score is not None and not isinstance(model.denoiser, WholeMap):
-            negative = negative_rows(model, negative_pairs(config), score, config, num_steps=steps)
-        yield inverted.assign(variant=variant, seed=seed), negative.assign(variant=variant, seed=seed)
+            asked = negative_pairs(config, settings.noise_pairs.prompts)
+            negative = negative_rows(model, asked, score, config, num_steps=steps)
+        named = {"variant": actor.name, "seed": actor.seed}
+        yield inverted.assign(**named), negative.assign(**named)
 
 
 def mean_table(rows: pd.DataFrame) -> pd.DataFrame:

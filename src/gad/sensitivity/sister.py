@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.config import SisterConfig
+from gad.config import PromptsConfig, SisterConfig
 from gad.models.conditioning import Conditioning, concatenate
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_noise
-from gad.noise_pairs import PROMPT_SEED, prompt_of
+from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sampling import sample
 from gad.schedule import Schedule
 from gad.scores.alignment import Score
@@ -28,14 +28,14 @@ from gad.worlds.emoji import Prompt, make_prompt
 SISTER_ID = 5_000_000  # sample ids of these tasks
 
 
-def negative_pairs(config: SisterConfig) -> list[tuple[int, str, str]]:
+def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
 
     So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
         ids = range(SISTER_ID, SISTER_ID + config.num_samples)
-        return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids), strict=True)]
+        return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
     found, i = [], SISTER_ID
     while len(found) < config.num_samples:
         prompt = make_prompt(i, seed=PROMPT_SEED)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gad.config import Recipe
 from gad.noise import draw_noise
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.response import Map, respond
 from gad.sensitivity.geometry import spectral_kl, spectrum
 from gad.sensitivity.measure import analysis_ids, whole_map
@@ -50,7 +50,10 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
     """
     config, pairs = settings.sensitivity, settings.noise_pairs
     ids = analysis_ids(config)[: config.num_spectra]
-    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids)
+    noise, prompts = (
+        draw_noise(ids, teacher.latent_shape, seed=config.seed),
+        prompt_of(ids, settings.noise_pairs.prompts),
+    )
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
-from gad.noise_pairs import prompt_of
+from gad.prompts import prompt_of
 from gad.sensitivity.measure import (
     NOISE_ID,
     analysis_ids,
@@ -75,7 +75,7 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     for ids in batches_of(analysis_ids(config), config.batch_size):
-        prompts = prompt_of(ids)
+        prompts = prompt_of(ids, settings.noise_pairs.prompts)
         phi = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
         drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=phi)[1:] for kind in config.directions}
         references = {}
@@ -107,7 +107,10 @@ def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings:
     guided, times = teacher.guided(pairs.guidance_scale), TIMES
     sums = torch.zeros(len(students), len(times), dtype=torch.float64)
     for ids in batches_of(analysis_ids(config), config.batch_size):
-        noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids)
+        noise, prompts = (
+            draw_noise(ids, teacher.latent_shape, seed=config.seed),
+            prompt_of(ids, settings.noise_pairs.prompts),
+        )
         reference = states_at(guided, noise, teacher.condition(prompts), num_steps=pairs.teacher_steps, times=times)
         for row, (variant, seed, student) in enumerate(students):
             check_student(f"{variant} (seed {seed})", student, teacher)
@@ -136,7 +139,7 @@ def response_along(
     steps = torch.linspace(0, reach, num_steps).tolist()
 
     def curve(model: Model, denoise, count: int) -> list[float]:
-        phi = whole_map(denoise, model.condition(prompt_of(ids)), num_steps=count)
+        phi = whole_map(denoise, model.condition(prompt_of(ids, settings.noise_pairs.prompts)), num_steps=count)
         start = phi(noise)
         moved = [phi(noise + h * direction) - start for h in steps]
         return [change.square().flatten(1).mean(1).sqrt().mean().item() for change in moved]

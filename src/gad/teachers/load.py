@@ -1,5 +1,7 @@
 """Teachers and students as they are used: a denoiser, the latent shape, and how prompts are encoded."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +19,20 @@ from gad.schedule import CosineSchedule
 
 @dataclass(frozen=True)
 class Model:
-    """A teacher or student ready for use. ``pipeline`` is None for the Swiss roll, which has no text and no pixels."""
+    """A teacher or student ready for use. ``pipeline`` is None for the Swiss roll, which has no text and no pixels.
+
+    ``encode`` stands in for a pipeline's text encoder where there is none: in dry runs.
+    """
 
     denoiser: Denoiser
     latent_shape: tuple[int, int, int]
     pipeline: DiffusionPipeline | None = None
+    encode: Callable[[list[str]], Conditioning] | None = None
 
     def condition(self, prompts: list[str]) -> Conditioning | None:
         """Encoded prompts, or None where the model takes none."""
+        if self.encode is not None:
+            return self.encode(prompts)
         return encode_prompts(self.pipeline, prompts) if self.pipeline else None
 
     def guided(self, guidance_scale: float) -> Denoiser:
@@ -43,6 +51,20 @@ class Model:
         return torch.cat([vae.decode(part / vae.config.scaling_factor).sample.clamp(-1, 1) for part in parts])
 
 
+@contextmanager
+def text_encoder_on(model: Model, device: torch.device) -> Iterator[None]:
+    """Inside the block the text encoder is on ``device``; afterwards on the CPU again, where it costs no GPU memory."""
+    encoder = getattr(model.pipeline, "text_encoder", None)
+    if encoder is None:
+        yield
+        return
+    try:
+        encoder.to(device)
+        yield
+    finally:
+        encoder.to("cpu")
+
+
 def _from_pipeline(pipeline: DiffusionPipeline) -> Model:
     config = network_of(pipeline).config
     return Model(denoiser_of(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
@@ -58,7 +80,9 @@ def load_model(folder: Path) -> Model:
         source = ROOT / pointer["source"]
         if source.exists() and fingerprint(source) != pointer["hash"]:
             raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
-        return load_model(source) if source.exists() else _from_pipeline(load_pipeline(pointer["source"]))
+        if source.exists():
+            return load_model(source)
+        return _from_pipeline(load_pipeline(pointer["source"], revision=pointer.get("revision")))
     if (folder / "points.safetensors").exists():
         points = read_tensors(folder / "points.safetensors")["points"].view(-1, 2, 1, 1)
         return Model(ExactDenoiser(points, CosineSchedule()), (2, 1, 1))

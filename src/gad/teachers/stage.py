@@ -28,26 +28,28 @@ READING_STEPS = 1000  # for T5, see ``reading.py``
 def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
     if section.pretrained is not None:
-        write_pointer(section.pretrained, folder)
+        write_pointer(section.pretrained, folder, section.revision)
     elif section.world == "swiss_roll":
         write_tensors(folder / "points.safetensors", {"points": make_points(section.num_points, section.seed)})
     else:
         yield from train_emoji_teacher(section, folder, vae_folder)
 
 
-def write_pointer(source: str, folder: Path) -> None:
+def write_pointer(source: str, folder: Path, revision: str | None = None) -> None:
     """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use.
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
     path = ROOT / source
     try:
-        name = DiffusionPipeline.load_config(path if path.is_dir() else source)["_class_name"]
+        options = {} if path.is_dir() or not revision else {"revision": revision}
+        name = DiffusionPipeline.load_config(path if path.is_dir() else source, **options)["_class_name"]
     except OSError as error:
         raise ValueError(f"there is no diffusers pipeline at {source}") from error
     if name not in FAMILIES:
         raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
-    write_json(folder / "teacher.json", {"source": source, "hash": fingerprint(path) if path.is_dir() else None})
+    pointer = {"source": source, "hash": fingerprint(path) if path.is_dir() else None}
+    write_json(folder / "teacher.json", pointer | ({"revision": revision} if revision else {}))
 
 
 def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:

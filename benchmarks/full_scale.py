@@ -1,0 +1,140 @@
+"""What a full-scale recipe costs, with the published networks and random weights: nothing is downloaded.
+
+    python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
+    python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 4        (a CPU: reduced, and named so)
+
+Per recipe: a call of noise pairs, a training step without GAD and with it, and a response of the analysis; then what
+GAD adds to the step. Every line is a process of its own. GAD at a fifth of the steps is computed from the two kinds of
+step that it is made of: its time is a mean, its peak memory that of GAD. Output matching on free pairs is the setting
+in which GAD costs no further call. On a CPU networks compute in float32.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from gad.config import Recipe, load_recipe
+from gad.full_scale.architectures import architecture_of, build_network, count_parameters
+from gad.full_scale.dry_run import Cost, run_part, utilisation
+from gad.full_scale.estimate import memory_bytes
+
+SPARSE = 0.2
+FREE = "matching:"  # before a variant: output matching in place of the recipe's paradigm
+PARTS = ("noise_pairs", "baseline", "gad", FREE + "baseline", FREE + "gad", "sensitivity")
+
+
+def prepared(recipe: str, part: str, batch: int | None) -> Recipe:
+    """The recipe, with a smaller batch, on the device that is here."""
+    settings = load_recipe(recipe)
+    changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}}
+    if part.startswith(FREE):
+        changes["student"]["paradigm"] = "matching"
+    if batch is not None:
+        changes["student"] |= {"batch_size": batch, "accumulate": 1}
+        changes["noise_pairs"]["batch_size"] = changes["sensitivity"]["batch_size"] = batch
+    if not torch.cuda.is_available():
+        for section in ("student", "noise_pairs"):
+            changes[section] |= {"device": "cpu", "dtype": "float32"}
+    updated = {name: getattr(settings, name).model_copy(update=values) for name, values in changes.items()}
+    return settings.model_copy(update=updated)
+
+
+def measure(recipe: str, part: str, arguments) -> dict:
+    settings = prepared(recipe, part, arguments.batch)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
+        cost = run_part(settings, part.removeprefix(FREE), Path(folder), **options)
+    cuda = torch.cuda.is_available()
+    peak = torch.cuda.max_memory_allocated() if cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return asdict(cost) | {"part": part, "peak": peak, "dtype": settings.student.dtype}
+
+
+def device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
+
+
+def table(rows: list[dict]) -> pd.DataFrame:
+    """A row per part."""
+    result = []
+    for row in rows:
+        cost = Cost(*(row[name] for name in ("stage", "unit", "seconds", "flops", "tokens")))
+        mfu = utilisation(cost, device_name(), row["dtype"])
+        result.append(
+            {
+                "part": row["part"],
+                "unit": cost.unit,
+                "seconds": f"{cost.seconds:.3f}",
+                "tokens/s": f"{cost.tokens / cost.seconds:.0f}",
+                "TFLOP": f"{cost.flops / 1e12:.3f}" if cost.flops else "-",
+                "MFU": "-" if mfu is None else f"{mfu:.1%}",
+                "peak GB": f"{row['peak'] / 1e9:.2f}",
+            }
+        )
+    return pd.DataFrame(result)
+
+
+def added(rows: list[dict]) -> list[str]:
+    """What GAD adds to the step's time and to the peak memory."""
+    by, lines = {row["part"]: row for row in rows}, []
+    for prefix, name in (("", "GAD at every step"), (FREE, "GAD on free pairs (output matching)")):
+        if prefix + "gad" in by and prefix + "baseline" in by:
+            gad, base = by[prefix + "gad"], by[prefix + "baseline"]
+            time, memory = (gad[key] / base[key] - 1 for key in ("seconds", "peak"))
+            lines.append(f"{name}: time {time:+.1%}, memory {memory:+.1%}")
+            if not prefix:
+                lines.append(f"GAD at a fifth of the steps, computed: time {SPARSE * time:+.1%}, memory {memory:+.1%}")
+    return lines
+
+
+def report(recipe: str, rows: list[dict], arguments) -> None:
+    settings = prepared(recipe, "", arguments.batch)
+    architecture = architecture_of(settings.teacher.pretrained)
+    depth = arguments.depth or settings.dry_run_depth
+    network = build_network(architecture, depth=depth, size=arguments.size, device="meta")
+    whole = depth is None and arguments.size is None
+    cut = "" if whole else f", REDUCED to depth {depth or 'full'}, latent size {arguments.size or 'full'}"
+    print(f"\n{recipe} on {device_name()}, {settings.student.dtype}, {count_parameters(network) / 1e9:.3f} B{cut}")
+    print(table(rows).to_string(index=False))
+    print("\n".join(added(rows)))
+    cut_settings = settings.model_copy(update={"dry_run_depth": depth})
+    needs = ", ".join(f"{name} {need / 1e9:.2f}" for name, need in memory_bytes(cut_settings, architecture).items())
+    print(f"GB by network without activations: {needs}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="+")
+    parser.add_argument("--steps", type=int, default=4, help="training steps that are timed")
+    parser.add_argument("--depth", type=int, help="layers of the network; a UNet: levels")
+    parser.add_argument("--size", type=int, help="side of the latent")
+    parser.add_argument("--batch", type=int, help="samples a step, in one part")
+    parser.add_argument("--parts", nargs="+", default=list(PARTS))
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
+        return
+    options = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "depth", "size", "batch")]
+    options = [option for option in options if not option.endswith("=None")]
+    for recipe in arguments.recipes:
+        rows = []
+        for part in arguments.parts:
+            command = [sys.executable, __file__, recipe, *options, "--one", part]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
+            rows.append(json.loads(done.stdout.splitlines()[-1]))
+        report(recipe, rows, arguments)
+
+
+if __name__ == "__main__":
+    main()

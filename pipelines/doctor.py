@@ -1,0 +1,32 @@
+"""Says what a recipe lacks on this machine, a line each, before hours are spent; exit status 1 if something is missing.
+
+python pipelines/doctor.py RECIPE        (make doctor RECIPE=...)
+"""
+
+import os
+import sys
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
+
+from gad.config import RecipeError, load_recipe
+from gad.full_scale.doctor import Finding, examine
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python pipelines/doctor.py RECIPE", file=sys.stderr)
+        return 2
+    try:
+        settings = load_recipe(arguments[0])
+    except RecipeError as error:
+        print(Finding("missing", str(error), "correct it in pipelines/recipes"))
+        return 1
+    missing = False
+    for finding in examine(settings):
+        print(finding, flush=True)
+        missing |= finding.state == "missing"
+    return int(missing)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

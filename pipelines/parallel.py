@@ -1,0 +1,60 @@
+"""Noise pairs or one student variant on several GPUs or machines: the stage's work without its notebook.
+
+accelerate launch pipelines/parallel.py noise_pairs --recipe R
+accelerate launch pipelines/parallel.py student --recipe R --variant V
+
+Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
+metrics. Started again after a kill, the work goes on from its last shard or checkpoint. ``torchrun`` does as well.
+"""
+
+import argparse
+import sys
+
+from gad.artifacts import DATA, fingerprint, stage_dir
+from gad.config import RecipeError, load_recipe
+from gad.noise_pairs import NoisePairs, generate
+from gad.objectives.variants import VARIANTS, check_variant
+from gad.processes import place
+from gad.students import train_seeds
+from gad.teachers.load import load_model
+
+
+def work(stage: str, recipe: str, variant: str | None):
+    """Lines that tell how far the work is."""
+    settings = load_recipe(recipe)
+    teacher_folder, pairs_folder = stage_dir(recipe, "teacher"), stage_dir(recipe, "noise_pairs")
+    teacher = load_model(teacher_folder)
+    if stage == "noise_pairs":
+        for done in generate(pairs_folder, teacher, fingerprint(teacher_folder), settings.noise_pairs):
+            yield f"noise pairs up to {done} of {settings.noise_pairs.num_pairs}"
+        return
+    check_variant(variant, settings.student.paradigm)
+    folders = {"folder": stage_dir(recipe, "student", variant), "live": DATA / recipe / "live" / variant}
+    cache = stage_dir(recipe, "prompt_embeds")
+    pairs = NoisePairs(pairs_folder)
+    for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, cache=cache, **folders):
+        terms = ", ".join(f"{name} {value:.4g}" for name, value in state.terms.items())
+        yield f"seed {seed}, step {state.step}: {terms}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=["noise_pairs", "student"])
+    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--variant", choices=list(VARIANTS))
+    arguments = parser.parse_args()
+    if (arguments.variant is None) == (arguments.stage == "student"):
+        parser.error("the stage student needs --variant, noise_pairs has none")
+    rank, processes = place()
+    try:
+        for line in work(arguments.stage, arguments.recipe, arguments.variant):
+            if rank == 0 or arguments.stage == "noise_pairs":
+                print(f"[{rank + 1}/{processes}] {line}", flush=True)
+    except (RecipeError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""Some steps of every stage with the published networks and random weights: what they cost, before any download.
+
+Text encoders are not built: embeddings are random numbers of their shape, drawn from the prompt. Nothing that is
+learned here means anything; times, memory and code paths do.
+"""
+
+import copy
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.full_scale.architectures import Architecture, architecture_of, build_network
+from gad.full_scale.estimate import image_tokens
+from gad.models.conditioning import Conditioning
+from gad.models.denoiser import NetworkDenoiser, on_device
+from gad.noise_pairs import NoisePairs, generate, make_pair
+from gad.objectives.build import build_objective
+from gad.processes import own_device
+from gad.prompts import prompt_of
+from gad.response import respond_by_difference
+from gad.sampling import sample
+from gad.students import encode_pair_prompts, own_copy
+from gad.teachers.load import Model
+from gad.training import train
+
+PAIRS = 4  # noise pairs that the student's steps draw from
+COUNTED, TIMED = 1, 2  # steps from which FLOPs are counted and times are taken; the ones before warm up
+PEAK = {  # dense FLOP/s by data sheet: half precision, float32
+    "H200": (989e12, 67e12),
+    "H100": (989e12, 67e12),
+    "A100": (312e12, 19.5e12),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage's unit of work took: seconds, FLOPs (0: not counted), image tokens that a network read in it."""
+
+    stage: str
+    unit: str
+    seconds: float
+    flops: float
+    tokens: int
+
+
+def synthetic_prompts(architecture: Architecture):
+    """A function from prompts to random embeddings of the text encoder's shape; equal prompts get equal ones."""
+
+    def encode(prompts: list[str]) -> Conditioning:
+        generators = [torch.Generator().manual_seed(zlib.crc32(prompt.encode())) for prompt in prompts]
+        shape = (architecture.tokens, architecture.width)
+        embeds = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
+        mask = torch.ones(len(prompts), architecture.tokens, dtype=torch.int64) if architecture.masked else None
+        return Conditioning(embeds, mask)
+
+    return encode
+
+
+def random_teacher(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> Model:
+    """The published network with random weights as a teacher."""
+    network = build_network(architecture, depth=depth, size=size)
+    schedule, parameterisation = architecture.schedule
+    shape = (network.config.in_channels, network.config.sample_size, network.config.sample_size)
+    denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
+    return Model(denoiser, shape, encode=synthetic_prompts(architecture))
+
+
+def small_pairs(settings: Recipe, num_pairs: int) -> NoisePairsConfig:
+    """The recipe's pairs, fewer of them and with one network call a node, of synthetic prompts."""
+    nodes = settings.noise_pairs.num_nodes
+    changes = {"num_pairs": num_pairs, "shard_size": num_pairs, "teacher_steps": nodes, "prompts": None}
+    return settings.noise_pairs.model_copy(update=changes)
+
+
+def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> Cost:
+    """One batch of noise pairs, per network call of one noise's batch."""
+    config = small_pairs(settings, settings.noise_pairs.batch_size)
+    start = time.perf_counter()
+    list(generate(folder, teacher, "dry run", config))
+    seconds = time.perf_counter() - start
+    calls = (1 + 2 * config.directions_per_noise) * config.num_nodes
+    doubled = 1 if config.guidance_scale == 1 else 2
+    return Cost(
+        "noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, doubled * config.batch_size * tokens
+    )
+
+
+class _Clock:
+    """An objective that notes when each step asks it for its terms, and counts one step's FLOPs."""
+
+    def __init__(self, objective, accumulate: int, device: torch.device):
+        self.objective, self.accumulate, self.device = objective, accumulate, device
+        self.calls, self.times, self.flops = 0, [], 0.0
+        self.counter = FlopCounterMode(display=False)
+
+    def __getattr__(self, attribute):
+        return getattr(self.objective, attribute)
+
+    def to(self, device):
+        self.objective = self.objective.to(device)
+        return self
+
+    def terms(self, *inputs):
+        if self.calls % self.accumulate == 0:
+            step = self.calls // self.accumulate
+            if step == COUNTED + 1:
+                self.counter.__exit__(None, None, None)
+                self.flops = float(self.counter.get_total_flops())
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.times.append(time.perf_counter())
+            if step == COUNTED:
+                self.counter.__enter__()
+        self.calls += 1
+        return self.objective.terms(*inputs)
+
+
+def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder: Path, tokens: int, **what) -> Cost:
+    """A training step of ``variant``: median over ``steps`` of them."""
+    variant, steps = what["variant"], what["steps"]
+    list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
+    pairs = NoisePairs(folder / "pairs")
+    count = TIMED + steps + 1
+    config = config.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
+    denoiser = teacher.denoiser
+    student = NetworkDenoiser(
+        copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation
+    )
+    objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
+    clock = _Clock(objective, config.accumulate, own_device(config.device))
+    prompts = encode_pair_prompts(teacher, pairs)
+    list(train(student, clock, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
+    laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
+    seconds = torch.tensor(laps, dtype=torch.float64).median().item()
+    return Cost("student", f"step of {config.batch_size}", seconds, clock.flops, config.batch_size * tokens)
+
+
+@torch.no_grad()
+def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
+    """Value and difference of the student's map for one batch of the analysis; control tasks make such calls too."""
+    config, size = small_pairs(settings, settings.sensitivity.batch_size), settings.sensitivity.batch_size
+    device = own_device(settings.student.device)
+    denoise = on_device(teacher.denoiser, device)
+    pair = make_pair(range(size), teacher.latent_shape, config)
+    conditioning = teacher.condition(prompt_of(range(size))).to(device)
+    noise, direction = pair.noise.to(device), pair.direction.to(device)
+    start = time.perf_counter()
+    steps = config.num_nodes
+    respond_by_difference(
+        lambda z: sample(denoise, z, conditioning, num_steps=steps)[-1], noise, direction, h=config.perturbation_scale
+    )
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return Cost("sensitivity", f"response of {size}", time.perf_counter() - start, 0.0, 2 * steps * size * tokens)
+
+
+def utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:
+    """Model FLOP/s over the device's peak, in (0, 1]; None for a device whose peak is not known or without FLOPs."""
+    peak = next((values for name, values in PEAK.items() if name in device_name), None)
+    if peak is None or not cost.flops:
+        return None
+    return cost.flops / cost.seconds / peak[dtype == "float32"]
+
+
+def run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
+    """The cost of ``noise_pairs``, ``sensitivity``, or a training step of the variant of that name."""
+    architecture = architecture_of(settings.teacher.pretrained)
+    depth = depth or settings.dry_run_depth
+    teacher, tokens = random_teacher(architecture, depth=depth, size=size), image_tokens(architecture, size)
+    if part == "noise_pairs":
+        return pairs_cost(teacher, settings, folder, tokens)
+    if part == "sensitivity":
+        return sensitivity_cost(teacher, settings, tokens)
+    return student_cost(teacher, settings.student, settings, folder, tokens, variant=part, steps=steps)

@@ -1,0 +1,93 @@
+"""How networks compute while a student trains: dtype, checkpointing, compilation, and the optimisers that fit."""
+
+import warnings
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from gad.config import StudentConfig
+from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What the loop asks of an objective; one may be wrapped, to be timed."""
+
+    def to(self, device): ...
+
+    def terms(self, student, batch, generator): ...
+
+
+def make_optimizer(parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]):
+    """AdamW without decay: fused on a GPU, or with states of 8 bits, for which bitsandbytes has to be installed."""
+    options = {"lr": lr, "betas": betas, "weight_decay": 0.0}
+    if config.optimizer == "adamw_8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ValueError("optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes") from error
+        return AdamW8bit(parameters, **options)
+    fused = {"fused": True} if parameters[0].device.type == "cuda" else {}
+    return torch.optim.AdamW(parameters, **options, **fused)
+
+
+def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradScaler:
+    """A scaler of the loss for float16, whose small gradients would vanish; for other dtypes one that does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=config.dtype == "float16")
+
+
+def _network_of(denoiser: Denoiser) -> NetworkDenoiser | None:
+    inner = denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
+    return inner if isinstance(inner, NetworkDenoiser) else None
+
+
+def prepare_networks(student: NetworkDenoiser, objective: Trainable, config: StudentConfig) -> None:
+    """Make the networks compute as ``config`` says; with its defaults nothing changes.
+
+    Student and fake score keep float32 weights and compute in the recipe's dtype. The teacher's weights are cast, which
+    halves them: it has to be the objective's own copy. Raises ValueError for an option that a network does not have.
+    """
+    teacher = _network_of(objective.teacher) if hasattr(objective, "teacher") else None
+    learning = [student] + ([objective.fake] if hasattr(objective, "fake") else [])
+    if config.dtype != "float32":
+        dtype = getattr(torch, config.dtype)
+        for denoiser in learning:
+            denoiser.compute = dtype
+        if teacher is not None:
+            teacher.network.to(dtype)
+    denoisers = learning + ([teacher] if teacher is not None else [])
+    if config.channels_last:
+        for denoiser in denoisers:
+            _channels_last(denoiser.network)
+    if config.gradient_checkpointing:
+        # the score identity and LADD send gradients through the teacher as well
+        for denoiser in denoisers:
+            _checkpoint(denoiser.network)
+    if config.compile and _can_compile(next(student.network.parameters()).device):
+        for denoiser in denoisers:
+            denoiser.network.compile()
+
+
+def _channels_last(network: nn.Module) -> None:
+    if not hasattr(network, "down_blocks"):
+        raise ValueError(f"channels_last is for UNets, not for {type(network).__name__}")
+    network.to(memory_format=torch.channels_last)
+
+
+def _checkpoint(network: nn.Module) -> None:
+    if not hasattr(network, "enable_gradient_checkpointing"):
+        raise ValueError(f"gradient_checkpointing is for diffusers networks, not for {type(network).__name__}")
+    network.enable_gradient_checkpointing()
+
+
+def _can_compile(device: torch.device) -> bool:
+    """Whether torch.compile works on this machine; says so in one line where it does not."""
+    try:
+        torch.compile(lambda x: 2 * x + 1)(torch.ones(4, device=device))
+    except Exception as error:  # no compiler, no Triton, an unknown device: many kinds
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"torch.compile does not work here, going on without: {reason}", stacklevel=2)
+        return False
+    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
+    return True

@@ -1,0 +1,61 @@
+"""Several processes that train one student, or share out the noise pairs: what each does, and how they agree.
+
+Processes are started by ``accelerate launch`` or ``torchrun``. With one process nothing here does anything.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.distributed import all_reduce
+
+POLL = 1.0  # seconds
+
+
+def make_accelerator(device: str) -> Accelerator:
+    """An accelerator on ``device``; "auto" takes what accelerate finds. ValueError for a device that is not there."""
+    if device == "cuda" and not torch.cuda.is_available() or device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
+    return Accelerator(cpu=device == "cpu")
+
+
+def place() -> tuple[int, int]:
+    """This process's number and how many there are, as the launcher says."""
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+def own_device(device: str) -> torch.device:
+    """The device of this process for a recipe's ``device``; with several GPUs each process has one."""
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    name = next(kind for kind in found if found[kind]) if device == "auto" else device
+    if not found[name]:
+        raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds. Processes agree over files, so that one may be hours ahead of another."""
+    while not condition():
+        time.sleep(POLL)
+
+
+def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
+    """Make each gradient the mean over the processes'. A network may be called any number of times before."""
+    if accelerator.num_processes == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    works = [all_reduce(gradient, async_op=True) for gradient in gradients]
+    for work, gradient in zip(works, gradients, strict=True):
+        work.wait()
+        gradient /= accelerator.num_processes
+
+
+def average_numbers(numbers: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
+    """Each number's mean over the processes."""
+    if accelerator.num_processes == 1 or not numbers:
+        return numbers
+    stacked = accelerator.reduce(torch.stack(list(numbers.values())), reduction="mean")
+    return dict(zip(numbers, stacked.unbind(), strict=True))

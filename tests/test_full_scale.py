@@ -1,0 +1,255 @@
+"""Full scale without a hub: local folders as diffusers writes them, published sizes, options of memory and speed."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+
+from gad.artifacts import RECIPES as RECIPES_FOLDER
+from gad.config import PromptsConfig, RecipeError, load_recipe
+from gad.full_scale import dry_run
+from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
+from gad.models.families import network_of
+from gad.noise_pairs import NoisePairs, generate
+from gad.objectives.build import build_objective
+from gad.precision import make_optimizer, prepare_networks
+from gad.prompts import HELD_OUT, prompt_of
+from gad.sensitivity.stage import measure_students
+from gad.students import encode_pair_prompts, own_copy, seed_dir, start_student, train_seeds
+from gad.teachers.load import load_model
+from gad.teachers.stage import make_teacher
+from gad.teachers.text import clip_text, gemma_text, t5_text
+from gad.training import train
+
+
+@pytest.mark.parametrize(
+    "name, published",
+    [("sd21", 865_910_724), ("pixart", 610_856_096), ("sana_600m", 591_747_872), ("sana_1600m", 1_604_462_752)],
+)
+def test_a_dry_runs_network_has_the_published_number_of_parameters(name, published):
+    assert count_parameters(build_network(ARCHITECTURES[name], device="meta")) == published
+
+
+def test_the_published_teachers_of_the_recipes_are_known():
+    found = {name: architecture_of(load_recipe(name).teacher.pretrained) for name in ("sd21_ladd", "pixart_tdm")}
+    assert found == {"sd21_ladd": ARCHITECTURES["sd21"], "pixart_tdm": ARCHITECTURES["pixart"]}
+    assert [image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [4096, 1024, 256]
+    with pytest.raises(ValueError, match="no published architecture is known for 'owner/other'"):
+        architecture_of("owner/other")
+
+
+def test_estimates_count_what_is_stored():
+    settings, architecture = load_recipe("sana_sid"), ARCHITECTURES["sana_600m"]
+    assert disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 32 * 16 * 16 * 4
+    needs = memory_bytes(settings, architecture)
+    assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
+
+
+# diffusers' own classes and defaults, small; nothing of the emoji teachers' builder
+def _sd():
+    tokenizer, encoder = clip_text()
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, attention_head_dim=4,
+        cross_attention_dim=96, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), use_linear_projection=True,
+    )  # fmt: skip
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    return StableDiffusionPipeline(vae, encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
+
+
+def _pixart():
+    tokenizer, encoder = t5_text()
+    transformer = PixArtTransformer2DModel(
+        sample_size=8, num_layers=2, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
+        caption_channels=96, in_channels=4, out_channels=8,
+    )  # fmt: skip
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
+    return PixArtAlphaPipeline(tokenizer, encoder, vae, transformer, DDIMScheduler())
+
+
+def _sana():
+    tokenizer, encoder = gemma_text()
+    transformer = SanaTransformer2DModel(
+        sample_size=8, in_channels=8, out_channels=8, num_layers=2, num_attention_heads=2, attention_head_dim=8,
+        num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=96,
+    )  # fmt: skip
+    vae = AutoencoderDC(
+        latent_channels=8, attention_head_dim=4, encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+        encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), encoder_qkv_multiscales=((), ()),
+        decoder_qkv_multiscales=((), ()), encoder_block_types="ResBlock", decoder_block_types="ResBlock",
+    )  # fmt: skip
+    return SanaPipeline(tokenizer, encoder, vae, transformer, FlowMatchEulerDiscreteScheduler())
+
+
+RECIPES = {"sd21_ladd": _sd, "pixart_tdm": _pixart, "sana_sid": _sana}
+SMALL = {
+    "noise_pairs": {"num_pairs": 4, "teacher_steps": 4, "batch_size": 4, "shard_size": 4, "perturbation_scale": 0.1},
+    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu"},
+    "sensitivity": {"num_noises": 2, "num_directions": 1, "directions": ["isotropic"]},
+}
+
+
+@pytest.fixture(scope="module", params=RECIPES)
+def run(request, tmp_path_factory):
+    """A recipe on a tiny local folder of its teacher's class: settings, teacher, pairs, and where all lies."""
+    root = tmp_path_factory.mktemp(request.param)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline = RECIPES[request.param]()
+    pipeline.save_pretrained(root / "hub")
+    (root / "prompts.txt").write_text("\n".join(f"a red cat on a blue car {i}" for i in range(16)) + "\n\n")
+    recipe = load_recipe(request.param)
+    changes = copy.deepcopy(SMALL)
+    changes["noise_pairs"] |= {"prompts": PromptsConfig(file=str(root / "prompts.txt")), "device": "cpu"}
+    changes["teacher"] = {"pretrained": str(root / "hub"), "revision": None}
+    settings = recipe.model_copy(
+        update={name: getattr(recipe, name).model_copy(update=values) for name, values in changes.items()}
+    )
+    assert list(make_teacher(settings.teacher, root / "teacher", root / "no_vae")) == []
+    teacher = load_model(root / "teacher")
+    list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
+    return settings, teacher, NoisePairs(root / "pairs"), root
+
+
+def test_a_hub_folder_goes_through_pairs_student_and_analysis(run, tmp_path):
+    settings, teacher, pairs, root = run
+    options = {"folder": tmp_path / "gad", "live": tmp_path / "live", "cache": tmp_path / "embeds"}
+    states = list(train_seeds(teacher, pairs, settings.student, variant="gad", **options))
+    assert [state.step for _, state in states] == [1, 2]
+    assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == 1
+    student = load_model(seed_dir(tmp_path / "gad", 0))
+    assert type(student.pipeline) is type(teacher.pipeline)
+    found = list(measure_students(teacher, [("gad", 0, student)], settings))
+    assert found[0]["jvp_cosine"].notna().all()
+
+
+def test_kept_embeddings_are_the_encoders_own(run, tmp_path):
+    _, teacher, pairs, _ = run
+    for _ in range(2):  # written, then read
+        kept = encode_pair_prompts(teacher, pairs, cache=tmp_path)
+        plain = encode_pair_prompts(teacher, pairs)
+        assert torch.equal(kept.prompt_embeds, plain.prompt_embeds)
+    half = encode_pair_prompts(teacher, pairs, cache=tmp_path, dtype="bfloat16")
+    assert half.prompt_embeds.dtype == torch.bfloat16 and len(list(tmp_path.iterdir())) == 2
+
+
+def prepared(run, **changes):
+    settings, teacher, pairs, _ = run
+    config = settings.student.model_copy(update=changes)
+    student = start_student(teacher, config, seed=0)
+    objective = build_objective(own_copy(teacher, config), student, pairs, config, variant="gad", seed=0)
+    return config, student, objective
+
+
+def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole(run, tmp_path):
+    settings, teacher, pairs, _ = run
+    config, student, objective = prepared(run, dtype="bfloat16")
+    before = [p.clone() for p in student.network.parameters()]
+    prompts = encode_pair_prompts(teacher, pairs)
+    states = list(train(student, objective, pairs, prompts, config, variant="gad", seed=0, folder=tmp_path))
+    assert all(torch.isfinite(torch.tensor(state.terms["total"])) for state in states)
+    assert {p.dtype for p in student.network.parameters()} == {torch.float32}
+    assert any(not torch.equal(p, old) for p, old in zip(student.network.parameters(), before, strict=True))
+    assert {p.dtype for p in network_of(teacher.pipeline).parameters()} == {torch.float32}
+    inner = getattr(objective.teacher, "denoiser", objective.teacher)
+    assert {p.dtype for p in inner.network.parameters()} == {torch.bfloat16}
+
+
+def test_half_precision_answers_in_float32_and_close_to_the_whole(run):
+    _, teacher, pairs, _ = run
+    config, student, objective = prepared(run, dtype="bfloat16")
+    prompts, noise = encode_pair_prompts(teacher, pairs), pairs.trajectories(torch.arange(4), 0)[:, 0]
+    t = torch.full((4,), 0.5)
+    with torch.no_grad():
+        whole = student(noise, t, prompts)
+        prepare_networks(student, objective, config)
+        half = student(noise, t, prompts)
+    assert half.dtype == torch.float32 and not torch.equal(half, whole)
+    assert (half - whole).norm() < 0.05 * whole.norm()
+
+
+def test_checkpointing_gives_the_same_gradients(run):
+    _, teacher, pairs, _ = run
+    prompts = encode_pair_prompts(teacher, pairs)
+    gradients = []
+    for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}):
+        changes["channels_last"] = False
+        config, student, objective = prepared(run, **changes)
+        prepare_networks(student, objective, config)
+        student.network.train().requires_grad_(True)
+        noise = pairs.trajectories(torch.arange(4), 0)[:, 0]
+        student(noise, torch.full((4,), 0.7), prompts).square().mean().backward()
+        gradients.append([p.grad for p in student.network.parameters() if p.grad is not None])
+    for plain, checkpointed in zip(*gradients, strict=True):
+        assert torch.allclose(plain, checkpointed, atol=1e-6)
+
+
+def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, point_teacher, point_pairs):
+    for name, told in (("gradient_checkpointing", "is for diffusers networks"), ("channels_last", "is for UNets")):
+        config = smoke.student.model_copy(update={name: True})
+        student = start_student(point_teacher, config, seed=0)
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
+        with pytest.raises(ValueError, match=told):
+            prepare_networks(student, objective, config)
+
+
+def test_an_optimiser_that_is_not_installed_is_told_with_its_command(smoke):
+    config = smoke.student.model_copy(update={"optimizer": "adamw_8bit"})
+    with pytest.raises(ValueError, match="^optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes$"):
+        make_optimizer([torch.nn.Parameter(torch.zeros(1))], config, lr=1e-3, betas=(0.9, 0.999))
+
+
+def test_prompts_of_pairs_and_analysis_come_from_both_ends(tmp_path):
+    (tmp_path / "p.csv").write_text("caption\none\ntwo\n\nthree\n")
+    source = PromptsConfig(file=str(tmp_path / "p.csv"), column="caption")
+    assert prompt_of([0, 1, 2, 3], source) == ["one", "two", "three", "one"]
+    assert prompt_of([HELD_OUT, HELD_OUT + 1], source) == ["three", "two"]
+
+
+def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):
+    odd, text = tmp_path / "odd.yaml", (RECIPES_FOLDER / "sana_sid.yaml").read_text()
+    odd.write_text(text.replace("world: prompts", "world: emoji"))
+    with pytest.raises(RecipeError, match="noise_pairs.prompts belongs to teacher.world prompts"):
+        load_recipe("odd", tmp_path)
+    odd.write_text(text.replace("    column: prompt", "    colunm: prompt"))
+    with pytest.raises(RecipeError, match="unknown key noise_pairs.prompts.colunm; did you mean column?"):
+        load_recipe("odd", tmp_path)
+
+
+TINY = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
+
+
+def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
+    published = ARCHITECTURES["pixart"]
+    tiny = replace(published, config=published.config | TINY | {"sample_size": 8, "caption_channels": 32}, width=32)
+    monkeypatch.setattr(dry_run, "architecture_of", lambda name: tiny)
+    recipe = load_recipe("pixart_tdm")
+    cpu = {"device": "cpu", "dtype": "float32"}
+    student = recipe.student.model_copy(update=cpu | {"batch_size": 4, "accumulate": 2})
+    pairs = recipe.noise_pairs.model_copy(update=cpu | {"batch_size": 2})
+    settings = recipe.model_copy(update={"student": student, "noise_pairs": pairs})
+    options = {"steps": 1, "depth": None, "size": None}
+    costs = {
+        part: dry_run.run_part(settings, part, tmp_path / part, **options)
+        for part in ("noise_pairs", "baseline", "gad", "sensitivity")
+    }
+    assert all(cost.seconds > 0 and cost.tokens > 0 for cost in costs.values())
+    assert costs["baseline"].tokens == 4 * 16 and costs["gad"].flops > costs["baseline"].flops > 0
+    assert dry_run.utilisation(costs["gad"], "CPU", "float32") is None
+    measured = dry_run.utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
+    assert measured == pytest.approx(0.1)

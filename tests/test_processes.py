@@ -1,0 +1,80 @@
+"""Two processes train the student that one does, and share out the noise pairs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from gad.artifacts import read_tensors
+from gad.noise_pairs import NoisePairs, generate
+from gad.students import train_seeds
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from gad.config import load_recipe
+from gad.models.exact import ExactDenoiser
+from gad.noise_pairs import NoisePairs, generate
+from gad.processes import place, wait_until
+from gad.schedule import CosineSchedule
+from gad.students import train_seeds
+from gad.teachers.load import Model
+from gad.worlds.swiss_roll import make_points
+settings = load_recipe("smoke")
+root = Path(sys.argv[1])
+teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
+wait_until((root / "pairs" / "manifest.json").exists)
+pairs = NoisePairs(root / "pairs")
+for variant in ("gad", "gad_anchor"):
+    paradigm = "matching" if variant == "gad" else "tdm"
+    config = settings.student.model_copy(update={"log_every": 1, "paradigm": paradigm, "seeds": [0]})
+    for _ in train_seeds(teacher, pairs, config, variant=variant, folder=root / variant, live=root / "live" / variant):
+        pass
+"""
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The folder that two processes filled."""
+    root = tmp_path_factory.mktemp("two")
+    (root / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    environment = os.environ | {
+        "ACCELERATE_USE_CPU": "1",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    done = subprocess.run(
+        [*command, str(root / "script.py"), str(root)], env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root
+
+
+def test_the_pairs_of_two_processes_are_those_of_one(by_two, point_teacher, smoke, tmp_path):
+    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
+    ours = {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()}
+    assert {path.name: path.read_bytes() for path in (by_two / "pairs").iterdir()} == ours
+
+
+@pytest.mark.parametrize("variant, paradigm", [("gad", "matching"), ("gad_anchor", "tdm")])
+def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke, tmp_path, variant, paradigm):
+    pairs = NoisePairs(by_two / "pairs")
+    config = smoke.student.model_copy(update={"log_every": 1, "paradigm": paradigm, "seeds": [0]})
+    folder = tmp_path / variant
+    run = train_seeds(point_teacher, pairs, config, variant=variant, folder=folder, live=tmp_path / "live")
+    alone = [state.terms["total"] for _, state in run]
+    rows = (by_two / variant / "training.csv").read_text().splitlines()
+    column = rows[0].split(",").index("total")
+    together = [float(row.split(",")[column]) for row in rows[1:]]
+    assert together == pytest.approx(alone, abs=1e-6, rel=1e-5)  # the table keeps six digits
+    theirs = read_tensors(by_two / variant / "seed_0" / "network.safetensors")
+    for name, tensor in read_tensors(folder / "seed_0" / "network.safetensors").items():
+        assert torch.allclose(tensor, theirs[name], atol=1e-5), name
