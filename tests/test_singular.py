@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gad.noise import draw_direction, draw_noise
+from gad.noise import draw_direction, draw_noise, span_part
 from gad.sampling import sample
-from gad.singular import span_part, top_directions
+from gad.singular import top_directions
 
 SHAPE = (2, 3, 4)
 DIM = 24

@@ -2,7 +2,8 @@
 
 For each sample id the set holds the teacher's trajectory from a noise z, from its K perturbed noises z', and from K
 further independent noises. So students trained on pairs and on independent noises see equally many trajectories, and
-no teacher is called while a student trains. Noises and directions come back from the seed and are not stored.
+no teacher is called while a student trains. Noises and directions come back from the seed and are not stored, but for
+singular directions, which hang on the teacher.
 """
 
 from collections.abc import Iterator
@@ -19,10 +20,11 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_direction, draw_noise, perturb
 from gad.sampling import node_times, sample
+from gad.singular import top_directions
 from gad.teachers.load import Model
 from gad.worlds.emoji import make_prompt
 
-CODE = code("noise.py", "noise_pairs.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
+CODE = code("noise.py", "noise_pairs.py", "singular.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
 PROMPT_SEED = 2  # captions of the noise pairs; the teacher learned from seed 1
 
 
@@ -36,14 +38,27 @@ class NoisePair:
     perturbed: Tensor
 
 
-def make_pair(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0) -> NoisePair:
-    """Noise pair number ``index`` of each sample id."""
+def make_pair(
+    ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0, basis: Tensor | None = None
+) -> NoisePair:
+    """Noise pair number ``index`` of each sample id; singular directions are drawn in the ``basis`` of each."""
     noise = draw_noise(ids, shape, seed=config.seed)
-    space = {"kind": config.direction, "size": config.low_frequency_size}
+    space = {"kind": config.direction, "size": config.low_frequency_size, "basis": basis}
     direction = draw_direction(ids, shape, seed=config.seed, index=index, **space)
     h = config.steps[index]
     perturbed = perturb(noise, direction, h=h, step=config.step, **space)
     return NoisePair(noise, direction, h, perturbed)
+
+
+def singular_basis(
+    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids
+) -> tuple[Tensor, Tensor]:
+    """Singular directions ``[K, B, C, H, W]`` and strengths ``[B, K]`` of the teacher's chain of ``singular_steps``."""
+    return top_directions(
+        lambda z: sample(denoise, z, conditioning, num_steps=config.singular_steps)[-1],
+        *(noise, config.num_singular),
+        **{"rounds": config.singular_rounds, "ids": ids, "seed": config.seed},
+    )
 
 
 def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
@@ -77,16 +92,27 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
         stop = min(start + config.shard_size, config.num_pairs)
         path = folder / f"shard_{start:06d}.safetensors"
         if not path.exists():
-            parts = []
+            parts, directions, strengths = [], [], []
             for first in range(start, stop, config.batch_size):
                 ids = range(first, min(first + config.batch_size, stop))
-                noises = [make_pair(ids, shape, config).noise]
-                noises += [make_pair(ids, shape, config, index=k).perturbed for k in copies]
+                conditioning, noise, basis = (
+                    teacher.condition(prompt_of(ids)),
+                    draw_noise(ids, shape, seed=config.seed),
+                    None,
+                )
+                if config.direction == "singular":
+                    basis, strength = singular_basis(denoise, noise, conditioning, config, ids)
+                    strengths.append(strength)
+                moved = [make_pair(ids, shape, config, index=k, basis=basis) for k in copies]
+                directions.append(torch.stack([pair.direction for pair in moved], dim=1))
+                noises = [noise, *(pair.perturbed for pair in moved)]
                 noises += [further_noise(ids, shape, config, index=k) for k in copies]
-                conditioning = teacher.condition(prompt_of(ids))
                 parts.append(torch.stack([answer(denoise, noise, conditioning, config) for noise in noises], dim=1))
                 yield ids.stop
-            write_tensors(path, {"trajectories": torch.cat(parts)})
+            tensors = {"trajectories": torch.cat(parts)}
+            if strengths:
+                tensors |= {"directions": torch.cat(directions), "strengths": torch.cat(strengths)}
+            write_tensors(path, tensors)
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
     write_json(
         folder / "manifest.json",
@@ -108,12 +134,15 @@ class NoisePairs:
         self.config = NoisePairsConfig(**manifest["config"])
         self.fingerprint: str = manifest["fingerprint"]
         self.times = node_times(self.config.num_nodes)
-        self._shards = []
+        self._shape = tuple(manifest["shape"])
+        self._shards, self._directions = [], []
         for name, expected in manifest["shards"].items():
             if not (folder / name).exists() or file_hash(folder / name) != expected:
                 raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
             with safe_open(folder / name, framework="pt") as file:
                 self._shards.append(file.get_tensor("trajectories"))  # a memory-mapped view: pages load when read
+                if self.config.direction == "singular":
+                    self._directions.append(file.get_tensor("directions"))
 
     def __len__(self) -> int:
         return self.config.num_pairs
@@ -127,6 +156,13 @@ class NoisePairs:
             here = shard == number
             result[here] = self._shards[number][ids[here] % self.config.shard_size, members[here]]
         return result
+
+    def directions(self, ids: Tensor, index: int) -> Tensor:
+        """Direction number ``index`` of each sample id, ``[B, C, H, W]``: stored, or drawn again from the seed."""
+        if not self._directions:
+            return make_pair(ids.tolist(), self._shape, self.config, index=index).direction
+        size = self.config.shard_size
+        return torch.stack([self._directions[i // size][i % size, index] for i in ids.tolist()])
 
     def jvp_power(self, num_ids: int = 256) -> float:
         """Mean square of the teacher's response per element and unit of h: E[mean((Phi(z') - Phi(z))²)] / h²."""

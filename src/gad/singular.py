@@ -40,13 +40,13 @@ def top_directions(
     width = min(count + SPARE, dim)
     start = [draw_direction(ids, x.shape[1:], seed=seed, kind="isotropic", index=START + k) for k in range(width)]
     vectors = _columns(torch.stack(start)).to(x)
-    with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+    with sdpa_kernel(SDPBackend.MATH):
         answer, pull_back = torch.func.vjp(phi, x)
         for _ in range(rounds):
             moved = [torch.func.jvp(phi, (x,), (v.view_as(x),))[1] for v in vectors.unbind(2)]
-            basis = torch.linalg.qr(_columns(torch.stack(moved)).detach()).Q  # U, B D' m
+            basis = torch.linalg.qr(_columns(torch.stack(moved))).Q  # U, B D' m
             pulled = [pull_back(u.reshape(answer.shape))[0] for u in basis.unbind(2)]
-            vectors, strengths, _ = torch.linalg.svd(_columns(torch.stack(pulled)).detach(), full_matrices=False)
+            vectors, strengths, _ = torch.linalg.svd(_columns(torch.stack(pulled)), full_matrices=False)
     vectors, strengths = vectors[..., :count], strengths[:, :count]
     peak = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
     return (vectors * peak.sign()).permute(2, 0, 1).unflatten(2, x.shape[1:]), strengths
@@ -54,11 +54,3 @@ def top_directions(
 
 def _columns(latents: Float[Tensor, "K B C H W"]) -> Float[Tensor, "B D K"]:
     return latents.flatten(2).permute(1, 2, 0)
-
-
-def span_part(latent: Latent, directions: Float[Tensor, "K B C H W"]) -> Latent:
-    """The projection P of each latent on the space that its own orthonormal ``directions`` span.
-
-    With w ~ N(0, I), v = P w is N(0, P): v = sum_k g_k v_k with independent g_k ~ N(0, 1).
-    """
-    return torch.einsum("kbchw,bk->bchw", directions, torch.einsum("kbchw,bchw->bk", directions, latent))
