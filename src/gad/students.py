@@ -74,10 +74,11 @@ def train_seeds(
     code and of seeds that the recipe no longer names is thrown away.
     """
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude={"seeds", "device"})
+    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device"})
     claim(folder, fingerprint(settings, variant, pairs.fingerprint, *CODE))
     prompts = encode_pair_prompts(teacher, pairs)
-    for seed in config.seeds:
+    seeds = config.seeds_of(variant)
+    for seed in seeds:
         if seed_dir(folder, seed).exists():
             continue
         work = folder / f"unfinished_{seed}"
@@ -96,8 +97,8 @@ def train_seeds(
         shutil.copy(work / LOG, folder / f"log_{seed}.csv")
         save_student(student, teacher, seed_dir(folder, seed))
         shutil.rmtree(work)
-    _join_logs(folder, config.seeds)
-    _keep_only(folder, config.seeds)
+    _join_logs(folder, seeds)
+    _keep_only(folder, seeds)
 
 
 def _append(path: Path, seed: int, state: TrainState) -> None:

@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
+from gad.figures.ablations import ablation_marks
 from gad.figures.metrics import metric_bars, response_curves
 from gad.figures.outputs import answers, image_grid, point_clouds, to_pixels
 from gad.figures.style import PALETTE
@@ -7,6 +8,7 @@ from gad.figures.training import training_curves
 
 __all__ = [
     "PALETTE",
+    "ablation_marks",
     "answers",
     "image_grid",
     "metric_bars",
