@@ -1,17 +1,21 @@
 # make repro: environment + main job + report · make repro-all: every recipe · make test · make lab · make report
 # make doctor RECIPE=...: what a recipe lacks on this machine
+# make ablations [NAMES="weight gates"] [QUICK=1]: queued as experiments, tables in results/ablations
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro repro-all report test lab doctor environment
+.PHONY: repro repro-all ablations report test lab doctor environment
 
 repro: environment
 	@python pipelines/repro.py
 
 repro-all: environment
 	@python pipelines/repro.py --all
+
+ablations: environment
+	@python pipelines/ablate.py $(NAMES) $(if $(QUICK),--quick)
 
 report: environment
 	@python pipelines/repro.py --single-item --force

@@ -1,10 +1,10 @@
 """What GAD costs (the paper's Table 10): time of a training step and peak memory, beside the same base loss without it.
 
-    python benchmarks/cost.py emoji_flow_sid [--rounds 5] [--steps 10] [--variants baseline gad gad_anchor]
+    python benchmarks/cost.py emoji_flow_sid [--rounds 5] [--steps 10] [--variants baseline gad gad_thin] [--profile]
 
 Every measurement is a process of its own; variants take turns, so a machine that slows down slows all of them. The
-recipe's noise pairs must be there (dvc repro noise_pairs@<recipe>). Besides GAD at every step the cheap setting is
-measured: GAD at a fifth of the steps (`gad_fraction`: 0.2).
+recipe's noise pairs must be there (dvc repro noise_pairs@<recipe>). A variant's name with an ending of CHEAP runs in
+that cheaper setting. --profile shows where a step's time goes instead: by phase and by operation.
 """
 
 import argparse
@@ -15,13 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from gad.artifacts import stage_dir
-from gad.config import load_recipe
+from gad.config import StudentConfig, load_recipe
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS
@@ -29,49 +31,142 @@ from gad.students import encode_pair_prompts, start_student
 from gad.teachers.load import load_model
 from gad.training import train
 
-SPARSE = 0.2
-CHEAP = "_sparse"  # a variant's name with this ending runs at SPARSE of the steps
+CHEAP = {  # at a fifth of the steps, on a quarter of the pairs, at the pairs between two times
+    "_sparse": {"gad_fraction": 0.2},
+    "_thin": {"gad_batch_stride": 4},
+    "_gated": {"gad_interval": [0.2, 0.6]},
+}
+PHASE = "phase: "
+OPERATIONS = 15  # of the profile, by their own time
 
 
-def measure(recipe: str, name: str, steps: int) -> dict:
-    """Median seconds a step, after as many to warm up, and the process's peak memory in MB."""
-    settings, variant = load_recipe(recipe), name.removesuffix(CHEAP)
-    fraction = SPARSE if name.endswith(CHEAP) else 1.0
-    changes = {"num_steps": 2 * steps, "log_every": 2 * steps, "checkpoint_every": 2 * steps, "gad_fraction": fraction}
-    config = settings.student.model_copy(update=changes)
+def settings_of(name: str) -> tuple[str, dict]:
+    """The variant, and what its ending changes."""
+    for ending, changes in CHEAP.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), changes
+    return name, {}
+
+
+class Clocked:
+    """An objective that notes the time and the peak memory at the beginning of each step."""
+
+    def __init__(self, objective, parts: int):
+        self.objective, self.parts, self.calls, self.times, self.peak = objective, parts, 0, [], 0.0
+
+    def __getattr__(self, attribute):
+        return getattr(self.objective, attribute)
+
+    def to(self, device):
+        self.objective = self.objective.to(device)
+        return self
+
+    def terms(self, *inputs):
+        if self.calls % self.parts == 0:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self.times.append(time.perf_counter())
+            self.peak = peak_memory()  # of the steps before: the last one logs, and what logging costs is not GAD's
+        self.calls += 1
+        with record_function(PHASE + "all losses, forward"):
+            return self.objective.terms(*inputs)
+
+    def auxiliary_loss(self, *inputs):
+        with record_function(PHASE + "fake score or discriminator, forward"):
+            return self.objective.auxiliary_loss(*inputs)
+
+
+def peak_memory() -> float:
+    """MB: of the GPU where there is one, else of the process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+class StoredTerms:
+    """The terms on stored pairs, as a phase of its own."""
+
+    def __init__(self, stored):
+        self.stored = stored
+
+    def add_to(self, *inputs, **options):
+        with record_function(PHASE + "GAD's terms, forward"):
+            return self.stored.add_to(*inputs, **options)
+
+
+def label_calls(network: torch.nn.Module, name: str) -> None:
+    """Make the forward calls of a network a phase."""
+    ranges = []
+
+    def enter(*_):
+        ranges.append(record_function(f"{PHASE}{name} network, forward").__enter__())
+
+    network.register_forward_pre_hook(enter)
+    network.register_forward_hook(lambda *_: ranges.pop().__exit__(None, None, None), always_call=True)
+
+
+def label_backward() -> None:
+    """Make every backward pass a phase."""
+    backward = torch.Tensor.backward
+
+    def labelled(*inputs, **options):
+        with record_function(PHASE + "all backward passes"):
+            return backward(*inputs, **options)
+
+    torch.Tensor.backward = labelled
+
+
+def prepare(recipe: str, name: str, steps: int) -> tuple[Clocked, StudentConfig, tuple]:
+    """The clocked objective, its settings for twice ``steps`` steps, and what ``train`` takes besides."""
+    settings = load_recipe(recipe)
+    variant, changes = settings_of(name)
+    lengths = {"num_steps": 2 * steps, "log_every": 2 * steps, "checkpoint_every": 2 * steps}
+    config = StudentConfig(**settings.student.model_dump() | changes | lengths)
     teacher = load_model(stage_dir(recipe, "teacher"))
     pairs = NoisePairs(stage_dir(recipe, "noise_pairs"))
     prompts = encode_pair_prompts(teacher, pairs)
     student = start_student(teacher, config, seed=0)
     objective = build_objective(teacher, student, pairs, config, variant=variant, seed=0)
-    times = []
+    return Clocked(objective, config.accumulate), config, (teacher, student, pairs, prompts, variant)
 
-    class Clocked:
-        """The objective, noting when each step begins."""
 
-        def __getattr__(self, attribute):
-            return getattr(objective, attribute)
-
-        def to(self, device):
-            nonlocal objective
-            objective = objective.to(device)
-            return self
-
-        def terms(self, *inputs):
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            times.append(time.perf_counter())
-            return objective.terms(*inputs)
-
+def measure(recipe: str, name: str, steps: int) -> dict:
+    """Median seconds a step, after as many to warm up, and peak memory in MB."""
+    clocked, config, (_, student, pairs, prompts, variant) = prepare(recipe, name, steps)
     with tempfile.TemporaryDirectory() as folder:
-        run = train(student, Clocked(), pairs, prompts, config, variant=variant, seed=0, folder=Path(folder))
-        list(run)
-    cuda = torch.cuda.is_available() and config.device in ("cuda", "auto")
-    peak = torch.cuda.max_memory_allocated() / 1e6 if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        list(train(student, clocked, pairs, prompts, config, variant=variant, seed=0, folder=Path(folder)))
+    times = clocked.times
     laps = [b - a for a, b in zip(times[steps:-1], times[steps + 1 :], strict=True)]  # full steps, end to end
-    # sparse GAD is dear at some steps and free at others: its cost is the mean
-    lap = statistics.mean(laps) if fraction < 1 else statistics.median(laps)
-    return {"variant": name, "seconds": lap, "memory": peak}
+    # sparse and gated GAD is dear at some steps and cheap at others: its cost is the mean
+    uneven = config.gad_fraction < 1 or config.gad_interval != [0.0, 1.0]
+    lap = statistics.mean(laps) if uneven else statistics.median(laps)
+    return {"variant": name, "seconds": lap, "memory": clocked.peak}
+
+
+def show_profile(recipe: str, name: str, steps: int) -> None:
+    """Print where the time of training goes. Phases lie within each other and do not add up."""
+    clocked, config, (teacher, student, pairs, prompts, variant) = prepare(recipe, name, steps)
+    label_backward()
+    label_calls(student.network, "student")
+    if isinstance(getattr(teacher.denoiser, "network", None), torch.nn.Module):
+        label_calls(teacher.denoiser.network, "teacher")
+    if clocked.auxiliary is not None:
+        label_calls(clocked.auxiliary, "fake score or discriminator")
+    if is_dataclass(clocked.objective) and hasattr(clocked.objective, "stored"):
+        clocked.objective = replace(clocked.objective, stored=StoredTerms(clocked.objective.stored))
+    cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
+    with tempfile.TemporaryDirectory() as folder, profile(activities=[ProfilerActivity.CPU, *cuda]) as profiler:
+        list(train(student, clocked, pairs, prompts, config, variant=variant, seed=0, folder=Path(folder)))
+    averages, key = profiler.key_averages(), "cuda" if cuda else "cpu"
+    rows = [
+        {"phase": event.key.removeprefix(PHASE), "calls": event.count, "ms a step": event.cpu_time_total / 2e3 / steps}
+        for event in averages
+        if event.key.startswith(PHASE)
+    ]
+    print(f"\n{recipe}, {name}: {2 * steps} steps")
+    print(pd.DataFrame(rows).sort_values("ms a step", ascending=False).to_string(index=False, float_format="%.1f"))
+    operations = [event for event in averages if not event.key.startswith(PHASE)]
+    print(type(averages)(operations).table(sort_by=f"self_{key}_time_total", row_limit=OPERATIONS))
 
 
 def compare(rows: list[dict]) -> pd.DataFrame:
@@ -90,23 +185,36 @@ def compare(rows: list[dict]) -> pd.DataFrame:
     return result
 
 
+def default_variants(recipe: str) -> list[str]:
+    """The baseline and GAD, and the cheaper settings where there is a call to save."""
+    settings = load_recipe(recipe)
+    free = settings.student.paradigm == "matching" or settings.noise_pairs.num_nodes == 1
+    return ["baseline", "gad", *(() if free else ("gad" + ending for ending in CHEAP))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="steps that are timed, after as many that are not")
-    parser.add_argument("--variants", nargs="+", default=["baseline", "noise_augmentation", "gad", "gad" + CHEAP])
+    parser.add_argument("--variants", nargs="+")
+    parser.add_argument("--profile", action="store_true", help="show where the time goes instead")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    unknown = {name.removesuffix(CHEAP) for name in arguments.variants} - set(VARIANTS)
-    if unknown:
-        parser.error(f"unknown variant {', '.join(sorted(unknown))}; there are: {', '.join(VARIANTS)}")
     if arguments.one:
         print(json.dumps(measure(arguments.recipe, arguments.one, arguments.steps)))
         return
+    variants = arguments.variants or default_variants(arguments.recipe)
+    unknown = {settings_of(name)[0] for name in variants} - set(VARIANTS)
+    if unknown:
+        parser.error(f"unknown variant {', '.join(sorted(unknown))}; there are: {', '.join(VARIANTS)}")
+    if arguments.profile:
+        for name in variants:
+            show_profile(arguments.recipe, name, arguments.steps)
+        return
     rows = []
     for number in range(arguments.rounds):
-        for name in arguments.variants:
+        for name in variants:
             command = [sys.executable, __file__, arguments.recipe, "--steps", str(arguments.steps), "--one", name]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:

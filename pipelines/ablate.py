@@ -1,25 +1,29 @@
 """Queues the ablations of pipelines/ablations.yaml as DVC experiments, runs them and writes their tables.
 
-    python pipelines/ablate.py [NAME ...] [--jobs N] [--table]
+    python pipelines/ablate.py [NAME ...] [--jobs N] [--quick] [--table]
 
-Run it again after an interruption: what DVC has recorded is kept, and what a killed worker left undone is queued anew.
-Experiments belong to the commit they start from; results/ablations/<name>.csv is what outlives it. --table only writes
-the tables of what is recorded.
+Run it again after an interruption: what DVC has recorded is kept, and what was left undone is queued anew. A worker
+that dies meanwhile is replaced, and its experiment starts again. Experiments belong to the commit they start from;
+results/ablations/<name>.csv is what outlives it. --quick trains for a shorter time, into <name>_quick.csv; --table
+only writes the tables of what is recorded.
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from gad.ablations import Ablation, experiment_name, load_ablations, overrides, table
+from gad.ablations import QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.artifacts import RESULTS, replacing
 from gad.config import RecipeError
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 10  # seconds
+PATIENCE = 6  # polls without a worker before it is held for dead; a busy one may not answer in time
+STATES = ("Queued", "Running", "Success", "Failed")
 
 
 def dvc(*arguments: str, check: bool = True) -> str:
@@ -31,63 +35,97 @@ def dvc(*arguments: str, check: bool = True) -> str:
     return done.stdout
 
 
+def git(*arguments: str) -> str | None:
+    """Output of a git command, or None where it fails."""
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
+    return None if done.returncode else done.stdout
+
+
+def read_recorded(listing: str) -> dict[str, str]:
+    """Short revision of each finished experiment, by name, from ``dvc exp list``: lines such as "<tab>1a2b3c4 [name]".
+
+    It lists those of the present commit alone; one of the same name may belong to an older commit.
+    """
+    return {name: revision for revision, name in re.findall(r"^\s+([0-9a-f]{7,}) \[(.+)\]$", listing, re.M)}
+
+
+def read_queue(status: str) -> tuple[dict[str, str], int]:
+    """State of each task that the queue still knows, by name, and the number of living workers."""
+    rows = [line.split() for line in status.splitlines()]
+    states = {row[1]: row[-1] for row in rows if len(row) >= 4 and row[-1] in STATES}
+    workers = re.search(r"Worker status: (\d+) active, (\d+) idle", status)
+    return states, sum(map(int, workers.groups())) if workers else 0
+
+
 def recorded() -> dict[str, str]:
-    """Revision of each finished experiment of this commit, by name."""
-    lines = dvc("exp", "list", "--name-only").split()
-    refs = subprocess.run(
-        ["git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.split("\n")  # fmt: skip
-    revisions = {ref.rpartition("/")[2]: sha for sha, _, ref in (line.partition(" ") for line in refs if line)}
-    return {name: revisions[name] for name in lines if name in revisions}
+    return read_recorded(dvc("exp", "list"))
 
 
-def queue_states() -> dict[str, str]:
-    """Queued, Running, Success or Failed for each task that the queue still knows, by name."""
-    rows = [line.split() for line in dvc("queue", "status").splitlines()[1:]]
-    return {row[1]: row[-1] for row in rows if len(row) >= 4 and row[0] != "Worker"}
+def queue() -> tuple[dict[str, str], int]:
+    return read_queue(dvc("queue", "status"))
 
 
-def drop_dead_tasks(names: set[str]) -> None:
-    """Take failed tasks, and those whose process is gone, out of the queue, so that they can be queued again."""
-    for name, state in queue_states().items():
-        if name in names and state == "Running":
-            dvc("queue", "kill", "--force", name, check=False)  # a living process ends; a dead one is noticed
-        if name in names and state != "Queued":
+def take_out(names: set[str], *, running: bool) -> None:
+    """Take tasks out of the queue, so that they can be queued again; those that are ``running`` only if asked."""
+    states, _ = queue()
+    for name in sorted(names & set(states)):
+        for _ in range(2 if running and states[name] == "Running" else 0):
+            # the first time a process ends that outlived its worker, the second time DVC sees that there is none
+            dvc("queue", "kill", "--force", name, check=False)
+        if running or states[name] != "Running":
             dvc("queue", "remove", name, check=False)
 
 
-def run(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> None:
-    """Queue what is neither recorded nor queued, and wait until the queue is empty."""
-    drop_dead_tasks(set(experiments))
-    known = set(recorded()) | set(queue_states())
-    missing = [name for name in experiments if name not in known]
-    for name in missing:
+def put_in(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> set[str]:
+    """Queue what is neither recorded nor running, start workers, and return the names that are awaited."""
+    waiting = set(experiments) - set(recorded())
+    states, _ = queue()
+    for name in sorted(waiting - {name for name, state in states.items() if state == "Running"}):
         changes = [part for change in experiments[name] for part in ("-S", change)]
         dvc("exp", "run", "--queue", "--name", name, *changes, *targets)
-    waiting = set(experiments) - set(recorded())
-    if not waiting:
-        return
-    dvc("queue", "start", "--jobs", str(jobs))
-    while True:
-        states = {name: state for name, state in queue_states().items() if name in experiments}
-        left = [name for name, state in states.items() if state in ("Queued", "Running")]
-        print(f"\r{len(experiments) - len(left)} of {len(experiments)} experiments done", end="", flush=True)
+    if waiting:
+        dvc("queue", "start", "--jobs", str(jobs))
+    return waiting
+
+
+def run(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> list[str]:
+    """Run what is not recorded until nothing is left; names of the experiments that failed."""
+    names = set(experiments)
+    _, workers = queue()
+    take_out(names, running=not workers)  # also what an older commit left queued
+    waiting, absent = put_in(experiments, targets, jobs), 0
+    while waiting:
+        states, workers = queue()
+        left = [name for name in waiting if states.get(name) in ("Queued", "Running")]
+        print(f"\r{len(names) - len(left)} of {len(names)} experiments done", end="", flush=True)
         if not left:
             print()
-            return
+            break
+        absent = 0 if workers else absent + 1
+        if absent >= PATIENCE:
+            print("\nthe worker is gone; what it left is queued again", flush=True)
+            take_out(names, running=True)
+            waiting, absent = put_in(experiments, targets, jobs), 0
         time.sleep(POLL)
+    return sorted(names - set(recorded()))
+
+
+def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
+    """The metrics that an experiment recorded, by stage."""
+    stages = {}
+    for stage in ("sensitivity", "control"):
+        shown = revision and git("show", f"{revision}:data/{recipe}/metrics/{stage}.json")
+        if not shown:
+            return None
+        stages[stage] = json.loads(shown)
+    return stages
 
 
 def write_table(name: str, ablation: Ablation) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
     revisions = recorded()
-    metrics = []
-    for setting in ablation.settings:
-        revision = revisions.get(experiment_name(name, ablation, setting))
-        path = f"{revision}:data/{ablation.recipe}/metrics/sensitivity.json"
-        shown = revision and subprocess.run(["git", "show", path], cwd=ROOT, capture_output=True, text=True)
-        metrics.append(json.loads(shown.stdout) if shown and not shown.returncode else None)
+    names = [experiment_name(name, ablation, setting) for setting in ablation.settings]
+    metrics = [metrics_at(revisions.get(experiment), ablation.recipe) for experiment in names]
     if not any(metrics):
         return None
     path = RESULTS / "ablations" / f"{name}.csv"
@@ -102,10 +140,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--jobs", type=int, default=1, help="experiments at once")
+    parser.add_argument("--quick", action="store_true", help="shorter training, tables of their own")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     try:
-        ablations = load_ablations(ROOT / "pipelines" / "ablations.yaml")
+        ablations = load_ablations()
     except RecipeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -113,14 +152,27 @@ def main() -> int:
     if unknown:
         print(f"error: unknown ablation {unknown[0]!r}; there are: {', '.join(ablations)}", file=sys.stderr)
         return 1
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!dvc.lock", ":!data")
+    if changed and not arguments.table:  # an experiment would hold it, but its name would not say so
+        first = changed.splitlines()[0].split()[-1]
+        print(
+            f"error: {first} differs from the last commit; experiments belong to a commit: commit it", file=sys.stderr
+        )
+        return 1
+    failed = []
     for name in arguments.names or ablations:
-        ablation = ablations[name]
+        ablation = ablations[name].hurried() if arguments.quick else ablations[name]
+        name += QUICK if arguments.quick else ""
         if not arguments.table:
-            named = {experiment_name(name, ablation, s): overrides(ablation, s) for s in ablation.settings}
-            run(named, [f"sensitivity@{ablation.recipe}"], arguments.jobs)
+            trained = variants_of(ablation.recipe)
+            named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
+            stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
+            failed += run(named, stages, arguments.jobs)
         if write_table(name, ablation) is None:
             print(f"{name}: nothing is recorded for this commit")
-    return 0
+    for experiment in failed:
+        print(f"error: {experiment} failed; see: dvc queue logs {experiment}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -1,15 +1,26 @@
 """Ablations: settings that a recipe refuses are refused before anything runs, and tables show what was recorded."""
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
 
-from gad.ablations import experiment_name, load_ablations, overrides, table
-from gad.config import RecipeError
+from gad.ablations import QUICK, experiment_name, load_ablations, overrides, table, tables_of, variants_of
+from gad.config import RecipeError, load_recipe
+from gad.figures import ablation_marks
+from gad.paper import paper_ablation
+from gad.report import ablation_table
 
 ROOT = Path(__file__).parents[1]
+_spec = importlib.util.spec_from_file_location("ablate", ROOT / "pipelines" / "ablate.py")
+ablate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(ablate)
 
 
 @pytest.fixture
@@ -25,8 +36,9 @@ def write(tmp_path):
 
 def test_the_projects_ablations_are_all_possible():
     ablations = load_ablations(ROOT / "pipelines" / "ablations.yaml")
-    assert {"weight", "step", "schedule", "gates", "directions"} <= set(ablations)
+    assert {"strategies", "weight", "step", "schedule", "gates", "directions"} <= set(ablations)
     names = [experiment_name(name, a, s) for name, a in ablations.items() for s in a.settings]
+    names += [experiment_name(name + QUICK, a.hurried(), s) for name, a in ablations.items() for s in a.settings]
     assert len(set(names)) == len(names)
 
 
@@ -50,25 +62,99 @@ def test_an_unknown_key_of_an_ablation_is_refused(write):
         load_ablations(write("{student.gad_weight: 1.0}", extra="  colour: red"))
 
 
-def test_overrides_are_what_dvc_takes_and_names_depend_on_them_alone(write):
+def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
+    for ablation in load_ablations().values():
+        for number, setting in enumerate(ablation.settings):
+            folder = tmp_path / ablation.recipe / str(number)
+            folder.mkdir(parents=True, exist_ok=True)
+            copies = {"params.yaml": folder / "params.yaml"}
+            copies[f"pipelines/recipes/{ablation.recipe}.yaml"] = folder / f"{ablation.recipe}.yaml"
+            for source, copy in copies.items():
+                shutil.copy(ROOT / source, copy)
+            changes = overrides(ablation, setting, variants_of(ablation.recipe))
+            for source, copy in copies.items():
+                own = [change.removeprefix(f"{source}:") for change in changes if change.startswith(f"{source}:")]
+                apply_overrides(str(copy), own)
+            meant = load_recipe(ablation.recipe).model_dump()
+            for key, value in (ablation.common | setting).items():
+                section, _, field = key.partition(".")
+                meant[section][field] = value
+            assert load_recipe(ablation.recipe, folder).model_dump() == meant
+            assert sorted(variants_of(ablation.recipe, folder / "params.yaml")) == sorted(ablation.variants)
+            others = [recipe for recipe in YAML().load(ROOT / "params.yaml")["recipes"] if recipe != ablation.recipe]
+            assert variants_of(others[0], folder / "params.yaml") == variants_of(others[0])
+
+
+def test_names_depend_on_the_changes_and_variants_alone(write):
     one = load_ablations(write("{student.gad_interval: [0.2, 0.6]}", common="{student.seeds: [0, 1]}"))["a"]
-    assert overrides(one, one.settings[0]) == [
-        "pipelines/recipes/smoke.yaml:student.seeds=[0, 1]",
-        "pipelines/recipes/smoke.yaml:student.gad_interval=[0.2, 0.6]",
-    ]
     other = load_ablations(write("{student.gad_interval: [0.2, 0.6]}"))["a"]
-    names = {experiment_name("a", a, a.settings[0]) for a in (one, one.model_copy(update={"title": "x"}), other)}
-    assert len(names) == 2
+    more = one.model_copy(update={"variants": ["baseline", "gad", "equal_time"]})
+    everyone = (one, one.model_copy(update={"title": "x"}), other, more)
+    assert len({experiment_name("a", ablation, ablation.settings[0]) for ablation in everyone}) == 3
+
+
+def test_a_variant_that_is_unknown_and_a_missing_baseline_are_refused(write):
+    for variants, message in (("[baseline, gda]", "unknown variant gda"), ("[gad]", "baseline is missing")):
+        with pytest.raises(RecipeError, match=message):
+            load_ablations(write("{}", extra=f"  variants: {variants}"))
+
+
+def test_what_dvc_says_of_experiments_and_queue_is_read():
+    listing = "main:\n\t1a2b3c4 [weight-00112233]\n\tdeadbee [step-44556677]\n"
+    assert ablate.read_recorded(listing) == {"weight-00112233": "1a2b3c4", "step-44556677": "deadbee"}
+    status = (
+        "Task     Name             Created       Status\n"
+        "fcbc3a1  weight-00112233  09:33 PM      Running\n"
+        "0b1b2c3  step-44556677    Nov 23, 2026  Queued\n"
+        "7d7e7f7  gates-8899aabb   09:30 PM      Failed\n\n"
+        "Worker status: 1 active, 1 idle\n"
+    )
+    states = {"weight-00112233": "Running", "step-44556677": "Queued", "gates-8899aabb": "Failed"}
+    assert ablate.read_queue(status) == (states, 2)
+    empty = "No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n"
+    assert ablate.read_queue(empty) == ({}, 0)
+
+
+NUMBER = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+
+
+def metrics(**changes):
+    """What an experiment records, as far as tables read it."""
+    values = {"map_error_median": NUMBER, "jvp_cosine": NUMBER | changes, "gain_median": NUMBER}
+    values = {"baseline": values, "gad": values}
+    control = {"over_seeds": {"teacher": {}, "gad": {"mode_coverage": NUMBER | {"mean": 0.55}}}}
+    return {"sensitivity": {"isotropic": values, "isotropic_minus_baseline": values}, "control": control}
 
 
 def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
-    number = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
-    values = {"map_error_median": number, "jvp_cosine": number | {"mean": 0.7}, "gain_median": number}
-    recorded = {"isotropic": {"gad": values}, "isotropic_minus_baseline": {"gad": values}}
-    rows = table(ablation, [None, recorded])
-    assert rows["setting"].tolist() == ["gad_weight 0.2"]
-    assert rows.loc[0, "JVP cosine mean"] == 0.7 and rows.loc[0, "median gain n"] == 3
+    rows = table(ablation, [None, metrics(mean=0.7)])
+    assert rows["setting"].tolist() == ["gad_weight 0.2"] * 2 and rows["variant"].tolist() == ["baseline", "gad"]
+    assert rows.loc[1, "JVP cosine mean"] == 0.7 and rows.loc[1, "median gain n"] == 3
+    assert rows.loc[1, "mode coverage mean"] == 0.55 and pd.isna(rows.loc[0, "mode coverage mean"])
+    shown = ablation_table(rows)
+    assert shown.loc[1, "JVP cosine"] == "0.7 [0.4, 0.6]" and shown.loc[0, "mode coverage"] == ""
+
+
+def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tmp_path):
+    ablations = load_ablations(write("{student.gad_weight: 0.1}"))
+    rows = table(ablations["a"], [metrics(low=None, high=None, n=1)])
+    for name in ("a", "a" + QUICK):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    found = tables_of("smoke", ablations, tmp_path)
+    assert {name: title for name, (title, _) in found.items()} == {"a": "t", "a_quick": "t (shorter training)"}
+    assert ablation_table(found["a"][1]).loc[1, "JVP cosine"] == "0.5 (n = 1)"
+    assert tables_of("swiss_roll", ablations, tmp_path) == {}
+
+
+def test_a_figure_has_a_panel_per_metric_and_one_for_the_paper(write):
+    ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
+    rows = table(ablation, [metrics(), metrics(mean=0.6)])
+    for paper, panels in ((None, 4), (paper_ablation("gates"), 5)):
+        figure = ablation_marks(rows, title="t", paper=paper)
+        assert len(figure.axes) == panels and all(axis.get_xlabel() for axis in figure.axes)
+    assert paper_ablation("weight") is None
+    assert paper_ablation("strategies").set_index("setting").loc["GAD", "Vendi"] == 2.7967
 
 
 def test_an_unknown_ablation_is_one_line():
@@ -76,5 +162,5 @@ def test_an_unknown_ablation_is_one_line():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: unknown ablation 'wieght'; there are: weight, step, schedule, gates, directions"
+        "error: unknown ablation 'wieght'; there are: strategies, weight, step, schedule, gates, cheap, directions"
     )

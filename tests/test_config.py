@@ -86,6 +86,7 @@ FAULTS = [
     ("noise_pairs", "guidance_scale", 0.5, r"noise_pairs\.guidance_scale"),
     ("noise_pairs", "guidance_scale", 3.0, r"guidance_scale must be 1 on the Swiss roll"),
     ("noise_pairs", "direction", "low_frequency", r"low_frequency directions need images"),
+    ("noise_pairs", "direction", "singular", r"num_singular 16: the Swiss roll has 2 dimensions"),
     ("teacher", "backbone", "unet", r"'swiss_roll' has no backbone 'unet'"),
 ]
 

@@ -1,10 +1,13 @@
 """Controls and gates: what GAD is compared with, and where it acts."""
 
+import math
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 import torch
 
+from gad.config import StudentConfig
 from gad.losses.controls import diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
 from gad.models.denoiser import NetworkDenoiser
@@ -16,6 +19,7 @@ from gad.objectives.stored import Alignment, Stored
 from gad.response import Response
 from gad.schedule import CosineSchedule
 from gad.students import steps_of
+from gad.summary import against
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
@@ -98,3 +102,83 @@ def test_sparse_gad_saves_the_students_call_at_the_other_steps(point_pairs):
 def test_equal_time_trains_the_baseline_longer(smoke):
     config = smoke.student.model_copy(update={"equal_time_factor": 1.5})
     assert steps_of(config, "equal_time") == 1.5 * config.num_steps == 1.5 * steps_of(config, "baseline")
+
+
+def pull_of(stored, student, batch):
+    """Gradient of the stored terms alone."""
+    total = stored.add_to({"base": torch.zeros(len(batch.ids))}, student, batch, generator())["total"]
+    return torch.cat([g.flatten() for g in torch.autograd.grad(total, list(student.network.parameters()))])
+
+
+@pytest.mark.parametrize("anchor_weight", [0.0, 0.5])
+def test_every_second_pair_gives_the_same_gradient_on_average(anchor_weight, point_pairs):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    orders = [torch.arange(8), torch.arange(8).roll(1)]  # each pair is at an even place once
+    thin, whole = (Stored(ALIGNMENT, 1.0, anchor_weight, Gate(), stride) for stride in (2, 1))
+    shuffled = [replace(batch.part(order), rows=torch.arange(16)) for order in orders]
+    mean = sum(pull_of(thin, student, one) for one in shuffled) / 2
+    assert torch.allclose(mean, pull_of(whole, student, batch), rtol=1e-4, atol=1e-7)
+    assert not torch.allclose(pull_of(thin, student, batch), pull_of(whole, student, batch), rtol=0.01)
+
+
+def test_a_thinned_or_gated_call_of_the_student_is_smaller(point_pairs):
+    sizes, network = [], build_point_network(16, 2, seed=0)
+
+    def call(network, x_t, timestep, conditioning):
+        sizes.append(len(x_t))
+        return network(x_t, timestep)
+
+    student = NetworkDenoiser(network, call, CosineSchedule(), "x0")
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    late = Gate(high=0.6)
+    inside = int(late.opens(batch.t).sum())
+    assert 0 < inside < 16
+    for stored in (Stored(ALIGNMENT, 1.0, 0.0, Gate(), 4), Stored(ALIGNMENT, 1.0, 0.0, late)):
+        pull_of(stored, student, batch)
+    assert sizes == [4, inside]
+    whole = ALIGNMENT.terms(student(batch.x_t, batch.t, None), batch, generator())["gad"]
+    gated = Stored(ALIGNMENT, 1.0, 0.0, late).add_to({"base": torch.zeros(16)}, student, batch, generator())
+    assert torch.allclose(gated["total"], late.mean(whole, batch.t[:8]), rtol=1e-5)
+    never = Stored(ALIGNMENT, 1.0, 0.0, Gate(low=0.7, high=0.8)).add_to(
+        {"base": torch.ones(16)}, student, batch, generator()
+    )
+    assert set(never) == {"base", "total"} and never["total"] == 1
+
+
+def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):
+    batch = draw_batch(point_pairs, None, CosineSchedule(), variant="gad", batch_size=16, key=(0, 0))
+    whole = batch.part(batch.pairs_at(2)).rows.sort().values
+    parts = torch.cat([part.part(part.pairs_at(2)).rows for part in batch.split(2)]).sort().values
+    assert torch.equal(whole, parts) and len(whole) == 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gad_batch_stride": 2}, "nothing to save in output matching"),
+        ({"paradigm": "tdm", "gad_batch_stride": 3}, "gad_batch_stride 3 does not divide the pairs"),
+        ({"side_variants": ["gda"]}, "unknown variant 'gda'"),
+        ({"side_variants": ["baseline"]}, "the baseline needs all seeds"),
+    ],
+)
+def test_impossible_thinning_and_side_variants_are_refused(changes, message, smoke):
+    with pytest.raises(ValueError, match=message):
+        StudentConfig(**smoke.student.model_dump() | changes)
+
+
+def test_side_variants_have_the_first_seeds_alone(smoke):
+    config = StudentConfig(**smoke.student.model_dump() | {"seeds": [4, 2, 7], "side_variants": ["random_gradient"]})
+    assert config.seeds_of("gad") == [4, 2, 7] and config.seeds_of("random_gradient") == [4]
+    assert config.model_copy(update={"side_seeds": 2}).seeds_of("random_gradient") == [4, 2]
+
+
+def test_differences_pair_the_seeds_that_both_have():
+    rows = [("baseline", 0, 1.0), ("baseline", 1, 3.0), ("baseline", 2, 8.0), ("gad", 0, 2.0), ("gad", 1, 6.0)]
+    rows += [("random_gradient", 2, 9.0), ("gad_anchor", 5, 1.0)]
+    table = pd.DataFrame(rows, columns=["variant", "seed", "error"])
+    difference = against(table, ["error"], "baseline")
+    assert difference["gad"]["error"]["mean"] == 2 and difference["gad"]["error"]["n"] == 2
+    single = difference["random_gradient"]["error"]
+    assert single["mean"] == 1 and single["n"] == 1 and math.isnan(single["low"])
+    assert "gad_anchor" not in difference

@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "gad"
 LAYERS = [  # a module imports from its own layer or from earlier ones
     {"shapes", "schedule"},
-    {"models", "response", "noise"},
+    {"models", "response", "noise", "singular"},
     {"noise_pairs", "sampling"},
     {"losses"},
     {"objectives"},

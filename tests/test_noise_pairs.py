@@ -147,3 +147,57 @@ def test_jvp_power_is_the_mean_squared_response(point_pairs, smoke):
     change = point_pairs.trajectories(ids, 1)[:, -1] - point_pairs.trajectories(ids, 0)[:, -1]
     by_hand = sum(float(value) ** 2 for value in change.flatten()) / change.numel() / 0.3**2
     assert point_pairs.jvp_power() == pytest.approx(by_hand, rel=1e-5)
+
+
+SINGULAR = {"direction": "singular", "num_singular": 1, "singular_rounds": 6}
+
+
+def test_singular_pairs_step_along_what_the_teachers_chain_answers_most(make, point_teacher, smoke):
+    pairs, ids = NoisePairs(make("singular", **SINGULAR, singular_steps=8)), torch.arange(0, 64, 5)
+    noise = pairs.trajectories(ids, 0)[:, 0]
+    whole = [
+        torch.func.jacrev(lambda z: sample(point_teacher.denoiser, z, None, num_steps=8)[-1])(z[None]) for z in noise
+    ]
+    strongest = torch.linalg.svd(torch.stack(whole).view(-1, 2, 2)).Vh[:, 0]
+    for k in range(2):
+        v = pairs.directions(ids, k)
+        h = smoke.noise_pairs.perturbation_scale
+        assert torch.allclose(pairs.trajectories(ids, 1 + k)[:, 0], noise + h * v, atol=1e-6)
+        cosine = torch.nn.functional.cosine_similarity(v.flatten(1), strongest, dim=1).abs()
+        assert cosine.median() > 0.999
+    everyone = pairs.directions(torch.arange(64), 0).flatten(1).square().sum(1)
+    assert 0.5 < everyone.mean() < 1.6  # g ~ N(0, 1) along one vector
+
+
+def test_a_spherical_step_turns_inside_the_singular_space_and_leaves_the_rest(make):
+    pairs, ids = NoisePairs(make("turned", **SINGULAR, step="spherical")), torch.arange(64)
+    noise, moved, v = pairs.trajectories(ids, 0)[:, 0], pairs.trajectories(ids, 1)[:, 0], pairs.directions(ids, 0)
+    along = torch.nn.functional.normalize(v.flatten(1), dim=1)
+    change = (moved - noise).flatten(1)
+    assert torch.allclose((change * along).sum(1, keepdim=True) * along, change, atol=1e-5)
+
+
+@pytest.mark.parametrize("states", [1, 3])
+def test_a_killed_run_of_singular_pairs_goes_on_and_gives_the_same_bytes(make, states):
+    folder = make("killed", **SINGULAR, states=states)
+    make("killed", **SINGULAR)
+    assert contents(folder) == contents(make("whole", **SINGULAR))
+
+
+def test_singular_pairs_do_not_depend_on_batch_and_shard_size(make):
+    whole = NoisePairs(make("whole", **SINGULAR))
+    small = NoisePairs(make("small", **SINGULAR, batch_size=5, shard_size=10))
+    ids = torch.arange(64)
+    assert torch.allclose(whole.directions(ids, 1), small.directions(ids, 1), atol=1e-4)
+    assert torch.allclose(whole.trajectories(ids, 1)[:, 0], small.trajectories(ids, 1)[:, 0], atol=1e-4)
+
+
+def test_other_directions_come_back_from_the_seed(point_pairs, smoke):
+    ids = torch.tensor([4, 60])
+    pair = make_pair(ids, (2, 1, 1), smoke.noise_pairs, index=1)
+    assert torch.equal(point_pairs.directions(ids, 1), pair.direction)
+
+
+def test_a_singular_direction_without_its_basis_is_refused(smoke):
+    with pytest.raises(ValueError, match="a basis of their own"):
+        make_pair([0], (2, 1, 1), smoke.noise_pairs.model_copy(update=SINGULAR))

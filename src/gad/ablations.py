@@ -7,30 +7,42 @@ import pandas as pd
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 
-from gad.artifacts import fingerprint
+from gad.artifacts import RECIPES, RESULTS, ROOT, fingerprint
 from gad.config import RecipeError, Section, load_recipe
+from gad.objectives.variants import VARIANTS
 from gad.summary import direction_kinds
+
+ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
+QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
 """A recipe's keys, as ``section.key``, and their values."""
 
-METRICS = {  # column: group in the metrics of `sensitivity`, metric
-    "map error, median": "map_error_median",
-    "JVP cosine": "jvp_cosine",
-    "median gain": "gain_median",
+METRICS = {  # column: stage, metric
+    "map error, median": ("sensitivity", "map_error_median"),
+    "JVP cosine": ("sensitivity", "jvp_cosine"),
+    "median gain": ("sensitivity", "gain_median"),
+    "mode coverage": ("control", "mode_coverage"),
+    "Vendi (EffLite0)": ("control", "vendi"),
 }
 
 
 class Ablation(Section):
-    """Experiments on one recipe."""
+    """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run."""
 
     title: str
     recipe: str
+    variants: list[str] = ["baseline", "gad"]
     common: Setting = {}
+    quick: Setting = {}
     settings: list[Setting] = Field(min_length=1)
 
+    def hurried(self) -> "Ablation":
+        """The same with the changes of a quick run."""
+        return self.model_copy(update={"common": self.common | self.quick})
 
-def load_ablations(path: Path) -> dict[str, Ablation]:
+
+def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
     """Every ablation by its name. Raises RecipeError in one line for a fault, also for a key that no recipe has."""
     ablations = {}
     for name, values in YAML(typ="safe", pure=True).load(path).items():
@@ -40,12 +52,16 @@ def load_ablations(path: Path) -> dict[str, Ablation]:
             fault = error.errors()[0]
             raise RecipeError(f"ablation {name}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
         check_settings(name, ablations[name])
+        check_settings(name, ablations[name].hurried())
     return ablations
 
 
 def check_settings(name: str, ablation: Ablation) -> None:
     """Raises RecipeError, in one line, where the recipe with a setting's changes would be refused."""
     recipe = load_recipe(ablation.recipe)
+    unknown = sorted(set(ablation.variants) - set(VARIANTS))
+    if unknown or "baseline" not in ablation.variants:
+        raise RecipeError(f"ablation {name}: {f'unknown variant {unknown[0]}' if unknown else 'baseline is missing'}")
     for setting in ablation.settings:
         values = recipe.model_dump()
         for key, value in (ablation.common | setting).items():
@@ -62,24 +78,56 @@ def check_settings(name: str, ablation: Ablation) -> None:
 
 def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
     """What DVC calls the experiment: the ablation's name and a hash of all that it changes."""
-    return f"{name}-{fingerprint(ablation.recipe, ablation.common | setting)[:8]}"
+    return f"{name}-{fingerprint(ablation.recipe, ablation.variants, ablation.common | setting)[:8]}"
 
 
-def overrides(ablation: Ablation, setting: Setting) -> list[str]:
-    """The changes as ``dvc exp run -S`` takes them."""
-    file = f"pipelines/recipes/{ablation.recipe}.yaml"
-    return [f"{file}:{key}={json.dumps(value)}" for key, value in (ablation.common | setting).items()]
+def overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[str]:
+    """The changes as ``dvc exp run -S`` takes them; ``trained`` are the variants that params.yaml has of the recipe.
+
+    ++ sets a key whether the recipe's file names it or leaves it at its default; ~ drops a variant.
+    """
+    file = f"{RECIPES.relative_to(ROOT)}/{ablation.recipe}.yaml"
+    dropped = [variant for variant in trained if variant not in ablation.variants]
+    return [
+        *(f"{file}:++{key}={json.dumps(value)}" for key, value in (ablation.common | setting).items()),
+        *(f"params.yaml:~students.{ablation.recipe}-{variant}" for variant in dropped),
+    ]
 
 
-def table(ablation: Ablation, metrics: list[dict | None]) -> pd.DataFrame:
-    """A row per setting, variant and kind of direction; ``metrics`` are those of `sensitivity`, None where missing."""
+def variants_of(recipe: str, params: Path = ROOT / "params.yaml") -> list[str]:
+    """The variants of a recipe that params.yaml names."""
+    students = YAML(typ="safe", pure=True).load(params)["students"].values()
+    return [item["variant"] for item in students if item["recipe"] == recipe]
+
+
+def label_of(setting: Setting) -> str:
+    """A setting as tables and figures name it."""
+    return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in setting.items()) or "the recipe's own"
+
+
+def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> pd.DataFrame:
+    """A row per setting, variant and kind of direction; ``metrics`` are those of each stage, None where missing."""
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
-        label = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in setting.items())
-        for kind in direction_kinds(recorded or {}):
-            for variant, values in recorded[kind].items():
-                row = {"setting": label, "directions": kind, "variant": variant}
-                for column, metric in METRICS.items():
-                    row |= {f"{column} {part}": values[metric][part] for part in ("mean", "low", "high", "n")}
+        kinds = (recorded or {}).get("sensitivity", {})
+        for kind in direction_kinds(kinds):
+            for variant, values in kinds[kind].items():
+                row = {"setting": label_of(setting), "directions": kind, "variant": variant}
+                found = {"sensitivity": values, "control": recorded["control"]["over_seeds"].get(variant, {})}
+                for column, (stage, metric) in METRICS.items():
+                    estimate = found[stage].get(metric, {})
+                    if estimate.get("mean") is not None:
+                        row |= {f"{column} {part}": estimate[part] for part in ("mean", "low", "high", "n")}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
+    """The tables there are of a recipe's ablations, ``{name: (title, table)}``; those of quick runs say so."""
+    found = {}
+    for name, ablation in ablations.items():
+        for ending, words in (("", ""), (QUICK, " (shorter training)")):
+            path = folder / f"{name}{ending}.csv"
+            if ablation.recipe == recipe and path.exists():
+                found[name + ending] = (ablation.title + words, pd.read_csv(path))
+    return found

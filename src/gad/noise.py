@@ -8,12 +8,13 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from gad.shapes import Latent
 
-Direction = Literal["isotropic", "low_frequency"]
+Direction = Literal["isotropic", "low_frequency", "singular"]
 Step = Literal["straight", "spherical"]
 
 
@@ -39,27 +40,46 @@ def low_frequency_part(latent: Latent, size: int) -> Latent:
     return F.interpolate(F.adaptive_avg_pool2d(latent, size), size=(height, width), mode="nearest")
 
 
-def draw_direction(ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4) -> Latent:
-    """Direction number ``index`` of each sample id, ``[B, *shape]``.
+def span_part(latent: Latent, basis: Float[Tensor, "K B C H W"]) -> Latent:
+    """The projection P of each latent on the space that its own orthonormal ``basis`` spans."""
+    return torch.einsum("kbchw,bk->bchw", basis, torch.einsum("kbchw,bchw->bk", basis, latent))
 
-    isotropic: N(0, I), so that E[v v^T] = I (Hutchinson) · low_frequency: N(0, P), unit variance along each of the
-    ``size`` x ``size`` modes of a channel and none elsewhere, with P of :func:`low_frequency_part`.
+
+def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | None = None) -> Latent:
+    """P latent, the part in the space that directions of ``kind`` are drawn from.
+
+    Raises ValueError where singular directions come without their ``basis``, which no seed brings back.
+    """
+    if kind == "singular":
+        if basis is None:
+            raise ValueError("singular directions are drawn in a basis of their own: give it, see gad.singular")
+        return span_part(latent, basis)
+    return latent if kind == "isotropic" else low_frequency_part(latent, size)
+
+
+def draw_direction(
+    ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4, basis=None
+) -> Latent:
+    """Direction number ``index`` of each sample id, ``[B, *shape]``: N(0, P).
+
+    isotropic: P is the identity, so that E[v v^T] = I (Hutchinson) · low_frequency: unit variance along each of the
+    ``size`` x ``size`` modes of a channel and none elsewhere · singular: unit variance along each vector of ``basis``.
     """
     direction = torch.stack([_normal(shape, seed, int(i), 1 + index) for i in ids])
-    return direction if kind == "isotropic" else low_frequency_part(direction, size)
+    return part_of(direction, kind, size=size, basis=basis)
 
 
 def perturb(
-    noise: Latent, direction: Latent, *, h: float, step: Step, kind: Direction = "isotropic", size: int = 4
+    noise: Latent, direction: Latent, *, h: float, step: Step, kind: Direction = "isotropic", size: int = 4, basis=None
 ) -> Latent:
     """The second member z' of a noise pair.
 
     straight: z + h v · spherical: z turned by the angle a with tan(a) = h inside the space that v is drawn from,
-    z + (cos(a) - 1) P z + sin(a) v, where P is the identity for isotropic v. So z' stays exactly N(0, I), as sampling
-    expects it, and moves by h v to first order.
+    z + (cos(a) - 1) P z + sin(a) v, where P is the identity for isotropic v. So z' stays exactly N(0, I) where P does
+    not depend on z, as sampling expects it, and moves by h v to first order.
     """
     if step == "straight":
         return noise + h * direction
     angle = math.atan(h)
-    turned = noise if kind == "isotropic" else low_frequency_part(noise, size)
+    turned = part_of(noise, kind, size=size, basis=basis)
     return noise + (math.cos(angle) - 1) * turned + math.sin(angle) * direction

@@ -2,7 +2,8 @@
 
 For each sample id the set holds the teacher's trajectory from a noise z, from its K perturbed noises z', and from K
 further independent noises. So students trained on pairs and on independent noises see equally many trajectories, and
-no teacher is called while a student trains. Noises and directions come back from the seed and are not stored.
+no teacher is called while a student trains. Noises and directions come back from the seed and are not stored, but for
+singular directions, which hang on the teacher.
 """
 
 import copy
@@ -22,9 +23,12 @@ from gad.noise import draw_direction, draw_noise, perturb
 from gad.processes import own_device, place, wait_until
 from gad.prompts import prompt_of, prompts_path
 from gad.sampling import node_times, sample
+from gad.singular import top_directions
 from gad.teachers.load import Model, text_encoder_on
 
-CODE = code("noise.py", "noise_pairs.py", "prompts.py", "sampling.py", "schedule.py", "models")  # as in dvc.yaml
+CODE = code(  # as in dvc.yaml
+    *("noise.py", "noise_pairs.py", "prompts.py", "singular.py", "sampling.py", "schedule.py", "models"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,27 @@ class NoisePair:
     perturbed: Tensor
 
 
-def make_pair(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0) -> NoisePair:
-    """Noise pair number ``index`` of each sample id."""
+def make_pair(
+    ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0, basis: Tensor | None = None
+) -> NoisePair:
+    """Noise pair number ``index`` of each sample id; singular directions are drawn in the ``basis`` of each."""
     noise = draw_noise(ids, shape, seed=config.seed)
-    space = {"kind": config.direction, "size": config.low_frequency_size}
+    space = {"kind": config.direction, "size": config.low_frequency_size, "basis": basis}
     direction = draw_direction(ids, shape, seed=config.seed, index=index, **space)
     h = config.steps[index]
     perturbed = perturb(noise, direction, h=h, step=config.step, **space)
     return NoisePair(noise, direction, h, perturbed)
+
+
+def singular_basis(
+    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids
+) -> tuple[Tensor, Tensor]:
+    """Singular directions ``[K, B, C, H, W]`` and strengths ``[B, K]`` of the teacher's chain of ``singular_steps``."""
+    return top_directions(
+        lambda z: sample(denoise, z, conditioning, num_steps=config.singular_steps)[-1],
+        *(noise, config.num_singular),
+        **{"rounds": config.singular_rounds, "ids": ids, "seed": config.seed},
+    )
 
 
 def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
@@ -60,6 +77,27 @@ def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, 
     return states[::stride].transpose(0, 1)
 
 
+def answers_to(
+    ids: range, teacher: Model, denoise: Denoiser, config: NoisePairsConfig, device: torch.device
+) -> dict[str, Tensor]:
+    """What a shard holds of these sample ids: their trajectories, and singular directions with their strengths."""
+    shape, copies = teacher.latent_shape, range(config.directions_per_noise)
+    with text_encoder_on(teacher, device):
+        conditioning = teacher.condition(prompt_of(ids, config.prompts))
+    conditioning = None if conditioning is None else conditioning.to(device)
+    noise, basis, stored = draw_noise(ids, shape, seed=config.seed), None, {}
+    if config.direction == "singular":
+        found = singular_basis(denoise, noise.to(device), conditioning, config, ids)
+        basis, stored["strengths"] = (part.cpu() for part in found)
+    moved = [make_pair(ids, shape, config, index=k, basis=basis) for k in copies]
+    if basis is not None:
+        stored["directions"] = torch.stack([pair.direction for pair in moved], dim=1)
+    noises = [noise, *(pair.perturbed for pair in moved)]
+    noises += [further_noise(ids, shape, config, index=k) for k in copies]
+    answers = [answer(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
+    return {"trajectories": torch.stack(answers, dim=1)} | stored
+
+
 def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
@@ -72,7 +110,6 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     if rank == 0:
         claim(folder, owner)
     wait_until(lambda: claimed(folder, owner))
-    shape, copies = teacher.latent_shape, range(config.directions_per_noise)
     device = own_device(config.device)
     denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
     starts = range(0, config.num_pairs, config.shard_size)
@@ -84,23 +121,16 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             parts = []
             for first in range(start, stop, config.batch_size):
                 ids = range(first, min(first + config.batch_size, stop))
-                noises = [make_pair(ids, shape, config).noise]
-                noises += [make_pair(ids, shape, config, index=k).perturbed for k in copies]
-                noises += [further_noise(ids, shape, config, index=k) for k in copies]
-                with text_encoder_on(teacher, device):
-                    conditioning = teacher.condition(prompt_of(ids, config.prompts))
-                conditioning = None if conditioning is None else conditioning.to(device)
-                answers = [answer(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
-                parts.append(torch.stack(answers, dim=1))
+                parts.append(answers_to(ids, teacher, denoise, config, device))
                 yield ids.stop
-            write_tensors(path, {"trajectories": torch.cat(parts)})
+            write_tensors(path, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     if rank > 0:
         return
     wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
     write_json(
         folder / "manifest.json",
-        {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(shape)},
+        {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(teacher.latent_shape)},
         digits=17,
     )
 
@@ -127,12 +157,15 @@ class NoisePairs:
         self.config = NoisePairsConfig(**manifest["config"])
         self.fingerprint: str = manifest["fingerprint"]
         self.times = node_times(self.config.num_nodes)
-        self._shards = []
+        self._shape = tuple(manifest["shape"])
+        self._shards, self._directions = [], []
         for name, expected in manifest["shards"].items():
             if not (folder / name).exists() or file_hash(folder / name) != expected:
                 raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
             with safe_open(folder / name, framework="pt") as file:
                 self._shards.append(file.get_tensor("trajectories"))  # a memory-mapped view: pages load when read
+                if self.config.direction == "singular":
+                    self._directions.append(file.get_tensor("directions"))
 
     def __len__(self) -> int:
         return self.config.num_pairs
@@ -146,6 +179,13 @@ class NoisePairs:
             here = shard == number
             result[here] = self._shards[number][ids[here] % self.config.shard_size, members[here]]
         return result
+
+    def directions(self, ids: Tensor, index: int) -> Tensor:
+        """Direction number ``index`` of each sample id, ``[B, C, H, W]``: stored, or drawn again from the seed."""
+        if not self._directions:
+            return make_pair(ids.tolist(), self._shape, self.config, index=index).direction
+        size = self.config.shard_size
+        return torch.stack([self._directions[i // size][i % size, index] for i in ids.tolist()])
 
     def jvp_power(self, num_ids: int = 256) -> float:
         """Mean square of the teacher's response per element and unit of h: E[mean((Phi(z') - Phi(z))²)] / h²."""

@@ -101,6 +101,19 @@ def _short(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.2g}"
 
 
+def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
+    """An ablation as it is read: a row per setting, directions and variant, each metric with its interval."""
+    metrics = [name.removesuffix(" mean") for name in table if name.endswith(" mean")]
+    rows = []
+    for _, line in table.astype(object).where(table.notna(), None).iterrows():
+        row = {key: line[key] for key in ("setting", "directions", "variant")}
+        for metric in metrics:
+            estimate = {part: line[f"{metric} {part}"] for part in ("mean", "low", "high", "n")}
+            row[metric] = number(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
 def committed_results(recipe: str) -> dict | None:
     """The long run's metrics and provenance that came with the project, if there are any."""
     path = RESULTS / f"{recipe}.json"

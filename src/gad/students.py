@@ -119,13 +119,14 @@ def train_seeds(
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude={"seeds", "device"})
+    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device"})
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
     if first:
         claim(folder, owner)
     wait_until(lambda: claimed(folder, owner))
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
-    for seed in config.seeds:
+    seeds = config.seeds_of(variant)
+    for seed in seeds:
         if seed_dir(folder, seed).exists():
             continue
         work = folder / f"unfinished_{seed}"
@@ -151,8 +152,8 @@ def train_seeds(
         shutil.rmtree(work)
         accelerator.wait_for_everyone()
     if first:
-        _join_logs(folder, config.seeds)
-        _keep_only(folder, config.seeds)
+        _join_logs(folder, seeds)
+        _keep_only(folder, seeds)
 
 
 def _append(path: Path, seed: int, state: TrainState) -> None:

@@ -16,7 +16,7 @@ def by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
 
 
 def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict:
-    """As :func:`by_variant`, of the paired difference to the reference variant at equal seeds."""
+    """As :func:`by_variant`, of the paired difference to the reference variant at the seeds that both have."""
     seeds = table.set_index(["variant", "seed"])
     base = seeds.loc[reference]
     result = {}
@@ -25,6 +25,8 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
             continue
         own = seeds.loc[variant]
         shared = own.index.intersection(base.index)
+        if shared.empty:
+            continue
         result[variant] = {
             metric: vars(paired_difference(own.loc[shared, metric], base.loc[shared, metric])) for metric in metrics
         }

@@ -15,8 +15,11 @@ class NoisePairsConfig(Section):
 
     num_pairs: Count  # sample ids
     directions_per_noise: Count = 1
-    direction: Literal["isotropic", "low_frequency"]
+    direction: Literal["isotropic", "low_frequency", "singular"]
     low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
+    num_singular: Count = 16  # singular directions of a noise: those the teacher answers most strongly
+    singular_steps: Count = 1  # steps of the teacher's chain whose Jacobian they are taken from; 1 is a single call
+    singular_rounds: Count = 2  # of subspace iteration
     perturbation_scale: float  # h, in noise standard deviations
     smallest_scale: float | None = None  # h of a noise's last direction, those between on a geometric scale
     step: Literal["straight", "spherical"]

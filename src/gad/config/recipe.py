@@ -46,6 +46,8 @@ class Recipe(Section):
                 raise ValueError(f"{(pictures or ['students'])[0]} needs pictures, the Swiss roll has points")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
+            if self.noise_pairs.direction == "singular" and self.noise_pairs.num_singular > 2:
+                raise ValueError(f"num_singular {self.noise_pairs.num_singular}: the Swiss roll has 2 dimensions")
             if self.noise_pairs.guidance_scale != 1:
                 raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
         if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
+from gad.objectives.variants import VARIANTS
 
 
 class StudentConfig(Section):
@@ -19,6 +20,7 @@ class StudentConfig(Section):
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]  # times t where GAD acts
+    gad_batch_stride: Count = 1  # GAD and anchor on every so-manieth pair of a batch: a smaller call, the same mean
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     equal_time_factor: Annotated[float, Field(ge=1)] = 1.5  # steps of equal_time over the baseline's: gad's cost a step
     anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
@@ -32,6 +34,8 @@ class StudentConfig(Section):
     checkpoint_every: Count = 100  # steps
     log_every: Count = 10  # steps
     seeds: Annotated[list[Seed], Field(min_length=1)]
+    side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone
+    side_seeds: Count = 1
     device: Device = "cpu"
     dtype: Dtype = "float32"  # networks compute in it; weights that learn, differences and losses are float32
     gradient_checkpointing: bool = False
@@ -45,9 +49,23 @@ class StudentConfig(Section):
     def _possible(self):
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds repeat: {self.seeds}")
+        unknown = sorted(set(self.side_variants) - set(VARIANTS))
+        if unknown or "baseline" in self.side_variants:
+            fault = f"unknown variant {unknown[0]!r}" if unknown else "the baseline needs all seeds"
+            raise ValueError(f"side_variants: {fault}; there are {', '.join(VARIANTS)}")
         if self.batch_size % (2 * self.accumulate):
             raise ValueError(f"batch_size {self.batch_size} does not part into {self.accumulate} times whole pairs")
+        if self.gad_batch_stride > 1 and self.paradigm == "matching":
+            raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
+        if (self.batch_size // 2 // self.accumulate) % self.gad_batch_stride:
+            raise ValueError(
+                f"gad_batch_stride {self.gad_batch_stride} does not divide the pairs of a (part of a) batch"
+            )
         low, high = self.gad_interval
         if not 0 <= low < high <= 1:
             raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")
         return self
+
+    def seeds_of(self, variant: str) -> list[int]:
+        """The seeds that a variant is trained with, in order."""
+        return self.seeds[: self.side_seeds] if variant in self.side_variants else self.seeds

@@ -1,5 +1,6 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
+from gad.figures.ablations import ablation_marks
 from gad.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.figures.explore import strip_png
 from gad.figures.geometry import level_curves, spectra_curves, step_curves
@@ -12,6 +13,7 @@ from gad.figures.training import training_curves
 
 __all__ = [
     "PALETTE",
+    "ablation_marks",
     "answers",
     "climbed_scores",
     "image_grid",

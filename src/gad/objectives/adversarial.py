@@ -70,4 +70,5 @@ class Ladd:
         loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
-        return self.stored.add_to({"ladd": loss}, student, batch, generator)
+        free = x0 if self.num_nodes == 1 else None
+        return self.stored.add_to({"ladd": loss}, student, batch, generator, x0=free)

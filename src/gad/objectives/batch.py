@@ -44,12 +44,16 @@ class Batch:
 
     def split(self, parts: int) -> "list[Batch]":
         """Equal parts of the batch; pairs stay together."""
-        pairs = torch.arange(len(self.ids) // 2 if self.paired else len(self.ids)).chunk(parts)
-        both = [torch.cat([part, part + len(self.ids) // 2]) if self.paired else part for part in pairs]
-        return [
-            self._map(lambda value, rows=rows: value[rows], lambda h, part=part: h[part])
-            for rows, part in zip(both, pairs, strict=True)
-        ]
+        return [self.part(part) for part in torch.arange(len(self.h if self.paired else self.ids)).chunk(parts)]
+
+    def part(self, index: Tensor) -> "Batch":
+        """The pairs of those numbers, both members of each, or the samples of an unpaired batch."""
+        rows = torch.cat([index, index + len(self.ids) // 2]) if self.paired else index
+        return self._map(lambda value: value[rows], lambda h: h[index])
+
+    def pairs_at(self, stride: int) -> Tensor:
+        """Numbers of the pairs that stand at every ``stride``-th place of the whole batch, however it was split."""
+        return (self.rows[: len(self.h)] % stride == 0).nonzero().flatten()
 
     def _map(self, function, function_of_h) -> "Batch":
         names = ("ids", "x_t", "t", "target", "noise", "endpoint", "conditioning", "others", "rows")

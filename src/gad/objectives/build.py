@@ -32,7 +32,10 @@ def build_objective(
     gad_weight = config.gad_weight if spec.pull and not score_form else 0.0
     if config.paradigm == "matching":
         return Matching(alignment, gad_weight, gate)
-    stored = Stored(alignment, gad_weight, config.anchor_weight if spec.anchored else 0.0, gate)
+    if score_form and config.gad_batch_stride > 1:
+        raise ValueError(f"gad_batch_stride thins the terms on stored pairs; variant {variant!r} has none")
+    anchor_weight = config.anchor_weight if spec.anchored else 0.0
+    stored = Stored(alignment, gad_weight, anchor_weight, gate, config.gad_batch_stride)
     if config.paradigm == "ladd":
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
         return Ladd(teacher.denoiser, heads, pairs.config.num_nodes, stored, config.regression_weight)

@@ -57,7 +57,8 @@ class Tdm:
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
         loss = distribution_matching_loss(state.x0, real, fake, kind="pseudo_huber")
-        terms = self.stored.add_to({"tdm": loss}, student, batch, generator)
+        free = state.x0 if self.num_nodes == 1 else None
+        terms = self.stored.add_to({"tdm": loss}, student, batch, generator, x0=free)
         return _with_score_form(self, terms, student, batch, state, generator)
 
 
@@ -93,7 +94,8 @@ class Sid:
         fake = Guided(self.fake, self.teacher.uncond, self.teacher.guidance_scale) if guided else self.fake
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, fake))
         loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
-        terms = self.stored.add_to({"sid": loss}, student, batch, generator)
+        free = state.x0 if self.num_nodes == 1 else None
+        terms = self.stored.add_to({"sid": loss}, student, batch, generator, x0=free)
         return _with_score_form(self, terms, student, batch, state, generator)
 
 

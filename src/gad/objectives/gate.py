@@ -22,6 +22,10 @@ class Gate:
             return weight
         return weight / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0
 
+    def opens(self, t: PerSample) -> Tensor:
+        """Which of the times lie in the interval."""
+        return (t >= self.low) & (t <= self.high)
+
     def mean(self, term: PerSample, t: PerSample) -> Tensor:
         """Mean of ``term`` over the batch, counted as 0 outside the interval."""
-        return (term * ((t >= self.low) & (t <= self.high))).mean()
+        return (term * self.opens(t)).mean()

@@ -52,25 +52,43 @@ def response_of_pairs(x0: Latent, h: Tensor) -> Response:
 
 @dataclass(frozen=True)
 class Stored:
-    """The terms on stored pairs beside a base loss, and their weights. They cost one more call of the student."""
+    """The terms on stored pairs beside a base loss, and their weights.
+
+    They are free where the base loss has the student's answer to the pairs already: in chains of one node, whose only
+    state is the noise. Else they cost one more call of the student, which can be made smaller: with a ``stride`` it
+    takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and without an anchor
+    only the pairs at which the gate is open.
+    """
 
     alignment: Alignment
     gad_weight: float
     anchor_weight: float
     gate: Gate = Gate()
+    stride: int = 1
 
     def add_to(
-        self, terms: dict[str, Tensor], student: Denoiser, batch: Batch, generator: torch.Generator
+        self,
+        terms: dict[str, Tensor],
+        student: Denoiser,
+        batch: Batch,
+        generator: torch.Generator,
+        *,
+        x0: Latent | None = None,
     ) -> dict[str, Tensor]:
-        """The terms with the weighted ``total``; the first one is the base loss."""
+        """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free answer, if any."""
         total = next(iter(terms.values())).mean()
         gad_weight = self.gate.step_weight(self.gad_weight, generator)
-        if batch.paired and (gad_weight or self.anchor_weight):
-            x0 = student(batch.x_t, batch.t, batch.conditioning)
-            stored = self.alignment.terms(x0, batch, generator)
-            if gad_weight:
-                pull = stored[self.alignment.pull]
-                total = total + gad_weight * self.gate.mean(pull, batch.t[: len(pull)])
-            total = total + self.anchor_weight * stored["matching"].mean()
-            terms = terms | stored
-        return terms | {"total": total}
+        if not batch.paired or not (gad_weight or self.anchor_weight):
+            return terms | {"total": total}
+        chosen = torch.arange(len(batch.h)) if x0 is not None else batch.pairs_at(self.stride)
+        used = chosen if x0 is not None or self.anchor_weight else chosen[self.gate.opens(batch.t[chosen])]
+        if not len(used):
+            return terms | {"total": total}
+        part = batch if len(used) == len(batch.h) else batch.part(used)
+        answer = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
+        stored = self.alignment.terms(answer, part, generator)
+        if gad_weight:
+            pull, share = stored[self.alignment.pull], len(used) / len(chosen)
+            total = total + gad_weight * share * self.gate.mean(pull, part.t[: len(pull)])
+        total = total + self.anchor_weight * stored["matching"].mean()
+        return terms | stored | {"total": total}
