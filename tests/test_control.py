@@ -31,6 +31,7 @@ CONTROL = ControlConfig.model_validate(
         "diversity": {"num_prompts": 2, "seeds_per_prompt": 3},
         "noise_query": {"library_size": 6, "num_queries": 3, "attribute_prompts": 1},
         "noise_optimisation": {"num_prompts": 2, "iterations": 1},
+        "layout": {"num_prompts": 2, "iterations": 2},
         "batch_size": 16,
     }
 )
@@ -116,7 +117,7 @@ def test_prompts_are_read_from_files(tmp_path):
         ("a.csv", "", r"is no table"),
         ("a.csv", "prompt\n", r"holds no prompts"),
         ("a.txt", " \n", r"holds no prompts"),
-        ("a.json", "[]", r"give a \.csv or a \.txt"),
+        ("a.json", "[]", r"give a \.txt, a \.csv or a \.parquet"),
         ("a.txt", None, r"there is no prompt file"),
         ("b.txt", "a cat\n", r"holds 1 prompts, 2 are asked for"),
     ],
@@ -161,8 +162,8 @@ def on_pictures(folder) -> tuple:
 
 
 def check_every_task(teacher: Model, student: Model, settings) -> None:
-    for name, task in TASKS.items():
-        config = getattr(settings.control, name)
+    for name in settings.control.tasks:
+        task, config = TASKS[name], getattr(settings.control, name)
         everyone = list(actors(teacher, [("baseline", 0, student)], settings))
         inputs = task.prepare(everyone[0], settings)
         for actor in everyone:
@@ -203,7 +204,7 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
     assert teacher_row["query_target_distance_retrieved"] < 0.5 * teacher_row["query_target_distance_random"]
     assert teacher_row["query_target_distance_own"] == teacher_row["query_target_distance_retrieved"]
     save_rows(results, data / "out")
-    for task in TASKS:
+    for task in settings.control.tasks:
         stored = pd.read_parquet(data / "out" / f"{task}.parquet")
         assert len(stored) == len(rows_of_task(results, task)) and {"variant", "seed", "prompt"} <= set(stored)
     pictures = shown(results, "noise_query", noise="retrieved")
@@ -230,7 +231,7 @@ def test_a_library_named_in_the_recipe_must_fit_the_teacher(smoke, point_teacher
     list(run_tasks(teacher, [], settings))
     query = settings.control.noise_query.model_copy(update={"library": str(data / "smoke" / "noise_library")})
     named = settings.model_copy(update={"control": settings.control.model_copy(update={"noise_query": query})})
-    assert len(list(run_tasks(teacher, [], named))) == len(TASKS)
+    assert len(list(run_tasks(teacher, [], named))) == len(settings.control.tasks)
     with pytest.raises(ValueError, match="was made with another teacher"):
         list(run_tasks(student, [], named))
 

@@ -39,13 +39,16 @@ def settings(teacher, tmp_path):
             "noise_pairs": {"num_pairs": 16, "perturbation_scale": 0.1,
                             "prompts": PromptsConfig(file=str(tmp_path / "prompts.csv"))},
             "student": {},
-            "sensitivity": {"num_noises": 8},
+            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None},
+            "control": {"clip": None, "noise_query": None, "layout": None},
         }  # fmt: skip
         updated = {
             name: getattr(recipe, name).model_copy(update=values | changes.get(name, {}))
             for name, values in local.items()
         }
-        return recipe.model_copy(update=updated)
+        asked = updated["control"].diversity.model_copy(update={"prompts": str(tmp_path / "prompts.csv")})
+        updated["control"] = updated["control"].model_copy(update={"diversity": asked})
+        return recipe.model_copy(update={"students": [], **updated})
 
     return make
 
@@ -140,6 +143,20 @@ def test_each_fault_of_a_recipe_on_this_machine_has_its_line(settings, changes, 
     if "cuda" in told and doctor.torch.cuda.is_available():
         pytest.skip("a GPU is here")
     assert sum(told in line for line in problems(settings(**changes))) == 1
+
+
+def test_what_a_recipe_borrows_has_a_line_each():
+    told = problems(load_recipe("sd21_ladd"))
+    for key in (
+        "control.clip: openai/clip-vit-base-patch32",
+        "control.layout.detector: facebook/detr-resnet-50",
+        "control.layout.boxes_file: there is no file data/prompts/boxdiff.json",
+        "control.diversity.prompts: there is no file data/prompts/captions.csv",
+        "sensitivity.seeds.classifier: facebook/convnext-tiny-224",
+        "sensitivity.fidelity.scores.hpsv2: models/hpsv2",
+        "students, sd_turbo: stabilityai/sd-turbo",
+    ):
+        assert sum(line.startswith(f"missing: {key}") and " -> " in line for line in told) == 1, key
 
 
 def test_a_column_that_is_not_there_is_named(settings, tmp_path):

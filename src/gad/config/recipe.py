@@ -52,6 +52,11 @@ class Recipe(Section):
                 raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
         if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
             raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
+        if self.teacher.world == "prompts":
+            for name in self.control.tasks:
+                key = "boxes_file" if name == "layout" else "prompts"
+                if getattr(getattr(self.control, name), key) is None:
+                    raise ValueError(f"control.{name}.{key} is needed: teacher.world prompts has none of its own")
         return self
 
 

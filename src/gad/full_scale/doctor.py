@@ -5,18 +5,18 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from gad.artifacts import DATA, EMOJI, ROOT
+from gad.artifacts import DATA, ROOT
 from gad.config import Recipe
 from gad.full_scale.architectures import Architecture, architecture_of
+from gad.full_scale.borrowed import check_files, check_judges, check_students
 from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.full_scale.finding import Finding
 from gad.models.families import FAMILIES
 from gad.prompts import HELD_OUT, load_prompts
 from gad.response import check_step
@@ -26,22 +26,19 @@ TIMEOUT = 3.0  # seconds
 GB = 1e9
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line: ``state: what -> what to do``."""
-
-    state: Literal["ok", "missing", "warn"]
-    what: str
-    do: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.state}: {self.what}" + (f" -> {self.do}" if self.do else "")
-
-
 def examine(settings: Recipe) -> Iterator[Finding]:
     """Every check of a recipe in turn. Nothing is fetched, and the network is asked only if something is missing."""
     yield Finding("ok", f"recipe {settings.name} is valid")
-    checks = (check_device, check_teacher, check_prompts, check_rounding, check_sizes, check_judges)
+    checks = (
+        check_device,
+        check_teacher,
+        check_prompts,
+        check_rounding,
+        check_sizes,
+        check_judges,
+        check_files,
+        check_students,
+    )
     lacking = False
     for check in checks:
         for finding in check(settings):
@@ -244,13 +241,6 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
     if cuda or host > ram:
         what = f"RAM: {host / GB:.0f} GB for the pipeline in float32, {ram / GB:.0f} GB there"
         yield Finding("ok" if host < ram else "missing", what, "" if host < ram else "use a machine with more RAM")
-
-
-def check_judges(settings: Recipe) -> Iterator[Finding]:
-    """The models that scores come from."""
-    if settings.teacher.world == "emoji":
-        found = (EMOJI / "judges").is_dir()
-        yield Finding("ok" if found else "missing", "judges of the emoji world", "" if found else "dvc repro world")
 
 
 def check_network() -> Finding:

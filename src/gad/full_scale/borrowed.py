@@ -1,0 +1,75 @@
+"""Checks of what a recipe borrows: judges, models from elsewhere, files of prompts and boxes."""
+
+from collections.abc import Iterator
+
+from huggingface_hub import try_to_load_from_cache
+
+from gad.artifacts import EMOJI, ROOT
+from gad.config import Recipe
+from gad.config.fidelity import EFFLITE0, PIXELS
+from gad.full_scale.finding import Finding
+
+README = "README.md"  # a LoRA's repository has no config
+
+
+def check_judges(settings: Recipe) -> Iterator[Finding]:
+    """The models that scores come from."""
+    if settings.teacher.world == "emoji":
+        found = (EMOJI / "judges").is_dir()
+        yield Finding("ok" if found else "missing", "judges of the emoji world", "" if found else "dvc repro world")
+    for key, source in judges_of(settings).items():
+        if not model_here(source):
+            yield Finding("missing", f"{key}: {source} is neither a folder nor in the hub's cache", fetch_model(source))
+
+
+def judges_of(settings: Recipe) -> dict[str, str]:
+    """Every judge that the recipe names, a folder or a name on the hub, by its key."""
+    control, measures = settings.control, settings.sensitivity
+    named = {"control.clip": control.clip}
+    if control.layout:
+        named["control.layout.detector"] = control.layout.detector
+    if measures.seeds and measures.seeds.classifier != PIXELS:
+        named["sensitivity.seeds.classifier"] = measures.seeds.classifier
+    if measures.fidelity:
+        scores = measures.fidelity.scores.items()
+        named |= {f"sensitivity.fidelity.scores.{name}": score.model for name, score in scores}
+        if measures.fidelity.features != EFFLITE0:
+            named["sensitivity.fidelity.features"] = measures.fidelity.features
+    return {key: source for key, source in named.items() if source is not None}
+
+
+def check_students(settings: Recipe) -> Iterator[Finding]:
+    """The models from elsewhere and the pipelines that lend them their parts."""
+    for student in settings.students:
+        for source in filter(None, (student.source, student.base)):
+            if not model_here(source, student.revision if source == student.source else None):
+                what = f"students, {student.name}: {source} is neither a folder nor in the hub's cache"
+                yield Finding("missing", what, f"{fetch_model(source)}, or drop the entry")
+
+
+def check_files(settings: Recipe) -> Iterator[Finding]:
+    """The files of prompts and boxes that control tasks read."""
+    for name in settings.control.tasks:
+        key = "boxes_file" if name == "layout" else "prompts"
+        path = getattr(getattr(settings.control, name), key)
+        if path is not None and not (ROOT / path).is_file():
+            kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
+            yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
+
+
+def model_here(source: str, revision: str | None = None) -> bool:
+    """Whether a model's folder, or any of its index files in the hub's cache, is on this machine."""
+    if (ROOT / source).exists():
+        return True
+    names = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json", README)
+    try:
+        return any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names)
+    except ValueError:  # no hub name at all
+        return False
+
+
+def fetch_model(source: str) -> str:
+    """How a model is put in its place; names under ``models/`` are folders that only the user can make."""
+    if source.startswith("models/"):
+        return f"put its folder at {source}"
+    return f"hf download {source} (into HF_HOME)"
