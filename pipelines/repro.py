@@ -5,6 +5,7 @@ Before: clears a lock that a killed run left behind. After: makes the pages that
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,7 +38,11 @@ def clear_stale_lock(root: Path) -> None:
 
 
 def dvc_repro(arguments: list[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "dvc", "repro", *arguments], cwd=ROOT)
+    # a stage's `python` is the one that runs this
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return subprocess.call(
+        [sys.executable, "-m", "dvc", "repro", *arguments], cwd=ROOT, env=os.environ | {"PATH": path}
+    )
 
 
 def main(arguments: list[str]) -> int:
