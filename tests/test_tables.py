@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gad.ablations import METRICS
-from gad.paper import paper_beside_ours
+from gad.paper import layout_beside_ours, paper_beside_ours
 from gad.report import difference_table, headline_table
 from gad.sensitivity.paired import paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
@@ -106,3 +106,13 @@ def test_noises_and_seeds_that_one_variant_lacks_are_left_out():
     rows = samples(0.5)
     rows = rows[(rows["variant"] == "baseline") | ((rows["seed"] < 2) & (rows["noise"] > 1))]
     assert paired_values(rows, "score", "gad").shape == (2, 6)
+
+
+def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
+    estimate = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
+    measured = {"ap50_random": estimate, "ap50_optimised": estimate}
+    table = layout_beside_ours({"over_seeds": {"teacher": measured, "baseline": measured}})
+    assert table.set_index("model").loc["LADD + GAD", "paper, AP50"] == 20.6
+    shown = table.set_index("model")["ours, AP50, optimised noise"]
+    assert shown["teacher"] == "0.5 [0.4, 0.6]" and shown["LADD + GAD"] == "" and shown["TCD"] == ""
+    assert layout_beside_ours({"over_seeds": {"teacher": {}}}).empty

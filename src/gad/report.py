@@ -26,11 +26,17 @@ HEADLINE = {  # stage, group, metric, label
     "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
     "spectral KL": ("sensitivity", None, "spectral_kl"),
     "median gain": ("sensitivity", None, "gain_median"),
+    "seed told from the image": ("sensitivity", "seeds", "self_identifiability"),
+    "seed told as the teacher's": ("sensitivity", "seeds", "teacher_alignment"),
+    "kernel distance to the teacher's images": ("sensitivity", "fidelity", "kernel_to_teacher"),
     "seeds found back": ("control", "over_seeds", "seeds_found"),
     "modes seen": ("control", "over_seeds", "mode_coverage"),
     "entropy of the modes seen": ("control", "over_seeds", "mode_entropy"),
     "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
     "noun right": ("control", "over_seeds", "noun_right"),
+    "layout AP50, random noise": ("control", "over_seeds", "ap50_random"),
+    "layout AP50, optimised noise": ("control", "over_seeds", "ap50_optimised"),
+    "layout AP50, teacher's optimised noise": ("control", "over_seeds", "ap50_teacher"),
     "CLIP score (own judge), fresh noise": ("control", "over_seeds", "query_clip_score_none"),
     "CLIP score (own judge), random noise": ("control", "over_seeds", "query_clip_score_random"),
     "CLIP score (own judge), retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),
@@ -52,11 +58,10 @@ def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """A row per headline number and kind of direction, a column per variant: mean and 95 % interval over seeds."""
     rows = []
     for label, (stage, group, metric) in HEADLINE.items():
-        groups = [group] if group else direction_kinds(metrics[stage])
-        for kind in groups:
+        for kind in [group] if group else direction_kinds(metrics[stage]):
             cells = {
                 variant: number(values[metric])
-                for variant, values in metrics[stage][kind].items()
+                for variant, values in metrics[stage].get(kind, {}).items()
                 if metric in values and values[metric]["mean"] is not None
             }
             if cells:
@@ -134,7 +139,7 @@ def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     for label, (stage, group, metric) in HEADLINE.items():
         groups = [group] if group else direction_kinds(metrics[stage])
         for kind in groups:
-            for variant, values in metrics[stage][kind].items():
+            for variant, values in metrics[stage].get(kind, {}).items():
                 other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
                 if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
                     row = {"metric": label if group else f"{label}, {kind}", "variant": variant}
