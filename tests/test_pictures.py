@@ -107,4 +107,4 @@ def test_the_papers_tables_stand_beside_the_models_of_the_same_kind():
     with_kinds = {"fidelity": group, "isotropic": {name: dict.fromkeys(
         ("jvp_cosine", "jacobian_norm_ratio", "spectral_kl", "jvp_mse", "pointwise_mse"),
         {"mean": 1.0, "low": None, "high": None, "n": 1}) for name in ("baseline", "gad")}}  # fmt: skip
-    assert len(paper_beside_ours(with_kinds)) == 5
+    assert len(paper_beside_ours(with_kinds)) == 4  # no trajectory there
