@@ -12,7 +12,6 @@ in which GAD costs no further call. On a CPU networks compute in float32.
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -53,9 +52,7 @@ def measure(recipe: str, part: str, arguments) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
         cost = run_part(settings, part.removeprefix(FREE), Path(folder), **options)
-    cuda = torch.cuda.is_available()
-    peak = torch.cuda.max_memory_allocated() if cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return asdict(cost) | {"part": part, "peak": peak, "dtype": settings.student.dtype}
+    return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
 def device_name() -> str:
@@ -66,7 +63,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
     """A row per part."""
     result = []
     for row in rows:
-        cost = Cost(*(row[name] for name in ("stage", "unit", "seconds", "flops", "tokens")))
+        cost = Cost(*(row[name] for name in ("stage", "unit", "seconds", "flops", "tokens", "peak")))
         mfu = utilisation(cost, device_name(), row["dtype"])
         result.append(
             {
@@ -76,7 +73,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
                 "tokens/s": f"{cost.tokens / cost.seconds:.0f}",
                 "TFLOP": f"{cost.flops / 1e12:.3f}" if cost.flops else "-",
                 "MFU": "-" if mfu is None else f"{mfu:.1%}",
-                "peak GB": f"{row['peak'] / 1e9:.2f}",
+                "peak GB": f"{cost.peak / 1e9:.2f}",
             }
         )
     return pd.DataFrame(result)

@@ -145,7 +145,7 @@ def test_kept_embeddings_are_the_encoders_own(run, tmp_path):
         plain = encode_pair_prompts(teacher, pairs)
         assert torch.equal(kept.prompt_embeds, plain.prompt_embeds)
     half = encode_pair_prompts(teacher, pairs, cache=tmp_path, dtype="bfloat16")
-    assert half.prompt_embeds.dtype == torch.bfloat16 and len(list(tmp_path.iterdir())) == 2
+    assert half.prompt_embeds.dtype == torch.bfloat16 and len(list(tmp_path.iterdir())) == 1  # the old ones went
 
 
 def prepared(run, **changes):
@@ -160,7 +160,8 @@ def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole
     settings, teacher, pairs, _ = run
     config, student, objective = prepared(run, dtype="bfloat16")
     before = [p.clone() for p in student.network.parameters()]
-    prompts = encode_pair_prompts(teacher, pairs)
+    prompts = encode_pair_prompts(teacher, pairs, cache=tmp_path / "embeds", dtype="bfloat16")
+    assert prompts.prompt_embeds.dtype == torch.bfloat16
     states = list(train(student, objective, pairs, prompts, config, variant="gad", seed=0, folder=tmp_path))
     assert all(torch.isfinite(torch.tensor(state.terms["total"])) for state in states)
     assert {p.dtype for p in student.network.parameters()} == {torch.float32}
@@ -248,7 +249,7 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
         part: dry_run.run_part(settings, part, tmp_path / part, **options)
         for part in ("noise_pairs", "baseline", "gad", "sensitivity")
     }
-    assert all(cost.seconds > 0 and cost.tokens > 0 for cost in costs.values())
+    assert all(cost.seconds > 0 and cost.tokens > 0 and cost.peak > 0 for cost in costs.values())
     assert costs["baseline"].tokens == 4 * 16 and costs["gad"].flops > costs["baseline"].flops > 0
     assert dry_run.utilisation(costs["gad"], "CPU", "float32") is None
     measured = dry_run.utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")

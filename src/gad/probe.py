@@ -36,6 +36,11 @@ def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> 
     norms = {}
     for name, term in terms.items():
         if name != "total" and term.requires_grad:
-            found = torch.autograd.grad(term.mean(), parameters, retain_graph=True, allow_unused=True)
-            norms[f"gradient_norm_{name}"] = torch.stack([g.norm() for g in found if g is not None]).norm().item()
+            norms[f"gradient_norm_{name}"] = _gradient_norm(term, parameters)
     return norms
+
+
+def _gradient_norm(term: Tensor, parameters: list[nn.Parameter]) -> float:
+    """A function of its own, so that one term's gradients are gone before the next one's are made."""
+    found = torch.autograd.grad(term.mean(), parameters, retain_graph=True, allow_unused=True)
+    return torch.stack([g.norm() for g in found if g is not None]).norm().item()

@@ -5,6 +5,7 @@ learned here means anything; times, memory and code paths do.
 """
 
 import copy
+import resource
 import time
 import zlib
 from dataclasses import dataclass
@@ -39,13 +40,24 @@ PEAK = {  # dense FLOP/s by data sheet: half precision, float32
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage's unit of work took: seconds, FLOPs (0: not counted), image tokens that a network read in it."""
+    """What a stage's unit of work took: seconds, FLOPs (0: not counted), image tokens that a network read in it.
+
+    ``peak`` is the memory in bytes that the process had needed at most by its end.
+    """
 
     stage: str
     unit: str
     seconds: float
     flops: float
     tokens: int
+    peak: float
+
+
+def peak_bytes() -> float:
+    """The most memory that this process has held: of the GPU where there is one, else of the machine."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated())
+    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def synthetic_prompts(architecture: Architecture):
@@ -85,17 +97,16 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
     seconds = time.perf_counter() - start
     calls = (1 + 2 * config.directions_per_noise) * config.num_nodes
     doubled = 1 if config.guidance_scale == 1 else 2
-    return Cost(
-        "noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, doubled * config.batch_size * tokens
-    )
+    read = doubled * config.batch_size * tokens
+    return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_bytes())
 
 
 class _Clock:
-    """An objective that notes when each step asks it for its terms, and counts one step's FLOPs."""
+    """An objective that notes time and peak memory as each step asks it for its terms, and counts one step's FLOPs."""
 
     def __init__(self, objective, accumulate: int, device: torch.device):
         self.objective, self.accumulate, self.device = objective, accumulate, device
-        self.calls, self.times, self.flops = 0, [], 0.0
+        self.calls, self.times, self.flops, self.peak = 0, [], 0.0, 0.0
         self.counter = FlopCounterMode(display=False)
 
     def __getattr__(self, attribute):
@@ -114,6 +125,7 @@ class _Clock:
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
             self.times.append(time.perf_counter())
+            self.peak = peak_bytes()  # of the steps before: the last one logs, and that is not the step's
             if step == COUNTED:
                 self.counter.__enter__()
         self.calls += 1
@@ -137,7 +149,8 @@ def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder
     list(train(student, clock, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
     laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
     seconds = torch.tensor(laps, dtype=torch.float64).median().item()
-    return Cost("student", f"step of {config.batch_size}", seconds, clock.flops, config.batch_size * tokens)
+    read = config.batch_size * tokens
+    return Cost("student", f"step of {config.batch_size}", seconds, clock.flops, read, clock.peak)
 
 
 @torch.no_grad()
@@ -156,7 +169,8 @@ def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     )
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return Cost("sensitivity", f"response of {size}", time.perf_counter() - start, 0.0, 2 * steps * size * tokens)
+    seconds, read = time.perf_counter() - start, 2 * steps * size * tokens
+    return Cost("sensitivity", f"response of {size}", seconds, 0.0, read, peak_bytes())
 
 
 def utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:

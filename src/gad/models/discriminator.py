@@ -62,10 +62,11 @@ def point_features(denoiser: Denoiser) -> Features:
 
 
 def pooled(conditioning: Conditioning | None) -> Tensor | None:
-    """The mean prompt embedding of each sample, ``[B, D]``, padding left out where it is masked."""
+    """The mean prompt embedding of each sample, ``[B, D]`` float32, padding left out where it is masked."""
     if conditioning is None:
         return None
-    embeds, mask = conditioning.prompt_embeds, conditioning.prompt_attention_mask
+    # kept embeddings may be of half precision; the heads are not
+    embeds, mask = conditioning.prompt_embeds.float(), conditioning.prompt_attention_mask
     weight = torch.ones_like(embeds[..., :1]) if mask is None else mask[..., None].to(embeds)
     return (embeds * weight).sum(1) / weight.sum(1).clamp(min=1)
 
