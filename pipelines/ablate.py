@@ -19,6 +19,7 @@ from pathlib import Path
 from gad.ablations import QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.artifacts import RESULTS, replacing
 from gad.config import RecipeError
+from gad.dvc_command import dvc_command, stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 10  # seconds
@@ -28,7 +29,8 @@ STATES = ("Queued", "Running", "Success", "Failed")
 
 def dvc(*arguments: str, check: bool = True) -> str:
     """Output of a DVC command; its last error line ends this program."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=ROOT, capture_output=True, text=True)
+    options = {"cwd": ROOT, "env": stage_environment(), "capture_output": True, "text": True}
+    done = subprocess.run(dvc_command(*arguments), **options)
     if check and done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()] or ["dvc failed"]
         sys.exit(f"error: dvc {' '.join(arguments[:3])}: {lines[-1]}")

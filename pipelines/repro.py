@@ -5,7 +5,6 @@ Before: clears a lock that a killed run left behind. After: makes the pages that
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
+from gad.dvc_command import dvc_command, stage_environment
 from gad.report import keep_results
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,11 +38,7 @@ def clear_stale_lock(root: Path) -> None:
 
 
 def dvc_repro(arguments: list[str]) -> int:
-    # a stage's `python` is the one that runs this
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return subprocess.call(
-        [sys.executable, "-m", "dvc", "repro", *arguments], cwd=ROOT, env=os.environ | {"PATH": path}
-    )
+    return subprocess.call(dvc_command("repro", *arguments), cwd=ROOT, env=stage_environment())
 
 
 def main(arguments: list[str]) -> int:
