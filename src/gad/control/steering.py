@@ -9,11 +9,11 @@ from torch import Tensor
 
 from gad.actor import Actor
 from gad.config.layout import LayoutConfig
+from gad.control.attention import AttentionMaps, cross_attention
 from gad.control.layout_energy import blur, box_mask, layout_energy, word_maps
 from gad.control.layout_prompts import LayoutPrompt
 from gad.control.optimise import Energy, optimise_noise
 from gad.control.words import word_tokens
-from gad.models.attention import AttentionMaps, cross_attention
 from gad.sampling import ddim_step, node_times
 from gad.shapes import Latent, PerSample
 
