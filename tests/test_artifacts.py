@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from gad import artifacts, noise_pairs, students
 from gad.artifacts import claim, fingerprint, read_json, read_tensors, replacing, write_json, write_tensors
@@ -103,6 +104,12 @@ def test_compiled_code_is_not_part_of_a_fingerprint(tmp_path):
 
 def test_code_that_is_named_exists():
     assert all(path.exists() for path in (*noise_pairs.CODE, *students.CODE))
+
+
+def test_code_that_is_named_is_what_its_dvc_stage_depends_on():
+    stages = YAML(typ="safe", pure=True).load(artifacts.ROOT / "dvc.yaml")["stages"]
+    for module, stage in ((noise_pairs, stages["noise_pairs"]), (students, stages["student"]["do"])):
+        assert {str(path.relative_to(artifacts.ROOT)) for path in module.CODE} <= set(stage["deps"])
 
 
 def test_fingerprint_of_values_depends_on_each_of_them_but_not_on_key_order():

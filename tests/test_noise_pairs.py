@@ -3,7 +3,9 @@ import torch
 
 from gad import noise_pairs
 from gad.artifacts import read_json
+from gad.config import PromptsConfig
 from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
+from gad.prompts import load_prompts
 from gad.sampling import sample
 
 
@@ -115,6 +117,17 @@ def test_work_of_older_code_is_thrown_away(make, monkeypatch, tmp_path):
     (code / "sampling.py").write_text("changed = True")
     make("pairs", states=1)
     assert kept and not any((folder / name).exists() for name in kept)
+
+
+def test_work_of_other_prompts_is_thrown_away(make, tmp_path):
+    file = tmp_path / "prompts.txt"
+    made = []
+    for text in ("a cat", "a dog"):
+        file.write_text(text)
+        load_prompts.cache_clear()
+        folder = make("pairs", prompts=PromptsConfig(file=str(file)))
+        made.append(read_json(folder / "manifest.json")["fingerprint"])
+    assert made[0] != made[1]
 
 
 @pytest.mark.parametrize("harm", ["flip a bit", "cut", "delete"])

@@ -21,7 +21,7 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser, on_device
 from gad.noise import draw_direction, draw_noise, perturb
 from gad.processes import own_device, place, wait_until
-from gad.prompts import prompt_of, prompts_path
+from gad.prompts import prompt_of
 from gad.sampling import node_times, sample
 from gad.singular import top_directions
 from gad.teachers.load import Model, text_encoder_on
@@ -101,11 +101,11 @@ def answers_to(
 def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
-    A killed run goes on where it stopped; shards of another teacher, configuration or code are thrown away. Of n
-    processes each writes every n-th shard, and the first one the manifest when all are there.
+    A killed run goes on where it stopped; shards of another teacher, configuration or code, or of other prompts, are
+    thrown away. Of n processes each writes every n-th shard, and the first one the manifest when all are there.
     """
-    read = [file_hash(prompts_path(config.prompts))] if config.prompts else []
-    owner = fingerprint(config.model_dump(exclude={"batch_size", "device"}), teacher_hash, *read, *CODE)
+    prompts = prompt_of(range(config.num_pairs), config.prompts)
+    owner = fingerprint(config.model_dump(exclude={"batch_size", "device"}), teacher_hash, prompts, *CODE)
     rank, processes = place()
     if rank == 0:
         claim(folder, owner)

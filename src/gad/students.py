@@ -28,9 +28,9 @@ from gad.training import TrainState, train
 
 LOG = "training.csv"
 ENCODED = 256  # prompts that are encoded at once before they are cast
-CODE = code(
-    *("students.py", "training.py", "precision.py", "probe.py", "prompts.py", "sensitivity/geometry.py"),
-    *("objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
+CODE = code(  # as in dvc.yaml
+    *("students.py", "training.py", "precision.py", "processes.py", "probe.py", "prompts.py"),
+    *("sensitivity/geometry.py", "objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
 )
 
 
@@ -56,7 +56,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
 
 
 def steps_of(config: StudentConfig, variant: str) -> int:
-    """Training steps of a variant: the recipe's, or as many more as GAD's cost a step would buy the baseline."""
+    """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
 
 
@@ -71,7 +71,7 @@ def encode_pair_prompts(
     """The encoded captions of all sample ids, in order.
 
     With a ``cache`` folder those of a recipe with its own prompts are encoded once, in ``dtype``, and read from there
-    afterwards, memory-mapped. The text encoder is on the device only while it works.
+    afterwards, memory-mapped; it holds the latest ones alone. The text encoder is on the device only while it works.
     """
     prompts = prompt_of(range(len(pairs)), pairs.config.prompts)
     if cache is None or pairs.config.prompts is None:
@@ -80,6 +80,8 @@ def encode_pair_prompts(
     if place()[0] == 0 and not path.exists():
         with text_encoder_on(teacher, own_device(device)):
             parts = [_encode(teacher, prompts[i : i + ENCODED], dtype) for i in range(0, len(prompts), ENCODED)]
+        for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large
+            old.unlink()
         whole = concatenate(*parts)
         mask = whole.prompt_attention_mask
         write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
