@@ -13,6 +13,7 @@ from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.objectives.distribution import fake_score_of
 from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
+from gad.schedule import expand
 from gad.students import start_student, train_seeds
 from gad.teachers.load import Model, load_model
 
@@ -67,6 +68,37 @@ def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
     assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
 
 
+@pytest.fixture(scope="module")
+def one_node(point_teacher, smoke, tmp_path_factory):
+    """The smoke recipe's noise pairs for a chain of one node."""
+    folder = tmp_path_factory.mktemp("one_node")
+    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"num_nodes": 1})))
+    return NoisePairs(folder)
+
+
+def test_with_one_node_tdm_has_the_gradient_of_dmd(point_teacher, one_node, smoke):
+    objective, student = build("tdm", point_teacher, one_node, smoke.student)
+    batch, parameters = batch_of(one_node, student), list(student.network.parameters())
+    ours = torch.autograd.grad(objective.terms(student, batch, step_generator(0))["total"], parameters)
+    state = answer_renoised(student, batch, step_generator(0), num_nodes=1, onward=True)
+    with torch.no_grad():
+        real, fake = (score(state.x_t, state.t, None) for score in (objective.teacher, objective.fake))
+        weight = 1 / (state.x0 - real).abs().flatten(1).mean(1)
+        pull = expand(weight, real) * (fake - real)
+    slow = torch.autograd.grad((pull * state.x0).mean(), parameters)
+    assert max(g.abs().max() for g in slow) > 1e-3
+    for one, other in zip(ours, slow, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_the_distance_of_tdm_follows_the_number_of_nodes_unless_the_recipe_names_it(
+    point_teacher, point_pairs, one_node, smoke
+):
+    kinds = [build("tdm", point_teacher, pairs, smoke.student)[0].kind for pairs in (one_node, point_pairs)]
+    assert kinds == ["mse", "pseudo_huber"]
+    assert build("tdm", point_teacher, point_pairs, smoke.student, tdm_loss="mse")[0].kind == "mse"
+
+
 @pytest.mark.parametrize("paradigm", SCORES)
 def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
@@ -98,9 +130,10 @@ def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm,
 
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
-def test_an_interrupted_run_ends_with_the_same_bits(paradigm, point_teacher, point_pairs, smoke, tmp_path):
+@pytest.mark.parametrize("dtype", ["float32", "float16"])  # float16 has scalers of the losses, which fall at first
+def test_an_interrupted_run_ends_with_the_same_bits(paradigm, dtype, point_teacher, point_pairs, smoke, tmp_path):
     config = smoke.student.model_copy(
-        update={"paradigm": paradigm, "log_every": 1, "seeds": [0], "auxiliary_updates": 2}
+        update={"paradigm": paradigm, "log_every": 1, "seeds": [0], "auxiliary_updates": 2, "dtype": dtype}
     )
 
     def run(name):

@@ -8,11 +8,13 @@ import torch
 from gad.models.denoiser import Guided
 from gad.models.families import denoiser_of
 from gad.models.mlp import build_point_network, point_denoiser
+from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.objectives.renoised import Renoised, answer_renoised
 from gad.objectives.score_forms import RELEASED_STEP, ScoreForm, released_term
 from gad.students import start_student
+from gad.teachers.load import Model
 
 FORMS = ["score", "score_fixed", "released"]
 H = 0.3  # of the smoke recipe's pairs
@@ -58,6 +60,23 @@ def test_the_released_term_compares_two_points_and_two_times(setting):
     )
     assert gradient.abs().max() < 1e-6
     assert released_term(scores, student, None, state, v).shape == (12,)
+
+
+@pytest.mark.parametrize("form", ["score", "score_fixed"])
+def test_in_sid_the_forms_vanish_when_the_fake_score_is_the_teacher_under_guidance(form, pipeline, smoke, tmp_path):
+    teacher = Model(denoiser_of(pipeline), (4, 8, 8), pipeline)
+    changes = {"num_pairs": 2, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 2, "directions_per_noise": 1}
+    list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    pairs, prompts = NoisePairs(tmp_path), teacher.condition(["a red car on a white background"] * 2)
+    largest = {}
+    for paradigm in ("sid", "tdm"):
+        config = smoke.student.model_copy(update={"paradigm": paradigm})
+        student = start_student(teacher, config, seed=0)
+        objective = build_objective(teacher, student, pairs, config, variant=f"gad_{form}", seed=0)  # fake: a copy
+        batch = draw_batch(pairs, prompts, student.schedule, variant="gad", batch_size=2, key=(0, 0))
+        term = objective.terms(student, batch, step_generator(0))[form].abs().max().item()
+        largest[paradigm] = term * pairs.jvp_power()
+    assert largest["sid"] < 1e-6 and largest["tdm"] > 1e-4  # TDM's fake score is not guided
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -9,9 +9,9 @@ from gad.objectives.variants import VARIANTS
 
 
 class StudentConfig(Section):
-    """How students are trained: a paradigm, with the response form of GAD."""
+    """How students are trained: base loss, weights and gates of GAD and anchor, seeds, and how networks compute."""
 
-    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node is DMD2
+    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node: DMD2's loss
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
     accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient
@@ -22,11 +22,14 @@ class StudentConfig(Section):
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]  # times t where GAD acts
     gad_batch_stride: Count = 1  # GAD and anchor on every so-manieth pair of a batch: a smaller call, the same mean
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
-    equal_time_factor: Annotated[float, Field(ge=1)] = 1.5  # steps of equal_time over the baseline's: gad's cost a step
+    # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. In chains of one node
+    # GAD costs less, so that this control is generous
+    equal_time_factor: Annotated[float, Field(ge=1)] = 1.5
     anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
     auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
     auxiliary_updates: Count = 1  # for each update of the student
     regression_weight: Annotated[float, Field(ge=0)] = 0.0  # ladd: on regression to the endpoint of every noise
+    tdm_loss: Literal["pseudo_huber", "mse"] | None = None  # tdm; None: DMD's mse at one node, TDM's pseudo_huber else
     sid_alpha: Positive = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Positive = 1.0

@@ -1,11 +1,13 @@
-r"""Distribution matching at re-noised states: TDM, and DMD2 where the chain has one node.
+r"""Distribution matching at re-noised states: TDM, and DMD where the chain has one node.
 
 The student's x0 is re-noised to x_t. Where the teacher, asked at x_t, sees more of its data than the fake score sees of
 the student's, the difference of their answers says which way x0 has to move:
 
 .. math:: \nabla_\theta L = E\left[ (x_0^F - x_0^T)(x_t, t)\, \partial x_0^S / \partial \theta \right]
 
-Luo et al. 2025 (TDM), Yin et al. 2024 (DMD2). Everything here is a function of predictions; no network is called.
+That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) puts pseudo-Huber
+in its place, which leaves little more than the sign of each element. Everything here is a function of predictions; no
+network is called.
 """
 
 from typing import Literal
@@ -13,6 +15,7 @@ from typing import Literal
 from gad.schedule import Schedule
 from gad.shapes import Latent, PerSample
 
+DistanceKind = Literal["mse", "pseudo_huber"]
 HUBER = 1e-3  # c of the pseudo-Huber loss
 
 
@@ -25,9 +28,7 @@ def pseudo_huber(error: Latent, c: float = HUBER) -> Latent:
     return (error.square() + c**2).sqrt() - c
 
 
-def distribution_matching_loss(
-    x0: Latent, real: Latent, fake: Latent, *, kind: Literal["mse", "pseudo_huber"] = "mse"
-) -> PerSample:
+def distribution_matching_loss(x0: Latent, real: Latent, fake: Latent, *, kind: DistanceKind = "mse") -> PerSample:
     """Loss ``[B]`` whose gradient on the student's ``x0`` points along fake - real; 0 when they agree.
 
     D(x0, sg[x0 + real - fake]) / mean|x0 - real|, where D is half the squared error or pseudo-Huber, mean over

@@ -42,5 +42,6 @@ def build_objective(
     guided = teacher.guided(pairs.config.guidance_scale)
     parts = (guided, fake_score_of(guided, student), pairs.config.num_nodes, stored)
     if config.paradigm == "tdm":
-        return Tdm(*parts, score_form)
+        kind = config.tdm_loss or ("mse" if pairs.config.num_nodes == 1 else "pseudo_huber")
+        return Tdm(*parts, kind, score_form)
     return Sid(*parts, config.sid_alpha, score_form)

@@ -1,4 +1,4 @@
-"""Distillation that matches distributions with a fake score: TDM (DMD2 where the chain has one node) and SiD.
+"""Distillation that matches distributions with a fake score: TDM (DMD's loss where the chain has one node) and SiD.
 
 The student walks its own chain from the stored noises without a gradient, to one node per sample; its answer there is
 re-noised, and teacher and fake score are asked what they see. The fake score is a second network that learns to
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from gad.losses.distribution import distribution_matching_loss, fake_score_loss, min_snr_weight
+from gad.losses.distribution import DistanceKind, distribution_matching_loss, fake_score_loss, min_snr_weight
 from gad.losses.score_identity import score_identity_loss
 from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser, on_device
 from gad.objectives.batch import Batch
@@ -29,12 +29,17 @@ def denoising_loss_of_fake(fake: Denoiser, state: Renoised, batch: Batch, schedu
 
 @dataclass(frozen=True)
 class Tdm:
-    """Trajectory distribution matching; with one node DMD2. ``teacher`` is guided, ``fake`` is not."""
+    """Trajectory distribution matching. ``teacher`` is guided, ``fake`` is not.
+
+    ``kind`` is the distance to the moved answer: pseudo-Huber in TDM, whose gradient is little more than a sign; half
+    the squared error in DMD, whose gradient is the scores' difference itself.
+    """
 
     teacher: Denoiser
     fake: NetworkDenoiser
     num_nodes: int
     stored: Stored
+    kind: DistanceKind
     score_form: ScoreForm | None = None
 
     @property
@@ -56,10 +61,13 @@ class Tdm:
         state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=True)
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
-        loss = distribution_matching_loss(state.x0, real, fake, kind="pseudo_huber")
+        loss = distribution_matching_loss(state.x0, real, fake, kind=self.kind)
         free = state.x0 if self.num_nodes == 1 else None
         terms = self.stored.add_to({"tdm": loss}, student, batch, generator, x0=free)
-        return _with_score_form(self, terms, student, batch, state, generator)
+        if self.score_form is None:
+            return terms
+        scores = (self.teacher, self.fake)
+        return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
 
 
 @dataclass(frozen=True)
@@ -90,22 +98,20 @@ class Sid:
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``sid``, the terms of GAD where they are weighed, and the ``total``."""
         state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
-        guided = isinstance(self.teacher, Guided)
-        fake = Guided(self.fake, self.teacher.uncond, self.teacher.guidance_scale) if guided else self.fake
-        real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, fake))
+        alike = (self.teacher, guided_alike(self.fake, self.teacher))
+        real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
         loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
         free = state.x0 if self.num_nodes == 1 else None
         terms = self.stored.add_to({"sid": loss}, student, batch, generator, x0=free)
-        return _with_score_form(self, terms, student, batch, state, generator)
+        if self.score_form is None:
+            return terms
+        scores = (self.teacher, self.fake) if self.score_form.form == "released" else alike
+        return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
 
 
-def _with_score_form(
-    objective: Tdm | Sid, terms, student, batch: Batch, state: Renoised, generator
-) -> dict[str, Tensor]:
-    if objective.score_form is None:
-        return terms
-    scores = (objective.teacher, objective.fake)
-    return objective.score_form.add_to(terms, scores, student, batch, state, generator)
+def guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
+    """The fake score under the teacher's guidance, if it has any: two that answer alike then stay alike."""
+    return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake
 
 
 def fake_score_of(teacher: Denoiser, student: NetworkDenoiser) -> NetworkDenoiser:

@@ -22,7 +22,10 @@ from gad.shapes import Latent, PerSample
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
 
 Scores = tuple[Denoiser, Denoiser]
-"""The teacher, which may be guided, and the fake score, which is not."""
+"""The teacher, which may be guided, and the fake score as the base loss asks it: guided alike in SiD, bare in TDM.
+
+The released form takes the bare one in both, as in the authors' script.
+"""
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,13 @@ class ScoreForm:
         batch: Batch,
         state: Renoised,
         generator: torch.Generator,
+        *,
+        x0: Latent | None = None,
     ) -> dict[str, Tensor]:
-        """``terms`` with the form's own and a new ``total``; gradients flow through the student alone."""
+        """``terms`` with the form's own and a new ``total``; gradients flow through the student alone.
+
+        ``x0`` is the student's answer to the pairs where the base loss has it already: in chains of one node.
+        """
         weight = self.gate.step_weight(self.weight, generator)
         if not weight:
             return terms
@@ -55,8 +63,8 @@ class ScoreForm:
             if self.form == "score":
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
-                answer = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.h)
-                term = gad_score_fixed_loss(answer.jvp, fake, real) / self.jvp_power
+                answer = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
+                term = gad_score_fixed_loss(response_of_pairs(answer, batch.h).jvp, fake, real) / self.jvp_power
         return terms | {self.form: term, "total": terms["total"] + weight * self.gate.mean(term, state.t[: len(term)])}
 
     @torch.no_grad()

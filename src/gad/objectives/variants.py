@@ -12,7 +12,9 @@ class Variant:
     """How a variant differs from the baseline.
 
     ``paired``: batches of B/2 noise pairs in place of B noises. ``pull``: the term that ``gad_weight`` weighs.
-    ``anchored``: regression to the stored pairs beside another base loss. ``longer``: as many steps more as GAD costs.
+    ``anchored``: regression to the stored pairs beside another base loss. ``longer``: half as many
+    steps more, an upper bound of what GAD's further call costs; in chains of one node GAD costs less, so this control
+    is generous.
     """
 
     paired: bool = True
