@@ -20,6 +20,7 @@ from gad.response import Response
 from gad.schedule import CosineSchedule
 from gad.students import steps_of
 from gad.summary import against
+from gad.training import _check_parts
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
@@ -143,7 +144,25 @@ def test_a_thinned_or_gated_call_of_the_student_is_smaller(point_pairs):
     never = Stored(ALIGNMENT, 1.0, 0.0, Gate(low=0.7, high=0.8)).add_to(
         {"base": torch.ones(16)}, student, batch, generator()
     )
-    assert set(never) == {"base", "total"} and never["total"] == 1
+    assert list(never) == ["base", "matching", "gad", "total"] and never["total"] == 1
+    assert never["gad"].eq(0).all() and never["matching"].eq(0).all()  # the names of a step hang on no part's pairs
+
+
+@pytest.mark.parametrize("pull", ["gad", "diversity", "random"])
+def test_a_part_without_an_open_pair_names_the_terms_that_others_have(pull, point_pairs):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    alignment, base = replace(ALIGNMENT, pull=pull), {"base": torch.ones(16)}
+    gates = (Gate(), Gate(low=0.7, high=0.8))
+    some, none = (Stored(alignment, 1.0, 0.0, gate).add_to(base, student, batch, generator()) for gate in gates)
+    assert list(some) == list(none)
+
+
+def test_a_stride_that_does_not_divide_a_processs_pairs_is_refused(smoke):
+    config = smoke.student.model_copy(update={"batch_size": 16, "gad_batch_stride": 4})
+    _check_parts(config, 2)
+    with pytest.raises(ValueError, match="gad_batch_stride 4 does not divide the 2 pairs of a process's part"):
+        _check_parts(config, 4)
 
 
 def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):

@@ -54,8 +54,10 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
 
 
 def average_numbers(numbers: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
-    """Each number's mean over the processes."""
+    """Each number's mean over the processes, which all have the same names, in whatever order."""
     if accelerator.num_processes == 1 or not numbers:
         return numbers
-    stacked = accelerator.reduce(torch.stack(list(numbers.values())), reduction="mean")
-    return dict(zip(numbers, stacked.unbind(), strict=True))
+    names = sorted(numbers)
+    stacked = accelerator.reduce(torch.stack([numbers[name] for name in names]), reduction="mean")
+    means = dict(zip(names, stacked.unbind(), strict=True))
+    return {name: means[name] for name in numbers}

@@ -68,7 +68,7 @@ def train(
     the whole one, gradients and losses are averaged, and all end with the same student; the first one writes.
     """
     accelerator = make_accelerator(config.device)
-    _check_parts(config, accelerator)
+    _check_parts(config, accelerator.num_processes)
     network = student.network.to(accelerator.device).train().requires_grad_(True)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
@@ -83,6 +83,7 @@ def train(
         parts |= {"auxiliary": auxiliary.network, "auxiliary_optimizer": auxiliary.optimizer}
     if scaler.is_enabled():
         parts["scaler"] = scaler
+        parts |= {"auxiliary_scaler": auxiliary.scaler} if auxiliary else {}
     first = _resume(folder / LAST, parts)
     average.to(accelerator.device)
     watch = _Watch(variant, seed, accelerator)
@@ -129,11 +130,16 @@ def train(
     student.network.eval().requires_grad_(False).to("cpu")
 
 
-def _check_parts(config: StudentConfig, accelerator: Accelerator) -> None:
+def _check_parts(config: StudentConfig, processes: int) -> None:
     """Raise ValueError where the processes cannot have equal parts of a batch."""
-    parts = config.accumulate * accelerator.num_processes
+    parts = config.accumulate * processes
     if config.batch_size % (2 * parts):
         raise ValueError(f"batch_size {config.batch_size} does not part into {parts} times whole pairs, one a process")
+    pairs = config.batch_size // 2 // parts
+    if pairs % config.gad_batch_stride:
+        raise ValueError(
+            f"gad_batch_stride {config.gad_batch_stride} does not divide the {pairs} pairs of a process's part"
+        )
 
 
 class _Watch:

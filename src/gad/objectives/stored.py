@@ -30,6 +30,11 @@ class Alignment:
     kind: Kind
     pull: Literal["gad", "diversity", "random"] = "gad"
 
+    def zeros(self, batch: Batch) -> dict[str, Tensor]:
+        """What ``terms`` names, in its order, all 0: for a paired batch of which no pair is used."""
+        names = dict.fromkeys(["matching", "gad", self.pull])
+        return {name: batch.t.new_zeros(len(batch.h)) for name in names}
+
     def terms(self, x0: Latent, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``matching`` for every state and, for paired batches, ``gad`` and ``pull``'s for every pair, ``[B/2]``."""
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
@@ -75,15 +80,18 @@ class Stored:
         *,
         x0: Latent | None = None,
     ) -> dict[str, Tensor]:
-        """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free answer, if any."""
+        """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free answer, if any.
+
+        Terms of a step hang on the step alone: where no pair of this part is used they are 0.
+        """
         total = next(iter(terms.values())).mean()
         gad_weight = self.gate.step_weight(self.gad_weight, generator)
         if not batch.paired or not (gad_weight or self.anchor_weight):
             return terms | {"total": total}
         chosen = torch.arange(len(batch.h)) if x0 is not None else batch.pairs_at(self.stride)
         used = chosen if x0 is not None or self.anchor_weight else chosen[self.gate.opens(batch.t[chosen])]
-        if not len(used):
-            return terms | {"total": total}
+        if not len(used):  # other processes may have some: the same names everywhere
+            return terms | self.alignment.zeros(batch) | {"total": total}
         part = batch if len(used) == len(batch.h) else batch.part(used)
         answer = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
         stored = self.alignment.terms(answer, part, generator)
