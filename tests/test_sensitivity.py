@@ -9,11 +9,12 @@ import torch
 
 from gad.artifacts import write_rows
 from gad.noise import draw_noise
+from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
 from gad.schedule import CosineSchedule, FlowSchedule
 from gad.sensitivity.agreement import agreement_table
 from gad.sensitivity.geometry import spectral_kl
-from gad.sensitivity.measure import NOISE_ID, answers, whole_map
+from gad.sensitivity.measure import answers, whole_map
 from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
 from gad.sensitivity.stage import measure_students, table_of, trajectory_table
@@ -129,9 +130,9 @@ def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher,
 
 
 def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
-    bad = draw_noise([NOISE_ID + 3], (2, 1, 1), seed=settings.sensitivity.seed)
+    bad = draw_noise([ANALYSIS + 3], (2, 1, 1), seed=settings.sensitivity.seed)
     phi = lambda x: torch.where((x == bad).all(1, keepdim=True), torch.nan, x)  # noqa: E731
-    with pytest.raises(ValueError, match=rf"gad \(seed 0\) answers noise {NOISE_ID + 3} with NaN") as error:
+    with pytest.raises(ValueError, match=rf"gad \(seed 0\) answers noise {ANALYSIS + 3} with NaN") as error:
         list(measure_students(point_teacher, [("gad", 0, student(phi))], settings))
     assert "\n" not in str(error.value)
 
@@ -141,7 +142,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     assert sorted(rows["t"].unique()) == [0.25, 0.5, 0.75, 1.0]
     table = level_table(rows)
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4) and table["gain"].tolist() == pytest.approx([1] * 4)
-    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     x_t, v = sample(point_teacher.denoiser, noise, None, num_steps=8)[4], torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
     measured = rows[(rows["t"] == 0.5) & (rows["noise"] == 0) & (rows["direction"] == 0)]["teacher_power"].iloc[0]
@@ -186,7 +187,7 @@ def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
 def test_the_swiss_rolls_spectrum_is_exact(point_teacher, settings, teacher_map):
     named = [("gad", 0, student(lambda x: 3 * turned(teacher_map(x), 30)))]
     table = spectra_table(point_teacher, named, settings)
-    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     jacobian = torch.autograd.functional.jacobian(lambda z: teacher_map(z.view(1, 2, 1, 1)).flatten(), noise.flatten())
     first = table[(table["variant"] == "teacher") & (table["noise"] == 0)]["singular_value"]
     assert first.tolist() == pytest.approx(torch.linalg.svdvals(jacobian).tolist(), rel=1e-3)

@@ -23,13 +23,13 @@ from gad.control.models import load_judges
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
+from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection
 from gad.scores.clip import clip_score
 from gad.scores.detector import detect
 from gad.scores.hub_detector import load_hub_detector
 
-NOISE_ID = 4_000_000  # sample ids of the layout task
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")
 
@@ -82,7 +82,7 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
     for prompt in prompts:
         for thing in prompt.asked:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
-    ids = range(NOISE_ID, NOISE_ID + len(prompts))
+    ids = ids_of(LAYOUT, len(prompts))
     noise = draw_noise(ids, teacher.model.latent_shape, seed=config.seed)
     moved = steer(teacher, prompts, noise, config, size)
     return LayoutInputs(prompts, noise, moved, size, *_judges(config))

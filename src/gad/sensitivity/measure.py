@@ -11,13 +11,12 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_direction, draw_noise
 from gad.response import Map, Response, check_step
+from gad.sample_ids import ANALYSIS, ids_of
 from gad.sampling import sample
 from gad.sensitivity import geometry
 from gad.sensitivity.steps import choose_step, exact_response
 from gad.singular import top_directions
 from gad.teachers.load import Model
-
-NOISE_ID = 1_000_000  # sample ids of the analysis start here, far from those of any training set
 
 
 def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps: int) -> Callable[[Tensor], Tensor]:
@@ -27,7 +26,7 @@ def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps
 
 def analysis_ids(config: SensitivityConfig) -> range:
     """The sample ids of the analysis."""
-    return range(NOISE_ID, NOISE_ID + config.num_noises)
+    return ids_of(ANALYSIS, config.num_noises)
 
 
 def batches_of(ids: range, batch_size: int) -> list[range]:

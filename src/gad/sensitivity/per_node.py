@@ -14,8 +14,9 @@ from gad.config import Recipe
 from gad.models.denoiser import Denoiser
 from gad.prompts import prompt_of
 from gad.response import Map
+from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
-from gad.sensitivity.measure import NOISE_ID, analysis_ids, analysis_noise, answers, batches_of, compare
+from gad.sensitivity.measure import analysis_ids, analysis_noise, answers, batches_of, compare
 from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
 from gad.teachers.load import Model
 
@@ -56,7 +57,7 @@ def measure_levels(teacher: Model, students: Iterable[NamedStudent], settings: R
             for t, x_t in points.items():
                 rows = compare(answers(call_at(student.denoiser, t, own), x_t, directions, config), theirs[t])
                 rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
-                yield rows.assign(noise=rows["noise"] + ids.start - NOISE_ID)
+                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def level_table(rows: pd.DataFrame) -> pd.DataFrame:

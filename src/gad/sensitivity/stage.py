@@ -13,8 +13,8 @@ from torch import Tensor
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
+from gad.sample_ids import ANALYSIS
 from gad.sensitivity.measure import (
-    NOISE_ID,
     analysis_ids,
     analysis_noise,
     batches_of,
@@ -88,7 +88,7 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
                 answer = responses(student, student.denoiser, *inputs, num_steps=pairs.num_nodes)
                 check_finite(f"student {variant} (seed {seed})", ids, *answer)
                 rows = compare(answer, reference).assign(variant=variant, seed=seed, directions=name)
-                yield rows.assign(noise=rows["noise"] + ids.start - NOISE_ID)
+                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
