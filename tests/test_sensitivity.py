@@ -17,7 +17,7 @@ from gad.sensitivity.geometry import spectral_kl
 from gad.sensitivity.measure import answers, whole_map
 from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
-from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
 from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
 from gad.sensitivity.trajectory import TIMES, states_at
 from gad.teachers.load import Model
@@ -99,7 +99,10 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(p
         whole, parts = rows(measure, named, settings), rows(measure, named[::-1], small)
         assert whole["noise"].nunique() == 16
         pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
-    one, other = (trajectory_table(point_teacher, named, config)["deviation"] for config in (settings, small))
+    one, other = (
+        trajectory_table(pd.concat(measure_trajectories(point_teacher, named, config)))["deviation"]
+        for config in (settings, small)
+    )
     assert one.tolist() == pytest.approx(other.tolist(), rel=1e-5)
 
 
@@ -264,8 +267,11 @@ def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
 
 
 def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, settings, teacher_map):
-    shifted = trajectory_table(point_teacher, [("gad", 0, student(lambda x: teacher_map(x) + 2))], settings)
-    straight = trajectory_table(point_teacher, [("gad", 0, student(teacher_map))], settings)
+    maps = (lambda x: teacher_map(x) + 2, teacher_map)
+    measured = [pd.concat(measure_trajectories(point_teacher, [("gad", 0, student(m))], settings)) for m in maps]
+    assert measured[0].groupby("t")["noise"].apply(list).map(len).eq(settings.sensitivity.num_noises).all()
+    assert sorted(measured[0]["noise"].unique()) == list(range(settings.sensitivity.num_noises))
+    shifted, straight = map(trajectory_table, measured)
     assert straight["deviation"].is_monotonic_increasing
     last = [table["deviation"].diff().iloc[-1] for table in (straight, shifted)]
     assert last == pytest.approx([0, 4], abs=1e-4)  # at t = 0 both answers are whole

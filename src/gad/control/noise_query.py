@@ -142,10 +142,12 @@ def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQuery
 
 def _own(actor: Actor, inputs: Inputs) -> Tensor:
     """What the model would retrieve, were the library its own."""
-    noise = inputs.library.noise(torch.arange(len(inputs.library)))
-    outputs = actor.generate(noise, inputs.library_captions)
-    features = outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs)
-    return retrieve(features, inputs.queries, metric=inputs.metric)
+    found = []
+    for part in torch.arange(len(inputs.library)).split(actor.batch_size):  # no more pictures than that are held
+        captions = [inputs.library_captions[i] for i in part.tolist()]
+        outputs = actor.generate(inputs.library.noise(part), captions)
+        found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
+    return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
 def _answers(actor: Actor, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
