@@ -218,6 +218,23 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
     assert both_ways(phi, x, v)["disagreement"] is None
 
 
+def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(settings):
+    class Bent(NoForwardMode):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.where(x.abs() < 1, 2 * x, (300 * x).sin())  # straight near 0, where the first noises lie
+
+    x = torch.cat([torch.linspace(-0.5, 0.5, 8), torch.linspace(2, 3, 8)]).view(-1, 2, 1, 1)
+    v, phi = torch.ones_like(x)[None], Bent.apply
+    steps = {}
+    parts = [
+        answers(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad") for i in (slice(0, 4), slice(4, 8))
+    ]
+    assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
+    whole = answers(phi, x, v, settings.sensitivity)
+    assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
+
+
 def test_other_errors_of_a_network_are_not_swallowed():
     x = torch.ones(1, 2, 1, 1)
     with pytest.raises(RuntimeError, match="must match"):

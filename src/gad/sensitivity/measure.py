@@ -1,6 +1,6 @@
 """Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import pandas as pd
 import torch
@@ -14,7 +14,7 @@ from gad.response import Map, Response, check_step
 from gad.sample_ids import ANALYSIS, ids_of
 from gad.sampling import sample
 from gad.sensitivity import geometry
-from gad.sensitivity.steps import choose_step, exact_response
+from gad.sensitivity.steps import FEW, choose_step, exact_response
 from gad.singular import top_directions
 from gad.teachers.load import Model
 
@@ -63,16 +63,28 @@ def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[T
     return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
 
 
-def answers(phi: Map, x: Tensor, directions: Tensor, config: SensitivityConfig) -> tuple[Tensor, Tensor]:
+def answers(
+    phi: Map,
+    x: Tensor,
+    directions: Tensor,
+    config: SensitivityConfig,
+    *,
+    steps: dict[Hashable, float] | None = None,
+    key: Hashable = None,
+) -> tuple[Tensor, Tensor]:
     """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
 
-    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`.
+    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`, chosen on
+    the first few noises and kept in ``steps`` under ``key``: so all batches of a map are measured at one step.
     """
     if config.method == "difference":
         return differences(phi, x, directions, h=config.perturbation_scale)
     first = exact_response(phi, x, directions[0])
     if first is None:
-        return differences(phi, x, directions, h=choose_step(phi, x, directions[0]))
+        steps = {} if steps is None else steps
+        if key not in steps:
+            steps[key] = choose_step(phi, x[:FEW], directions[0][:FEW])
+        return differences(phi, x, directions, h=steps[key])
     others = [exact_response(phi, x, direction) for direction in directions[1:]]
     return first.x0, torch.stack([first.jvp, *(other.jvp for other in others)])
 
@@ -87,12 +99,14 @@ def responses(
     config: SensitivityConfig,
     *,
     num_steps: int,
+    steps: dict[Hashable, float] | None = None,
+    key: Hashable = None,
 ) -> tuple[Tensor, Tensor]:
-    """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h."""
-    values, derivatives = [], []
+    """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h; else as :func:`answers`."""
+    values, derivatives, steps = [], [], {} if steps is None else steps
     for part in torch.arange(len(noise)).split(config.batch_size):
         phi = whole_map(denoise, model.condition([prompts[i] for i in part.tolist()]), num_steps=num_steps)
-        value, derivative = answers(phi, noise[part], directions[:, part], config)
+        value, derivative = answers(phi, noise[part], directions[:, part], config, steps=steps, key=key)
         values.append(value)
         derivatives.append(derivative)
     return torch.cat(values), torch.cat(derivatives, dim=1)

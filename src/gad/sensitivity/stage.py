@@ -71,7 +71,7 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
     student of another latent shape and for answers that are not finite.
     """
     config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
-    guided = teacher.guided(pairs.guidance_scale)
+    guided, steps = teacher.guided(pairs.guidance_scale), {}
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     for ids in batches_of(analysis_ids(config), config.batch_size):
@@ -81,11 +81,13 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
         references = {}
         for name, (kind, how) in kinds_of(config).items():
             inputs = (prompts, *drawn[kind], how)
-            references[name] = (inputs, responses(teacher, guided, *inputs, num_steps=pairs.teacher_steps))
+            told = {"num_steps": pairs.teacher_steps, "steps": steps, "key": name}
+            references[name] = (inputs, responses(teacher, guided, *inputs, **told))
             check_finite("the teacher", ids, *references[name][1])
         for variant, seed, student in students:
             for name, (inputs, reference) in references.items():
-                answer = responses(student, student.denoiser, *inputs, num_steps=pairs.num_nodes)
+                told = {"num_steps": pairs.num_nodes, "steps": steps, "key": (variant, seed, name)}
+                answer = responses(student, student.denoiser, *inputs, **told)
                 check_finite(f"student {variant} (seed {seed})", ids, *answer)
                 rows = compare(answer, reference).assign(variant=variant, seed=seed, directions=name)
                 yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
