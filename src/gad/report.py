@@ -118,10 +118,11 @@ def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
 def changed_sections(facts: dict, committed: dict) -> str:
     """One line that names the recipe's sections that are not as they were in the committed run, by their hashes.
 
-    ``facts`` is this run's provenance. Where a section differs, so may the numbers, for that reason alone.
+    ``facts`` is this run's provenance. Where a section differs, so may the numbers, for that reason alone; a key that
+    was added since, with its default, differs too. Sections that the committed run did not know are left out.
     """
     theirs = committed["provenance"]["section_hashes"]
-    changed = [name for name, value in facts["section_hashes"].items() if theirs.get(name) != value]
+    changed = [name for name, value in facts["section_hashes"].items() if theirs.get(name, value) != value]
     if not changed:
         return "the recipe is the committed run's"
     return f"sections of the recipe that differ from the committed run's: {', '.join(changed)}"
