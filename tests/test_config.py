@@ -82,6 +82,7 @@ FAULTS = [
     ("noise_pairs", "perturbation_scale", 0.0, r"noise_pairs: .*must be positive"),
     ("noise_pairs", "perturbation_scale", -0.1, r"noise_pairs: .*must be positive"),
     ("noise_pairs", "perturbation_scale", 1e-9, r"noise_pairs: .*rounding of float32; use h >="),
+    ("noise_pairs", "num_pairs", 1_000_001, r"noise_pairs\.num_pairs: .*less than or equal to 1000000"),
     ("noise_pairs", "num_nodes", 16, r"more nodes \(16\) than teacher steps \(\d+\)"),
     ("noise_pairs", "guidance_scale", 0.5, r"noise_pairs\.guidance_scale"),
     ("noise_pairs", "guidance_scale", 3.0, r"guidance_scale must be 1 on the Swiss roll"),
@@ -108,11 +109,11 @@ FAULTS += [
 ]
 
 
-def test_a_control_section_without_a_task_is_refused(tmp_path):
+def test_a_control_section_without_diversity_is_refused(tmp_path):
     values = YAML12.load(RECIPES / "smoke.yaml")
     values["control"] = {"seed": 1}
     YAML12.dump(values, tmp_path / "edited.yaml")
-    with pytest.raises(RecipeError, match="control: no task is named; give at least one of its sub-sections"):
+    with pytest.raises(RecipeError, match="recipe edited: control.diversity is missing"):
         load_recipe("edited", tmp_path)
 
 

@@ -11,7 +11,7 @@ from gad.noise import draw_noise
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.prompts import prompt_of
 from gad.sampling import sample
-from gad.sensitivity.stage import kinds_of, measure_students, table_of, trajectory_table
+from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
 from gad.students import seed_dir, train_seeds, usage_line
 from gad.teachers.load import load_model
 
@@ -113,7 +113,7 @@ def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, st
     assert table["directions"].tolist() == [*kinds_of(SENSITIVITY)] * 2
     assert [*kinds_of(SENSITIVITY)] == ["isotropic", "low_frequency", "isotropic, h = 0.5", "low_frequency, h = 0.5"]
     assert table.notna().all(axis=None)
-    assert trajectory_table(teacher, named, settings)["deviation"].gt(0).all()
+    assert trajectory_table(pd.concat(measure_trajectories(teacher, named, settings)))["deviation"].gt(0).all()
 
 
 def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):

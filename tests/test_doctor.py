@@ -39,7 +39,7 @@ def settings(teacher, tmp_path):
             "noise_pairs": {"num_pairs": 16, "perturbation_scale": 0.1,
                             "prompts": PromptsConfig(file=str(tmp_path / "prompts.csv"))},
             "student": {},
-            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None},
+            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "sister": None},
             "control": {"clip": None, "noise_query": None, "layout": None},
         }  # fmt: skip
         updated = {

@@ -10,7 +10,7 @@ from gad.actor import Actor
 from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
 from gad.models.families import denoiser_of
-from gad.noise import low_frequency_part
+from gad.noise import low_frequency_part, span_part
 from gad.students import start_student
 from gad.teachers.load import Model
 
@@ -34,7 +34,7 @@ def projection(explorer, place, latent):
         return latent
     if place.direction == "low_frequency":
         return low_frequency_part(latent, 4)
-    return explore._span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
+    return span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
 
 
 @pytest.mark.parametrize("kind", explore.DIRECTIONS)
@@ -80,7 +80,7 @@ def test_students_are_redrawn_in_under_half_a_second(pictures):
 
 
 def test_points_walk_too(points):
-    assert points.directions == ("isotropic", "top_singular")
+    assert points.directions == ("isotropic", "singular")
     for kind in points.directions:
         seen = points.look(Place("", 0, kind), 45)
         assert all(made.shape == (explore.NUM_POINTS, 2) for made in seen.values())
@@ -101,7 +101,7 @@ def test_moving_a_slider_changes_the_picture(points):
     seed, direction, angle = sliders.children
     image = box.children[2]
     shown = [image.value]
-    for control, value in ((angle, 60), (seed, 2), (direction, "top_singular")):
+    for control, value in ((angle, 60), (seed, 2), (direction, "singular")):
         control.value = value
         shown.append(image.value)
     assert len(set(shown)) == 4

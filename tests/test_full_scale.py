@@ -19,15 +19,17 @@ from diffusers import (
 )
 
 from gad.artifacts import RECIPES as RECIPES_FOLDER
-from gad.config import PromptsConfig, RecipeError, load_recipe
+from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.full_scale.doctor import held_out_prompts
 from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
 from gad.models.families import network_of
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.build import build_objective
 from gad.precision import make_optimizer, prepare_networks
-from gad.prompts import HELD_OUT, prompt_of
+from gad.prompts import prompt_of
+from gad.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.sensitivity.stage import measure_students
 from gad.students import encode_pair_prompts, own_copy, seed_dir, start_student, train_seeds
 from gad.teachers.load import load_model
@@ -219,7 +221,29 @@ def test_prompts_of_pairs_and_analysis_come_from_both_ends(tmp_path):
     (tmp_path / "p.csv").write_text("caption\none\ntwo\n\nthree\n")
     source = PromptsConfig(file=str(tmp_path / "p.csv"), column="caption")
     assert prompt_of([0, 1, 2, 3], source) == ["one", "two", "three", "one"]
-    assert prompt_of([HELD_OUT, HELD_OUT + 1], source) == ["three", "two"]
+    for start in (ANALYSIS, SEEDS, SISTER):
+        assert prompt_of([start, start + 1], source) == ["three", "two"]
+
+
+def test_no_analysis_sees_a_training_prompt_where_the_file_is_long_enough(tmp_path):
+    lines = [f"a cat number {i}" for i in range(21000)]
+    (tmp_path / "p.txt").write_text("\n".join([*lines[:10], *lines]))  # ten come twice
+    source = PromptsConfig(file=str(tmp_path / "p.txt"))
+    learned = set(prompt_of(range(20000), source))
+    assert len(learned) == 20000
+    for start in (ANALYSIS, SEEDS, FIDELITY, SISTER):
+        seen = set(prompt_of(ids_of(start, 1000), source))
+        assert len(seen) == 1000 and not seen & learned
+    assert set(prompt_of([FIDELITY + 1000], source)) <= learned  # one more than the file has room for
+
+
+def test_the_doctor_counts_the_prompts_of_the_largest_analysis():
+    config = load_recipe("sana_sid").sensitivity
+    seeds = SeedsConfig(num_seeds=2, train_prompts=30, val_prompts=10, test_prompts=20)
+    small = config.model_copy(update={"num_noises": 8, "seeds": None, "fidelity": None, "sister": None})
+    assert held_out_prompts(small) == 8
+    assert held_out_prompts(small.model_copy(update={"seeds": seeds})) == 60
+    assert held_out_prompts(small.model_copy(update={"sister": SisterConfig(num_samples=70)})) == 70
 
 
 def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):

@@ -7,7 +7,7 @@ from gad.response import Response
 from gad.sampling import sample
 from gad.sensitivity import geometry
 from gad.sensitivity.measure import analysis_noise, compare, responses, summarise
-from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
 from gad.sensitivity.trajectory import trajectory_deviation
 from gad.students import start_student
 from gad.teachers.load import Model
@@ -159,6 +159,6 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
 def test_the_teacher_does_not_deviate_from_itself(point_teacher, smoke):
     pairs = smoke.noise_pairs.model_copy(update={"num_nodes": smoke.noise_pairs.teacher_steps})
     settings = smoke.model_copy(update={"noise_pairs": pairs})
-    table = trajectory_table(point_teacher, [("teacher", 0, point_teacher)], settings)
+    table = trajectory_table(pd.concat(measure_trajectories(point_teacher, [("teacher", 0, point_teacher)], settings)))
     assert table["t"].tolist() == [0.75, 0.5, 0.25, 0]
     assert table["deviation"].tolist() == [0] * 4

@@ -1,4 +1,6 @@
 import json
+import shutil
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -6,19 +8,23 @@ import torch
 from pydantic import ValidationError
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
+from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.actor import Actor
+from gad.artifacts import EMOJI
 from gad.config.layout import LayoutConfig
 from gad.control import layout
 from gad.control.boxdiff_file import read_boxdiff, two_objects
 from gad.control.layout_energy import blur, box_mask, check_box, corners, inner_box, layout_energy, outer_box, word_maps
-from gad.control.layout_prompts import emoji_layouts, scaled
+from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.control.optimise import optimise_noise
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.models.families import denoiser_of
 from gad.noise import draw_noise
+from gad.scores.average_precision import Asked
 from gad.scores.boxes import Detection
+from gad.scores.encoder import load_encoder, score
 from gad.teachers.load import Model
 
 SIDE = 8
@@ -256,7 +262,7 @@ def inputs(asked, start):
 
 
 def test_every_noise_has_a_row_per_prompt_and_the_rows_survive_parquet(actor, inputs, tmp_path):
-    answer = layout.run(actor, inputs, CONFIG)
+    answer = layout.run(replace(actor, name="baseline"), inputs, CONFIG)
     assert answer.outputs.shape == (9, 3, 64, 64) and answer.rows["noise"].tolist() == sorted(
         answer.rows["noise"], key=layout.NOISES.index
     )
@@ -273,6 +279,37 @@ def test_the_teachers_attention_gives_the_student_the_teachers_noise(pipelines, 
     answer = layout.run(student, inputs, CONFIG.model_copy(update={"attention": "teacher"}))
     _, optimised, teacher = answer.outputs.chunk(3)
     assert torch.equal(optimised, teacher)
+
+
+def test_the_teacher_is_not_steered_a_second_time(actor, inputs):
+    rows = layout.run(actor, inputs, CONFIG).rows.set_index("noise")  # its optimised noise is the one that it is given
+    at_given = measure_energy(actor, inputs.prompts, inputs.teacher_noise, CONFIG, 64)
+    assert rows.loc["optimised", "energy"].tolist() == at_given.tolist() == rows.loc["teacher", "energy"].tolist()
+
+
+def test_a_noun_that_the_detector_has_no_label_for_is_refused_in_one_line(asked, tmp_path):
+    names = {i: thing.noun for i, thing in enumerate(asked[0].asked)}
+    config = YolosConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+                         image_size=[32, 32], num_detection_tokens=2, id2label=names)  # fmt: skip
+    YolosForObjectDetection(config).save_pretrained(tmp_path / "yolos")
+    recipe = CONFIG.model_copy(update={"detector": str(tmp_path / "yolos")})
+    assert layout._detector(recipe, asked[:1])(torch.zeros(1, 3, 64, 64)) is not None
+    other = LayoutPrompt("a zebra", (Asked("zebra", (0, 0, 9, 9)),))
+    with pytest.raises(ValueError, match="yolos has no label for zebra; name one that has") as error:
+        layout._detector(recipe, [*asked[:1], other])
+    assert "\n" not in str(error.value)
+
+
+def test_a_named_clip_judges_beside_a_hub_detector_too(tmp_path):
+    hub = CONFIG.model_copy(update={"detector": "owner/name"})
+    assert layout._clip_score(hub, None) is None  # the world's judge does not know photographs
+    folder = shutil.copytree(EMOJI / "judges" / "clip", tmp_path / "clip")
+    CLIPImageProcessor().save_pretrained(folder)  # as published ones have it
+    images, captions = torch.rand(3, 3, 64, 64), ["a red car", "a dog", "two cats"]
+    found = layout._clip_score(hub, str(folder))(images, captions)
+    assert torch.allclose(found, score(load_encoder(str(folder)), images, captions), atol=1e-5)
+    world = layout._clip_score(CONFIG, None)(images, captions)
+    assert torch.allclose(world, score(load_encoder(None), images, captions), atol=1e-5)
 
 
 def test_emoji_boxes_are_always_the_same_one_for_each_word():

@@ -9,7 +9,6 @@ from gad.actor import Actor
 from gad.artifacts import read_tensors, write_json
 from gad.control.attribute_query import extreme_shift, make_requests, measured, rank_correlation, summarise_requests
 from gad.control.noise_library import (
-    LIBRARY_ID,
     build_library,
     describe,
     feature_names,
@@ -19,6 +18,7 @@ from gad.control.noise_library import (
 )
 from gad.models.exact import ExactDenoiser
 from gad.noise import draw_noise
+from gad.sample_ids import LIBRARY
 from gad.schedule import CosineSchedule
 from gad.scores.encoder import load_encoder, score
 from gad.scores.low_level import low_level
@@ -67,7 +67,7 @@ def test_the_library_does_not_depend_on_the_batch_size(teacher, tmp_path, point_
     whole = build(tmp_path / "c", teacher, shard_size=20)
     assert torch.allclose(one.features, whole.features, atol=1e-5)
     entries = torch.tensor([5, 17])
-    assert torch.equal(one.noise(entries), draw_noise([LIBRARY_ID + 5, LIBRARY_ID + 17], (2, 1, 1), seed=0))
+    assert torch.equal(one.noise(entries), draw_noise([LIBRARY + 5, LIBRARY + 17], (2, 1, 1), seed=0))
     assert torch.allclose(teacher.generate(one.noise(entries), ["", ""]), one.features[entries], atol=1e-5)
 
 

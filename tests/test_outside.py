@@ -207,6 +207,8 @@ ENTRY = {"name": "x", "source": "a/b", "num_steps": 1}
 FAULTS = [
     ([ENTRY | {"nam_steps": 2}], r"unknown key students\.0\.nam_steps; did you mean num_steps\?"),
     ([ENTRY, ENTRY], "names of outside students repeat"),
+    ([ENTRY | {"name": "teacher"}], "an outside student cannot be named teacher"),
+    ([ENTRY | {"name": "gad_anchor"}], "an outside student cannot be named gad_anchor"),
     ([ENTRY | {"timesteps": [999, 500]}], "num_steps is 1, but 2 times are given"),
     ([ENTRY | {"kind": "lora"}], "kind lora needs a base"),
     ([ENTRY | {"base": "c/d"}], "kind full has no base"),

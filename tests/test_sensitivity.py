@@ -9,14 +9,15 @@ import torch
 
 from gad.artifacts import write_rows
 from gad.noise import draw_noise
+from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
 from gad.schedule import CosineSchedule, FlowSchedule
 from gad.sensitivity.agreement import agreement_table
 from gad.sensitivity.geometry import spectral_kl
-from gad.sensitivity.measure import NOISE_ID, answers, whole_map
+from gad.sensitivity.measure import answers, whole_map
 from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
-from gad.sensitivity.stage import measure_students, table_of, trajectory_table
+from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
 from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
 from gad.sensitivity.trajectory import TIMES, states_at
 from gad.teachers.load import Model
@@ -98,7 +99,10 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(p
         whole, parts = rows(measure, named, settings), rows(measure, named[::-1], small)
         assert whole["noise"].nunique() == 16
         pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
-    one, other = (trajectory_table(point_teacher, named, config)["deviation"] for config in (settings, small))
+    one, other = (
+        trajectory_table(pd.concat(measure_trajectories(point_teacher, named, config)))["deviation"]
+        for config in (settings, small)
+    )
     assert one.tolist() == pytest.approx(other.tolist(), rel=1e-5)
 
 
@@ -129,9 +133,9 @@ def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher,
 
 
 def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
-    bad = draw_noise([NOISE_ID + 3], (2, 1, 1), seed=settings.sensitivity.seed)
+    bad = draw_noise([ANALYSIS + 3], (2, 1, 1), seed=settings.sensitivity.seed)
     phi = lambda x: torch.where((x == bad).all(1, keepdim=True), torch.nan, x)  # noqa: E731
-    with pytest.raises(ValueError, match=rf"gad \(seed 0\) answers noise {NOISE_ID + 3} with NaN") as error:
+    with pytest.raises(ValueError, match=rf"gad \(seed 0\) answers noise {ANALYSIS + 3} with NaN") as error:
         list(measure_students(point_teacher, [("gad", 0, student(phi))], settings))
     assert "\n" not in str(error.value)
 
@@ -141,7 +145,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     assert sorted(rows["t"].unique()) == [0.25, 0.5, 0.75, 1.0]
     table = level_table(rows)
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4) and table["gain"].tolist() == pytest.approx([1] * 4)
-    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     x_t, v = sample(point_teacher.denoiser, noise, None, num_steps=8)[4], torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
     measured = rows[(rows["t"] == 0.5) & (rows["noise"] == 0) & (rows["direction"] == 0)]["teacher_power"].iloc[0]
@@ -186,7 +190,7 @@ def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
 def test_the_swiss_rolls_spectrum_is_exact(point_teacher, settings, teacher_map):
     named = [("gad", 0, student(lambda x: 3 * turned(teacher_map(x), 30)))]
     table = spectra_table(point_teacher, named, settings)
-    noise = draw_noise([NOISE_ID], (2, 1, 1), seed=settings.sensitivity.seed)
+    noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     jacobian = torch.autograd.functional.jacobian(lambda z: teacher_map(z.view(1, 2, 1, 1)).flatten(), noise.flatten())
     first = table[(table["variant"] == "teacher") & (table["noise"] == 0)]["singular_value"]
     assert first.tolist() == pytest.approx(torch.linalg.svdvals(jacobian).tolist(), rel=1e-3)
@@ -212,6 +216,23 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
     value, jvp = answers(phi, x, v[None], settings.sensitivity)
     assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
     assert both_ways(phi, x, v)["disagreement"] is None
+
+
+def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(settings):
+    class Bent(NoForwardMode):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.where(x.abs() < 1, 2 * x, (300 * x).sin())  # straight near 0, where the first noises lie
+
+    x = torch.cat([torch.linspace(-0.5, 0.5, 8), torch.linspace(2, 3, 8)]).view(-1, 2, 1, 1)
+    v, phi = torch.ones_like(x)[None], Bent.apply
+    steps = {}
+    parts = [
+        answers(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad") for i in (slice(0, 4), slice(4, 8))
+    ]
+    assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
+    whole = answers(phi, x, v, settings.sensitivity)
+    assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
 
 
 def test_other_errors_of_a_network_are_not_swallowed():
@@ -263,8 +284,11 @@ def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
 
 
 def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, settings, teacher_map):
-    shifted = trajectory_table(point_teacher, [("gad", 0, student(lambda x: teacher_map(x) + 2))], settings)
-    straight = trajectory_table(point_teacher, [("gad", 0, student(teacher_map))], settings)
+    maps = (lambda x: teacher_map(x) + 2, teacher_map)
+    measured = [pd.concat(measure_trajectories(point_teacher, [("gad", 0, student(m))], settings)) for m in maps]
+    assert measured[0].groupby("t")["noise"].apply(list).map(len).eq(settings.sensitivity.num_noises).all()
+    assert sorted(measured[0]["noise"].unique()) == list(range(settings.sensitivity.num_noises))
+    shifted, straight = map(trajectory_table, measured)
     assert straight["deviation"].is_monotonic_increasing
     last = [table["deviation"].diff().iloc[-1] for table in (straight, shifted)]
     assert last == pytest.approx([0, 4], abs=1e-4)  # at t = 0 both answers are whole

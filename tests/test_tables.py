@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from gad.ablations import METRICS
-from gad.paper import layout_beside_ours, paper_beside_ours
-from gad.report import difference_table, headline_table
+from gad.differences import difference_table, further_differences, two_level_table
+from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
+from gad.report import changed_sections, headline_table
 from gad.sensitivity.paired import paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
@@ -52,14 +53,39 @@ def test_a_difference_that_is_not_clear_says_what_could_have_been_seen(metrics):
     assert table.loc["jvp_cosine", "group"] == "isotropic directions"
 
 
-def test_p_values_are_adjusted_for_every_row_of_the_table(metrics):
+def test_p_values_are_adjusted_for_the_main_numbers_alone(metrics):
     table = difference_table(metrics).set_index("metric")
-    adjusted = [float(table.loc[name, "p, Holm"]) for name in ("jvp_cosine", "jvp_cosine at t = 1", "pointwise_mse")]
-    assert adjusted[0] == pytest.approx(3 * 0.000756, rel=0.05)  # t = .21 / (.01 / sqrt(3)) with 2 degrees of freedom
+    assert table.index.tolist() == ["jvp_cosine", "pointwise_mse", "vendi"]
+    adjusted = [float(table.loc[name, "p, Holm"]) for name in ("jvp_cosine", "pointwise_mse")]
+    assert adjusted[0] == pytest.approx(2 * 0.000756, rel=0.05)  # t = .21 / (.01 / sqrt(3)) with 2 degrees of freedom
     assert adjusted == sorted(adjusted)
-    assert table.loc["jvp_cosine", "clear after Holm"] == "yes"
-    assert table.loc["jvp_cosine at t = 1", "clear of 0"] == "yes"
-    assert table.loc["jvp_cosine at t = 1", "clear after Holm"] == ""
+    assert table.loc["jvp_cosine", "clear after Holm"] == "yes" and table.loc["pointwise_mse", "clear after Holm"] == ""
+
+
+def test_all_other_differences_stand_below_without_p_values(metrics):
+    table = further_differences(metrics)
+    assert table["metric"].tolist() == ["jvp_cosine at t = 1"] and table["group"].tolist() == ["per_node"]
+    assert table["clear of 0"].tolist() == ["yes"] and not any("Holm" in name for name in table)
+
+
+def test_the_intervals_to_quote_cover_seeds_and_noises(metrics):
+    row = two_level_table(metrics).iloc[0]
+    assert (row["metric, directions"], row["variant"], row["clear of 0"]) == ("jvp_cosine, isotropic", "gad", "")
+    assert row["minus baseline"].startswith("0.15 [-0.4")  # .15 -+ 12.7 * .05
+    without = metrics | {"sensitivity": metrics["sensitivity"] | {"two_level": {}}}
+    assert two_level_table(without).empty and direction_kinds(without["sensitivity"]) == ["isotropic"]
+
+
+def test_sections_that_the_committed_run_had_otherwise_are_named():
+    committed = {"provenance": {"section_hashes": {"student": "a", "control": "b"}}}
+    assert changed_sections({"section_hashes": {"student": "a", "control": "c"}}, committed).endswith("run's: control")
+    assert changed_sections(committed["provenance"], committed) == "the recipe is the committed run's"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_seed_accuracy_that_the_paper_does_not_give_is_left_blank():
+    table = seeds_beside_ours({"teacher": {"self_identifiability": estimate(0.5, 0.6)}}).set_index("model")
+    assert table.loc["teacher", "paper, teacher alignment"] == "" and table.loc["TCD", "paper, self"] == 87.3
 
 
 def test_one_seed_has_neither_effect_size_nor_p(metrics):
@@ -110,9 +136,13 @@ def test_noises_and_seeds_that_one_variant_lacks_are_left_out():
 
 def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
     estimate = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
-    measured = {"ap50_random": estimate, "ap50_optimised": estimate}
+    names = ("ap_random", "ap_optimised", "ap50_random", "ap50_optimised", "ap50_teacher", "clip_score_optimised")
+    measured = dict.fromkeys(names, estimate)
     table = layout_beside_ours({"over_seeds": {"teacher": measured, "baseline": measured}})
     assert table.set_index("model").loc["LADD + GAD", "paper, AP50"] == 20.6
     shown = table.set_index("model")["ours, AP50, optimised noise"]
     assert shown["teacher"] == "0.5 [0.4, 0.6]" and shown["LADD + GAD"] == "" and shown["TCD"] == ""
+    for column in ("AP, random noise", "AP50, teacher's optimised noise", "CLIP, optimised noise"):
+        assert table.set_index("model").loc["LADD", f"ours, {column}"] == "0.5 [0.4, 0.6]"
+    assert table.set_index("model").loc["LADD", "ours, CLIP, random noise"] == ""
     assert layout_beside_ours({"over_seeds": {"teacher": {}}}).empty

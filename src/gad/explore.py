@@ -8,7 +8,8 @@ from torch import Tensor
 from gad.actor import Actor
 from gad.artifacts import stage_dir
 from gad.config import load_recipe, recipe_names
-from gad.noise import draw_direction, draw_noise, low_frequency_part
+from gad.noise import draw_direction, draw_noise, part_of
+from gad.sample_ids import EXPLORE
 from gad.sampling import sample
 from gad.shapes import Latent
 from gad.singular import top_directions
@@ -16,20 +17,13 @@ from gad.students import load_students
 from gad.teachers.load import load_model
 from gad.worlds.emoji import make_prompt
 
-DIRECTIONS = ("isotropic", "low_frequency", "top_singular")
+DIRECTIONS = ("isotropic", "low_frequency", "singular")
 ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place
 PROMPT_SEED = 6  # captions to choose from; no model learned from them
 NUM_PROMPTS = 8
 NUM_POINTS = 64  # noises of the Swiss roll that are turned together
 SINGULAR = 4  # top singular directions of the teacher's map that span its space
-SINGULAR_STEPS = (
-    5  # of the teacher's sampler, whose map the directions belong to: its whole chain takes four times that
-)
-
-
-def _span_part(latent: Latent, directions: Tensor) -> Latent:
-    """The projection of each latent on the space of its own orthonormal directions ``[K, B, C, H, W]``."""
-    return torch.einsum("kbchw,bk->bchw", directions, torch.einsum("kbchw,bchw->bk", directions, latent))
+SINGULAR_STEPS = 5  # of the teacher's sampler, whose map they belong to: its whole chain takes four times that
 
 
 @dataclass(frozen=True)
@@ -54,11 +48,11 @@ class Explorer:
     @property
     def directions(self) -> tuple[str, ...]:
         """The kinds of direction that there are here: points have no frequencies."""
-        return DIRECTIONS if self.teacher.model.pipeline else ("isotropic", "top_singular")
+        return DIRECTIONS if self.teacher.model.pipeline else ("isotropic", "singular")
 
     def _ids(self, seed: int) -> range:
         count = 1 if self.teacher.model.pipeline else NUM_POINTS
-        return range(seed * count, (seed + 1) * count)
+        return range(EXPLORE + seed * count, EXPLORE + (seed + 1) * count)
 
     def _singular(self, place: Place, noise: Latent) -> Tensor:
         """Orthonormal directions ``[K, B, C, H, W]`` that the teacher answers most strongly to at this noise."""
@@ -80,14 +74,10 @@ class Explorer:
         P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again.
         """
         ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
-        noise, other = draw_noise(ids, shape, seed=0), draw_direction(ids, shape, seed=0, kind="isotropic")
-        if place.direction == "low_frequency":
-            inside, along = (low_frequency_part(part, 4) for part in (noise, other))
-        elif place.direction == "top_singular":
-            directions = self._singular(place, noise)
-            inside, along = (_span_part(part, directions) for part in (noise, other))
-        else:
-            inside, along = noise, other
+        noise = draw_noise(ids, shape, seed=0)
+        basis = self._singular(place, noise) if place.direction == "singular" else None
+        inside = part_of(noise, place.direction, basis=basis)
+        along = draw_direction(ids, shape, seed=0, kind=place.direction, basis=basis)
         turns = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
         return torch.cat([noise + (a.cos() - 1) * inside + a.sin() * along for a in turns])
 

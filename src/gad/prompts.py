@@ -8,11 +8,11 @@ from huggingface_hub import hf_hub_download
 
 from gad.artifacts import ROOT
 from gad.config import PromptsConfig
+from gad.sample_ids import WIDTH
 from gad.worlds.emoji import make_prompt
 
 COLUMN = "prompt"
 PROMPT_SEED = 2  # emoji captions of the noise pairs; the teacher learned from seed 1
-HELD_OUT = 1_000_000  # sample ids from here on take prompts from the list's end
 
 
 def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
@@ -60,18 +60,19 @@ def prompts_path(source: PromptsConfig) -> Path:
 
 @cache
 def load_prompts(source: PromptsConfig) -> list[str]:
-    """All prompts of the source, in order. Raises ValueError, in one line, when they cannot be had."""
-    return read_prompts(prompts_path(source), column=source.column)
+    """The different prompts of the source, in order. Raises ValueError, in one line, when they cannot be had."""
+    return list(dict.fromkeys(read_prompts(prompts_path(source), column=source.column)))
 
 
 def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
-    """The prompt of each sample id: an emoji caption, or line ``id`` of the source, again from its start after its end.
+    """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 
-    The ids of analyses, from ``HELD_OUT`` on, count from the end: a source with more prompts than the recipe has
-    noise pairs and analysis noises keeps the two apart.
+    Ids of analyses (:mod:`gad.sample_ids`) count from the source's end, each task's by their place in it: number k of
+    every task has the same prompt. A source with as many prompts as noise pairs and the largest task together keeps
+    the two apart.
     """
     if source is None:
         return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]
     prompts = load_prompts(source)
     count = len(prompts)
-    return [prompts[i % count if i < HELD_OUT else -1 - (i - HELD_OUT) % count] for i in map(int, ids)]
+    return [prompts[i % count if i < WIDTH else -1 - (i % WIDTH) % count] for i in map(int, ids)]

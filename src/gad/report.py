@@ -7,7 +7,6 @@ import pandas as pd
 
 from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
 from gad.paper import number
-from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 
 STYLE = """
@@ -19,7 +18,7 @@ th { background: #f3f4f6 } img { max-width: 100%; display: block; margin: .8rem 
 nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
 """
 
-HEADLINE = {  # stage, group, metric, label
+HEADLINE = {  # label: stage, group of its metrics (None: each kind of direction), metric
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
     "JVP cosine": ("sensitivity", None, "jvp_cosine"),
@@ -69,41 +68,9 @@ def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
     return pd.DataFrame(rows).fillna("")
 
 
-def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """Paired differences to the baseline at equal seeds, with their effect sizes.
-
-    ``effect size`` is Hedges' g of the paired differences · ``clear of 0``: the 95 % interval does not hold 0 ·
-    ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``clear after Holm`` is right for
-    all rows together in 95 of 100 tables · ``smallest visible``: where not clear, the difference that as many seeds
-    of this spread see in 80 % of all cases; a smaller one may be there.
-    """
-    sensitivity = metrics["sensitivity"]
-    kinds = {f"{kind}_minus_baseline": f"{kind} directions" for kind in direction_kinds(sensitivity)}
-    groups = {title: kinds.get(title, title) for title in sensitivity if title.endswith("_minus_baseline")}
-    tables = [
-        (label.removesuffix("_minus_baseline").replace("_", " "), sensitivity[title]) for title, label in groups.items()
-    ]
-    tables.append(("control", metrics["control"]["minus_baseline"]))
-    found = [
-        ({"group": title, "metric": metric, "variant": variant}, estimate)
-        for title, variants in tables
-        for variant, values in variants.items()
-        for metric, estimate in values.items()
-        if estimate["mean"] is not None
-    ]
-    effects = [effect_of(**estimate) for _, estimate in found]
-    rows = []
-    for (row, estimate), effect, p in zip(found, effects, holm([effect.p for effect in effects]), strict=True):
-        clear = estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
-        row |= {"minus baseline": number(estimate), "clear of 0": "yes" if clear else ""}
-        row |= {"effect size": _short(effect.hedges_g), "p, Holm": _short(p)}
-        row |= {"clear after Holm": "yes" if p < 0.05 else ""}
-        rows.append(row | {"smallest visible": "" if clear else _short(effect.smallest_visible)})
-    return pd.DataFrame(rows)
-
-
-def _short(value: float) -> str:
-    return "" if pd.isna(value) else f"{value:.2g}"
+def folded(title: str, table: pd.DataFrame) -> str:
+    """The table as HTML under a title that opens it."""
+    return f"<details><summary>{html.escape(title)}</summary>{table.to_html(index=False)}</details>"
 
 
 def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,6 +113,19 @@ def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
                     row |= {"this run": number(values[metric]), "committed": number(other)}
                     rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
     return pd.DataFrame(rows)
+
+
+def changed_sections(facts: dict, committed: dict) -> str:
+    """One line that names the recipe's sections that are not as they were in the committed run, by their hashes.
+
+    ``facts`` is this run's provenance. Where a section differs, so may the numbers, for that reason alone; a key that
+    was added since, with its default, differs too. Sections that the committed run did not know are left out.
+    """
+    theirs = committed["provenance"]["section_hashes"]
+    changed = [name for name, value in facts["section_hashes"].items() if theirs.get(name, value) != value]
+    if not changed:
+        return "the recipe is the committed run's"
+    return f"sections of the recipe that differ from the committed run's: {', '.join(changed)}"
 
 
 def save_summary(recipe: str, provenance: dict, figures: dict) -> None:

@@ -38,11 +38,8 @@ def direction_kinds(sensitivity: dict) -> list[str]:
 
     Others, such as noise levels and spectra, stand beside them with metrics of their own.
     """
-    return [
-        kind
-        for kind, variants in sensitivity.items()
-        if not kind.endswith("_minus_baseline") and all("jvp_cosine" in values for values in variants.values())
-    ]
+    named = {kind: variants for kind, variants in sensitivity.items() if not kind.endswith("_minus_baseline")}
+    return [kind for kind, group in named.items() if group and all("jvp_cosine" in values for values in group.values())]
 
 
 def numbers_of(table: pd.DataFrame) -> list[str]:

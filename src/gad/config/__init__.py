@@ -16,13 +16,12 @@ from gad.config.teacher import TeacherConfig
 
 __all__ = [
     "ControlConfig",
-    "FidelityConfig",
-    "NoisePairsConfig",
-    "OutsideStudent",
     "DiversityConfig",
+    "FidelityConfig",
     "NoiseOptimisationConfig",
     "NoisePairsConfig",
     "NoiseQueryConfig",
+    "OutsideStudent",
     "PromptsConfig",
     "Recipe",
     "RecipeError",

@@ -8,12 +8,13 @@ from pydantic import Field, model_validator
 from gad.config.prompts import PromptsConfig
 from gad.config.section import Count, Device, Dtype, Section, Seed
 from gad.response import check_step
+from gad.sample_ids import WIDTH
 
 
 class NoisePairsConfig(Section):
     """Noises, directions and the teacher's sampler."""
 
-    num_pairs: Count  # sample ids
+    num_pairs: Annotated[Count, Field(le=WIDTH)]  # sample ids, from 0
     directions_per_noise: Count = 1
     direction: Literal["isotropic", "low_frequency", "singular"]
     low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on

@@ -16,6 +16,7 @@ from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
+from gad.objectives.variants import VARIANTS
 
 
 class RecipeError(ValueError):
@@ -40,6 +41,9 @@ class Recipe(Section):
         names = [student.name for student in self.students]
         if len(set(names)) < len(names):
             raise ValueError(f"names of outside students repeat: {names}")
+        taken = [name for name in names if name in ("teacher", *VARIANTS)]
+        if taken:
+            raise ValueError(f"an outside student cannot be named {taken[0]}, as the teacher or a variant is")
         if self.teacher.world == "swiss_roll":
             pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
             if pictures or self.students:

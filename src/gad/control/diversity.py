@@ -16,6 +16,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.sample_ids import DIVERSITY, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder
@@ -23,7 +24,6 @@ from gad.scores.features import efflite0_features, intra_prompt_distance, vendi
 from gad.worlds.emoji import STYLES
 from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll
 
-NOISE_ID = 2_000_000  # sample ids of the diversity task
 JUDGED = ("noun_right", "colour_right")
 COUNTED = {"mode": MODES, "style": len(STYLES), "quarter": QUARTERS, "size": SIZES}
 
@@ -48,7 +48,7 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     points = teacher.model.pipeline is None
     if points:  # no prompts: groups of as many noises as there are arcs
         count, group = max(1, count * group // ARCS), ARCS
-    noise = draw_noise(range(NOISE_ID, NOISE_ID + count * group), teacher.model.latent_shape, seed=seed)
+    noise = draw_noise(ids_of(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
     prompts = Prompts([""] * count) if points else ask(count, config.prompts, single=True)
     captions = [caption for caption in prompts.captions for _ in range(group)]
     shared = (noise, captions, group, teacher.generate(noise, captions))

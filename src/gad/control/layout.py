@@ -12,24 +12,24 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import Actor
+from gad.actor import TEACHER, Actor
 from gad.artifacts import ROOT
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.control.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
 from gad.control.layout_energy import check_box
 from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
-from gad.control.models import load_judges
+from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
+from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection
-from gad.scores.clip import clip_score
 from gad.scores.detector import detect
-from gad.scores.hub_detector import load_hub_detector
+from gad.scores.encoder import features_in_parts, load_encoder
+from gad.scores.hub_detector import load_hub_detector, missing_labels
 
-NOISE_ID = 4_000_000  # sample ids of the layout task
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")
 
@@ -49,16 +49,25 @@ class LayoutInputs:
     clip_score: ClipScore | None  # None where there is no CLIP
 
 
-def _judges(config: LayoutConfig) -> tuple[Detect, ClipScore | None]:
-    if config.detector is not None:
-        local = ROOT / config.detector
-        return load_hub_detector(str(local) if local.exists() else config.detector), None
-    judges = load_judges()
+def _detector(config: LayoutConfig, prompts: list[LayoutPrompt]) -> Detect:
+    """The world's detector, or the one that the recipe names: ValueError where it lacks a label for a noun."""
+    if config.detector is None:
+        world = load_world_detector()
+        return lambda images: detect(world, images, threshold=LOWEST_SCORE)
+    local = ROOT / config.detector
+    found = load_hub_detector(str(local) if local.exists() else config.detector)
+    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.asked])
+    if missing:
+        raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
+    return found
 
-    def seen(images: Tensor) -> list[list[Detection]]:
-        return detect(judges.detector, images, threshold=LOWEST_SCORE)
 
-    return seen, lambda images, captions: clip_score(judges.clip, images, captions)
+def _clip_score(config: LayoutConfig, clip: str | None) -> ClipScore | None:
+    """The cosine of the CLIP that ``control.clip`` names, else of the world's judge, which knows no other world."""
+    if clip is None and config.detector is not None:
+        return None
+    encoder = load_encoder(clip)
+    return lambda images, captions: (features_in_parts(encoder, images) * encoder.texts(captions)).sum(1)
 
 
 def _image_size(actor: Actor) -> int:
@@ -70,8 +79,8 @@ def _image_size(actor: Actor) -> int:
 def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the judges; shared by all models.
 
-    Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt, and
-    a teacher without cross-attention.
+    Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
+    that the detector has no label for, and a teacher without cross-attention.
     """
     config, size = settings.control.layout, _image_size(teacher)
     if config.boxes_file is None:
@@ -82,10 +91,10 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
     for prompt in prompts:
         for thing in prompt.asked:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
-    ids = range(NOISE_ID, NOISE_ID + len(prompts))
-    noise = draw_noise(ids, teacher.model.latent_shape, seed=config.seed)
+    judges = _detector(config, prompts), _clip_score(config, settings.control.clip)
+    noise = draw_noise(ids_of(LAYOUT, len(prompts)), teacher.model.latent_shape, seed=config.seed)
     moved = steer(teacher, prompts, noise, config, size)
-    return LayoutInputs(prompts, noise, moved, size, *_judges(config))
+    return LayoutInputs(prompts, noise, moved, size, *judges)
 
 
 def run(actor: Actor, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
@@ -95,7 +104,7 @@ def run(actor: Actor, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
     teacher's attention is asked for, the optimised noise is the teacher's.
     """
     prompts, size = inputs.prompts, inputs.image_size
-    if config.attention == "teacher":
+    if config.attention == "teacher" or actor.name == TEACHER:
         optimised = inputs.teacher_noise
     else:
         optimised = steer(actor, prompts, inputs.noise, config, size)

@@ -4,23 +4,10 @@ from dataclasses import dataclass
 
 from gad.artifacts import EMOJI, ROOT
 from gad.prompts import read_prompts
-from gad.scores.clip import Clip, load_clip
 from gad.scores.detector import Detector, load_detector
 from gad.worlds.emoji import Prompt, make_prompt
 
 PROMPT_SEED = 3  # captions of the control tasks; no teacher or student learned from them
-
-
-@dataclass(frozen=True)
-class Judges:
-    """The emoji world's judges, trained on rendered truth."""
-
-    clip: Clip
-    detector: Detector
-
-
-def load_judges() -> Judges:
-    return Judges(load_clip(EMOJI / "judges" / "clip"), load_world_detector())
 
 
 def load_world_detector() -> Detector:

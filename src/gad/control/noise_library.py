@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from gad.actor import Actor
 from gad.artifacts import claim, code, file_hash, fingerprint, read_json, read_tensors, write_json, write_tensors
 from gad.noise import draw_noise
+from gad.sample_ids import LIBRARY, ids_of
 from gad.scores.encoder import Encoder, features_in_parts
 from gad.scores.low_level import ATTRIBUTES, low_level
 from gad.shapes import Latent
 from gad.teachers.load import Model
 
-LIBRARY_ID = 3_000_000  # sample ids of the library's noises
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
 CODE = code("noise.py", "sampling.py", "schedule.py", "models", "control/noise_library.py", "scores/low_level.py")
@@ -45,7 +45,7 @@ class Library:
 
     def noise(self, entries: Tensor) -> Latent:
         """The noises with these numbers."""
-        return draw_noise([LIBRARY_ID + i for i in entries.tolist()], self.shape, seed=self.seed)
+        return draw_noise([LIBRARY + i for i in entries.tolist()], self.shape, seed=self.seed)
 
 
 def weights_hash(model: Model) -> str:
@@ -96,6 +96,7 @@ def build_library(
     """
     identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
+    ids_of(LIBRARY, len(captions))  # no more than there are
     claim(folder, fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE))
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     for start in range(0, len(captions), shard_size):

@@ -21,12 +21,12 @@ from gad.config import NoiseOptimisationConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.sample_ids import OPTIMISATION, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, load_encoder
 from gad.worlds.swiss_roll import make_points
 
-NOISE_ID = 5_000_000  # sample ids of the noises that are optimised
 TARGET_SEED = 6  # the Swiss roll's target points
 START, HANDED = "own", "teacher"  # whose optimised noise a row is about
 
@@ -59,7 +59,7 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     count = config.num_prompts
-    noise = draw_noise(range(NOISE_ID, NOISE_ID + count), teacher.model.latent_shape, seed=seed)
+    noise = draw_noise(ids_of(OPTIMISATION, count), teacher.model.latent_shape, seed=seed)
     if teacher.model.pipeline is None:
         inputs = Inputs(noise, Prompts([""] * count), make_points(count, TARGET_SEED), None, None)
     else:

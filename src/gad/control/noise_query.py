@@ -26,13 +26,13 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve, weights_hash
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder
 from gad.scores.low_level import ATTRIBUTES, low_level
 from gad.worlds.swiss_roll import make_points
 
-FRESH_ID = 3_500_000  # sample ids of noises outside the library
 TARGET_SEED = 5  # the Swiss roll's target points
 JUDGED = ("noun_right", "colour_right", "count_right")
 
@@ -73,7 +73,7 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     )
     generator = torch.Generator().manual_seed(seed)
     noises = (
-        draw_noise(range(FRESH_ID, FRESH_ID + count), teacher.model.latent_shape, seed=seed),
+        draw_noise(ids_of(FRESH, count), teacher.model.latent_shape, seed=seed),
         torch.randint(len(library), (count,), generator=generator),
     )
     if points:
@@ -142,10 +142,12 @@ def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQuery
 
 def _own(actor: Actor, inputs: Inputs) -> Tensor:
     """What the model would retrieve, were the library its own."""
-    noise = inputs.library.noise(torch.arange(len(inputs.library)))
-    outputs = actor.generate(noise, inputs.library_captions)
-    features = outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs)
-    return retrieve(features, inputs.queries, metric=inputs.metric)
+    found = []
+    for part in torch.arange(len(inputs.library)).split(actor.batch_size):  # no more pictures than that are held
+        captions = [inputs.library_captions[i] for i in part.tolist()]
+        outputs = actor.generate(inputs.library.noise(part), captions)
+        found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
+    return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
 def _answers(actor: Actor, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:

@@ -12,13 +12,13 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 
 from gad.artifacts import DATA, ROOT
-from gad.config import Recipe
+from gad.config import Recipe, SensitivityConfig
 from gad.full_scale.architectures import Architecture, architecture_of
 from gad.full_scale.borrowed import check_files, check_judges, check_students
 from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
 from gad.full_scale.finding import Finding
 from gad.models.families import FAMILIES
-from gad.prompts import HELD_OUT, load_prompts
+from gad.prompts import load_prompts
 from gad.response import check_step
 
 HUB = "huggingface.co"
@@ -182,12 +182,21 @@ def check_prompts(settings: Recipe) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("missing", f"prompts: {error}", "put a .txt, .csv or .parquet there, or name its column")
         return
-    needed = min(settings.noise_pairs.num_pairs, HELD_OUT) + settings.sensitivity.num_noises
+    needed = settings.noise_pairs.num_pairs + held_out_prompts(settings.sensitivity)
     if count < needed:
         yield Finding("warn", f"{count} prompts for {needed} samples: some come again, analysis is not held out",
                       "add prompts, or lower noise_pairs.num_pairs")  # fmt: skip
     else:
         yield Finding("ok", f"{count} prompts")
+
+
+def held_out_prompts(config: SensitivityConfig) -> int:
+    """The most prompts that an analysis takes from the end of the list; all of them take the same ones."""
+    asked = [config.num_noises]
+    asked += [config.seeds.num_prompts] if config.seeds else []
+    asked += [config.fidelity.num_images] if config.fidelity else []
+    asked += [config.sister.num_samples, config.sister.inversion_samples] if config.sister else []
+    return max(asked)
 
 
 def check_rounding(settings: Recipe) -> Iterator[Finding]:

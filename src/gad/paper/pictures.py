@@ -35,10 +35,10 @@ def seeds_beside_ours(seeds: dict) -> pd.DataFrame:
     rows = []
     for name, (own, alignment) in PAPER_SEEDS.items():
         variant = kinds.get(name, "")
-        row = {"paper's table": "2", "model": name, "paper, self": own, "paper, teacher alignment": alignment}
+        row = {"paper's table": "2", "model": name, "paper, self": own, "paper, teacher alignment": alignment or ""}
         row |= {"ours": variant, "ours, self": ours(seeds, variant, "self_identifiability")}
         rows.append(row | {"ours, teacher alignment": ours(seeds, variant, "teacher_alignment")})
-    return pd.DataFrame(rows).fillna("")
+    return pd.DataFrame(rows)
 
 
 def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:

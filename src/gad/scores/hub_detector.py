@@ -1,6 +1,6 @@
 """Any object detector of transformers behind the signature of the emoji world's: images in, detections out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +62,7 @@ def class_scores(logits: Tensor, num_labels: int) -> Tensor:
     return logits.sigmoid()
 
 
-def load_hub_detector(name: str) -> Callable[[Tensor], list[list[Detection]]]:
+def load_hub_detector(name: str) -> HubDetector:
     """The detector in a local folder or under a hub name, float32, frozen.
 
     Raises ValueError, in one line, when it cannot be loaded.

@@ -1,6 +1,6 @@
 """Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import pandas as pd
 import torch
@@ -11,13 +11,12 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_direction, draw_noise
 from gad.response import Map, Response, check_step
+from gad.sample_ids import ANALYSIS, ids_of
 from gad.sampling import sample
 from gad.sensitivity import geometry
-from gad.sensitivity.steps import choose_step, exact_response
+from gad.sensitivity.steps import FEW, choose_step, exact_response
 from gad.singular import top_directions
 from gad.teachers.load import Model
-
-NOISE_ID = 1_000_000  # sample ids of the analysis start here, far from those of any training set
 
 
 def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps: int) -> Callable[[Tensor], Tensor]:
@@ -27,7 +26,7 @@ def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps
 
 def analysis_ids(config: SensitivityConfig) -> range:
     """The sample ids of the analysis."""
-    return range(NOISE_ID, NOISE_ID + config.num_noises)
+    return ids_of(ANALYSIS, config.num_noises)
 
 
 def batches_of(ids: range, batch_size: int) -> list[range]:
@@ -64,16 +63,28 @@ def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[T
     return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
 
 
-def answers(phi: Map, x: Tensor, directions: Tensor, config: SensitivityConfig) -> tuple[Tensor, Tensor]:
+def answers(
+    phi: Map,
+    x: Tensor,
+    directions: Tensor,
+    config: SensitivityConfig,
+    *,
+    steps: dict[Hashable, float] | None = None,
+    key: Hashable = None,
+) -> tuple[Tensor, Tensor]:
     """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
 
-    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`.
+    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`, chosen on
+    the first few noises and kept in ``steps`` under ``key``: so all batches of a map are measured at one step.
     """
     if config.method == "difference":
         return differences(phi, x, directions, h=config.perturbation_scale)
     first = exact_response(phi, x, directions[0])
     if first is None:
-        return differences(phi, x, directions, h=choose_step(phi, x, directions[0]))
+        steps = {} if steps is None else steps
+        if key not in steps:
+            steps[key] = choose_step(phi, x[:FEW], directions[0][:FEW])
+        return differences(phi, x, directions, h=steps[key])
     others = [exact_response(phi, x, direction) for direction in directions[1:]]
     return first.x0, torch.stack([first.jvp, *(other.jvp for other in others)])
 
@@ -88,12 +99,14 @@ def responses(
     config: SensitivityConfig,
     *,
     num_steps: int,
+    steps: dict[Hashable, float] | None = None,
+    key: Hashable = None,
 ) -> tuple[Tensor, Tensor]:
-    """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h."""
-    values, derivatives = [], []
+    """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h; else as :func:`answers`."""
+    values, derivatives, steps = [], [], {} if steps is None else steps
     for part in torch.arange(len(noise)).split(config.batch_size):
         phi = whole_map(denoise, model.condition([prompts[i] for i in part.tolist()]), num_steps=num_steps)
-        value, derivative = answers(phi, noise[part], directions[:, part], config)
+        value, derivative = answers(phi, noise[part], directions[:, part], config, steps=steps, key=key)
         values.append(value)
         derivatives.append(derivative)
     return torch.cat(values), torch.cat(derivatives, dim=1)

@@ -14,8 +14,9 @@ from gad.config import Recipe
 from gad.models.denoiser import Denoiser
 from gad.prompts import prompt_of
 from gad.response import Map
+from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
-from gad.sensitivity.measure import NOISE_ID, analysis_ids, analysis_noise, answers, batches_of, compare
+from gad.sensitivity.measure import analysis_ids, analysis_noise, answers, batches_of, compare
 from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
 from gad.teachers.load import Model
 
@@ -40,7 +41,7 @@ def measure_levels(teacher: Model, students: Iterable[NamedStudent], settings: R
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T."""
     pairs, students = settings.noise_pairs, list(students)
     config = settings.sensitivity
-    guided = teacher.guided(pairs.guidance_scale)
+    guided, steps = teacher.guided(pairs.guidance_scale), {}
     levels = levels_of(pairs.num_nodes, pairs.teacher_steps)
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
@@ -50,13 +51,18 @@ def measure_levels(teacher: Model, students: Iterable[NamedStudent], settings: R
         directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
         states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)
         points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in levels}
-        theirs = {t: answers(call_at(guided, t, conditioning), x_t, directions, config) for t, x_t in points.items()}
+        theirs = {
+            t: answers(call_at(guided, t, conditioning), x_t, directions, config, steps=steps, key=t)
+            for t, x_t in points.items()
+        }
         for variant, seed, student in students:
             own = student.condition(prompts)
             for t, x_t in points.items():
-                rows = compare(answers(call_at(student.denoiser, t, own), x_t, directions, config), theirs[t])
+                told = {"steps": steps, "key": (variant, seed, t)}
+                answer = answers(call_at(student.denoiser, t, own), x_t, directions, config, **told)
+                rows = compare(answer, theirs[t])
                 rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
-                yield rows.assign(noise=rows["noise"] + ids.start - NOISE_ID)
+                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def level_table(rows: pd.DataFrame) -> pd.DataFrame:

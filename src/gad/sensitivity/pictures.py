@@ -17,18 +17,18 @@ from gad.config import Recipe
 from gad.noise import draw_noise
 from gad.outside import WholeMap
 from gad.prompts import PROMPT_SEED, prompt_of
+from gad.sample_ids import FIDELITY, SEEDS, SISTER, ids_of
 from gad.scores.alignment import Score, load_scores, score_all
 from gad.scores.frechet import set_distances
 from gad.scores.train import to_images
 from gad.scores.vision import FeaturesOf, load_features
 from gad.sensitivity.seed_classifiers import build_classifier
-from gad.sensitivity.seed_identifiability import SEED_ID, Classifier, SeedImages, identify, prepared, split
-from gad.sensitivity.sister import SISTER_ID, inversion_rows, negative_pairs, negative_rows
+from gad.sensitivity.seed_identifiability import Classifier, SeedImages, identify, prepared, split
+from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
 from gad.stats import mean_over_seeds
 from gad.teachers.load import Model
 from gad.worlds.emoji import make_scene
 
-FIDELITY_ID = 4_000_000  # sample ids of the images that are scored
 NamedStudent = tuple[str, int, Model]
 """Variant, seed and model."""
 
@@ -49,8 +49,8 @@ def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe,
 def _seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:
     """The recipe's noises under its prompts, a few prompts at a time."""
     config = settings.sensitivity.seeds
-    noise = draw_noise(range(SEED_ID, SEED_ID + config.num_seeds), actor.model.latent_shape, seed=config.seed)
-    prompts = prompt_of(range(SEED_ID, SEED_ID + config.num_prompts), settings.noise_pairs.prompts)
+    noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
+    prompts = prompt_of(ids_of(SEEDS, config.num_prompts), settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
     parts = []
     for start in range(0, len(prompts), per_part):
@@ -92,7 +92,7 @@ def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor |
         return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
     if settings.teacher.world != "emoji":
         return None
-    ids = range(FIDELITY_ID, FIDELITY_ID + config.num_images)
+    ids = ids_of(FIDELITY, config.num_images)
     return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
 
 
@@ -101,7 +101,7 @@ def _scored(
 ) -> tuple[pd.DataFrame, Tensor, int]:
     """A row per image, the features ``[N, D]``, and the images' side."""
     config, shape = settings.sensitivity.fidelity, actor.model.latent_shape
-    ids = range(FIDELITY_ID, FIDELITY_ID + config.num_images)
+    ids = ids_of(FIDELITY, config.num_images)
     prompts, tables, found = prompt_of(ids, settings.noise_pairs.prompts), [], []
     for part in torch.arange(config.num_images).split(config.batch_size):
         here = [prompts[i] for i in part.tolist()]
@@ -167,7 +167,7 @@ def measure_sister(
     score = None
     if teacher.pipeline is not None:
         score = next(iter(load_scores(fidelity.scores if fidelity else {}).values()))
-    ids = range(SISTER_ID, SISTER_ID + config.inversion_samples)
+    ids = ids_of(SISTER, config.inversion_samples)
     for actor in everyone(teacher, students, settings, config.batch_size):
         model, steps = actor.model, actor.num_steps
         denoise = model.guided(actor.guidance_scale)

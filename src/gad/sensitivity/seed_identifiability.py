@@ -16,8 +16,6 @@ from torch import Tensor
 
 from gad.config import SeedsConfig
 
-SEED_ID = 3_000_000  # sample ids of the noises and of the prompts; no training set and no other task uses them
-
 Predict = Callable[[Tensor], Tensor]
 """Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
 

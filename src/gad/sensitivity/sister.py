@@ -17,6 +17,7 @@ from gad.models.conditioning import Conditioning, concatenate
 from gad.models.denoiser import Denoiser
 from gad.noise import draw_noise
 from gad.prompts import PROMPT_SEED, prompt_of
+from gad.sample_ids import SISTER, ids_of
 from gad.sampling import sample
 from gad.schedule import Schedule
 from gad.scores.alignment import Score
@@ -25,8 +26,6 @@ from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
 from gad.worlds.emoji import Prompt, make_prompt
 
-SISTER_ID = 5_000_000  # sample ids of these tasks
-
 
 def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
@@ -34,9 +33,9 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
     So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
-        ids = range(SISTER_ID, SISTER_ID + config.num_samples)
+        ids = ids_of(SISTER, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
-    found, i = [], SISTER_ID
+    found, i = [], SISTER
     while len(found) < config.num_samples:
         prompt = make_prompt(i, seed=PROMPT_SEED)
         if len(prompt.things) == 2:

@@ -13,8 +13,8 @@ from torch import Tensor
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
+from gad.sample_ids import ANALYSIS
 from gad.sensitivity.measure import (
-    NOISE_ID,
     analysis_ids,
     analysis_noise,
     batches_of,
@@ -71,7 +71,7 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
     student of another latent shape and for answers that are not finite.
     """
     config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
-    guided = teacher.guided(pairs.guidance_scale)
+    guided, steps = teacher.guided(pairs.guidance_scale), {}
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     for ids in batches_of(analysis_ids(config), config.batch_size):
@@ -81,14 +81,16 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
         references = {}
         for name, (kind, how) in kinds_of(config).items():
             inputs = (prompts, *drawn[kind], how)
-            references[name] = (inputs, responses(teacher, guided, *inputs, num_steps=pairs.teacher_steps))
+            told = {"num_steps": pairs.teacher_steps, "steps": steps, "key": name}
+            references[name] = (inputs, responses(teacher, guided, *inputs, **told))
             check_finite("the teacher", ids, *references[name][1])
         for variant, seed, student in students:
             for name, (inputs, reference) in references.items():
-                answer = responses(student, student.denoiser, *inputs, num_steps=pairs.num_nodes)
+                told = {"num_steps": pairs.num_nodes, "steps": steps, "key": (variant, seed, name)}
+                answer = responses(student, student.denoiser, *inputs, **told)
                 check_finite(f"student {variant} (seed {seed})", ids, *answer)
                 rows = compare(answer, reference).assign(variant=variant, seed=seed, directions=name)
-                yield rows.assign(noise=rows["noise"] + ids.start - NOISE_ID)
+                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -98,31 +100,30 @@ def table_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 @torch.no_grad()
-def trajectory_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
-    """Cumulative trajectory deviation (Table 4), a row per variant, seed and time of ``TIMES``; mean over the noises.
+def measure_trajectories(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
+    """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
     Between its nodes a student is where :func:`gad.sensitivity.trajectory.states_at` says.
     """
     config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
     guided, times = teacher.guided(pairs.guidance_scale), TIMES
-    sums = torch.zeros(len(students), len(times), dtype=torch.float64)
     for ids in batches_of(analysis_ids(config), config.batch_size):
-        noise, prompts = (
-            draw_noise(ids, teacher.latent_shape, seed=config.seed),
-            prompt_of(ids, settings.noise_pairs.prompts),
-        )
+        noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, pairs.prompts)
         reference = states_at(guided, noise, teacher.condition(prompts), num_steps=pairs.teacher_steps, times=times)
-        for row, (variant, seed, student) in enumerate(students):
+        for variant, seed, student in students:
             check_student(f"{variant} (seed {seed})", student, teacher)
             own = student.condition(prompts)
             states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
-            sums[row] += trajectory_deviation(states, reference, start_shared=False).double().sum(1)
-    rows = [
-        {"variant": variant, "seed": seed, "t": t, "deviation": value / config.num_noises}
-        for (variant, seed, _), values in zip(students, sums.tolist(), strict=True)
-        for t, value in zip(times, values, strict=True)
-    ]
-    return pd.DataFrame(rows)
+            deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
+            for t, values in zip(times, deviation, strict=True):
+                numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)
+                rows = {"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values}
+                yield pd.DataFrame(rows)
+
+
+def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant, seed and time: the mean of the deviations over the noises."""
+    return rows.groupby(["variant", "seed", "t"], sort=False)["deviation"].mean().reset_index()
 
 
 @torch.no_grad()
