@@ -57,7 +57,7 @@ def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", t
         )  # fmt: skip
     axis.axhline(0, color="#444444", linewidth=0.8)
     labels = [column.removesuffix(ending).replace("_", "\n") for column in columns]
-    axis.set_xticks(range(len(columns)), labels, fontsize=9)
+    axis.set_xticks(range(len(columns)), labels, fontsize=9, rotation=30, ha="right")
     kind = "rank correlation, asked and shown" if "rank" in ending else "shift, standard deviations"
     axis.set(ylabel=kind, title=title)
     axis.xaxis.grid(False)
