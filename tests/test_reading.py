@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from gad.artifacts import stage_dir
 from gad.models.conditioning import tokenize
+from gad.models.families import load_pipeline
 from gad.teachers.data import latent_set, tokenized_captions, training_batches
 from gad.teachers.pipelines import build_pipeline
 from gad.teachers.reading import NO_WORD, OFFSETS, learn_to_read, neighbours, reading_loss
@@ -56,6 +58,17 @@ def test_t5_learns_its_neighbours_and_is_frozen_afterwards(reader):
     encoder, losses = reader
     assert losses[-1] < losses[0] / 4
     assert not any(p.requires_grad for p in encoder.parameters())
+
+
+def test_the_committed_t5_tells_captions_apart_that_differ_in_order_alone():
+    pipeline = load_pipeline(stage_dir("emoji_dit", "teacher"))
+    captions = ["a sun above a green car on a blue background", "a green car above a sun on a blue background"]
+    ids, mask = tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
+    sun = ids[0, 1]
+    with torch.no_grad():
+        first, second = pipeline.text_encoder(ids, attention_mask=mask).last_hidden_state
+    here, there = first[ids[0] == sun][0], second[ids[1] == sun][0]
+    assert (here - there).norm() > 0.3 * here.norm()
 
 
 def test_a_frozen_text_encoder_stays_as_it_is_while_the_teacher_trains(reader, vae):
