@@ -34,3 +34,16 @@ def test_text_around_an_equation_stays_markdown(tmp_path):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     page = page_of(tmp_path / "a.ipynb")
     assert "<em>gain</em>" in page and "<strong>one</strong>" in page and page.count("<math ") == 1
+
+
+def test_a_progress_bar_is_shown_in_its_last_state_alone(tmp_path):
+    def stream(name: str, text: str):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    outputs = [stream("stderr", "\rtasks: 10%"), stream("stderr", "\rtasks: 60%"), stream("stderr", "\rtasks: 99%\n")]
+    outputs += [stream("stdout", "done\n"), stream("stderr", "a line\r\nanother\n")]
+    cell = nbformat.v4.new_code_cell("work()", outputs=outputs)
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    page = page_of(tmp_path / "a.ipynb")
+    assert "tasks: 99%" in page and "tasks: 60%" not in page and "tasks: 10%" not in page
+    assert "done" in page and "a line" in page and "another" in page
