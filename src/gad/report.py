@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
+from gad.objectives.variants import VARIANTS
 from gad.paper import number
 from gad.summary import direction_kinds
 
@@ -46,6 +47,7 @@ HEADLINE = {  # label: stage, group of its metrics (None: each kind of direction
     "gain by noise optimisation": ("control", "over_seeds", "optimised_gain"),
     "gain with the teacher's optimised noise": ("control", "over_seeds", "optimised_gain_teachers_noise"),
 }
+WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone: the same for every kind
 
 
 def recipe_metrics(recipe: str) -> dict[str, dict]:
@@ -54,18 +56,22 @@ def recipe_metrics(recipe: str) -> dict[str, dict]:
 
 
 def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """A row per headline number and kind of direction, a column per variant: mean and 95 % interval over seeds."""
+    """A row per headline number and kind of direction, a column per model, teacher first: mean and 95 % interval."""
     rows = []
     for label, (stage, group, metric) in HEADLINE.items():
-        for kind in [group] if group else direction_kinds(metrics[stage]):
+        kinds = [group] if group else direction_kinds(metrics[stage])
+        for kind in kinds[:1] if metric in WITHOUT_DIRECTION else kinds:
             cells = {
                 variant: number(values[metric])
                 for variant, values in metrics[stage].get(kind, {}).items()
                 if metric in values and values[metric]["mean"] is not None
             }
             if cells:
-                rows.append({"metric": label if group else f"{label}, {kind} directions", **cells})
-    return pd.DataFrame(rows).fillna("")
+                plain = group or metric in WITHOUT_DIRECTION
+                rows.append({"metric": label if plain else f"{label}, {kind} directions", **cells})
+    table = pd.DataFrame(rows).fillna("")
+    ours = [name for name in ("teacher", *VARIANTS) if name in table]
+    return table[["metric", *ours, *(name for name in table.columns[1:] if name not in ours)]]
 
 
 def folded(title: str, table: pd.DataFrame) -> str:
