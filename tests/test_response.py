@@ -5,7 +5,7 @@ from gad.models.conditioning import encode_prompts
 from gad.models.denoiser import Guided
 from gad.models.exact import ExactDenoiser
 from gad.models.families import denoiser_of, network_of
-from gad.response import respond, respond_by_difference, rounding_floor, smallest_step
+from gad.response import respond, respond_along, respond_by_difference, rounding_floor, smallest_step
 from gad.sampling import sample
 from gad.schedule import CosineSchedule
 from gad.teachers.pipelines import build_pipeline
@@ -78,6 +78,9 @@ def test_both_forms_agree_on_every_model_family(backbone, vae, conditioning, noi
     assert torch.allclose(exact.x0, difference.x0, atol=1e-5)
     # SANA's linear attention computes in float32 whatever it is given, so h cannot be smaller
     assert (exact.jvp - difference.jvp).norm() <= 5e-4 * exact.jvp.norm()
+    value, along = respond_along(lambda x: guided(x, T, conditioning), x, torch.stack([v, -2 * v]))
+    assert torch.equal(value, exact.x0)
+    assert torch.allclose(along, torch.stack([exact.jvp, -2 * exact.jvp]), rtol=1e-9, atol=1e-12)
     assert exact.jvp.norm() > 0.1
 
 
@@ -104,5 +107,5 @@ def test_coarser_numbers_need_larger_steps():
 
 def test_measured_disagreement_is_smaller_at_a_good_step_than_at_either_end(exact, point):
     x, v = (part.float() for part in point)
-    worst = {h: rounding_floor(lambda x: exact(x, T.float()), x, v, h=h).max().item() for h in (1.0, 1e-3, 2e-6)}
-    assert worst[1e-3] < worst[1.0] and worst[1e-3] < worst[2e-6]
+    coarse, good, fine = rounding_floor(lambda x: exact(x, T.float()), x, v, steps=(1.0, 1e-3, 2e-6)).amax(1)
+    assert good < coarse and good < fine

@@ -212,7 +212,7 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
     x = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     v = torch.ones_like(x)
     phi = NoForwardMode.apply
-    assert exact_response(phi, x, v) is None
+    assert exact_response(phi, x, v[None]) is None
     value, jvp = answers(phi, x, v[None], settings.sensitivity)
     assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
     assert both_ways(phi, x, v)["disagreement"] is None
@@ -238,7 +238,7 @@ def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(sett
 def test_other_errors_of_a_network_are_not_swallowed():
     x = torch.ones(1, 2, 1, 1)
     with pytest.raises(RuntimeError, match="must match"):
-        exact_response(lambda z: z + torch.ones(3, 1, 1), x, x)
+        exact_response(lambda z: z + torch.ones(3, 1, 1), x, x[None])
 
 
 def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():

@@ -3,10 +3,11 @@ r"""A map's value and its directional derivative, taken together at one point.
 .. math:: J_\Phi(x)\,v = \lim_{h \to 0} \frac{\Phi(x + h v) - \Phi(x)}{h}
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -31,6 +32,19 @@ def respond(phi: Map, x: Latent, direction: Latent) -> Response:
     """
     with sdpa_kernel(SDPBackend.MATH):
         return Response(*torch.func.jvp(phi, (x,), (direction,)))
+
+
+def respond_along(
+    phi: Map, x: Latent, directions: Float[Tensor, "K B C H W"]
+) -> tuple[Latent, Float[Tensor, "K B C H W"]]:
+    """Value and exact derivatives along several directions: the value is computed once for all of them.
+
+    Equal to :func:`respond` direction by direction, at about half of its cost for four directions; ``phi`` runs under
+    ``torch.func.vmap`` as well. Memory grows with K.
+    """
+    with sdpa_kernel(SDPBackend.MATH):
+        both = torch.func.vmap(lambda v: torch.func.jvp(phi, (x,), (v,)), out_dims=(None, 0))
+        return both(directions)
 
 
 def respond_by_difference(phi: Map, x: Latent, direction: Latent, *, h: float) -> Response:
@@ -62,11 +76,15 @@ def check_step(h: float, dtype: torch.dtype) -> None:
         raise ValueError(f"perturbation_scale h = {h:g} drowns in the rounding of {name}; use h >= {floor:.2g}")
 
 
-def rounding_floor(phi: Map, x: Latent, direction: Latent, *, h: float) -> Tensor:
-    """Measured relative disagreement of the differences at h and h / 2, per sample ``[B]``; 0 is best.
+def rounding_floor(phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]) -> Float[Tensor, "steps B"]:
+    """Measured relative disagreement of the differences at h and h / 2, for each h of ``steps`` and sample; 0 is best.
 
-    Truncation makes it fall with h, rounding makes it rise again: the smallest h before the rise is the floor.
+    Truncation makes it fall with h, rounding makes it rise again: the smallest h before the rise is the floor. It costs
+    two calls of ``phi`` a step, and one for the value. Raises ValueError as :func:`respond_by_difference`.
     """
-    whole = respond_by_difference(phi, x, direction, h=h).jvp.flatten(1)
-    half = respond_by_difference(phi, x, direction, h=h / 2).jvp.flatten(1)
-    return (whole - half).norm(dim=1) / half.norm(dim=1)
+    value, found = phi(x), []
+    for h in steps:
+        check_step(h / 2, x.dtype)
+        whole, half = ((phi(x + step * direction) - value).flatten(1) / step for step in (h, h / 2))
+        found.append((whole - half).norm(dim=1) / half.norm(dim=1))
+    return torch.stack(found)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.noise import draw_direction
-from gad.response import Map
+from gad.response import Map, respond_along
 from gad.shapes import Latent
 
 START = 10_000  # number of the first starting direction of a sample, far from those that noise pairs draw
@@ -43,14 +43,18 @@ def top_directions(
     with sdpa_kernel(SDPBackend.MATH):
         answer, pull_back = torch.func.vjp(phi, x)
         for _ in range(rounds):
-            moved = [torch.func.jvp(phi, (x,), (v.view_as(x),))[1] for v in vectors.unbind(2)]
-            basis = torch.linalg.qr(_columns(torch.stack(moved))).Q  # U, B D' m
-            pulled = [pull_back(u.reshape(answer.shape))[0] for u in basis.unbind(2)]
-            vectors, strengths, _ = torch.linalg.svd(_columns(torch.stack(pulled)), full_matrices=False)
+            moved = respond_along(phi, x, _latents(vectors, x))[1]
+            basis = torch.linalg.qr(_columns(moved)).Q  # U, B D' m
+            (pulled,) = torch.func.vmap(pull_back)(_latents(basis, answer))
+            vectors, strengths, _ = torch.linalg.svd(_columns(pulled), full_matrices=False)
     vectors, strengths = vectors[..., :count], strengths[:, :count]
     peak = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-    return (vectors * peak.sign()).permute(2, 0, 1).unflatten(2, x.shape[1:]), strengths
+    return _latents(vectors * peak.sign(), x), strengths
 
 
 def _columns(latents: Float[Tensor, "K B C H W"]) -> Float[Tensor, "B D K"]:
     return latents.flatten(2).permute(1, 2, 0)
+
+
+def _latents(columns: Float[Tensor, "B D K"], like: Latent) -> Float[Tensor, "K B C H W"]:
+    return columns.permute(2, 0, 1).unflatten(2, like.shape[1:])

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
 from gad.config.section import Count, Section, Seed
@@ -20,7 +20,7 @@ class SensitivityConfig(Section):
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
     finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     batch_size: Count = 32
-    num_spectra: Count = 3  # noises at which the largest singular values are taken
+    num_spectra: NonNegativeInt = 3  # noises at which the largest singular values are taken; 0: none
     num_singular: Count = 4  # singular values of each
     seed: Seed = 0
     seeds: SeedsConfig | None = None  # seed identifiability; absent: not run

@@ -1,6 +1,6 @@
 """Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 
 import pandas as pd
 import torch
@@ -63,6 +63,7 @@ def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[T
     return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
 
 
+@torch.no_grad()
 def answers(
     phi: Map,
     x: Tensor,
@@ -79,37 +80,13 @@ def answers(
     """
     if config.method == "difference":
         return differences(phi, x, directions, h=config.perturbation_scale)
-    first = exact_response(phi, x, directions[0])
-    if first is None:
-        steps = {} if steps is None else steps
-        if key not in steps:
-            steps[key] = choose_step(phi, x[:FEW], directions[0][:FEW])
-        return differences(phi, x, directions, h=steps[key])
-    others = [exact_response(phi, x, direction) for direction in directions[1:]]
-    return first.x0, torch.stack([first.jvp, *(other.jvp for other in others)])
-
-
-@torch.no_grad()
-def responses(
-    model: Model,
-    denoise: Denoiser,
-    prompts: Sequence[str],
-    noise: Tensor,
-    directions: Tensor,
-    config: SensitivityConfig,
-    *,
-    num_steps: int,
-    steps: dict[Hashable, float] | None = None,
-    key: Hashable = None,
-) -> tuple[Tensor, Tensor]:
-    """Values ``[N, ...]`` and derivatives ``[K, N, ...]`` of the whole map, per unit of h; else as :func:`answers`."""
-    values, derivatives, steps = [], [], {} if steps is None else steps
-    for part in torch.arange(len(noise)).split(config.batch_size):
-        phi = whole_map(denoise, model.condition([prompts[i] for i in part.tolist()]), num_steps=num_steps)
-        value, derivative = answers(phi, noise[part], directions[:, part], config, steps=steps, key=key)
-        values.append(value)
-        derivatives.append(derivative)
-    return torch.cat(values), torch.cat(derivatives, dim=1)
+    exact = exact_response(phi, x, directions)
+    if exact is not None:
+        return exact
+    steps = {} if steps is None else steps
+    if key not in steps:
+        steps[key] = choose_step(phi, x[:FEW], directions[0][:FEW])
+    return differences(phi, x, directions, h=steps[key])
 
 
 def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> pd.DataFrame:

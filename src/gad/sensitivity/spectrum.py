@@ -10,7 +10,7 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
-from gad.response import Map, respond
+from gad.response import Map, respond_along
 from gad.sensitivity.geometry import spectral_kl, spectrum
 from gad.sensitivity.measure import analysis_ids, whole_map
 from gad.sensitivity.stage import NamedStudent, check_student
@@ -24,7 +24,7 @@ FULL = 16  # dimensions up to which the whole Jacobian is taken
 def full_singular_values(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
     """Every singular value of the Jacobian at each sample, falling, from its columns; as many calls as dimensions."""
     basis = torch.eye(x[0].numel()).to(x).view(-1, 1, *x.shape[1:])
-    return spectrum(torch.stack([respond(phi, x, column.expand_as(x)).jvp for column in basis]))
+    return spectrum(respond_along(phi, x, basis.expand(-1, *x.shape))[1])
 
 
 def top_singular_values(

@@ -13,13 +13,14 @@ from torch import Tensor
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
+from gad.response import Map
 from gad.sample_ids import ANALYSIS
 from gad.sensitivity.measure import (
     analysis_ids,
     analysis_noise,
+    answers,
     batches_of,
     compare,
-    responses,
     summarise,
     whole_map,
 )
@@ -30,17 +31,21 @@ NamedStudent = tuple[str, int, Model]
 """Variant, seed and model."""
 
 
-def kinds_of(config: SensitivityConfig) -> dict[str, tuple[str, SensitivityConfig]]:
-    """What is measured, by its name: the kind of direction, and how the response is taken along it.
+def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
+    """How a response is taken, by what that adds to the name of a kind of direction.
 
     A derivative says what the smallest step does; where the teacher jumps between pictures that is not what a step of
     the size of ``finite_step`` does.
     """
-    kinds = {kind: (kind, config) for kind in config.directions}
-    if config.finite_step is not None:
-        finite = config.model_copy(update={"method": "difference", "perturbation_scale": config.finite_step})
-        kinds |= {f"{kind}, h = {config.finite_step:g}": (kind, finite) for kind in config.directions}
-    return kinds
+    if config.finite_step is None:
+        return {"": config}
+    finite = config.model_copy(update={"method": "difference", "perturbation_scale": config.finite_step})
+    return {"": config, f", h = {config.finite_step:g}": finite}
+
+
+def kinds_of(config: SensitivityConfig) -> list[str]:
+    """The names of what is measured: each kind of direction in each way."""
+    return [f"{kind}{way}" for way in ways_of(config) for kind in config.directions]
 
 
 def drawn_kind(config: SensitivityConfig) -> str:
@@ -75,22 +80,28 @@ def measure_students(teacher: Model, students: Iterable[NamedStudent], settings:
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     for ids in batches_of(analysis_ids(config), config.batch_size):
-        prompts = prompt_of(ids, settings.noise_pairs.prompts)
-        phi = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
-        drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=phi)[1:] for kind in config.directions}
-        references = {}
-        for name, (kind, how) in kinds_of(config).items():
-            inputs = (prompts, *drawn[kind], how)
-            told = {"num_steps": pairs.teacher_steps, "steps": steps, "key": name}
-            references[name] = (inputs, responses(teacher, guided, *inputs, **told))
-            check_finite("the teacher", ids, *references[name][1])
+        prompts = prompt_of(ids, pairs.prompts)
+        of_teacher = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+        drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
+        references = dict(_answers_of("the teacher", of_teacher, ids, drawn, config, steps))
         for variant, seed, student in students:
-            for name, (inputs, reference) in references.items():
-                told = {"num_steps": pairs.num_nodes, "steps": steps, "key": (variant, seed, name)}
-                answer = responses(student, student.denoiser, *inputs, **told)
-                check_finite(f"student {variant} (seed {seed})", ids, *answer)
-                rows = compare(answer, reference).assign(variant=variant, seed=seed, directions=name)
+            phi = whole_map(student.denoiser, student.condition(prompts), num_steps=pairs.num_nodes)
+            for name, answer in _answers_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
+                rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
                 yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
+
+
+def _answers_of(
+    model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: dict
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """A map's value and derivatives for each of :func:`kinds_of`; all kinds are asked at once and share the value."""
+    noise = next(iter(drawn.values()))[0]
+    directions = torch.cat([directions for _, directions in drawn.values()])
+    for way, how in ways_of(config).items():
+        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=(model, way))
+        check_finite(model, ids, value, derivatives)
+        parts = derivatives.split([len(directions) for _, directions in drawn.values()])
+        yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
 
 
 def table_of(rows: pd.DataFrame) -> pd.DataFrame:
@@ -132,10 +143,10 @@ def response_along(
 ) -> tuple[list[float], dict[str, list[float]]]:
     """Steps h in [0, reach] and, per variant, the root mean square change of x0 along the first direction.
 
-    Mean over the analysis noises (64 at most) and over the students' seeds.
+    Mean over the analysis noises (32 at most) and over the students' seeds.
     """
     config, pairs = settings.sensitivity, settings.noise_pairs
-    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:64])
+    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:32])
     direction = directions[0]
     steps = torch.linspace(0, reach, num_steps).tolist()
 
