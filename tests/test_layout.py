@@ -17,7 +17,7 @@ from gad.control import layout
 from gad.control.boxdiff_file import read_boxdiff, two_objects
 from gad.control.layout_energy import blur, box_mask, check_box, corners, inner_box, layout_energy, outer_box, word_maps
 from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
-from gad.control.optimise import optimise_noise
+from gad.control.optimise import optimise_noise, stepping, turning
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.models.families import denoiser_of
@@ -81,8 +81,8 @@ def test_descent_on_a_map_ends_at_the_box():
         return fast_energy(logits.sigmoid()[:, 0], BOXES[:1], share=1.0)
 
     start = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
-    options = {"iterations": 400, "stop_below": 0.0, "keep_on_shell": False}
-    end = optimise_noise(energy, start, step_size=20.0, **options).sigmoid()[0, 0]
+    move = stepping(20.0, keep_on_shell=False)
+    end = optimise_noise(energy, start, move, iterations=400, stop_below=0.0).sigmoid()[0, 0]
     inside = masks_of(BOXES[:1])[0].bool()
     assert end[inside].min() > 0.9 and end[~inside].max() < 0.1
 
@@ -155,24 +155,37 @@ def bowl(goal):
 
 def test_a_sample_stops_at_its_threshold_and_the_others_go_on():
     start = torch.stack([torch.full((1, 2, 2), 0.01), torch.ones(1, 2, 2)])
-    options = {"step_size": 0.1, "iterations": 5, "stop_below": 0.5, "keep_on_shell": False}
-    end = optimise_noise(bowl(torch.zeros(2, 1, 2, 2)), start, **options)
+    move = stepping(0.1, keep_on_shell=False)
+    end = optimise_noise(bowl(torch.zeros(2, 1, 2, 2)), start, move, iterations=5, stop_below=0.5)
     assert torch.equal(end[0], start[0]) and end[1].square().sum() < start[1].square().sum()
 
 
 def test_one_step_is_the_gradient_step():
     start = torch.ones(1, 1, 2, 2)
-    options = {"step_size": 0.1, "iterations": 1, "stop_below": 0.0, "keep_on_shell": False}
-    assert torch.allclose(optimise_noise(bowl(torch.zeros(1)), start, **options), start - 0.1 * 2 * start)
+    move = stepping(0.1, keep_on_shell=False)
+    end = optimise_noise(bowl(torch.zeros(1)), start, move, iterations=1, stop_below=0.0)
+    assert torch.allclose(end, start - 0.1 * 2 * start)
 
 
 def test_noise_stays_on_its_shell():
     start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
-    options = {"step_size": 0.02, "iterations": 8, "stop_below": 0.0}
-    on, off = (optimise_noise(bowl(goal), start, keep_on_shell=shell, **options) for shell in (True, False))
-    assert torch.allclose(on.flatten(1).norm(dim=1), start.flatten(1).norm(dim=1), rtol=1e-5)
+    on, off = stepping(0.02, keep_on_shell=True), stepping(0.02, keep_on_shell=False)
+    on, off, turned = (
+        optimise_noise(bowl(goal), start, move, iterations=8, stop_below=0.0) for move in (on, off, turning(0.1))
+    )
+    for kept in (on, turned):
+        assert torch.allclose(kept.flatten(1).norm(dim=1), start.flatten(1).norm(dim=1), rtol=1e-5)
+        assert (bowl(goal)(kept)[0] < bowl(goal)(start)[0]).all()
     assert not torch.allclose(off.flatten(1).norm(dim=1), start.flatten(1).norm(dim=1), rtol=1e-3)
-    assert (bowl(goal)(on)[0] < bowl(goal)(start)[0]).all()
+
+
+def test_a_turn_does_not_depend_on_the_size_of_the_energy():
+    start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
+    small, large = (
+        optimise_noise(lambda z, f=f: (f * bowl(goal)(z)[0],) * 2, start, turning(0.1), iterations=3, stop_below=0.0)
+        for f in (1e-3, 1e3)
+    )
+    assert torch.allclose(small, large, atol=1e-5) and not torch.allclose(small, start, atol=0.1)
 
 
 def test_a_gradient_that_is_not_finite_stops_in_one_line():
@@ -181,7 +194,7 @@ def test_a_gradient_that_is_not_finite_stops_in_one_line():
         return value, value
 
     with pytest.raises(ValueError, match="not finite"):
-        optimise_noise(broken, torch.zeros(1, 1, 2, 2), step_size=1.0, iterations=1, stop_below=0.0, keep_on_shell=True)
+        optimise_noise(broken, torch.zeros(1, 1, 2, 2), turning(0.1), iterations=1, stop_below=0.0)
 
 
 # --- through networks ---------------------------------------------------------------------------------------------

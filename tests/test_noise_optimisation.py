@@ -8,7 +8,8 @@ import torch
 from gad.actor import Actor
 from gad.config import NoiseOptimisationConfig
 from gad.control.models import Prompts
-from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, turned, value_and_gradient
+from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
+from gad.control.optimise import turned
 from gad.models.exact import ExactDenoiser
 from gad.noise import draw_noise
 from gad.schedule import CosineSchedule

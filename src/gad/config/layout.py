@@ -13,12 +13,14 @@ class LayoutConfig(Section):
     num_prompts: Count
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
     attention_steps: Count = 1  # of the model's first steps, or all where it has fewer, whose attention is averaged
-    step_size: Positive = 20.0  # of the first round: noise moved per unit of the energy's gradient
-    iterations: Count = 15
+    step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
+    angle: Positive = 0.15  # radians of the first turn
+    step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient
+    iterations: Count = 10  # BoxDiff: 15
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
     corner_range: Annotated[int, Field(ge=0)] = 1  # L, in cells of the attention map
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8  # a sample stops when every object's attention reaches it
-    keep_on_shell: bool = True
+    keep_on_shell: bool = True  # of gradient steps; a turn stays anyway
     batch_size: Count = 64
     seed: Seed = 0
     boxes_file: str | None = None  # BoxDiff's file of prompts and boxes, from the project's root; emoji scenes else

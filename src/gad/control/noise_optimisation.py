@@ -19,6 +19,7 @@ from torch import Tensor
 from gad.actor import TEACHER, Actor
 from gad.config import NoiseOptimisationConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
+from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
 from gad.sample_ids import OPTIMISATION, ids_of
@@ -133,16 +134,6 @@ def value_and_gradient(scored: Scored, noise: Tensor) -> tuple[Tensor, Tensor, T
         score, outputs = scored(z)
         (gradient,) = torch.autograd.grad(score.sum(), z)
     return score.detach(), gradient, outputs.detach()
-
-
-def turned(noise: Tensor, gradient: Tensor, angle: Tensor) -> Tensor:
-    """Each noise turned by its angle towards its gradient, on its own sphere; one without gradient stays."""
-    z, g = noise.flatten(1), gradient.flatten(1)
-    norm = z.norm(dim=1, keepdim=True)
-    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
-    length = along.norm(dim=1, keepdim=True)
-    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
-    return torch.where(length > 0, step, z).view_as(noise)
 
 
 def _where(better: Tensor, new: Tensor, old: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
-"""Gradient descent on an energy in the initial noise, every sample for itself."""
+"""Moving the initial noise down an energy, every sample for itself."""
 
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from gad.schedule import expand
 from gad.shapes import Latent, PerSample
@@ -10,17 +11,46 @@ from gad.shapes import Latent, PerSample
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
 """Noise to the energy per sample, and a number that stops a sample once it is small enough."""
 
+Move = Callable[[Latent, Latent, float], Latent]
+"""A noise, a direction to move it in and the share of a whole step, to the moved noise."""
 
-def optimise_noise(
-    energy: Energy, noise: Latent, *, step_size: float, iterations: int, stop_below: float, keep_on_shell: bool
-) -> Latent:
-    """Noise of lower energy: z <- z - s_i dE/dz, at most ``iterations`` times.
 
-    s_i = step_size sqrt(r_i), r from 1 to .5 (BoxDiff). A sample stays where its second number is ``stop_below`` or
-    less. With ``keep_on_shell`` each z keeps the length that it was drawn with, so that it stays likely under N(0, I).
-    Samples do not mix: the batch changes nothing beyond rounding. Raises ValueError when a gradient is not finite.
+def turned(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
+    """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
+    z, g = noise.flatten(1), towards.flatten(1)
+    norm = z.norm(dim=1, keepdim=True)
+    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
+    length = along.norm(dim=1, keepdim=True)
+    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
+    return torch.where(length > 0, step, z).view_as(noise)
+
+
+def turning(angle: float) -> Move:
+    """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model."""
+    return lambda noise, towards, share: turned(noise, towards, torch.full((len(noise),), share * angle).to(noise))
+
+
+def stepping(step_size: float, *, keep_on_shell: bool) -> Move:
+    """BoxDiff's step, as large as the gradient: how far it leads differs from model to model.
+
+    With ``keep_on_shell`` each noise keeps its length, so that it stays likely under N(0, I).
     """
-    length = noise.flatten(1).norm(dim=1)
+
+    def move(noise: Latent, towards: Latent, share: float) -> Latent:
+        moved = noise + share * step_size * towards
+        if not keep_on_shell:
+            return moved
+        return moved * expand(noise.flatten(1).norm(dim=1) / moved.flatten(1).norm(dim=1), moved)
+
+    return move
+
+
+def optimise_noise(energy: Energy, noise: Latent, move: Move, *, iterations: int, stop_below: float) -> Latent:
+    """Noise of lower energy: moved against dE/dz at most ``iterations`` times, by sqrt(r_i) of a whole step.
+
+    r falls from 1 to .5 (BoxDiff). A sample stays where its second number is ``stop_below`` or less. Samples do not
+    mix: the batch changes nothing beyond rounding. Raises ValueError when a gradient is not finite.
+    """
     for share in torch.linspace(1, 0.5, iterations).tolist():
         with torch.enable_grad():
             z = noise.detach().requires_grad_(True)
@@ -31,8 +61,5 @@ def optimise_noise(
         moving = worst.detach() > stop_below
         if not moving.any():
             break
-        moved = noise - step_size * share**0.5 * gradient
-        if keep_on_shell:
-            moved = moved * expand(length / moved.flatten(1).norm(dim=1), moved)
-        noise = torch.where(moving[:, None, None, None], moved, noise)
+        noise = torch.where(moving[:, None, None, None], move(noise, -gradient, share**0.5), noise)
     return noise.detach()

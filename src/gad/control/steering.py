@@ -12,7 +12,7 @@ from gad.config.layout import LayoutConfig
 from gad.control.attention import AttentionMaps, cross_attention
 from gad.control.layout_energy import blur, box_mask, layout_energy, word_maps
 from gad.control.layout_prompts import LayoutPrompt
-from gad.control.optimise import Energy, optimise_noise
+from gad.control.optimise import Energy, optimise_noise, stepping, turning
 from gad.control.words import word_tokens
 from gad.sampling import ddim_step, node_times
 from gad.shapes import Latent, PerSample
@@ -89,14 +89,17 @@ def steer(
 
     Raises ValueError for a model without cross-attention.
     """
+    if config.step == "turn":
+        move = turning(config.angle)
+    else:
+        move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
     parts = [
         optimise_noise(
             energy,
             noise[part],
-            step_size=config.step_size,
+            move,
             iterations=config.iterations,
             stop_below=1 - config.threshold,
-            keep_on_shell=config.keep_on_shell,
         )
         for part, energy in _energies(actor, prompts, config, image_size)
     ]
