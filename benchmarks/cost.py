@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 
@@ -23,8 +22,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from gad.artifacts import stage_dir
+from gad.clocked import Clocked
 from gad.config import StudentConfig, load_recipe
-from gad.full_scale.dry_run import peak_bytes
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS
@@ -50,37 +49,16 @@ def settings_of(name: str) -> tuple[str, dict]:
     return name, {}
 
 
-class Clocked:
-    """An objective that notes the time and the peak memory at the beginning of each step."""
-
-    def __init__(self, objective, parts: int):
-        self.objective, self.parts, self.calls, self.times, self.peak = objective, parts, 0, [], 0.0
-
-    def __getattr__(self, attribute):
-        return getattr(self.objective, attribute)
-
-    def to(self, device):
-        self.objective = self.objective.to(device)
-        return self
+class Phased(Clocked):
+    """Names the parts of a step for the profile."""
 
     def terms(self, *inputs):
-        if self.calls % self.parts == 0:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            self.times.append(time.perf_counter())
-            self.peak = peak_memory()  # of the steps before: the last one logs, and what logging costs is not GAD's
-        self.calls += 1
         with record_function(PHASE + "all losses, forward"):
-            return self.objective.terms(*inputs)
+            return super().terms(*inputs)
 
     def auxiliary_loss(self, *inputs):
         with record_function(PHASE + "fake score or discriminator, forward"):
             return self.objective.auxiliary_loss(*inputs)
-
-
-def peak_memory() -> float:
-    """MB: of the GPU where there is one, else of the process."""
-    return peak_bytes() / 1e6
 
 
 class StoredTerms:
@@ -116,7 +94,7 @@ def label_backward() -> None:
     torch.Tensor.backward = labelled
 
 
-def prepare(recipe: str, name: str, steps: int) -> tuple[Clocked, StudentConfig, tuple]:
+def prepare(recipe: str, name: str, steps: int) -> tuple[Phased, StudentConfig, tuple]:
     """The clocked objective, its settings for twice ``steps`` steps, and what ``train`` takes besides."""
     settings = load_recipe(recipe)
     variant, changes = settings_of(name)
@@ -127,7 +105,7 @@ def prepare(recipe: str, name: str, steps: int) -> tuple[Clocked, StudentConfig,
     prompts = encode_pair_prompts(teacher, pairs)
     student = start_student(teacher, config, seed=0)
     objective = build_objective(teacher, student, pairs, config, variant=variant, seed=0)
-    return Clocked(objective, config.accumulate), config, (teacher, student, pairs, prompts, variant)
+    return Phased(objective, config.accumulate), config, (teacher, student, pairs, prompts, variant)
 
 
 def measure(recipe: str, name: str, steps: int) -> dict:
@@ -139,7 +117,7 @@ def measure(recipe: str, name: str, steps: int) -> dict:
     laps = [b - a for a, b in zip(times[steps:-1], times[steps + 1 :], strict=True)]  # full steps, end to end
     # gated GAD asks for more pairs at some steps than at others: its cost is the mean
     lap = statistics.mean(laps) if config.gad_interval != [0.0, 1.0] else statistics.median(laps)
-    return {"variant": name, "seconds": lap, "memory": clocked.peak}
+    return {"variant": name, "seconds": lap, "memory": clocked.peak / 1e6}
 
 
 def sparse_row(name: str, measured: dict[str, dict]) -> dict:

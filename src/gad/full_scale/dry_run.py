@@ -5,7 +5,6 @@ learned here means anything; times, memory and code paths do.
 """
 
 import copy
-import resource
 import time
 import zlib
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gad.clocked import Clocked, peak_bytes
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.estimate import image_tokens
@@ -51,13 +51,6 @@ class Cost:
     flops: float
     tokens: int
     peak: float
-
-
-def peak_bytes() -> float:
-    """The most memory that this process has held: of the GPU where there is one, else of the machine."""
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def synthetic_prompts(architecture: Architecture):
@@ -101,35 +94,20 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
     return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_bytes())
 
 
-class _Clock:
-    """An objective that notes time and peak memory as each step asks it for its terms, and counts one step's FLOPs."""
+class _Counted(Clocked):
+    """Counts the FLOPs of one step, that of number ``COUNTED``, as well."""
 
-    def __init__(self, objective, accumulate: int, device: torch.device):
-        self.objective, self.accumulate, self.device = objective, accumulate, device
-        self.calls, self.times, self.flops, self.peak = 0, [], 0.0, 0.0
-        self.counter = FlopCounterMode(display=False)
+    def __init__(self, objective, accumulate: int):
+        super().__init__(objective, accumulate)
+        self.flops, self.counter = 0.0, FlopCounterMode(display=False)
 
-    def __getattr__(self, attribute):
-        return getattr(self.objective, attribute)
-
-    def to(self, device):
-        self.objective = self.objective.to(device)
-        return self
-
-    def terms(self, *inputs):
-        if self.calls % self.accumulate == 0:
-            step = self.calls // self.accumulate
-            if step == COUNTED + 1:
-                self.counter.__exit__(None, None, None)
-                self.flops = float(self.counter.get_total_flops())
-            if self.device.type == "cuda":
-                torch.cuda.synchronize()
-            self.times.append(time.perf_counter())
-            self.peak = peak_bytes()  # of the steps before: the last one logs, and that is not the step's
-            if step == COUNTED:
-                self.counter.__enter__()
-        self.calls += 1
-        return self.objective.terms(*inputs)
+    def begin_step(self, step: int) -> None:
+        if step == COUNTED + 1:
+            self.counter.__exit__(None, None, None)
+            self.flops = float(self.counter.get_total_flops())
+        super().begin_step(step)
+        if step == COUNTED:
+            self.counter.__enter__()
 
 
 def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder: Path, tokens: int, **what) -> Cost:
@@ -144,7 +122,7 @@ def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder
         copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation
     )
     objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
-    clock = _Clock(objective, config.accumulate, own_device(config.device))
+    clock = _Counted(objective, config.accumulate)
     prompts = encode_pair_prompts(teacher, pairs)
     list(train(student, clock, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
     laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
