@@ -36,7 +36,7 @@ environment: .venv/.installed
 .venv/.installed: pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 is needed and was not found; name it with: make PYTHON=/path/to/python3.11"; exit 1; }
-	@echo "Installing into .venv (about two minutes)"
+	@echo "Installing into .venv (one to two minutes)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --no-compile --editable ".[dev]"
 	@touch $@
