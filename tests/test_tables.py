@@ -53,6 +53,23 @@ def test_a_difference_that_is_not_clear_says_what_could_have_been_seen(metrics):
     assert table.loc["jvp_cosine", "group"] == "isotropic directions"
 
 
+def test_an_error_of_the_answers_stands_once_however_many_kinds_of_direction_there_are(metrics):
+    sensitivity = metrics["sensitivity"]
+    sensitivity |= {name.replace("isotropic", "low_frequency"): sensitivity[name] for name in list(sensitivity)[:2]}
+    sensitivity["two_level"]["gad"] |= {
+        f"{metric}, {kind}": estimate(0.1, 0.2)
+        for metric in ("jvp_cosine", "pointwise_mse")
+        for kind in ("isotropic", "low_frequency")
+    }
+    assert difference_table(metrics)["metric"].value_counts().to_dict() == {
+        "jvp_cosine": 2,
+        "pointwise_mse": 1,
+        "vendi": 1,
+    }
+    named = two_level_table(metrics)["metric, directions"].tolist()
+    assert sorted(named) == ["jvp_cosine, isotropic", "jvp_cosine, low_frequency", "pointwise_mse, isotropic"]
+
+
 def test_p_values_are_adjusted_for_the_main_numbers_alone(metrics):
     table = difference_table(metrics).set_index("metric")
     assert table.index.tolist() == ["jvp_cosine", "pointwise_mse", "vendi"]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.paper import number
-from gad.report import HEADLINE
+from gad.report import HEADLINE, WITHOUT_DIRECTION
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 
@@ -39,10 +39,13 @@ def further_differences(metrics: dict[str, dict]) -> pd.DataFrame:
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
     """A row per group, metric and variant, of the main numbers or of all others, with its ``effect``."""
     wanted, rows = set(HEADLINE.values()), []
+    first = _title(direction_kinds(metrics["sensitivity"])[0])
     for stage, group, label, variants in _against_baseline(metrics):
         for variant, values in variants.items():
             for metric, estimate in values.items():
                 if ((stage, group, metric) in wanted) != main or estimate["mean"] is None:
+                    continue
+                if group is None and metric in WITHOUT_DIRECTION and label != first:
                     continue
                 effect, clear = effect_of(**estimate), _clear(estimate)
                 row = {"group": label, "metric": metric, "variant": variant, "minus baseline": number(estimate)}
@@ -60,8 +63,12 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
         name = title.removesuffix(ending)
         if title.endswith(ending):
             is_kind = name in kinds
-            yield "sensitivity", None if is_kind else name, f"{name} directions" if is_kind else name, variants
+            yield "sensitivity", None if is_kind else name, _title(name) if is_kind else name, variants
     yield "control", "over_seeds", "control", metrics["control"]["minus_baseline"]
+
+
+def _title(kind: str) -> str:
+    return f"{kind} directions"
 
 
 def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
@@ -69,12 +76,14 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
 
     The ones to quote: those over seeds alone speak of these noises only.
     """
+    first = direction_kinds(metrics["sensitivity"])[0]
     rows = [
         {"metric, directions": name, "variant": variant, "minus baseline": number(estimate)}
         | {"clear of 0": "yes" if _clear(estimate) else ""}
         for variant, values in metrics["sensitivity"].get("two_level", {}).items()
         for name, estimate in values.items()
         if estimate["mean"] is not None
+        and (name.split(", ")[0] not in WITHOUT_DIRECTION or name.endswith(f", {first}"))
     ]
     return pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
 
