@@ -17,9 +17,9 @@ from gad.full_scale.architectures import Architecture, architecture_of
 from gad.full_scale.borrowed import check_files, check_judges, check_students
 from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
 from gad.full_scale.finding import Finding
+from gad.full_scale.rounding import check_amplification, check_rounding
 from gad.models.families import FAMILIES
 from gad.prompts import load_prompts
-from gad.response import check_step
 
 HUB = "huggingface.co"
 TIMEOUT = 3.0  # seconds
@@ -34,6 +34,7 @@ def examine(settings: Recipe) -> Iterator[Finding]:
         check_teacher,
         check_prompts,
         check_rounding,
+        check_amplification,
         check_sizes,
         check_judges,
         check_files,
@@ -197,20 +198,6 @@ def held_out_prompts(config: SensitivityConfig) -> int:
     asked += [config.fidelity.num_images] if config.fidelity else []
     asked += [config.sister.num_samples, config.sister.inversion_samples] if config.sister else []
     return max(asked)
-
-
-def check_rounding(settings: Recipe) -> Iterator[Finding]:
-    """The smallest step h against the rounding of the dtypes that teacher and student compute in."""
-    sections = {"noise_pairs.dtype": settings.noise_pairs.dtype, "student.dtype": settings.student.dtype}
-    for name, dtype in sections.items():
-        try:
-            for h in settings.noise_pairs.steps:
-                check_step(h, getattr(torch, dtype))
-        except ValueError as error:
-            what, _, do = str(error).rpartition("; ")
-            yield Finding("warn", f"{name}: {what}", f"{do}, or set {name}: float32")
-            continue
-        yield Finding("ok", f"{name} {dtype} carries h = {min(settings.noise_pairs.steps):g}")
 
 
 def check_sizes(settings: Recipe) -> Iterator[Finding]:
