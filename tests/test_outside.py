@@ -127,16 +127,32 @@ def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):
         student.denoiser(NOISE, torch.full((2,), 0.5), student.condition(PROMPTS))
 
 
-def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tmp_path):
+class Booby:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code ran')",))
+
+
+@pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
+def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tmp_path, safe):
     network = network_of(load_pipeline(foreign))
     with torch.no_grad():
         network.conv_out.bias += 0.5
-    network.save_pretrained(tmp_path / "unet")
+    network.save_pretrained(tmp_path / "unet", safe_serialization=safe)
     whole = load_outside_student(entry(foreign), teacher)
     bare = load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
     answers = [model.denoiser(NOISE, torch.ones(2), model.condition(PROMPTS)) for model in (whole, bare)]
     assert not torch.allclose(*answers, atol=1e-2)
     assert bare.pipeline.unet.conv_out.bias.tolist() == network.conv_out.bias.tolist()
+
+
+def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
+    network = network_of(load_pipeline(foreign))
+    network.save_pretrained(tmp_path / "unet", safe_serialization=False)
+    torch.save(network.state_dict() | {"booby": Booby()}, tmp_path / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(ValueError, match="foreign: cannot load a network"):
+        load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
 
 
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"

@@ -124,7 +124,7 @@ def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
         merge_lora(network_of(pipeline), _weights_file(settings), scale=settings.lora_scale)
     if settings.kind == "network":
         original = network_of(pipeline)
-        options = {"revision": settings.revision, "subfolder": settings.subfolder, "use_safetensors": True}
+        options = {"revision": settings.revision, "subfolder": settings.subfolder}  # .bin files: weights_only, no code
         try:
             network = type(original).from_pretrained(str(_place(settings.source)), dtype=torch.float32, **options)
         except Exception as error:  # diffusers raises many kinds for a broken folder
