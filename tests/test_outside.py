@@ -127,7 +127,7 @@ def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):
         student.denoiser(NOISE, torch.full((2,), 0.5), student.condition(PROMPTS))
 
 
-class Booby:
+class Trap:
     """Runs code when it is unpickled."""
 
     def __reduce__(self):
@@ -150,7 +150,7 @@ def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tm
 def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
     network = network_of(load_pipeline(foreign))
     network.save_pretrained(tmp_path / "unet", safe_serialization=False)
-    torch.save(network.state_dict() | {"booby": Booby()}, tmp_path / "unet" / "diffusion_pytorch_model.bin")
+    torch.save(network.state_dict() | {"trap": Trap()}, tmp_path / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="foreign: cannot load a network"):
         load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
 
