@@ -147,6 +147,22 @@ def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tm
     assert bare.pipeline.unet.conv_out.bias.tolist() == network.conv_out.bias.tolist()
 
 
+@pytest.mark.parametrize("name", ["weights.bin", "weights.safetensors"])
+def test_a_file_of_weights_alone_goes_into_the_bases_network(foreign, teacher, tmp_path, name):
+    weights = network_of(load_pipeline(foreign)).state_dict()
+    weights["conv_out.bias"] = weights["conv_out.bias"] + 0.5
+    (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
+    options = {"kind": "network", "base": str(foreign), "weights": name}
+    bare = load_outside_student(entry(tmp_path, **options), teacher)
+    assert bare.pipeline.unet.conv_out.bias.tolist() == weights["conv_out.bias"].tolist()
+    del weights["conv_out.bias"]
+    (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
+    for changes in ({}, {"weights": "none.bin"}):
+        with pytest.raises(ValueError, match="foreign: cannot load a network from .*") as told:
+            load_outside_student(entry(tmp_path, **options | changes), teacher)
+        assert "\n" not in str(told.value)
+
+
 def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
     network = network_of(load_pipeline(foreign))
     network.save_pretrained(tmp_path / "unet", safe_serialization=False)
@@ -201,6 +217,13 @@ def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
         with pytest.raises(ValueError, match=message) as error:
             merge_lora(unet, path)
         assert "\n" not in str(error.value)
+
+
+def test_a_student_of_another_size_is_asked_for_the_teachers_latents(foreign, pipelines, tmp_path):
+    larger = Model(denoiser_of(pipelines["unet"]), (4, 24, 24), pipelines["unet"])
+    student = load_outside_student(entry(foreign, latent_side=24), larger)
+    noise = torch.randn(1, 4, 24, 24, generator=torch.Generator().manual_seed(6))
+    assert student.denoiser(noise, torch.ones(1), student.condition(PROMPTS[:1])).shape == noise.shape
 
 
 def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign, pipelines, teacher, tmp_path):

@@ -11,8 +11,9 @@ from pathlib import Path
 import diffusers
 import torch
 from diffusers import DiffusionPipeline
-from huggingface_hub import snapshot_download
-from torch import Tensor
+from huggingface_hub import hf_hub_download, snapshot_download
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from gad.artifacts import ROOT
 from gad.config import Recipe
@@ -25,7 +26,7 @@ from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
-PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # never read, so never fetched
+PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched
 
 
 def sample_with_scheduler(
@@ -112,6 +113,25 @@ def _weights_file(settings: OutsideStudent) -> Path:
     return found[0]
 
 
+def _bare_network(settings: OutsideStudent, base: nn.Module) -> nn.Module:
+    """A network from its own folder, or the base's with weights from a file. A .bin file runs no code: weights_only."""
+    options = {"revision": settings.revision, "subfolder": settings.subfolder}
+    try:
+        if settings.weights is None:
+            return type(base).from_pretrained(str(_place(settings.source)), dtype=torch.float32, **options)
+        place = _place(settings.source)
+        file = (
+            hf_hub_download(place, settings.weights, **options) if isinstance(place, str) else place / settings.weights
+        )
+        safe = Path(file).suffix == ".safetensors"
+        state = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+        base.load_state_dict(state)
+        return base.float()
+    except Exception as error:  # diffusers, torch and the hub raise many kinds for broken files
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"{settings.name}: cannot load a network from {settings.source}: {reason}") from error
+
+
 def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
     """The pipeline of an outside student: float32, frozen, with the scheduler that the recipe asks for.
 
@@ -123,14 +143,7 @@ def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
     if settings.kind == "lora":
         merge_lora(network_of(pipeline), _weights_file(settings), scale=settings.lora_scale)
     if settings.kind == "network":
-        original = network_of(pipeline)
-        options = {"revision": settings.revision, "subfolder": settings.subfolder}  # .bin files: weights_only, no code
-        try:
-            network = type(original).from_pretrained(str(_place(settings.source)), dtype=torch.float32, **options)
-        except Exception as error:  # diffusers raises many kinds for a broken folder
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(f"{settings.name}: cannot load a network from {settings.source}: {reason}") from error
-        network.eval().requires_grad_(False)
+        network = _bare_network(settings, network_of(pipeline)).eval().requires_grad_(False)
         pipeline.register_modules(**{family_of(pipeline).network: network})
     if settings.scheduler:
         options = dict(settings.scheduler)
@@ -154,7 +167,10 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
     if teacher.pipeline is None:
         raise ValueError(f"{name} cannot stand beside a teacher of points: it makes pictures")
     if student.latent_shape != teacher.latent_shape:
-        raise ValueError(f"{name} has latents of {student.latent_shape}, the teacher of {teacher.latent_shape}")
+        ours, theirs = student.latent_shape, teacher.latent_shape
+        raise ValueError(
+            f"{name} has latents of {ours}, the teacher of {theirs}; if it can make those, set latent_side"
+        )
     ours, theirs = _reader(teacher.pipeline), _reader(student.pipeline)
     if ours != theirs:
         raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
@@ -165,7 +181,8 @@ def load_outside_student(settings: OutsideStudent, teacher: Model) -> Model:
     pipeline = load_outside_pipeline(settings)
     config = network_of(pipeline).config
     uncond = None if settings.guidance_scale == 1 else encode_prompts(pipeline, [""])
-    shape = (config.in_channels, config.sample_size, config.sample_size)
+    side = settings.latent_side or config.sample_size
+    shape = (config.in_channels, side, side)
     student = Model(WholeMap(pipeline, settings, uncond), shape, pipeline)
     check_comparable(settings.name, student, teacher)
     return student

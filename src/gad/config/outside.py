@@ -33,8 +33,10 @@ class OutsideStudent(Section):
     revision: str | None = None  # of the hub
     subfolder: str | None = None  # where a bare network lies in its repository
     kind: Literal["full", "network", "lora"] = "full"
+    weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
     base: str | None = None  # pipeline that lends everything but the network (kind network), or takes the LoRA
     lora_scale: float = 1.0
+    latent_side: Count | None = None  # of the latents that it is asked for, where that is not its network's own size
     scheduler: dict[str, Option] | None = None  # `class` and options over the folder's own scheduler
     num_steps: Count
     timesteps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None  # of the network
@@ -50,6 +52,8 @@ class OutsideStudent(Section):
             raise ValueError(
                 f"{self.name}: kind {self.kind} " + ("needs a base" if self.base is None else "has no base")
             )
+        if self.weights is not None and self.kind != "network":
+            raise ValueError(f"{self.name}: weights names the file of a bare network; kind is {self.kind}")
         if self.timesteps is not None and self.sigmas is not None:
             raise ValueError(f"{self.name}: timesteps or sigmas, not both")
         given = self.timesteps or self.sigmas
