@@ -15,12 +15,6 @@ _LABELS = {
 }
 
 
-def _names(variants) -> list[str]:
-    """Our variants in their order, models from elsewhere after them."""
-    known = order(variants)
-    return known + [name for name in dict.fromkeys(variants) if name not in known]
-
-
 def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     """Mean with its interval over student seeds, or over test images where there is one seed."""
     if len(group) > 1:
@@ -33,7 +27,7 @@ def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
 def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """A bar per model of :func:`gad.sensitivity.seed_identifiability.seed_table`, dots for its student seeds."""
     found = [metric for metric in _LABELS if metric in table]
-    names = _names(table["variant"])
+    names = order(table["variant"])
     width = max(3.8, 0.7 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(found), figsize=(width * len(found), 3.8), dpi=DPI, sharey=True, squeeze=False)
     for axis, metric in zip(axes[0], found, strict=True):
@@ -68,7 +62,7 @@ def learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> 
     own = curve[curve["trained_on"] == "self"]
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     dashes, marks = itertools.cycle(["-", "--", "-.", ":"]), itertools.cycle("osD^vPX")
-    for name in _names(own["variant"]):
+    for name in order(own["variant"]):
         line = own[own["variant"] == name].groupby("train_prompts")["accuracy"].mean()
         axis.plot(
             line.index * num_seeds, line, label=name.replace("_", " "), color=PALETTE.get(name, "#5e3c99"),

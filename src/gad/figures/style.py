@@ -22,4 +22,6 @@ sns.set_theme(style="whitegrid", context="notebook")
 
 
 def order(names) -> list[str]:
-    return [name for name in PALETTE if name in set(names)]
+    """Each name once: ours in their order, models from elsewhere after them."""
+    names = list(dict.fromkeys(names))
+    return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]

@@ -1,0 +1,38 @@
+"""What figures show: every model that a table holds, by its name."""
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from gad import figures
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def labels(axis) -> list[str]:
+    return [text.get_text().replace("\n", "_") for text in axis.get_xticklabels()]
+
+
+def test_models_from_elsewhere_stand_after_ours_in_the_bars():
+    table = pd.DataFrame({"variant": ["sd_turbo", "gad", "gad", "baseline"], "jvp_cosine": [0.1, 0.4, 0.6, 0.2]})
+    axis = figures.metric_bars(table, {"jvp_cosine": "cosine"}).axes[0]
+    assert labels(axis) == ["baseline", "gad", "sd_turbo"]
+    means = [list(line.get_ydata()) for line in axis.lines]
+    assert [0.2, 0.5, 0.1] in [[round(float(value), 6) for value in line] for line in means]
+
+
+def test_a_bar_of_a_single_model_has_the_interval_over_its_images():
+    table = pd.DataFrame(
+        {
+            "variant": ["teacher", "other"],
+            "seed": [0, 0],
+            **{f"{name}{end}": [0.5, 0.4 + offset] for name in ("self_identifiability", "teacher_alignment")
+               for end, offset in (("", 0.0), ("_low", -0.1), ("_high", 0.2))},
+        }
+    )  # fmt: skip
+    axes = figures.seed_bars(table, num_seeds=4, title="x").axes
+    assert labels(axes[0])[-1] == "other"
