@@ -8,12 +8,15 @@ import sys
 import pytest
 import torch
 
-from gad.artifacts import read_tensors
+from gad.artifacts import read_checkpoint, read_tensors
 from gad.noise_pairs import NoisePairs, generate
 from gad.students import train_seeds
+from gad.training import LAST
 
 SCRIPT = """
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 import torch
@@ -34,8 +37,11 @@ wait_until((root / "pairs" / "manifest.json").exists)
 pairs = NoisePairs(root / "pairs")
 for name, (variant, changes) in json.loads(sys.argv[2]).items():
     config = settings.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes)
-    for _ in train_seeds(teacher, pairs, config, variant=variant, folder=root / name, live=root / "live" / name):
-        pass
+    run = train_seeds(teacher, pairs, config, variant=variant, folder=root / name, live=root / "live" / name)
+    for _, state in run:
+        print(name, state.step, flush=True)
+        if len(sys.argv) > 3 and place()[0] == 1 and state.step == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
 """
 
 RUNS = {
@@ -48,24 +54,24 @@ RUNS = {
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def by_two(tmp_path_factory):
-    """The folder that two processes filled."""
-    root = tmp_path_factory.mktemp("two")
+def launch(root, runs, *kill_at) -> subprocess.CompletedProcess:
+    """Two processes that work in ``root``; the second one kills itself at the step that is named."""
     (root / "script.py").write_text(SCRIPT)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += [str(root / "script.py"), str(root), json.dumps(runs), *map(str, kill_at)]
     environment = os.environ | {
         "ACCELERATE_USE_CPU": "1",
         "OMP_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
-    done = subprocess.run(
-        [*command, str(root / "script.py"), str(root), json.dumps(RUNS)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The folder that two processes filled."""
+    root = tmp_path_factory.mktemp("two")
+    done = launch(root, RUNS)
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
@@ -90,3 +96,17 @@ def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke,
     theirs = read_tensors(by_two / name / "seed_0" / "network.safetensors")
     for key, tensor in read_tensors(folder / "seed_0" / "network.safetensors").items():
         assert torch.allclose(tensor, theirs[key], atol=1e-5), key
+
+
+def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two, tmp_path):
+    variant, changes = RUNS["tdm"]
+    runs = {"tdm": (variant, changes | {"checkpoint_every": 2})}
+    assert launch(tmp_path, runs, 5).returncode != 0
+    assert not (tmp_path / "tdm" / "seed_0" / "network.safetensors").exists()
+    left = read_checkpoint(next((tmp_path / "tdm").rglob(LAST)))
+    assert left["step"] == 4
+    done = launch(tmp_path, runs)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tdm 5\n" in done.stdout and "tdm 4\n" not in done.stdout  # from the checkpoint, not from the start
+    ours, theirs = (read_tensors(root / "tdm" / "seed_0" / "network.safetensors") for root in (tmp_path, by_two))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
