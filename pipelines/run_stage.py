@@ -8,6 +8,7 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -93,32 +94,40 @@ def failing_cell(notebook: nbformat.NotebookNode) -> str:
     return title
 
 
+def _failure(notebook: Path, partial: Path, failed: Path, error: Exception, root: Path) -> StageError:
+    """The error in a few lines; the executed copy is kept as ``failed``."""
+    partial.replace(failed)
+    title = failing_cell(nbformat.read(failed, as_version=4))
+    reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
+    reason = " ".join(reason.split())[:500]
+    return StageError(
+        f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
+    )
+
+
 def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
     """Run the notebook in the project's root; ``page``.ipynb and .html appear when it is done."""
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
-    try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(partial),
-            parameters=parameters,
-            kernel_name=KERNEL["name"],
-            language=KERNEL["language"],
-            cwd=str(root),
-            progress_bar=False,
-            stdout_file=sys.stdout,
-            stderr_file=sys.stderr,
-            config=Config({"KernelManager": {"transport": "ipc"}}),  # no open port on a shared machine
-        )
-    except (PapermillExecutionError, DeadKernelError) as error:
-        partial.replace(failed)
-        title = failing_cell(nbformat.read(failed, as_version=4))
-        reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
-        reason = " ".join(reason.split())[:500]
-        raise StageError(
-            f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
-        ) from None
+    # no open port on a shared machine, and a folder of its own: by themselves two kernels take each other's sockets
+    with tempfile.TemporaryDirectory(prefix="gad-") as sockets:
+        kernel = Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}})
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(partial),
+                parameters=parameters,
+                kernel_name=KERNEL["name"],
+                language=KERNEL["language"],
+                cwd=str(root),
+                progress_bar=False,
+                stdout_file=sys.stdout,
+                stderr_file=sys.stderr,
+                config=kernel,
+            )
+        except (PapermillExecutionError, DeadKernelError) as error:
+            raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
     half.write_text(page_of(partial))
     half.replace(page.with_name(f"{page.name}.html"))

@@ -59,6 +59,15 @@ def test_a_stage_runs_in_the_project_root_with_its_recipe(project, notebook, cap
     assert sorted(path.name for path in page.parent.iterdir()) == ["teacher.html", "teacher.ipynb"]
 
 
+def test_every_kernel_listens_in_a_folder_of_its_own_that_is_gone_afterwards(project, notebook, capfd):
+    notebook("import ipykernel, json\nprint('at', json.load(open(ipykernel.get_connection_file()))['ip'])")
+    for _ in range(2):  # in one folder two that start together would take each other's sockets
+        run_stage.run_stage("teacher", "smoke", None, project)
+    places = [Path(line.removeprefix("at ")) for line in capfd.readouterr().out.splitlines() if line.startswith("at ")]
+    assert len({place.parent for place in places}) == 2 and not any(place.parent.exists() for place in places)
+    assert not list(project.glob("kernel*"))
+
+
 def test_an_unknown_notebook_parameter_is_an_error(project, notebook):
     notebook("1 + 1", parameters="recpie = 'swiss_roll'")
     with pytest.raises(run_stage.StageError, match="01_teacher.ipynb has no parameter 'recipe'; it has: recpie"):
