@@ -1,5 +1,6 @@
 """The step of a difference quotient, by a measured rounding floor, and whether a map has a forward mode at all."""
 
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,7 @@ from gad.response import Map, respond_along, respond_by_difference, rounding_flo
 
 STEPS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # h in noise standard deviations, float32
 FEW = 4  # noises that a step is chosen on
+NO_FORWARD_MODE = ("forward AD", "autograd.Function", "vmap support", "functorch transform.")  # what PyTorch says then
 
 
 @torch.no_grad()
@@ -26,14 +28,20 @@ def choose_step(phi: Map, x: Tensor, direction: Tensor, *, steps: Sequence[float
 
 
 def exact_response(phi: Map, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Value and exact derivatives ``[K, B, ...]``, or None where an operation of the network has no forward mode."""
+    """Value and exact derivatives ``[K, B, ...]``, or None where an operation of the network has no forward mode.
+
+    Warns, with PyTorch's reason, in that case; every other error of the network is raised.
+    """
     try:
         return respond_along(phi, x, directions)
     except (NotImplementedError, RuntimeError) as error:
-        text = str(error)
-        if any(sign in text for sign in ("forward AD", "forward mode", "functorch", "jvp")):
-            return None
-        raise
+        reason = str(error).splitlines()[0]
+        if not any(sign in reason for sign in NO_FORWARD_MODE):
+            raise
+        warnings.warn(
+            f"derivatives are taken by difference, for the network has no forward mode: {reason[:120]}", stacklevel=2
+        )
+        return None
 
 
 @torch.no_grad()
