@@ -136,6 +136,7 @@ def test_each_fault_of_a_teachers_folder_has_its_line(settings, teacher, tmp_pat
         ({"noise_pairs": {"num_pairs": 100}}, "64 prompts for 108 samples"),
         ({"noise_pairs": {"perturbation_scale": 0.01}}, "drowns in the rounding of bfloat16 -> use h >= 0.039"),
         ({"student": {"device": "cuda"}}, "student.device cuda is not here -> use cpu or auto"),
+        ({"control": {"device": "cuda"}}, "control.device cuda is not here -> use cpu or auto"),
         ({"student": {"optimizer": "adamw_8bit"}}, "pip install bitsandbytes"),
         ({"student": {"dtype": "float16", "device": "cpu"}}, "float16 without a CUDA GPU is slow"),
     ],

@@ -117,7 +117,7 @@ def test_another_recipe_brings_its_prompts_and_directions(points, pictures):
 
 
 def test_without_students_the_teacher_is_explored_alone(monkeypatch, point_teacher):
-    def none(recipe):
+    def none(recipe, teacher):
         raise ValueError("no finished students")
 
     monkeypatch.setattr(explore, "load_students", none)

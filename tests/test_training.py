@@ -241,16 +241,16 @@ def test_training_lowers_the_loss(one_seed):
     assert sum(curve[-5:]) < 0.5 * sum(curve[:5])
 
 
-def test_saved_students_are_found_with_variant_and_seed(start, monkeypatch, tmp_path):
+def test_saved_students_are_found_with_variant_and_seed(start, point_teacher, monkeypatch, tmp_path):
     run, folder = start("made")
     list(run)
     monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
     with pytest.raises(ValueError, match="recipe 'smoke' has no finished students"):
-        load_students("smoke")
+        load_students("smoke", point_teacher)
     place = artifacts.stage_dir("smoke", "student", "gad")
     place.parent.mkdir(parents=True)
     folder.rename(place)
-    found = load_students("smoke")
+    found = load_students("smoke", point_teacher)
     assert [(variant, seed) for variant, seed, _ in found] == [("gad", 0), ("gad", 1)]
     x, t = torch.randn(3, 2, 1, 1), torch.ones(3)
     assert torch.equal(found[1][2].denoiser(x, t, None), load_model(place / "seed_1").denoiser(x, t, None))

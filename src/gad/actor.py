@@ -29,7 +29,7 @@ class Actor:
         denoise, conditioning = self.model.guided(self.guidance_scale), self.model.condition(list(prompts))
 
         def phi(noise: Tensor) -> Tensor:
-            return decode(self.model, sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1])
+            return self.model.images(sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1])
 
         return phi
 
@@ -38,11 +38,3 @@ class Actor:
         """What the model makes of each noise under its prompt, ``batch_size`` at a time."""
         parts = torch.arange(len(noise)).split(self.batch_size)
         return torch.cat([self.phi([prompts[i] for i in part.tolist()])(noise[part]) for part in parts])
-
-
-def decode(model: Model, latents: Tensor) -> Tensor:
-    """Images in [-1, 1], or the Swiss roll's points, with their gradient."""
-    if model.pipeline is None:
-        return latents.flatten(1)
-    vae = model.pipeline.vae
-    return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)

@@ -116,7 +116,7 @@ def explorer_of(recipe: str) -> Explorer:
     pairs = settings.noise_pairs
     teacher = load_model(stage_dir(recipe, "teacher"))
     try:
-        found = load_students(recipe)
+        found = load_students(recipe, teacher)
     except ValueError:  # none is finished
         found = []
     first = {}

@@ -21,6 +21,7 @@ from gad.config.outside import OutsideStudent
 from gad.lora import merge_lora
 from gad.models.conditioning import Conditioning, concatenate, encode_prompts
 from gad.models.families import family_of, load_pipeline, network_of
+from gad.processes import own_device
 from gad.schedule import FlowSchedule, Schedule
 from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
@@ -51,14 +52,15 @@ def sample_with_scheduler(
     given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
     scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
     call, network = family_of(pipeline).call, network_of(pipeline)
-    dtype = next(network.parameters()).dtype
+    weight = next(network.parameters())
     generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
     known = inspect.signature(scheduler.step).parameters
     extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
 
     def predict(x: Tensor, timestep: Tensor, prompts: Conditioning) -> Tensor:
-        prompts = Conditioning(prompts.prompt_embeds.to(dtype), prompts.prompt_attention_mask)
-        return call(network, x.to(dtype), timestep.expand(len(x)), prompts).to(noise.dtype)
+        prompts = prompts.to(weight.device)
+        prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
+        return call(network, x.to(weight), timestep.to(weight.device).expand(len(x)), prompts).to(noise)
 
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     for timestep in scheduler.timesteps:
@@ -191,9 +193,12 @@ def load_outside_student(settings: OutsideStudent, teacher: Model) -> Model:
 def load_outside(settings: Recipe, teacher: Model) -> list[tuple[str, int, Model]]:
     """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.students.load_students` gives ours.
 
+    On the device of the recipe's sensitivity analysis.
+
     They are whole maps: measure them with :func:`as_whole_maps` of the recipe.
     """
-    return [(entry.name, 0, load_outside_student(entry, teacher)) for entry in settings.students]
+    device = own_device(settings.sensitivity.device)
+    return [(entry.name, 0, load_outside_student(entry, teacher).on(device)) for entry in settings.students]
 
 
 def as_whole_maps(settings: Recipe) -> Recipe:

@@ -91,7 +91,7 @@ def encode_pair_prompts(
 
 
 def _encode(teacher: Model, prompts: list[str], dtype: str) -> Conditioning:
-    encoded = teacher.condition(prompts).to("cpu")
+    encoded = teacher.condition(prompts)
     return Conditioning(encoded.prompt_embeds.to(getattr(torch, dtype)), encoded.prompt_attention_mask)
 
 
@@ -210,12 +210,17 @@ def usage_line(model: Model, num_steps: int) -> str:
     return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
 
 
-def load_students(recipe: str) -> list[tuple[str, int, Model]]:
-    """Variant, seed and model of every finished student of a recipe. Raises ValueError when there is none."""
-    found = []
+def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
+    """Variant, seed and model of every finished student of a recipe, on ``device``, sharing what is the teacher's.
+
+    Raises ValueError when there is none.
+    """
+    found, place = [], own_device(device)
     for variant in VARIANTS:
         folder = stage_dir(recipe, "student", variant)
-        found += [(variant, seed, load_model(seed_dir(folder, seed))) for seed in finished_seeds(folder)]
+        for seed in finished_seeds(folder):
+            student = load_model(seed_dir(folder, seed), teacher=teacher).on(place)
+            found.append((variant, seed, student))
     if not found:
         raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student")
     return found

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gad.config.layout import LayoutConfig
-from gad.config.section import Count, Positive, Section, Seed
+from gad.config.section import Count, Device, Positive, Section, Seed
 
 
 class DiversityConfig(Section):
@@ -49,6 +49,7 @@ class ControlConfig(Section):
     noise_optimisation: NoiseOptimisationConfig | None = None
     layout: LayoutConfig | None = None
     clip: str | None = None  # a transformers CLIP, folder from the project's root or hub name; else the world's judge
+    device: Device = "cpu"  # of the networks; noises and pictures stay on the CPU
     batch_size: Count = 64
     seed: Seed = 0
 

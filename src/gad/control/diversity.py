@@ -16,6 +16,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.processes import own_device
 from gad.sample_ids import DIVERSITY, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
@@ -55,7 +56,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     if points:
         return Inputs(*shared)
     detector = None if prompts.scenes is None else load_world_detector()
-    return Inputs(*shared, prompts, load_encoder(settings.control.clip), detector)
+    encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
+    return Inputs(*shared, prompts, encoder, detector)
 
 
 def run(actor: Actor, inputs: Inputs, config: DiversityConfig) -> Answer:

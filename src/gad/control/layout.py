@@ -23,6 +23,7 @@ from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
+from gad.processes import own_device
 from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection
@@ -49,24 +50,24 @@ class LayoutInputs:
     clip_score: ClipScore | None  # None where there is no CLIP
 
 
-def _detector(config: LayoutConfig, prompts: list[LayoutPrompt]) -> Detect:
+def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.device | str = "cpu") -> Detect:
     """The world's detector, or the one that the recipe names: ValueError where it lacks a label for a noun."""
     if config.detector is None:
         world = load_world_detector()
         return lambda images: detect(world, images, threshold=LOWEST_SCORE)
     local = ROOT / config.detector
-    found = load_hub_detector(str(local) if local.exists() else config.detector)
+    found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
     missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.asked])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
     return found
 
 
-def _clip_score(config: LayoutConfig, clip: str | None) -> ClipScore | None:
+def _clip_score(config: LayoutConfig, clip: str | None, device: torch.device | str = "cpu") -> ClipScore | None:
     """The cosine of the CLIP that ``control.clip`` names, else of the world's judge, which knows no other world."""
     if clip is None and config.detector is not None:
         return None
-    encoder = load_encoder(clip)
+    encoder = load_encoder(clip, device=device)
     return lambda images, captions: (features_in_parts(encoder, images) * encoder.texts(captions)).sum(1)
 
 
@@ -91,7 +92,8 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
     for prompt in prompts:
         for thing in prompt.asked:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
-    judges = _detector(config, prompts), _clip_score(config, settings.control.clip)
+    device = own_device(settings.control.device)
+    judges = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
     noise = draw_noise(ids_of(LAYOUT, len(prompts)), teacher.model.latent_shape, seed=config.seed)
     moved = steer(teacher, prompts, noise, config, size)
     return LayoutInputs(prompts, noise, moved, size, *judges)

@@ -22,6 +22,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.processes import own_device
 from gad.sample_ids import OPTIMISATION, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
@@ -64,7 +65,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     if teacher.model.pipeline is None:
         inputs = Inputs(noise, Prompts([""] * count), make_points(count, TARGET_SEED), None, None)
     else:
-        prompts, encoder = ask(count, config.prompts), load_encoder(settings.control.clip)
+        prompts, device = ask(count, config.prompts), own_device(settings.control.device)
+        encoder = load_encoder(settings.control.clip, device=device)
         detector = None if prompts.scenes is None else load_world_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)
     return Inputs(**(vars(inputs) | {"teacher": climb(teacher, inputs, config)}))

@@ -26,6 +26,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve, weights_hash
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.processes import own_device
 from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
@@ -60,7 +61,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     count, points = config.num_queries, teacher.model.pipeline is None
-    encoder = None if points else load_encoder(settings.control.clip)
+    device = own_device(settings.control.device)
+    encoder = None if points else load_encoder(settings.control.clip, device=device)
     captions = library_captions(config, points)
     # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
     maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher

@@ -69,7 +69,9 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
         model.denoiser(x_t, times[last].to(noise).expand(len(noise)), conditioning)
         maps = plan.maps(recorded.mean(len(noise)))
         masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
-        return layout_energy(maps, masks, present, top_share=config.top_share, corner_range=config.corner_range)
+        shares = {"top_share": config.top_share, "corner_range": config.corner_range}
+        energy, worst = layout_energy(maps, masks, present, **shares)
+        return energy.to(noise.device), worst.to(noise.device)
 
     return energy
 

@@ -52,7 +52,7 @@ def examine(settings: Recipe) -> Iterator[Finding]:
 def check_device(settings: Recipe) -> Iterator[Finding]:
     """The devices that the recipe names, and what they can do."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True, "auto": True}
-    for section in ("noise_pairs", "student"):
+    for section in ("noise_pairs", "student", "sensitivity", "control"):
         device = getattr(settings, section).device
         if not found[device]:
             yield Finding("missing", f"{section}.device {device} is not here", "use cpu or auto, or another machine")

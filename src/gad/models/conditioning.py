@@ -61,7 +61,8 @@ STOCK_MAX_TOKENS = {"StableDiffusionPipeline": 77, "PixArtAlphaPipeline": 120, "
 
 @torch.no_grad()
 def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], *, batch_size: int = 64) -> Conditioning:
-    """Conditioning of the prompts, float32, as the pipeline itself encodes them (SANA without its instruction)."""
+    """Conditioning of the prompts, float32 and on the CPU, as the pipeline itself encodes them (SANA without its
+    instruction)."""
     name = type(pipeline).__name__
     masked = name != "StableDiffusionPipeline"
     if masked:  # PixArt and SANA lower the case first
@@ -70,5 +71,6 @@ def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], *, batch_siz
     ids, mask = tokenize(pipeline.tokenizer, prompts, max_tokens)
     device = pipeline.text_encoder.device
     batches = zip(ids.to(device).split(batch_size), mask.to(device).split(batch_size), strict=True)
-    whole = concatenate(*(encode_tokens(pipeline.text_encoder, *batch, masked=masked) for batch in batches))
+    parts = (encode_tokens(pipeline.text_encoder, *batch, masked=masked).to("cpu") for batch in batches)
+    whole = concatenate(*parts)
     return Conditioning(whole.prompt_embeds.float(), whole.prompt_attention_mask)

@@ -30,6 +30,7 @@ NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
 class NetworkDenoiser(nn.Module):
     """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in.
 
+    The network may lie on another device than what it is asked: questions go there and answers come back.
     ``compute`` is that dtype where it is not the weights': while a network learns its weights stay float32, since
     updates of 1e-6 are lost in half precision.
     """
@@ -44,11 +45,14 @@ class NetworkDenoiser(nn.Module):
 
     def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         """What the network itself says (eps, v or flow), float32 or wider."""
-        dtype = self.compute or next(self.network.parameters()).dtype
+        weight = next(self.network.parameters())
+        device, dtype = weight.device, self.compute or weight.dtype
         if conditioning is not None:
+            conditioning = conditioning.to(device)
             conditioning = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
-        with torch.autocast(x_t.device.type, dtype) if self.compute else nullcontext():
-            return self.call(self.network, x_t.to(dtype), self.schedule.timestep(t), conditioning).to(x_t.dtype)
+        timestep = self.schedule.timestep(t).to(device)
+        with torch.autocast(device.type, dtype) if self.compute else nullcontext():
+            return self.call(self.network, x_t.to(device, dtype), timestep, conditioning).to(x_t)
 
     def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None = None) -> Latent:
         output = self.output(x_t, t, conditioning)

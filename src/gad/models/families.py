@@ -117,17 +117,18 @@ def _only_errors() -> Iterator[None]:
 
 
 def load_pipeline(
-    folder: str | Path, *, dtype: torch.dtype = torch.float32, revision: str | None = None
+    folder: str | Path, *, dtype: torch.dtype = torch.float32, revision: str | None = None, **parts: nn.Module
 ) -> DiffusionPipeline:
     """A diffusers pipeline from a local folder or hub name (at ``revision``), in ``dtype``, frozen, safetensors only.
 
+    ``parts`` (``vae=...``) are taken as they are and not read.
     Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
     """
     if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
         with _only_errors():  # an AutoencoderKL in a SanaPipeline draws two warnings and works
-            options = {"revision": revision} if revision else {}
+            options = parts | ({"revision": revision} if revision else {})
             pipeline = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **options)
     except Exception as error:  # diffusers raises many kinds for a broken folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

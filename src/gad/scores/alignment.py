@@ -57,7 +57,7 @@ def how_to_get(source: str) -> str:
     return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it, or download it and name its folder"
 
 
-def load_clip_score(config: ScoreConfig, *, device: str = "cpu") -> Score:
+def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") -> Score:
     """The score of a CLIPModel from a hub name or a local folder.
 
     Raises ValueError, in one line that says how to get it, when the model, or a tokenizer for it, is missing.
@@ -88,11 +88,11 @@ def load_clip_score(config: ScoreConfig, *, device: str = "cpu") -> Score:
     return score
 
 
-def load_scores(configs: dict[str, ScoreConfig]) -> dict[str, Score]:
-    """Every score of a recipe by its name; without any the emoji world's own judge, named so."""
+def load_scores(configs: dict[str, ScoreConfig], *, device: torch.device | str = "cpu") -> dict[str, Score]:
+    """Every score of a recipe by its name; without any the emoji world's own judge, named so, on the CPU."""
     if not configs:
         return {OWN: partial(clip_score, load_clip(EMOJI / "judges" / "clip"))}
-    return {name: load_clip_score(config) for name, config in configs.items()}
+    return {name: load_clip_score(config, device=device) for name, config in configs.items()}
 
 
 def score_all(score: Score, images: Latent, prompts: Sequence[str], *, batch_size: int = 64) -> PerSample:

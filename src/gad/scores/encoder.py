@@ -39,9 +39,10 @@ def world_encoder(clip: Clip, name: str) -> Encoder:
     return Encoder(name, lambda images: image_features(clip, images), lambda prompts: text_features(clip, prompts))
 
 
-def pretrained_encoder(source: str) -> Encoder:
+def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> Encoder:
     """A transformers CLIP from a folder (absolute or from the project's root) or the hub, frozen, in float32.
 
+    The network works on ``device``; features go back to where the images are, and those of prompts to the CPU.
     Images are resized to its side and normalised as its processor does. Raises ValueError where there is none.
     """
     path = ROOT / source
@@ -51,18 +52,19 @@ def pretrained_encoder(source: str) -> Encoder:
         processor = AutoProcessor.from_pretrained(place, use_fast=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"there is no CLIP model at {source}: {str(error).splitlines()[0]}") from error
-    model = model.eval().requires_grad_(False)
+    model = model.eval().requires_grad_(False).to(device)
     side = model.config.vision_config.image_size
-    pixels, tokenizer = processor.image_processor, processor.tokenizer
-    mean, std = (torch.tensor(values)[:, None, None] for values in (pixels.image_mean, pixels.image_std))
+    tokenizer, shown = processor.tokenizer, processor.image_processor
+    mean, std = (torch.tensor(values)[:, None, None] for values in (shown.image_mean, shown.image_std))
 
     def images(batch: Tensor) -> Tensor:
         resized = F.interpolate(batch, size=(side, side), mode="bicubic", antialias=True).clamp(-1, 1)
-        return _unit(model.get_image_features(pixel_values=((resized + 1) / 2 - mean) / std))
+        pixels = ((resized + 1) / 2 - mean) / std
+        return _unit(model.get_image_features(pixel_values=pixels.to(device))).to(batch.device)
 
     def texts(prompts: Sequence[str]) -> Tensor:
         tokens = tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
-        return _unit(model.get_text_features(**tokens))
+        return _unit(model.get_text_features(**tokens.to(device))).cpu()
 
     return Encoder(f"{source}:{fingerprint(path) if path.is_dir() else 'hub'}", images, texts)
 
@@ -71,9 +73,9 @@ def _unit(output) -> Tensor:
     return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
 
 
-def load_encoder(source: str | None) -> Encoder:
-    """The pretrained CLIP named by ``source``, or the world's own judge."""
+def load_encoder(source: str | None, *, device: torch.device | str = "cpu") -> Encoder:
+    """The pretrained CLIP named by ``source``, or the world's own judge, which is small and stays on the CPU."""
     if source is not None:
-        return pretrained_encoder(source)
+        return pretrained_encoder(source, device=device)
     folder = EMOJI / "judges" / "clip"
     return world_encoder(load_clip(folder), f"emoji judge:{fingerprint(folder)}")

@@ -62,8 +62,8 @@ def class_scores(logits: Tensor, num_labels: int) -> Tensor:
     return logits.sigmoid()
 
 
-def load_hub_detector(name: str) -> HubDetector:
-    """The detector in a local folder or under a hub name, float32, frozen.
+def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDetector:
+    """The detector in a local folder or under a hub name, float32, frozen, its network on ``device``.
 
     Raises ValueError, in one line, when it cannot be loaded.
     """
@@ -73,7 +73,7 @@ def load_hub_detector(name: str) -> HubDetector:
     except Exception as error:  # transformers raises many kinds for a broken folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"cannot load an object detector from {name}: {reason}") from error
-    return HubDetector(network.eval().requires_grad_(False))
+    return HubDetector(network.eval().requires_grad_(False).to(device))
 
 
 def missing_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:

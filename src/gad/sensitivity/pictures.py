@@ -16,6 +16,7 @@ from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.noise import draw_noise
 from gad.outside import WholeMap
+from gad.processes import own_device
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sample_ids import FIDELITY, SEEDS, SISTER, ids_of
 from gad.scores.alignment import Score, load_scores, score_all
@@ -63,8 +64,8 @@ def _seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> Seed
 
 def measure_seeds(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
     """Yield each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`, the teacher's first."""
-    config = settings.sensitivity.seeds
-    classifier, of_teacher = build_classifier(config), None
+    config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
+    classifier, of_teacher = build_classifier(config, device=device), None
     for actor in everyone(teacher, students, settings, config.batch_size):
         rows, own = identify(_seed_images(actor, classifier, settings), classifier, config, teacher=of_teacher)
         of_teacher = of_teacher or own
@@ -119,8 +120,9 @@ def measure_fidelity(
 
     References are ``teacher`` and, where there is any, ``data``.
     """
-    config = settings.sensitivity.fidelity
-    scores, features = load_scores(config.scores), load_features(config.features, batch_size=config.batch_size)
+    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+    scores = load_scores(config.scores, device=device)
+    features = load_features(config.features, batch_size=config.batch_size, device=device)
     references: dict[str, Tensor] = {}
     for actor in everyone(teacher, students, settings, config.batch_size):
         rows, found, side = _scored(actor, scores, features, settings)
@@ -166,7 +168,8 @@ def measure_sister(
     fidelity = settings.sensitivity.fidelity
     score = None
     if teacher.pipeline is not None:
-        score = next(iter(load_scores(fidelity.scores if fidelity else {}).values()))
+        device = own_device(settings.sensitivity.device)
+        score = next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
     ids = ids_of(SISTER, config.inversion_samples)
     for actor in everyone(teacher, students, settings, config.batch_size):
         model, steps = actor.model, actor.num_steps

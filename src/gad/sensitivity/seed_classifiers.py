@@ -55,9 +55,10 @@ def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Ten
     return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
 
 
-def fine_tuner(source: str, config: SeedsConfig) -> Classifier:
+def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
     """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
 
+    It learns on ``device`` from images that stay on the CPU.
     Raises ValueError, in one line that says how to get it, when the model is missing.
     """
     try:
@@ -73,7 +74,7 @@ def fine_tuner(source: str, config: SeedsConfig) -> Classifier:
     def train_it(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
         if len(labels.unique()) < 2:
             raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
-        return _fine_tune(copy.deepcopy(start), train, labels, val, val_labels, config)
+        return _fine_tune(copy.deepcopy(start).to(device), train, labels, val, val_labels, config)
 
     return Classifier(lambda images: preprocess(images, side, mean, std), train_it)
 
@@ -81,7 +82,7 @@ def fine_tuner(source: str, config: SeedsConfig) -> Classifier:
 @torch.no_grad()
 def _logits(model: PreTrainedModel, images: Tensor, batch_size: int) -> Tensor:
     model.eval()
-    return torch.cat([model(pixel_values=part).logits for part in images.split(batch_size)])
+    return torch.cat([model(pixel_values=part.to(model.device)).logits.cpu() for part in images.split(batch_size)])
 
 
 def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Predict:
@@ -98,7 +99,8 @@ def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Pr
         for _ in range(config.epochs):
             model.train()
             for part in torch.randperm(len(train), generator=generator).split(config.batch_size):
-                loss = F.cross_entropy(model(pixel_values=train[part]).logits, labels[part])
+                logits = model(pixel_values=train[part].to(model.device)).logits
+                loss = F.cross_entropy(logits, labels[part].to(model.device))
                 if not loss.isfinite():
                     raise FloatingPointError("the seed classifier's loss is not finite; lower its lr")
                 optimizer.zero_grad()
@@ -111,8 +113,8 @@ def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Pr
     return lambda images: _logits(model, images, config.batch_size).argmax(1)
 
 
-def build_classifier(config: SeedsConfig) -> Classifier:
-    """The classifier that the recipe names."""
+def build_classifier(config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
+    """The classifier that the recipe names; the one for the laptop works on the CPU."""
     if config.classifier == PIXELS:
         return Classifier(pixel_features, learn_regression)
-    return fine_tuner(config.classifier, config)
+    return fine_tuner(config.classifier, config, device=device)

@@ -41,14 +41,23 @@ class Model:
             return self.denoiser
         return Guided(self.denoiser, self.condition([""]), guidance_scale)
 
-    @torch.no_grad()
-    def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
-        """Decoded images ``[B, 3, H, W]`` in [-1, 1], or the Swiss roll's points ``[B, 2]``."""
+    def images(self, latents: torch.Tensor) -> torch.Tensor:
+        """Decoded images ``[B, 3, H, W]`` in [-1, 1], or the Swiss roll's points ``[B, 2]``, with their gradient."""
         if self.pipeline is None:
             return latents.flatten(1)
         vae = self.pipeline.vae
-        parts = latents.split(batch_size)
-        return torch.cat([vae.decode(part / vae.config.scaling_factor).sample.clamp(-1, 1) for part in parts])
+        return vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample.to(latents).clamp(-1, 1)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
+        """The same without gradient, a batch at a time."""
+        return torch.cat([self.images(part) for part in latents.split(batch_size)])
+
+    def on(self, device: torch.device) -> "Model":
+        """The model with its networks on ``device``; what it is asked and what it answers stay on the CPU."""
+        if self.pipeline is not None:
+            self.pipeline.to(device)
+        return self
 
 
 @contextmanager
@@ -70,9 +79,10 @@ def _from_pipeline(pipeline: DiffusionPipeline) -> Model:
     return Model(denoiser_of(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
     """The teacher or student in a folder of any kind this project writes.
 
+    A student of ``teacher`` shares its text encoder and autoencoder, which its training left as they were.
     Raises ValueError, in one line, when the folder is missing, broken or of a class that is not known.
     """
     if (folder / "teacher.json").exists():  # a teacher that lies elsewhere, pinned by its hash
@@ -90,4 +100,5 @@ def load_model(folder: Path) -> Model:
         return Model(point_denoiser(load_point_network(folder)), (2, 1, 1))
     if not folder.exists():
         raise ValueError(f"there is no model in {folder}")
-    return _from_pipeline(load_pipeline(folder))
+    shared = {name: getattr(teacher.pipeline, name) for name in ("text_encoder", "vae")} if teacher else {}
+    return _from_pipeline(load_pipeline(folder, **shared))

@@ -1,0 +1,63 @@
+"""Networks on a GPU answer callers on the CPU; skipped where there is none."""
+
+import copy
+
+import pytest
+import torch
+
+from gad import artifacts
+from gad.actor import Actor
+from gad.config.layout import LayoutConfig
+from gad.control.layout_prompts import emoji_layouts
+from gad.control.steering import steer
+from gad.response import respond_along
+from gad.students import load_students, save_student, seed_dir
+from gad.teachers.load import load_model
+
+PROMPTS = ["a red car on a white background", "a dog on a pink background"]
+
+
+@pytest.fixture
+def on_gpu(saved):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    return load_model(saved).on(torch.device("cuda"))
+
+
+def actor(model) -> Actor:
+    return Actor("teacher", 0, model, num_steps=2, guidance_scale=3.0)
+
+
+def test_a_model_on_a_gpu_makes_the_pictures_of_the_same_model_on_the_cpu(saved, on_gpu, noise):
+    plain, moved = (actor(model).generate(noise, PROMPTS) for model in (load_model(saved), on_gpu))
+    assert moved.device.type == "cpu" and torch.allclose(plain, moved, atol=1e-3)
+
+
+def test_a_model_on_a_gpu_has_the_derivatives_of_the_same_model_on_the_cpu(saved, on_gpu, noise):
+    directions, answers = torch.randn_like(noise)[None], []
+    for model in (load_model(saved), on_gpu):
+        denoise, conditioning = model.guided(3.0), model.condition(PROMPTS)
+        phi = lambda x: denoise(x, torch.ones(2), conditioning)  # noqa: B023, E731
+        answers.append(respond_along(phi, noise, directions)[1])
+    assert answers[1].device.type == "cpu" and torch.allclose(*answers, rtol=1e-2, atol=1e-3)
+
+
+def test_layout_is_steered_by_a_model_on_a_gpu(on_gpu, noise):
+    moved = steer(actor(on_gpu), emoji_layouts(2), noise, LayoutConfig(num_prompts=2, iterations=1), 64)
+    assert moved.device.type == "cpu" and not torch.equal(moved, noise)
+
+
+def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):
+    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    teacher, place = load_model(saved), seed_dir(artifacts.stage_dir("smoke", "student", "gad"), 0)
+    trained = copy.deepcopy(teacher.denoiser)
+    next(trained.network.parameters()).add_(0.1)
+    save_student(trained, teacher, place)
+    ((_, _, student),) = load_students("smoke", teacher)
+    assert student.pipeline.vae is teacher.pipeline.vae
+    assert student.pipeline.text_encoder is teacher.pipeline.text_encoder
+    alone, words = load_model(place), teacher.condition(PROMPTS)
+    z, t = torch.randn(2, *teacher.latent_shape), torch.ones(2)
+    assert torch.equal(student.denoiser(z, t, words), alone.denoiser(z, t, alone.condition(PROMPTS)))
+    assert torch.equal(student.decode(z), alone.decode(z))
+    assert not torch.equal(student.denoiser(z, t, words), teacher.denoiser(z, t, words))
