@@ -7,7 +7,7 @@ import pytest
 from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
-from gad.report import changed_sections, headline_table
+from gad.report import changed_sections, headline_table, kind_title
 from gad.sensitivity.paired import paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
@@ -40,6 +40,7 @@ def metrics():
 def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metrics):
     assert direction_kinds(metrics["sensitivity"]) == ["isotropic"]
     labels = headline_table(metrics)["metric"].tolist()
+    assert kind_title("low_frequency, h = 0.5") == "low-frequency directions, h = 0.5"
     assert "JVP cosine, isotropic directions" in labels and not any("per_node" in label for label in labels)
     assert ("sensitivity", "map_error_median") in METRICS.values()  # ablations read kinds of direction only
 

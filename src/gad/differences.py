@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.paper import number
-from gad.report import HEADLINE, WITHOUT_DIRECTION
+from gad.report import HEADLINE, WITHOUT_DIRECTION, kind_title
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 
@@ -39,7 +39,7 @@ def further_differences(metrics: dict[str, dict]) -> pd.DataFrame:
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
     """A row per group, metric and variant, of the main numbers or of all others, with its ``effect``."""
     wanted, rows = set(HEADLINE.values()), []
-    first = _title(direction_kinds(metrics["sensitivity"])[0])
+    first = kind_title(direction_kinds(metrics["sensitivity"])[0])
     for stage, group, label, variants in _against_baseline(metrics):
         for variant, values in variants.items():
             for metric, estimate in values.items():
@@ -63,12 +63,8 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
         name = title.removesuffix(ending)
         if title.endswith(ending):
             is_kind = name in kinds
-            yield "sensitivity", None if is_kind else name, _title(name) if is_kind else name, variants
+            yield "sensitivity", None if is_kind else name, kind_title(name) if is_kind else name, variants
     yield "control", "over_seeds", "control", metrics["control"]["minus_baseline"]
-
-
-def _title(kind: str) -> str:
-    return f"{kind} directions"
 
 
 def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:

@@ -55,6 +55,12 @@ def recipe_metrics(recipe: str) -> dict[str, dict]:
     return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "control")}
 
 
+def kind_title(kind: str) -> str:
+    """How a kind of direction, "low_frequency, h = 0.5", is shown."""
+    directions, *step = kind.replace("_", "-").split(", ")
+    return ", ".join([f"{directions} directions", *step])
+
+
 def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """A row per headline number and kind of direction, a column per model, teacher first: mean and 95 % interval."""
     rows = []
@@ -68,7 +74,7 @@ def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
             }
             if cells:
                 plain = group or metric in WITHOUT_DIRECTION
-                rows.append({"metric": label if plain else f"{label}, {kind} directions", **cells})
+                rows.append({"metric": label if plain else f"{label}, {kind_title(kind)}", **cells})
     table = pd.DataFrame(rows).fillna("")
     ours = [name for name in ("teacher", *VARIANTS) if name in table]
     return table[["metric", *ours, *(name for name in table.columns[1:] if name not in ours)]]
