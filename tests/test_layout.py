@@ -256,6 +256,16 @@ def test_a_model_with_fewer_steps_than_attention_steps_reads_all_it_has(actor, a
     assert torch.equal(many, all_two)
 
 
+def test_attention_nodes_listen_to_the_chain_of_a_model_with_so_many_steps(actor, asked, start):
+    coarse = CONFIG.model_copy(update={"attention_nodes": 2, "attention_steps": 2})
+    of_ten = measure_energy(replace(actor, num_steps=10), asked, start, coarse, 64)
+    own = CONFIG.model_copy(update={"attention_steps": 2})
+    assert torch.equal(of_ten, measure_energy(actor, asked, start, own, 64))
+    assert not torch.equal(of_ten, measure_energy(replace(actor, num_steps=10), asked, start, own, 64))
+    one_step = replace(actor, num_steps=1)
+    assert torch.equal(*(measure_energy(one_step, asked, start, config, 64) for config in (coarse, CONFIG)))
+
+
 def test_points_have_no_layout(point_teacher):
     with pytest.raises(ValueError, match="needs pictures and prompts"):
         layout._image_size(Actor("teacher", 0, point_teacher, 2))

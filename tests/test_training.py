@@ -76,11 +76,13 @@ def test_resume_equals_uninterrupted(start, steps):
     assert {"training.csv", "seed_0/network.safetensors", "seed_1/network.safetensors"} <= set(whole)
 
 
-def test_interrupted_twice_equals_uninterrupted(start):
+def test_interrupted_twice_equals_uninterrupted(start, tmp_path):
     whole = finish(start("whole"))
     interrupt(start("broken"), 7)
     interrupt(start("broken"), 6)
     assert finish(start("broken")) == whole
+    curves = [sorted(tmp_path.glob(f"live/{name}/seed_0/**/gad.tsv")) for name in ("whole", "broken")]
+    assert len(curves[0]) == 1 and curves[0][0].read_text() == curves[1][0].read_text()
 
 
 KILLED = """

@@ -142,12 +142,12 @@ def train_seeds(
             continue
         # the log on disk is for watching; what lasts is training.csv
         with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
+            shown = 0
             for state in run:
-                _append(work / LOG, seed, state)
-                log.step = state.step
-                for name, value in (state.terms | state.watched).items():
-                    log.log_metric(f"train/{name}", value)
-                log.make_summary()
+                rows = _append(work / LOG, seed, state)
+                for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
+                    _show(log, row)
+                shown = len(rows)
                 yield seed, state
         shutil.copy(work / LOG, folder / f"log_{seed}.csv")
         save_student(student, teacher, seed_dir(folder, seed))
@@ -158,16 +158,26 @@ def train_seeds(
         _keep_only(folder, seeds)
 
 
-def _append(path: Path, seed: int, state: TrainState) -> None:
-    """Add a row; rows at or after its step, left by a killed run, are dropped."""
+def _show(log: Live, row: dict[str, str]) -> None:
+    log.step = int(row["step"])
+    for name, value in row.items():
+        if name not in ("seed", "step") and value:
+            log.log_metric(f"train/{name}", float(value))
+    log.make_summary()
+
+
+def _append(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
+    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
     row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
     row |= state.terms | state.watched
-    row = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()}
+    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
     rows = []
     if path.exists():
         with open(path, newline="") as file:
             rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
-    _write_rows(path, [*rows, row])
+    rows.append(row)
+    _write_rows(path, rows)
+    return rows
 
 
 def _write_rows(path: Path, rows: list[dict]) -> None:

@@ -12,7 +12,8 @@ class LayoutConfig(Section):
 
     num_prompts: Count
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
-    attention_steps: Count = 1  # of the model's first steps, or all where it has fewer, whose attention is averaged
+    attention_nodes: Count | None = None  # steps of a coarser chain to be listened to in place of the model's own
+    attention_steps: Count = 1  # of the chain's first steps, or all where it has fewer, whose attention is averaged
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
     angle: Positive = 0.15  # radians of the first turn
     step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient

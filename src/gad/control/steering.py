@@ -49,16 +49,18 @@ def plan_of(actor: Actor, prompts: Sequence[LayoutPrompt], image_size: int) -> P
 
 
 def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
-    """The energy of each noise, from the mean attention of the model's first ``attention_steps`` calls (t = 1 first),
-    or of all its calls where it has fewer.
+    """The energy of each noise, from the mean attention of the first ``attention_steps`` calls (t = 1 first) of the
+    model's chain, or of all its calls where it has fewer.
 
-    The model's own sampler leads from one call to the next; the last call is made for its attention only, without
-    guidance.
+    The chain has ``attention_nodes`` steps where the model takes more: in few long ones it soon comes to times at
+    which the layout is settled. The model's own sampler leads from one call to the next; the last call is made for its
+    attention only, without guidance.
     """
-    model, last = actor.model, min(config.attention_steps, actor.num_steps) - 1
+    model, nodes = actor.model, min(config.attention_nodes or actor.num_steps, actor.num_steps)
+    last = min(config.attention_steps, nodes) - 1
     conditioning = model.condition([prompt.caption for prompt in plan.prompts])
     guided = model.guided(actor.guidance_scale) if last else None
-    times = node_times(actor.num_steps)
+    times = node_times(nodes)
 
     def energy(noise: Tensor):
         recorded.clear()
