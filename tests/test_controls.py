@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gad.config import StudentConfig
-from gad.losses.controls import diversity_loss, random_gradient_loss
+from gad.losses.controls import LARGEST, diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
@@ -47,6 +47,9 @@ def test_diversity_is_minus_the_relative_size_of_the_response(jvps):
     assert loss.tolist() == pytest.approx(slow)
     (gradient,) = torch.autograd.grad(loss.sum(), student)
     assert ((gradient * student).flatten(1).sum(1) < 0).all()  # downhill is a larger response
+    far = (100 * student.detach()).requires_grad_(True)
+    bounded = diversity_loss(response(far), jvp_power=0.4)
+    assert bounded.tolist() == [-LARGEST] * 5 and not torch.autograd.grad(bounded.sum(), far)[0].any()
 
 
 def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):

@@ -5,15 +5,19 @@ from torch import Tensor
 from gad.response import Response
 from gad.shapes import PerSample
 
+LARGEST = 3.0  # times the teacher's typical response, up to which a larger one counts as more diverse
+
 
 def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
     r"""Minus the size of the student's response, relative to the teacher's, ``[B]``: any response is a good one.
 
-    .. math:: - \Big( \frac{1}{d} \| J_S v \|_2^2 \,/\, p \Big)^{1/2}, \qquad p = E \tfrac{1}{d} \|J_T v\|_2^2
+    .. math:: - \min\Big( \big( \tfrac{1}{d} \| J_S v \|_2^2 \,/\, p \big)^{1/2},\; 3 \Big), \qquad
+        p = E \tfrac{1}{d} \|J_T v\|_2^2
 
-    The diversity regulariser of the paper's Table 7, per unit of h. Lower is more diverse, without bound.
+    The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has no
+    bound, and beside a base loss that is weak far from the data the student's answers then grow until they overflow.
     """
-    return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt()
+    return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
 
 
 def random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
