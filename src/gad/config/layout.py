@@ -14,6 +14,9 @@ class LayoutConfig(Section):
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
     attention_nodes: Count | None = None  # steps of a coarser chain to be listened to in place of the model's own
     attention_steps: Count = 1  # of the chain's first steps, or all where it has fewer, whose attention is averaged
+    attention_layers: Annotated[list[str], Field(min_length=1)] | None = (
+        None  # parts of the names of those that are read
+    )
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
     angle: Positive = 0.15  # radians of the first turn
     step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient

@@ -6,7 +6,7 @@ Q comes from the picture and K from the text. SD's UNet, PixArt's and SANA's tra
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -79,18 +79,26 @@ def probabilities(
 
 
 @contextmanager
-def cross_attention(network: nn.Module) -> Iterator[AttentionMaps]:
+def cross_attention(network: nn.Module, layers: Sequence[str] | None = None) -> Iterator[AttentionMaps]:
     """Maps of every call of ``network`` inside the block; its own processors come back afterwards, also on error.
 
-    Raises ValueError, in one line, for a network that has no cross-attention.
+    With ``layers`` only those whose name holds one of these words. Raises ValueError, in one line, for a network that
+    has no cross-attention, or no such layer.
     """
     stock = dict(getattr(network, "attn_processors", {}))
-    if not any("attn2" in name for name in stock):
+    names = [name.removesuffix(".processor") for name in stock if "attn2" in name]
+    if not names:
         raise ValueError(
             f"{type(network).__name__} has no cross-attention maps; layout control needs a UNet, PixArt or SANA network"
         )
+    chosen = [name for name in names if layers is None or any(word in name for word in layers)]
+    if not chosen:
+        raise ValueError(f"attention_layers {', '.join(layers)}: no such layer; there are {', '.join(names)}")
     maps = AttentionMaps()
-    recording = {name: _Recorder(own, name, maps) if "attn2" in name else own for name, own in stock.items()}
+    recording = {
+        name: _Recorder(own, name, maps) if name.removesuffix(".processor") in chosen else own
+        for name, own in stock.items()
+    }
     network.set_attn_processor(recording)
     try:
         yield maps

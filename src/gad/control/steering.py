@@ -80,7 +80,8 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
 
 def _energies(actor: Actor, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int) -> Iterator:
     """The sample numbers of each batch with their energy. Attention is recorded until the last one is done."""
-    with cross_attention(getattr(actor.model.denoiser, "network", actor.model.denoiser)) as recorded:
+    network = getattr(actor.model.denoiser, "network", actor.model.denoiser)
+    with cross_attention(network, config.attention_layers) as recorded:
         for part in torch.arange(len(prompts)).split(config.batch_size):
             plan = plan_of(actor, [prompts[i] for i in part.tolist()], image_size)
             yield part, energy_of(actor, plan, config, recorded)

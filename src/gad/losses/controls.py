@@ -14,8 +14,8 @@ def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
     .. math:: - \min\Big( \big( \tfrac{1}{d} \| J_S v \|_2^2 \,/\, p \big)^{1/2},\; 3 \Big), \qquad
         p = E \tfrac{1}{d} \|J_T v\|_2^2
 
-    The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has no
-    bound, and beside a base loss that is weak far from the data the student's answers then grow until they overflow.
+    The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has
+    no bound, and beside a base loss that is weak far from the data the student's answers then grow until they overflow.
     """
     return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
 
