@@ -18,7 +18,7 @@ class LayoutConfig(Section):
         None  # parts of the names of those that are read
     )
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
-    angle: Positive = 0.15  # radians of the first turn
+    angle: Positive = 0.1  # radians of the first turn
     step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient
     iterations: Count = 10  # BoxDiff: 15
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
