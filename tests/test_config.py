@@ -43,6 +43,8 @@ def test_params_name_existing_recipes_and_variants():
     for key, item in params["students"].items():
         assert key == f"{item['recipe']}-{item['variant']}" and item["recipe"] in params["recipes"]
         check_variant(item["variant"], load_recipe(item["recipe"]).student.paradigm)
+    for recipe in params["recipes"]:  # DVC refuses to follow a key that is not there
+        assert "students" in YAML12.load(RECIPES / f"{recipe}.yaml")
     for recipe in params["recipes"]:  # the method and its two first controls, and what cannot be had without a rival
         named = {item["variant"] for item in params["students"].values() if item["recipe"] == recipe}
         assert {"baseline", "noise_augmentation", "gad"} <= named

@@ -1,9 +1,10 @@
 """Seed identifiability: chance where images know nothing of their seed, all of it where they carry it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.stats import norm
+from scipy.stats import norm, t
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
@@ -100,11 +101,38 @@ def test_one_class_among_the_labels_is_refused_in_one_line():
         learn_regression(torch.randn(4, 8), torch.zeros(4), torch.randn(2, 8), torch.zeros(2))
 
 
-def test_the_interval_is_wilsons():
-    found, z, p, n = accuracy([True] * 15 + [False] * 5), norm.ppf(0.975), 0.75, 20
+def wilson(p, n):
+    z = norm.ppf(0.975)
     centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-    assert (found["low"], found["high"]) == pytest.approx((centre - half, centre + half))
+    return pytest.approx((centre - half, centre + half))
+
+
+def judged(right):
+    """Rows as of `judge` from ``right [P, S]``."""
+    prompts, seeds = right.shape
+    return pd.DataFrame({"prompt": np.repeat(np.arange(prompts), seeds), "right": right.flatten().astype(bool)})
+
+
+def test_the_interval_is_wilsons_where_prompts_do_not_differ():
+    found = accuracy(judged(np.tile([True, True, True, False], (5, 1))))
+    assert (found["accuracy"], found["n"]) == (0.75, 20)
+    assert (found["low"], found["high"]) == wilson(0.75, 20)
+
+
+def test_images_that_are_right_or_wrong_by_whole_prompts_count_as_one():
+    right = np.repeat([[True], [True], [True], [False]] * 5, 6, axis=1)  # 20 prompts of 6 images
+    found, small = accuracy(judged(right)), (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
+    assert (found["low"], found["high"]) == wilson(0.75, small * 19)  # 19: the variance of 20 prompts has n - 1
+
+
+def test_the_interval_of_an_accuracy_covers_other_prompts():
+    generator, held = np.random.default_rng(0), []
+    for _ in range(1000):
+        of_prompt = generator.beta(2.4, 1.6, size=(20, 1))  # mean .6: some prompts are easy, some hard
+        found = accuracy(judged(generator.random((20, 6)) < of_prompt))
+        held.append(found["low"] <= 0.6 <= found["high"])
+    assert 0.93 <= np.mean(held) <= 0.97
 
 
 def test_the_learning_curve_ends_with_the_whole_training_set_and_shows_a_starved_classifier():

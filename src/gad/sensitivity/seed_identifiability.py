@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 import torch
-from scipy.stats import binomtest
+from scipy.stats import norm, t
 from torch import Tensor
 
 from gad.config import SeedsConfig
@@ -106,27 +106,35 @@ def identify(images: SeedImages, classifier: Classifier, config: SeedsConfig, *,
     return pd.concat(rows, ignore_index=True), own
 
 
-def accuracy(right) -> dict[str, float]:
-    """``accuracy`` in [0, 1] with its 95 % Wilson interval ``low``, ``high``, and ``n``; higher is more identifiable.
+def accuracy(rows: pd.DataFrame) -> dict[str, float]:
+    """``accuracy`` in [0, 1] of rows of :func:`judge`, with its 95 % interval ``low``, ``high``, and ``n`` images.
 
-    Images of one prompt are taken as independent; raw rows are kept so that anyone can group them.
+    Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
+    many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998).
     """
-    right = list(map(bool, right))
-    interval = binomtest(sum(right), len(right)).proportion_ci(method="wilson")
-    values = {"accuracy": sum(right) / len(right), "low": interval.low, "high": interval.high}
-    return {name: float(value) for name, value in values.items()} | {"n": len(right)}
+    right, n = float(rows["right"].mean()), len(rows)
+    of_prompts = rows.groupby("prompt")["right"].mean()
+    variance, alone, prompts = float(of_prompts.var()) / len(of_prompts), right * (1 - right), len(of_prompts)
+    independent = float(n)
+    if prompts > 1 and variance > 0:
+        few = (norm.ppf(0.975) / t.ppf(0.975, prompts - 1)) ** 2  # the spread of few prompts is itself uncertain
+        independent = min(independent, few * alone / variance)
+    square = norm.ppf(0.975) ** 2 / independent
+    centre = (right + square / 2) / (1 + square)
+    half = (square * alone + square**2 / 4) ** 0.5 / (1 + square)
+    return {"accuracy": right, "low": centre - half, "high": centre + half, "n": n}
 
 
 def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts."""
-    groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)["right"]
-    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(right) for key, right in groups])
+    groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)
+    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(group) for key, group in groups])
 
 
 def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 2: a row per variant and seed, from the whole training set.
 
-    ``self_identifiability`` and ``teacher_alignment``, accuracies in [0, 1], each with its 95 % Wilson interval
+    ``self_identifiability`` and ``teacher_alignment``, accuracies in [0, 1], each with its 95 % interval
     (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the learning curve
     still added. Where that is large, the classifier was short of images.
     """
