@@ -13,10 +13,11 @@ from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
-from gad.outside import as_whole_maps, load_outside, load_outside_student, sample_with_scheduler
+from gad.outside import as_whole_maps, load_outside, load_outside_student
 from gad.sensitivity.stage import measure_students, table_of
 from gad.teachers.load import Model
 from gad.teachers.text import clip_text
+from gad.whole_map import sample_with_scheduler
 
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 
@@ -119,6 +120,15 @@ def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, te
     table = table_of(pd.concat(measure_students(teacher, load_outside(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_what_students_have_in_common_is_held_once(foreign, teacher):
+    one, two = (
+        model.pipeline for _, _, model in load_outside(recipe_of(entry(foreign), entry(foreign, name="b")), teacher)
+    )
+    assert one.vae is teacher.pipeline.vae is two.vae  # the fixture's autoencoder is the teacher's
+    assert one.text_encoder is two.text_encoder and one.unet is not two.unet
+    assert one.text_encoder is not teacher.pipeline.text_encoder  # of the same shape, with other weights
 
 
 def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):

@@ -1,11 +1,10 @@
 """Models that someone else made, as students: any diffusers pipeline of our classes, with its own sampler.
 
-A sampler of diffusers is run whole and seen from outside: one map from initial noise to x0. Such a model stands in the
-tables of one-step students, whatever number of steps it takes inside.
+Such a model is run whole (:mod:`gad.whole_map`) and stands in the tables of one-step students, whatever number of
+steps it takes inside.
 """
 
-import inspect
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import diffusers
@@ -13,85 +12,19 @@ import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.config.outside import OutsideStudent
 from gad.lora import merge_lora
-from gad.models.conditioning import Conditioning, concatenate, encode_prompts
+from gad.models.conditioning import encode_prompts
 from gad.models.families import family_of, load_pipeline, network_of
 from gad.processes import own_device
-from gad.schedule import FlowSchedule, Schedule
-from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
+from gad.whole_map import WholeMap
 
-OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched
-
-
-def sample_with_scheduler(
-    pipeline: DiffusionPipeline,
-    noise: Latent,
-    conditioning: Conditioning,
-    *,
-    num_steps: int,
-    timesteps: list[int] | None = None,
-    sigmas: list[float] | None = None,
-    guidance_scale: float = 1.0,
-    uncond: Conditioning | None = None,
-    eta: float = 0.0,
-    seed: int = 0,
-) -> Latent:
-    """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it.
-
-    A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
-    from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
-    """
-    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # steps are counted in it: a fresh one
-    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
-    call, network = family_of(pipeline).call, network_of(pipeline)
-    weight = next(network.parameters())
-    generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
-    known = inspect.signature(scheduler.step).parameters
-    extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
-
-    def predict(x: Tensor, timestep: Tensor, prompts: Conditioning) -> Tensor:
-        prompts = prompts.to(weight.device)
-        prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
-        return call(network, x.to(weight), timestep.to(weight.device).expand(len(x)), prompts).to(noise)
-
-    x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
-    for timestep in scheduler.timesteps:
-        scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
-        if guidance_scale == 1:
-            output = predict(scaled, timestep, conditioning)
-        else:
-            both = concatenate(uncond[[0] * len(x)], conditioning)
-            without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
-            output = without + guidance_scale * (with_prompt - without)
-        x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
-    return x
-
-
-@dataclass(frozen=True)
-class WholeMap:
-    """A pipeline's whole chain as a denoiser of one call: asked at t = 1, it answers with the chain's x0.
-
-    Raises ValueError at any other time: what happens inside the chain is its own.
-    """
-
-    pipeline: DiffusionPipeline
-    settings: OutsideStudent
-    uncond: Conditioning | None
-    schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0
-
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
-        if not bool((t == 1).all()):
-            raise ValueError(f"{self.settings.name} is a whole map from noise to x0 and cannot be asked at t < 1")
-        options = self.settings.model_dump(include=OPTIONS)
-        return sample_with_scheduler(self.pipeline, x_t, conditioning, uncond=self.uncond, **options)
 
 
 def _place(source: str, revision: str | None = None) -> str | Path:
@@ -178,9 +111,34 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
         raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
 
 
-def load_outside_student(settings: OutsideStudent, teacher: Model) -> Model:
-    """An outside student ready for use, compared with the teacher first. Raises ValueError as its parts do."""
+def share_equal_parts(pipeline: DiffusionPipeline, others: Iterable[DiffusionPipeline | None]) -> None:
+    """Give a pipeline the text encoder and autoencoder of the first of ``others`` whose weights are the same.
+
+    Many published students keep their teacher's: a T5 of 19 GB a student would not fit beside ten others.
+    """
+    for name in ("text_encoder", "vae"):
+        mine = getattr(pipeline, name)
+        for other in others:
+            theirs = getattr(other, name, None)
+            if theirs is not None and type(theirs) is type(mine) and _equal_weights(mine, theirs):
+                pipeline.register_modules(**{name: theirs})
+                break
+
+
+def _equal_weights(one: nn.Module, other: nn.Module) -> bool:
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key].to(ours[key])) for key in ours)
+
+
+def load_outside_student(
+    settings: OutsideStudent, teacher: Model, *, others: Iterable[DiffusionPipeline] = ()
+) -> Model:
+    """An outside student ready for use, compared with the teacher first. Raises ValueError as its parts do.
+
+    What is equal in the teacher or in pipelines of ``others`` is shared with them.
+    """
     pipeline = load_outside_pipeline(settings)
+    share_equal_parts(pipeline, [teacher.pipeline, *others])
     config = network_of(pipeline).config
     uncond = None if settings.guidance_scale == 1 else encode_prompts(pipeline, [""])
     side = settings.latent_side or config.sample_size
@@ -197,8 +155,11 @@ def load_outside(settings: Recipe, teacher: Model) -> list[tuple[str, int, Model
 
     They are whole maps: measure them with :func:`as_whole_maps` of the recipe.
     """
-    device = own_device(settings.sensitivity.device)
-    return [(entry.name, 0, load_outside_student(entry, teacher).on(device)) for entry in settings.students]
+    device, found = own_device(settings.sensitivity.device), []
+    for entry in settings.students:
+        others = [model.pipeline for _, _, model in found]
+        found.append((entry.name, 0, load_outside_student(entry, teacher, others=others).on(device)))
+    return found
 
 
 def as_whole_maps(settings: Recipe) -> Recipe:

@@ -15,7 +15,6 @@ from gad.actor import TEACHER, Actor
 from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.noise import draw_noise
-from gad.outside import WholeMap
 from gad.processes import own_device
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sample_ids import FIDELITY, SEEDS, SISTER, ids_of
@@ -28,6 +27,7 @@ from gad.sensitivity.seed_identifiability import Classifier, SeedImages, identif
 from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
 from gad.stats import mean_over_seeds
 from gad.teachers.load import Model
+from gad.whole_map import WholeMap
 from gad.worlds.emoji import make_scene
 
 NamedStudent = tuple[str, int, Model]

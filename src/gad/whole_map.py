@@ -1,0 +1,80 @@
+"""A diffusers pipeline seen from outside: one map from initial noise to x0, whatever its own sampler does inside."""
+
+import inspect
+from dataclasses import dataclass
+
+import torch
+from diffusers import DiffusionPipeline
+from torch import Tensor
+
+from gad.config.outside import OutsideStudent
+from gad.models.conditioning import Conditioning, concatenate
+from gad.models.families import family_of, network_of
+from gad.schedule import FlowSchedule, Schedule
+from gad.shapes import Latent, PerSample
+
+OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
+
+
+def sample_with_scheduler(
+    pipeline: DiffusionPipeline,
+    noise: Latent,
+    conditioning: Conditioning,
+    *,
+    num_steps: int,
+    timesteps: list[int] | None = None,
+    sigmas: list[float] | None = None,
+    guidance_scale: float = 1.0,
+    uncond: Conditioning | None = None,
+    eta: float = 0.0,
+    seed: int = 0,
+) -> Latent:
+    """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it.
+
+    A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
+    from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
+    """
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # steps are counted in it: a fresh one
+    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
+    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
+    call, network = family_of(pipeline).call, network_of(pipeline)
+    weight = next(network.parameters())
+    generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
+    known = inspect.signature(scheduler.step).parameters
+    extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
+
+    def predict(x: Tensor, timestep: Tensor, prompts: Conditioning) -> Tensor:
+        prompts = prompts.to(weight.device)
+        prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
+        return call(network, x.to(weight), timestep.to(weight.device).expand(len(x)), prompts).to(noise)
+
+    x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
+    for timestep in scheduler.timesteps:
+        scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+        if guidance_scale == 1:
+            output = predict(scaled, timestep, conditioning)
+        else:
+            both = concatenate(uncond[[0] * len(x)], conditioning)
+            without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
+            output = without + guidance_scale * (with_prompt - without)
+        x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
+    return x
+
+
+@dataclass(frozen=True)
+class WholeMap:
+    """A pipeline's whole chain as a denoiser of one call: asked at t = 1, it answers with the chain's x0.
+
+    Raises ValueError at any other time: what happens inside the chain is its own.
+    """
+
+    pipeline: DiffusionPipeline
+    settings: OutsideStudent
+    uncond: Conditioning | None
+    schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+        if not bool((t == 1).all()):
+            raise ValueError(f"{self.settings.name} is a whole map from noise to x0 and cannot be asked at t < 1")
+        options = self.settings.model_dump(include=OPTIONS)
+        return sample_with_scheduler(self.pipeline, x_t, conditioning, uncond=self.uncond, **options)
