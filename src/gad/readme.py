@@ -161,9 +161,10 @@ def with_tables(text: str) -> str:
     for name, table in TABLES.items():
         marks = f"<!-- table {name} -->", "<!-- end -->"
         block = "\n".join([marks[0], "", *table.lines(), "", marks[1]])
-        text, found = re.subn(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", lambda _: block, text, flags=re.S)
-        if found != 1:
-            raise ValueError(f"README.md should have the mark {marks[0]} once, not {found} times")
+        blocks = re.findall(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", text, flags=re.S)
+        if len(blocks) != 1:
+            raise ValueError(f"README.md should have the mark {marks[0]} once, not {len(blocks)} times")
+        text = text.replace(blocks[0], block)
     return text
 
 
