@@ -1,12 +1,10 @@
 """Two processes train the student that one does, and share out the noise pairs."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from launching import launch
 
 from gad.artifacts import read_checkpoint, read_tensors
 from gad.noise_pairs import NoisePairs, generate
@@ -47,6 +45,7 @@ for name, (variant, changes) in json.loads(sys.argv[2]).items():
 RUNS = {
     "matching": ("gad", {"paradigm": "matching"}),
     "tdm": ("gad_anchor", {"paradigm": "tdm"}),
+    "parted": ("gad_anchor", {"paradigm": "tdm", "shard": True}),
     # with four pairs a process, one of the two has no open pair at about every eighth step
     "gated": ("gad", {"paradigm": "tdm", "gad_interval": [0.9, 1.0]}),
 }
@@ -54,24 +53,11 @@ RUNS = {
 pytestmark = pytest.mark.slow
 
 
-def launch(root, runs, *kill_at) -> subprocess.CompletedProcess:
-    """Two processes that work in ``root``; the second one kills itself at the step that is named."""
-    (root / "script.py").write_text(SCRIPT)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += [str(root / "script.py"), str(root), json.dumps(runs), *map(str, kill_at)]
-    environment = os.environ | {
-        "ACCELERATE_USE_CPU": "1",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-
-
 @pytest.fixture(scope="module")
 def by_two(tmp_path_factory):
     """The folder that two processes filled."""
     root = tmp_path_factory.mktemp("two")
-    done = launch(root, RUNS)
+    done = launch(SCRIPT, root, json.dumps(RUNS))
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
@@ -85,7 +71,7 @@ def test_the_pairs_of_two_processes_are_those_of_one(by_two, point_teacher, smok
 @pytest.mark.parametrize("name", RUNS)
 def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke, tmp_path, name):
     pairs, (variant, changes) = NoisePairs(by_two / "pairs"), RUNS[name]
-    config = smoke.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes)
+    config = smoke.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes | {"shard": False})
     folder = tmp_path / name
     run = train_seeds(point_teacher, pairs, config, variant=variant, folder=folder, live=tmp_path / "live")
     alone = [state.terms["total"] for _, state in run]
@@ -98,15 +84,16 @@ def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke,
         assert torch.allclose(tensor, theirs[key], atol=1e-5), key
 
 
-def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two, tmp_path):
-    variant, changes = RUNS["tdm"]
-    runs = {"tdm": (variant, changes | {"checkpoint_every": 2})}
-    assert launch(tmp_path, runs, 5).returncode != 0
-    assert not (tmp_path / "tdm" / "seed_0" / "network.safetensors").exists()
-    left = read_checkpoint(next((tmp_path / "tdm").rglob(LAST)))
+@pytest.mark.parametrize("name", ["tdm", "parted"])
+def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two, tmp_path, name):
+    variant, changes = RUNS[name]
+    runs = {name: (variant, changes | {"checkpoint_every": 2})}
+    assert launch(SCRIPT, tmp_path, json.dumps(runs), 5).returncode != 0
+    assert not (tmp_path / name / "seed_0" / "network.safetensors").exists()
+    left = read_checkpoint(next((tmp_path / name).rglob(LAST)))
     assert left["step"] == 4
-    done = launch(tmp_path, runs)
+    done = launch(SCRIPT, tmp_path, json.dumps(runs))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "tdm 5\n" in done.stdout and "tdm 4\n" not in done.stdout  # from the checkpoint, not from the start
-    ours, theirs = (read_tensors(root / "tdm" / "seed_0" / "network.safetensors") for root in (tmp_path, by_two))
+    assert f"{name} 5\n" in done.stdout and f"{name} 4\n" not in done.stdout  # from the checkpoint, not from the start
+    ours, theirs = (read_tensors(root / name / "seed_0" / "network.safetensors") for root in (tmp_path, by_two))
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)

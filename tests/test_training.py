@@ -17,7 +17,8 @@ from gad.noise_pairs import generate
 from gad.objectives.build import build_objective
 from gad.students import finished_seeds, load_students, start_student, train_seeds
 from gad.teachers.load import load_model
-from gad.training import LAST, NonFiniteLoss, make_accelerator, train
+from gad.training import LAST, make_accelerator, train
+from gad.watch import NonFiniteLoss
 
 GOLDEN = Path(__file__).parent / "golden" / "smoke_baseline.json"
 

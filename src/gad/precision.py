@@ -42,6 +42,13 @@ def _network_of(denoiser: Denoiser) -> NetworkDenoiser | None:
     return inner if isinstance(inner, NetworkDenoiser) else None
 
 
+def networks_of(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
+    """Every network that a training step asks: the student's, the auxiliary and the teacher's, where there are such."""
+    teacher = _network_of(objective.teacher) if hasattr(objective, "teacher") else None
+    found = [student.network, objective.auxiliary, teacher.network if teacher is not None else None]
+    return [network for network in found if network is not None]
+
+
 def prepare_networks(student: NetworkDenoiser, objective: Trainable, config: StudentConfig) -> None:
     """Make the networks compute as ``config`` says; with its defaults nothing changes.
 

@@ -11,6 +11,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import all_reduce
+from torch.distributed.tensor import DTensor
 
 POLL = 1.0  # seconds
 
@@ -47,6 +48,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
     if accelerator.num_processes == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]  # FSDP has averaged those
     works = [all_reduce(gradient, async_op=True) for gradient in gradients]
     for work, gradient in zip(works, gradients, strict=True):
         work.wait()

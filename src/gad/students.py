@@ -29,7 +29,16 @@ from gad.training import TrainState, train
 LOG = "training.csv"
 ENCODED = 256  # prompts that are encoded at once before they are cast
 CODE = code(  # as in dvc.yaml
-    *("students.py", "training.py", "precision.py", "processes.py", "probe.py", "prompts.py"),
+    *(
+        "students.py",
+        "training.py",
+        "watch.py",
+        "precision.py",
+        "processes.py",
+        "sharding.py",
+        "probe.py",
+        "prompts.py",
+    ),
     *("sensitivity/geometry.py", "objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
 )
 
@@ -96,8 +105,8 @@ def _encode(teacher: Model, prompts: list[str], dtype: str) -> Conditioning:
 
 
 def own_copy(teacher: Model, config: StudentConfig) -> Model:
-    """The teacher itself, or where its weights will be cast a copy: students start from all their bits."""
-    if config.dtype == "float32" or not isinstance(teacher.denoiser, NetworkDenoiser):
+    """The teacher itself, or where its weights will be cast or parted a copy: students start from all their bits."""
+    if config.dtype == "float32" and not config.shard or not isinstance(teacher.denoiser, NetworkDenoiser):
         return teacher
     return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))
 
@@ -121,7 +130,7 @@ def train_seeds(
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device"})
+    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device", "shard"})
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
     if first:
         claim(folder, owner)

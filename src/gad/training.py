@@ -1,5 +1,6 @@
 """The training loop of a student: an accelerate loop written as a generator, resumable bit for bit."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
-from gad.precision import Trainable, make_optimizer, make_scaler, prepare_networks
+from gad.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.probe import Probe, gradient_norms
 from gad.processes import average_gradients, average_numbers, make_accelerator
+from gad.sharding import as_saved, full, gather, shard
+from gad.watch import Watch
 
 LAST = "checkpoint.pt"
 
@@ -31,10 +34,6 @@ class TrainState:
     watched: dict[str, float]  # gad.probe: norms of each term's own gradient; response on fixed pairs after the step
     learning_rate: float
     gradient_norm: float
-
-
-class NonFiniteLoss(FloatingPointError):
-    """A loss term became infinite or NaN. The last checkpoint is kept."""
 
 
 def partners_at(progress: float, schedule: str, copies: int) -> range:
@@ -69,13 +68,16 @@ def train(
     """
     accelerator = make_accelerator(config.device)
     _check_parts(config, accelerator.num_processes)
+    plain = copy.deepcopy(student.network) if config.shard else None
     network = student.network.to(accelerator.device).train().requires_grad_(True)
+    objective = objective.to(accelerator.device)
+    prepare_networks(student, objective, config)
+    if config.shard:
+        shard(networks_of(student, objective), accelerator.device)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
     schedule = get_cosine_schedule_with_warmup(optimizer, config.warmup_steps, config.num_steps)
     average = EMAModel(parameters, decay=config.ema_decay)
-    objective = objective.to(accelerator.device)
-    prepare_networks(student, objective, config)
     scaler = make_scaler(config, accelerator.device)
     auxiliary = _Auxiliary(objective, config, accelerator) if objective.auxiliary is not None else None
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
@@ -84,9 +86,11 @@ def train(
     if scaler.is_enabled():
         parts["scaler"] = scaler
         parts |= {"auxiliary_scaler": auxiliary.scaler} if auxiliary else {}
+    if config.shard:
+        parts = {name: as_saved(part) for name, part in parts.items()}
     first = _resume(folder / LAST, parts)
     average.to(accelerator.device)
-    watch = _Watch(variant, seed, accelerator)
+    watch = Watch(variant, seed, accelerator)
     probe = Probe(pairs, prompts, student.schedule, accelerator.device)
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
@@ -104,11 +108,12 @@ def train(
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + watch.wide(term.detach().mean()) / len(batches)
             watch.check_terms(means, step)
-            watched = watched or (gradient_norms(terms, parameters) if telling else {})  # of the first part
+            if telling and not config.shard:  # a parted weight has no gradient of its own to ask for
+                watched = watched or gradient_norms(terms, parameters)  # of the first part
             scaler.scale(terms["total"] / len(batches)).backward()
         average_gradients(parameters, accelerator)
         scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        norm = full(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not scaler.is_enabled():  # a scaler leaves out the steps whose gradients overflow
             watch.check_norm(norm, step)  # before the step, so that no checkpoint is spoilt
         scaler.step(optimizer)
@@ -118,15 +123,18 @@ def train(
         average.step(parameters)
         if telling or saving:
             watch.raise_late(step)
-        if saving and accelerator.is_main_process:
+        if saving and (accelerator.is_main_process or config.shard):  # what is parted is gathered by all
             states = {name: part.state_dict() for name, part in parts.items()}
-            write_checkpoint(folder / LAST, states | {"step": done})
+            if accelerator.is_main_process:
+                write_checkpoint(folder / LAST, states | {"step": done})
         if telling:
             watched |= probe.measure(student)
             means = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
             yield TrainState(done, means, watched, schedule.get_last_lr()[0], norm.item())
     average.copy_to(parameters)
     student.compute = None
+    if config.shard:
+        student.network = gather(network, plain)
     student.network.eval().requires_grad_(False).to("cpu")
 
 
@@ -140,42 +148,6 @@ def _check_parts(config: StudentConfig, processes: int) -> None:
         raise ValueError(
             f"gad_batch_stride {config.gad_batch_stride} does not divide the {pairs} pairs of a process's part"
         )
-
-
-class _Watch:
-    """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
-
-    A device is not waited for at every step: it keeps a flag, which is read when its numbers are read anyway.
-    """
-
-    def __init__(self, variant: str, seed: int, accelerator: Accelerator):
-        self.whose = f"({variant}, seed {seed})"
-        self.at_once = accelerator.device.type == "cpu" and accelerator.num_processes == 1
-        self.finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
-        self.accelerator = accelerator
-
-    def wide(self, number: torch.Tensor) -> torch.Tensor:
-        return number if number.device.type == "mps" else number.double()
-
-    def check_terms(self, means: dict[str, torch.Tensor], step: int) -> None:
-        for name, mean in means.items():
-            if not self.at_once:
-                self.finite &= mean.isfinite()
-            elif not mean.isfinite():
-                raise NonFiniteLoss(f"loss term {name!r} is {mean.item()} at step {step} {self.whose}")
-
-    def check_norm(self, norm: torch.Tensor, step: int) -> None:
-        if not self.at_once:
-            self.finite &= norm.isfinite()
-        elif not norm.isfinite():
-            raise NonFiniteLoss(f"the gradient's norm is {norm.item()} at step {step} {self.whose}")
-
-    def raise_late(self, step: int) -> None:
-        """Raise if any step since the last call was not finite, in any process."""
-        if self.at_once:
-            return
-        if not self.accelerator.reduce(self.finite.float(), reduction="mean").item() == 1:
-            raise NonFiniteLoss(f"a loss or gradient is not finite at step {step} or shortly before {self.whose}")
 
 
 class _Auxiliary:

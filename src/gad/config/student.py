@@ -44,6 +44,7 @@ class StudentConfig(Section):
     gradient_checkpointing: bool = False
     compile: bool = False  # torch.compile where it works
     channels_last: bool = False  # UNets
+    shard: bool = False  # FSDP: several processes part weights, gradients and optimiser states among them
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # adamw_8bit needs bitsandbytes
     hidden: Count = 128  # width of the Swiss roll's perceptron
     layers: Count = 4  # hidden layers of the Swiss roll's perceptron
@@ -64,6 +65,11 @@ class StudentConfig(Section):
             raise ValueError(
                 f"gad_batch_stride {self.gad_batch_stride} does not divide the pairs of a (part of a) batch"
             )
+        if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit" or self.compile):
+            raise ValueError("shard goes with float32 or bfloat16, optimizer adamw, and without compile")
+        if self.shard and self.gad_interval != [0.0, 1.0]:
+            # FSDP's processes call a network equally often; one may have no open pair
+            raise ValueError("shard needs GAD at all times: gad_interval [0, 1]")
         low, high = self.gad_interval
         if not 0 <= low < high <= 1:
             raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")
