@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# packages are compiled at their first import: every stage is a process and would do it again
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: repro repro-all ablations report test lab doctor environment
 
