@@ -62,12 +62,12 @@ def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
 
 
 def test_terms_that_are_not_there_at_every_step_leave_gaps_in_the_log(tmp_path):
-    from gad.students import _append
+    from gad.training_log import append_row
     from gad.training import TrainState
 
     state = TrainState(10, {"tdm": 1.0}, {"probe_gain": 0.5}, 0.1, 1.0)
-    _append(tmp_path / "log.csv", 0, state)
-    _append(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
+    append_row(tmp_path / "log.csv", 0, state)
+    append_row(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
     header, first, second = (tmp_path / "log.csv").read_text().splitlines()
     assert header == "seed,step,learning_rate,gradient_norm,tdm,probe_gain,gad"
     assert first == "0,10,0.1,1,1,0.5," and second == "0,20,0.1,1,1,0.5,2"

@@ -1,7 +1,6 @@
 """Students of a recipe: where they start, how all seeds of a variant are trained, and how they are saved."""
 
 import copy
-import csv
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +10,7 @@ import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, replacing, stage_dir, write_tensors
+from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, stage_dir, write_tensors
 from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning, concatenate
 from gad.models.denoiser import NetworkDenoiser
@@ -25,6 +24,7 @@ from gad.prompts import prompt_of
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model, text_encoder_on
 from gad.training import TrainState, train
+from gad.training_log import append_row, join_tables, show_row
 
 LOG = "training.csv"
 ENCODED = 256  # prompts that are encoded at once before they are cast
@@ -32,6 +32,7 @@ CODE = code(  # as in dvc.yaml
     *(
         "students.py",
         "training.py",
+        "training_log.py",
         "watch.py",
         "precision.py",
         "processes.py",
@@ -153,9 +154,9 @@ def train_seeds(
         with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
             shown = 0
             for state in run:
-                rows = _append(work / LOG, seed, state)
+                rows = append_row(work / LOG, seed, state)
                 for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
-                    _show(log, row)
+                    show_row(log, row)
                 shown = len(rows)
                 yield seed, state
         shutil.copy(work / LOG, folder / f"log_{seed}.csv")
@@ -163,48 +164,8 @@ def train_seeds(
         shutil.rmtree(work)
         accelerator.wait_for_everyone()
     if first:
-        _join_logs(folder, seeds)
+        join_tables([folder / f"log_{seed}.csv" for seed in seeds], folder / LOG)
         _keep_only(folder, seeds)
-
-
-def _show(log: Live, row: dict[str, str]) -> None:
-    log.step = int(row["step"])
-    for name, value in row.items():
-        if name not in ("seed", "step") and value:
-            log.log_metric(f"train/{name}", float(value))
-    log.make_summary()
-
-
-def _append(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
-    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
-    row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    row |= state.terms | state.watched
-    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
-    rows = []
-    if path.exists():
-        with open(path, newline="") as file:
-            rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
-    rows.append(row)
-    _write_rows(path, rows)
-    return rows
-
-
-def _write_rows(path: Path, rows: list[dict]) -> None:
-    """A table with every column that a row has; sparse GAD is not logged at every step."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    with replacing(path) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(names), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _join_logs(folder: Path, seeds: list[int]) -> None:
-    """One table for all seeds, in their order."""
-    rows = []
-    for seed in seeds:
-        with open(folder / f"log_{seed}.csv", newline="") as file:
-            rows += list(csv.DictReader(file))
-    _write_rows(folder / LOG, rows)
 
 
 def _keep_only(folder: Path, seeds: list[int]) -> None:

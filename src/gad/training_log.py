@@ -1,0 +1,50 @@
+"""The table that training writes, a row whenever it tells how far it is."""
+
+import csv
+from pathlib import Path
+
+from dvclive import Live
+
+from gad.artifacts import replacing
+from gad.training import TrainState
+
+
+def show_row(log: Live, row: dict[str, str]) -> None:
+    """A row as it is watched while training goes on."""
+    log.step = int(row["step"])
+    for name, value in row.items():
+        if name not in ("seed", "step") and value:
+            log.log_metric(f"train/{name}", float(value))
+    log.make_summary()
+
+
+def append_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
+    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
+    row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
+    row |= state.terms | state.watched
+    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
+    rows = []
+    if path.exists():
+        with open(path, newline="") as file:
+            rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
+    rows.append(row)
+    _write_rows(path, rows)
+    return rows
+
+
+def _write_rows(path: Path, rows: list[dict]) -> None:
+    """A table with every column that a row has; sparse GAD is not logged at every step."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    with replacing(path) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(names), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def join_tables(paths: list[Path], whole: Path) -> None:
+    """One table of all, in their order."""
+    rows = []
+    for path in paths:
+        with open(path, newline="") as file:
+            rows += list(csv.DictReader(file))
+    _write_rows(whole, rows)
