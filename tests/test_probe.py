@@ -10,6 +10,8 @@ from gad.objectives.batch import draw_batch
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment
 from gad.probe import PROBE_PAIRS, Probe, gradient_norms
+from gad.training import TrainState
+from gad.training_log import append_row
 
 
 @pytest.fixture
@@ -62,9 +64,6 @@ def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
 
 
 def test_terms_that_are_not_there_at_every_step_leave_gaps_in_the_log(tmp_path):
-    from gad.training_log import append_row
-    from gad.training import TrainState
-
     state = TrainState(10, {"tdm": 1.0}, {"probe_gain": 0.5}, 0.1, 1.0)
     append_row(tmp_path / "log.csv", 0, state)
     append_row(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
