@@ -99,7 +99,7 @@ def prepare(recipe: str, name: str, steps: int) -> tuple[Phased, StudentConfig, 
     settings = load_recipe(recipe)
     variant, changes = settings_of(name)
     lengths = {"num_steps": 2 * steps, "log_every": 2 * steps, "checkpoint_every": 2 * steps}
-    config = StudentConfig(**settings.student.model_dump() | changes | lengths)
+    config = StudentConfig(**settings.student.model_dump() | changes | lengths | {"shard": False})
     teacher = load_model(stage_dir(recipe, "teacher"))
     pairs = NoisePairs(stage_dir(recipe, "noise_pairs"))
     prompts = encode_pair_prompts(teacher, pairs)

@@ -37,6 +37,7 @@ def prepared(recipe: str, part: str, batch: int | None) -> Recipe:
     changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}}
     if part.startswith(FREE):
         changes["student"]["paradigm"] = "matching"
+    changes["student"]["shard"] = False  # one process measures
     if batch is not None:
         changes["student"] |= {"batch_size": batch, "accumulate": 1}
         changes["noise_pairs"]["batch_size"] = changes["sensitivity"]["batch_size"] = batch

@@ -45,7 +45,7 @@ for name, (variant, changes) in json.loads(sys.argv[2]).items():
 RUNS = {
     "matching": ("gad", {"paradigm": "matching"}),
     "tdm": ("gad_anchor", {"paradigm": "tdm"}),
-    "parted": ("gad_anchor", {"paradigm": "tdm", "shard": True}),
+    "parted": ("gad_anchor", {"paradigm": "tdm", "shard": True, "accumulate": 2}),
     # with four pairs a process, one of the two has no open pair at about every eighth step
     "gated": ("gad", {"paradigm": "tdm", "gad_interval": [0.9, 1.0]}),
 }

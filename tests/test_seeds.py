@@ -126,6 +126,13 @@ def test_images_that_are_right_or_wrong_by_whole_prompts_count_as_one():
     assert (found["low"], found["high"]) == wilson(0.75, small * 19)  # 19: the variance of 20 prompts has n - 1
 
 
+@pytest.mark.parametrize("prompts", [1, 7, 10])
+def test_the_interval_holds_the_accuracy_at_both_ends(prompts):
+    for value in (True, False):
+        found = accuracy(judged(np.full((prompts, 6), value)))
+        assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
+
+
 def test_the_interval_of_an_accuracy_covers_other_prompts():
     generator, held = np.random.default_rng(0), []
     for _ in range(1000):

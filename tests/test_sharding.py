@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 import torch
 from launching import launch
@@ -35,8 +36,9 @@ PARADIGMS = {"unet": "ladd", "dit": "tdm", "flow": "sid"}
 def by_two(pipelines, smoke, tmp_path_factory):
     """A folder of each family: teacher, pairs, and the student that two processes trained."""
     root = tmp_path_factory.mktemp("parted")
-    changes = {"seeds": [0], "batch_size": 4, "num_steps": 2, "lr": 1e-4, "log_every": 1, "max_grad_norm": 0.1}
-    small = {"num_pairs": 4, "shard_size": 4, "batch_size": 4, "teacher_steps": 2, "guidance_scale": 2.0}
+    changes = {"seeds": [0, 1], "batch_size": 8, "accumulate": 2, "num_steps": 2, "warmup_steps": 0, "lr": 1e-4}
+    changes |= {"log_every": 1, "ema_decay": 0.0, "max_grad_norm": 1e6}
+    small = {"num_pairs": 8, "shard_size": 8, "batch_size": 8, "teacher_steps": 2, "guidance_scale": 2.0}
     for backbone, paradigm in PARADIGMS.items():
         folder = root / backbone
         pipelines[backbone].save_pretrained(folder / "teacher")
@@ -49,10 +51,9 @@ def by_two(pipelines, smoke, tmp_path_factory):
     return root
 
 
-def totals(folder) -> list[float]:
-    rows = (folder / "training.csv").read_text().splitlines()
-    column = rows[0].split(",").index("total")
-    return [float(row.split(",")[column]) for row in rows[1:]]
+def logged(folder) -> pd.DataFrame:
+    """What does not hang on how many processes there are: losses, and the size of gradients."""
+    return pd.read_csv(folder / "training.csv").filter(regex="^(step|total|auxiliary|gradient_norm|probe_.*)$")
 
 
 @pytest.mark.slow
@@ -62,12 +63,16 @@ def test_two_processes_that_part_the_networks_end_with_the_student_of_one(by_two
     config = StudentConfig(**json.loads((folder / "config.json").read_text()))
     teacher, pairs = load_model(folder / "teacher"), NoisePairs(folder / "pairs")
     list(train_seeds(teacher, pairs, config, variant="gad", folder=tmp_path / "one", live=tmp_path / "live"))
-    assert totals(folder / "two") == pytest.approx(totals(tmp_path / "one"), abs=1e-5, rel=1e-4)
-    ours, theirs = (
-        load_model(path / "seed_0").denoiser.network.state_dict() for path in (folder / "two", tmp_path / "one")
-    )
-    for key, tensor in theirs.items():
-        assert torch.allclose(ours[key], tensor, atol=1e-5), key
+    pd.testing.assert_frame_equal(logged(folder / "two"), logged(tmp_path / "one"), rtol=1e-3, atol=1e-6)
+    start = teacher.denoiser.network.state_dict()
+    for seed in config.seeds:
+        ours, theirs = (
+            load_model(path / f"seed_{seed}").denoiser.network.state_dict()
+            for path in (folder / "two", tmp_path / "one")
+        )
+        moved = sum((theirs[key] - start[key]).square().sum() for key in theirs).sqrt()
+        apart = sum((theirs[key] - ours[key]).square().sum() for key in theirs).sqrt()
+        assert moved > 0 and apart < 0.02 * moved
 
 
 def test_a_single_process_cannot_part_a_network():
@@ -75,7 +80,9 @@ def test_a_single_process_cannot_part_a_network():
         shard([torch.nn.Linear(2, 2)], torch.device("cpu"))
 
 
-@pytest.mark.parametrize("changes", [{"dtype": "float16"}, {"compile": True}, {"gad_interval": [0.2, 0.6]}])
+@pytest.mark.parametrize(
+    "changes", [{"dtype": "float16"}, {"compile": True}, {"channels_last": True}, {"gad_interval": [0.2, 0.6]}]
+)
 def test_what_does_not_go_with_parted_networks_is_refused(smoke, changes):
     with pytest.raises(ValueError, match="shard"):
         StudentConfig(**smoke.student.model_dump() | {"shard": True} | changes)

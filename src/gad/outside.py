@@ -24,6 +24,7 @@ from gad.processes import own_device
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 
+ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched
 
 
@@ -112,7 +113,7 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
 
 
 def share_equal_parts(pipeline: DiffusionPipeline, others: Iterable[DiffusionPipeline | None]) -> None:
-    """Give a pipeline the text encoder and autoencoder of the first of ``others`` whose weights are the same.
+    """Give a pipeline the text encoder and autoencoder of the first of ``others`` that are the same.
 
     Many published students keep their teacher's: a T5 of 19 GB a student would not fit beside ten others.
     """
@@ -120,14 +121,23 @@ def share_equal_parts(pipeline: DiffusionPipeline, others: Iterable[DiffusionPip
         mine = getattr(pipeline, name)
         for other in others:
             theirs = getattr(other, name, None)
-            if theirs is not None and type(theirs) is type(mine) and _equal_weights(mine, theirs):
+            if theirs is not None and _alike(mine, theirs):
                 pipeline.register_modules(**{name: theirs})
                 break
 
 
-def _equal_weights(one: nn.Module, other: nn.Module) -> bool:
+def _alike(one: nn.Module, other: nn.Module) -> bool:
+    """The same weights, used in the same way."""
+    if type(one) is not type(other) or _settings(one) != _settings(other):
+        return False
     ours, theirs = one.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key].to(ours[key])) for key in ours)
+
+
+def _settings(module: nn.Module) -> dict:
+    """A part's config without what only says where it comes from."""
+    config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
+    return {key: value for key, value in config.items() if not key.startswith("_") and key not in ORIGIN}
 
 
 def load_outside_student(

@@ -43,14 +43,19 @@ def _network_of(denoiser: Denoiser) -> NetworkDenoiser | None:
 
 
 def networks_of(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
-    """Every network that a training step asks: the student's, the auxiliary and the teacher's, where there are such."""
+    """The networks that a training step asks: the student's, the auxiliary and the teacher's, where there are such.
+
+    The features of LADD's discriminator are read from the objective's own teacher.
+    """
     teacher = _network_of(objective.teacher) if hasattr(objective, "teacher") else None
     found = [student.network, objective.auxiliary, teacher.network if teacher is not None else None]
     return [network for network in found if network is not None]
 
 
-def prepare_networks(student: NetworkDenoiser, objective: Trainable, config: StudentConfig) -> None:
-    """Make the networks compute as ``config`` says; with its defaults nothing changes.
+def prepare_networks(
+    student: NetworkDenoiser, objective: Trainable, config: StudentConfig, device: torch.device
+) -> None:
+    """Make the networks compute as ``config`` says on ``device``; with its defaults nothing changes.
 
     Student and fake score keep float32 weights and compute in the recipe's dtype. The teacher's weights are cast, which
     halves them: it has to be the objective's own copy. Raises ValueError for an option that a network does not have.
@@ -71,7 +76,7 @@ def prepare_networks(student: NetworkDenoiser, objective: Trainable, config: Stu
         # the score identity and LADD send gradients through the teacher as well
         for denoiser in denoisers:
             _checkpoint(denoiser.network)
-    if config.compile and _can_compile(next(student.network.parameters()).device):
+    if config.compile and _can_compile(device):
         for denoiser in denoisers:
             denoiser.network.compile()
 

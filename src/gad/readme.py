@@ -55,6 +55,9 @@ class Table:
             head = ["", *(NAMES.get(name, name) for name in self.variants), "GAD − baseline"]
         else:
             head = ["", *(metric.label for metric in self.metrics)]
+        for metric in self.metrics:
+            if not any(metric.estimate(found, name) for found in results.values() for name in self.variants):
+                raise ValueError(f"no result holds {metric.name!r} of {metric.group!r}, which the README names")
         rows = []
         for recipe, title in self.recipes.items():
             if title:

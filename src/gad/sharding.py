@@ -10,7 +10,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gad.processes import place
@@ -25,11 +25,18 @@ def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
     if processes == 1:
         raise ValueError("shard needs several processes: accelerate launch --num_processes N pipelines/parallel.py ...")
     mesh = init_device_mesh(device.type, (processes,))
+    torch.set_autocast_cache_enabled(False)  # it would keep every weight gathered, in half precision
     for network in networks:
         lists = [child for child in network.children() if isinstance(child, nn.ModuleList)]
         for block in (block for blocks in lists for block in blocks):
             fully_shard(block, mesh=mesh)
         fully_shard(network, mesh=mesh)
+
+
+def reshard(network: nn.Module) -> None:
+    """Let a sharded network's own weights go, which stay gathered after a call without a backward pass."""
+    if isinstance(network, FSDPModule):
+        network.reshard()
 
 
 def full(tensor: Tensor) -> Tensor:
@@ -41,6 +48,12 @@ def gather(network: nn.Module, plain: nn.Module) -> nn.Module:
     """``plain``, an unparted copy of a network on the CPU, with that network's weights; in every process."""
     plain.load_state_dict({name: full(tensor).cpu() for name, tensor in network.state_dict().items()})
     return plain
+
+
+def _kept(tensor: Tensor) -> Tensor | None:
+    """The whole tensor on the CPU of the first process, which writes checkpoints; all have to ask for it."""
+    whole = full(tensor)
+    return whole.cpu() if place()[0] == 0 else None
 
 
 def _parted(tensor: Tensor, like: Tensor) -> Tensor:
@@ -57,7 +70,7 @@ class WholeNetwork:
         self.network = network
 
     def state_dict(self) -> dict:
-        return {name: full(tensor) for name, tensor in self.network.state_dict().items()}
+        return {name: _kept(tensor) for name, tensor in self.network.state_dict().items()}
 
     def load_state_dict(self, state: dict) -> None:
         own = self.network.state_dict()
@@ -72,7 +85,7 @@ class WholeOptimizer:
 
     def state_dict(self) -> dict:
         state = self.optimizer.state_dict()
-        moments = {i: {name: full(value) for name, value in found.items()} for i, found in state["state"].items()}
+        moments = {i: {name: _kept(value) for name, value in found.items()} for i, found in state["state"].items()}
         return state | {"state": moments}
 
     def load_state_dict(self, state: dict) -> None:
@@ -92,7 +105,7 @@ class WholeAverage:
 
     def state_dict(self) -> dict:
         state = self.average.state_dict()
-        return state | {"shadow_params": [full(tensor) for tensor in state["shadow_params"]]}
+        return state | {"shadow_params": [_kept(tensor) for tensor in state["shadow_params"]]}
 
     def load_state_dict(self, state: dict) -> None:
         parted = [_parted(*both) for both in zip(state["shadow_params"], self.average.shadow_params, strict=True)]

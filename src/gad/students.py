@@ -32,7 +32,6 @@ CODE = code(  # as in dvc.yaml
     *(
         "students.py",
         "training.py",
-        "training_log.py",
         "watch.py",
         "precision.py",
         "processes.py",

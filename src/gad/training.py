@@ -19,7 +19,7 @@ from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.probe import Probe, gradient_norms
 from gad.processes import average_gradients, average_numbers, make_accelerator
-from gad.sharding import as_saved, full, gather, shard
+from gad.sharding import as_saved, full, gather, reshard, shard
 from gad.watch import Watch
 
 LAST = "checkpoint.pt"
@@ -64,16 +64,17 @@ def train(
     Checkpoints in ``folder`` hold networks, average, optimisers, learning rate and data position. Started again after a
     kill, the run continues from the last one and ends, on a CPU, with the same bits as an uninterrupted one.
     ``prompts`` are the encoded captions of all sample ids. Several processes share a batch: each takes its parts of
-    the whole one, gradients and losses are averaged, and all end with the same student; the first one writes.
+    the whole one, gradients and losses are averaged, and all end with the same student; the first one writes. With
+    ``shard`` the objective's teacher has to be its own copy: it is parted in place.
     """
     accelerator = make_accelerator(config.device)
     _check_parts(config, accelerator.num_processes)
     plain = copy.deepcopy(student.network) if config.shard else None
+    prepare_networks(student, objective, config, accelerator.device)
+    if config.shard:  # before anything moves: a network need not fit the device
+        shard(networks_of(student, objective), accelerator.device)
     network = student.network.to(accelerator.device).train().requires_grad_(True)
     objective = objective.to(accelerator.device)
-    prepare_networks(student, objective, config)
-    if config.shard:
-        shard(networks_of(student, objective), accelerator.device)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
     schedule = get_cosine_schedule_with_warmup(optimizer, config.warmup_steps, config.num_steps)
@@ -124,9 +125,7 @@ def train(
         if telling or saving:
             watch.raise_late(step)
         if saving and (accelerator.is_main_process or config.shard):  # what is parted is gathered by all
-            states = {name: part.state_dict() for name, part in parts.items()}
-            if accelerator.is_main_process:
-                write_checkpoint(folder / LAST, states | {"step": done})
+            _save(folder / LAST, parts, done, writes=accelerator.is_main_process)
         if telling:
             watched |= probe.measure(student)
             means = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
@@ -162,6 +161,7 @@ class _Auxiliary:
 
     def step(self, student: NetworkDenoiser, batches: list[Batch], key: tuple[int, int]) -> torch.Tensor:
         """Update it and return its last loss ``[B]``. Outside this method it is frozen, so nothing is left in it."""
+        reshard(self.network)  # or only the gathered weights would hear of it
         self.network.requires_grad_(True)
         for update in range(self.config.auxiliary_updates):
             losses = []
@@ -175,8 +175,16 @@ class _Auxiliary:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.zero_grad()
+        reshard(self.network)
         self.network.requires_grad_(False)
         return torch.cat(losses)
+
+
+def _save(path: Path, parts: dict, done: int, *, writes: bool) -> None:
+    """Write a checkpoint, or help to gather it."""
+    states = {name: part.state_dict() for name, part in parts.items()}
+    if writes:
+        write_checkpoint(path, states | {"step": done})
 
 
 def _resume(path: Path, parts: dict) -> int:

@@ -65,11 +65,12 @@ class StudentConfig(Section):
             raise ValueError(
                 f"gad_batch_stride {self.gad_batch_stride} does not divide the pairs of a (part of a) batch"
             )
-        if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit" or self.compile):
-            raise ValueError("shard goes with float32 or bfloat16, optimizer adamw, and without compile")
+        if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit"):
+            raise ValueError("shard goes with dtype float32 or bfloat16 and optimizer adamw")
+        if self.shard and (self.compile or self.channels_last):
+            raise ValueError("shard goes without compile and channels_last")
         if self.shard and self.gad_interval != [0.0, 1.0]:
-            # FSDP's processes call a network equally often; one may have no open pair
-            raise ValueError("shard needs GAD at all times: gad_interval [0, 1]")
+            raise ValueError("shard needs GAD at all times, gad_interval [0, 1]: processes call networks equally often")
         low, high = self.gad_interval
         if not 0 <= low < high <= 1:
             raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")

@@ -82,8 +82,8 @@ def probabilities(
 def cross_attention(network: nn.Module, layers: Sequence[str] | None = None) -> Iterator[AttentionMaps]:
     """Maps of every call of ``network`` inside the block; its own processors come back afterwards, also on error.
 
-    With ``layers`` only those whose name holds one of these words. Raises ValueError, in one line, for a network that
-    has no cross-attention, or no such layer.
+    With ``layers`` only those of that name, or inside a block of that name. Raises ValueError, in one line, for a
+    network that has no cross-attention, or none of a name.
     """
     stock = dict(getattr(network, "attn_processors", {}))
     names = [name.removesuffix(".processor") for name in stock if "attn2" in name]
@@ -91,9 +91,13 @@ def cross_attention(network: nn.Module, layers: Sequence[str] | None = None) -> 
         raise ValueError(
             f"{type(network).__name__} has no cross-attention maps; layout control needs a UNet, PixArt or SANA network"
         )
-    chosen = [name for name in names if layers is None or any(word in name for word in layers)]
-    if not chosen:
-        raise ValueError(f"attention_layers {', '.join(layers)}: no such layer; there are {', '.join(names)}")
+    found = {
+        word: [name for name in names if f"{word}." in f"{name}."] for word in layers or []
+    }  # blocks.1: not blocks.10
+    absent = [word for word, matching in found.items() if not matching]
+    if absent:
+        raise ValueError(f"attention_layers {', '.join(absent)}: no such layer; there are {', '.join(names)}")
+    chosen = names if layers is None else [name for name in names if any(name in part for part in found.values())]
     maps = AttentionMaps()
     recording = {
         name: _Recorder(own, name, maps) if name.removesuffix(".processor") in chosen else own

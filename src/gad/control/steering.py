@@ -1,6 +1,7 @@
 """The layout energy as a function of the initial noise, through a model's own attention."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -98,17 +99,9 @@ def steer(
         move = turning(config.angle)
     else:
         move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
-    parts = [
-        optimise_noise(
-            energy,
-            noise[part],
-            move,
-            iterations=config.iterations,
-            stop_below=1 - config.threshold,
-        )
-        for part, energy in _energies(actor, prompts, config, image_size)
-    ]
-    return torch.cat(parts)
+    options = {"iterations": config.iterations, "stop_below": 1 - config.threshold}
+    with closing(_energies(actor, prompts, config, image_size)) as energies:
+        return torch.cat([optimise_noise(energy, noise[part], move, **options) for part, energy in energies])
 
 
 @torch.no_grad()
@@ -116,4 +109,5 @@ def measure_energy(
     actor: Actor, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
 ) -> PerSample:
     """The energy of each noise by the actor's own attention; lower is better. Raises as :func:`steer`."""
-    return torch.cat([energy(noise[part])[0] for part, energy in _energies(actor, prompts, config, image_size)])
+    with closing(_energies(actor, prompts, config, image_size)) as energies:
+        return torch.cat([energy(noise[part])[0] for part, energy in energies])

@@ -16,7 +16,7 @@ _LABELS = {
 
 
 def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
-    """Mean with its interval over student seeds, or over test images where there is one seed."""
+    """Mean with its interval over student seeds, or over test prompts where there is one seed."""
     if len(group) > 1:
         found = mean_over_seeds(group[metric])
         return found.mean, found.low, found.high

@@ -231,8 +231,13 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
     total, place = sum(needs.values()), "GPU memory" if cuda else "RAM"
     what = f"{place}: {total / GB:.0f} GB of networks ({parts}) and activations, {have / GB:.0f} GB there"
-    do = "" if total < have else "set student.optimizer: adamw_8bit, or use a larger GPU"
-    yield Finding("ok" if total < have else "missing", what, do)
+    if total < have:
+        yield Finding("ok", what, "")
+    elif settings.student.shard:
+        yield Finding("warn", f"{what}, parted over the processes", "start enough of them")
+    else:
+        do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
+        yield Finding("missing", what, do)
     host, ram = host_bytes(settings, architecture), psutil.virtual_memory().total
     if cuda or host > ram:
         what = f"RAM: {host / GB:.0f} GB for the pipeline in float32, {ram / GB:.0f} GB there"

@@ -110,7 +110,8 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
     """``accuracy`` in [0, 1] of rows of :func:`judge`, with its 95 % interval ``low``, ``high``, and ``n`` images.
 
     Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
-    many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998).
+    many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998); where
+    few prompts happen to agree, that is all of them. It covers other prompts, not other noises.
     """
     right, n = float(rows["right"].mean()), len(rows)
     of_prompts = rows.groupby("prompt")["right"].mean()
@@ -122,7 +123,8 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
     square = norm.ppf(0.975) ** 2 / independent
     centre = (right + square / 2) / (1 + square)
     half = (square * alone + square**2 / 4) ** 0.5 / (1 + square)
-    return {"accuracy": right, "low": centre - half, "high": centre + half, "n": n}
+    low, high = min(right, max(0.0, centre - half)), max(right, min(1.0, centre + half))  # against rounding at the ends
+    return {"accuracy": right, "low": low, "high": high, "n": n}
 
 
 def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
