@@ -156,6 +156,18 @@ TABLES = {
         ("teacher", "baseline", "noise_augmentation", "gad"),
         by_metric=True,
     ),
+    "emoji_paradigms": Table(
+        {"emoji_unet_ladd": "LADD, UNet, one step", "emoji_flow_sid": "SiD, flow network, four steps"},
+        (
+            *PICTURES,
+            *(KERNEL, SEEDS_FOUND),
+            _control("modes seen ↑", "mode_coverage"),
+            _control("Vendi ↑", "vendi"),
+            *(NOUN, LAYOUT),
+        ),
+        ("teacher", *NAMES),
+        by_metric=False,
+    ),
 }
 
 
