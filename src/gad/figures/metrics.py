@@ -13,6 +13,8 @@ from gad.figures import style
 from gad.figures.style import DPI, PALETTE
 from gad.stats import mean_over_seeds
 
+PAGE = 15  # inches that a page shows without making labels too small to read
+
 
 def _interval(values) -> tuple[float, float]:
     """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
@@ -24,16 +26,22 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
     """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label."""
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1
-    width = max(3.6, 0.25 * len(order) * (groups + 1))
-    figure, axes = plt.subplots(1, len(metrics), figsize=(width * len(metrics), 3.8), dpi=DPI, squeeze=False)
-    for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
+    width = max(3.6, 0.16 * len(order) * (groups + 1))
+    columns = min(len(metrics), max(1, int(PAGE / width)))
+    rows = -(-len(metrics) // columns)
+    options = {"figsize": (width * columns, 3.8 * rows), "dpi": DPI, "squeeze": False}
+    figure, axes = plt.subplots(rows, columns, **options)
+    for unused in axes.flat[len(metrics) :]:
+        unused.remove()
+    legend_at = axes[0][-1]
+    for axis, (metric, label) in zip(axes.flat, metrics.items(), strict=False):
         sns.stripplot(
             table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=groups > 1,
             color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
         )  # fmt: skip
         sns.pointplot(
             table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
-            errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is axes[0][-1],
+            errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is legend_at,
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
@@ -41,7 +49,7 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
         if len(order) > 4:
             axis.tick_params(axis="x", rotation=60)
     if hue:
-        sns.move_legend(axes[0][-1], "upper left", bbox_to_anchor=(1, 1), title=hue)
+        sns.move_legend(legend_at, "upper left", bbox_to_anchor=(1, 1), title=hue)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
