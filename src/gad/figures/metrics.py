@@ -45,9 +45,10 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
-        axis.set_xticks(range(len(order)), [name.replace("_", "\n") for name in order], fontsize=9)
-        if len(order) > 4:
-            axis.tick_params(axis="x", rotation=60)
+        many = len(order) > 4
+        names = [name.replace("_", " " if many else "\n") for name in order]
+        turned = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"} if many else {}
+        axis.set_xticks(range(len(order)), names, fontsize=9, **turned)
     if hue:
         sns.move_legend(legend_at, "upper left", bbox_to_anchor=(1, 1), title=hue)
     figure.suptitle(title)
