@@ -180,7 +180,7 @@ def test_half_precision_answers_in_float32_and_close_to_the_whole(run):
     t = torch.full((4,), 0.5)
     with torch.no_grad():
         whole = student(noise, t, prompts)
-        prepare_networks(student, objective, config)
+        prepare_networks(student, objective, config, torch.device("cpu"))
         half = student(noise, t, prompts)
     assert half.dtype == torch.float32 and not torch.equal(half, whole)
     assert (half - whole).norm() < 0.05 * whole.norm()
@@ -193,7 +193,7 @@ def test_checkpointing_gives_the_same_gradients(run):
     for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}):
         changes["channels_last"] = False
         config, student, objective = prepared(run, **changes)
-        prepare_networks(student, objective, config)
+        prepare_networks(student, objective, config, torch.device("cpu"))
         student.network.train().requires_grad_(True)
         noise = pairs.trajectories(torch.arange(4), 0)[:, 0]
         student(noise, torch.full((4,), 0.7), prompts).square().mean().backward()
@@ -208,7 +208,7 @@ def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, poi
         student = start_student(point_teacher, config, seed=0)
         objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
         with pytest.raises(ValueError, match=told):
-            prepare_networks(student, objective, config)
+            prepare_networks(student, objective, config, torch.device("cpu"))
 
 
 def test_an_optimiser_that_is_not_installed_is_told_with_its_command(smoke):
