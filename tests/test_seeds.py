@@ -43,7 +43,7 @@ def rows_of(images, classifier=FLAT, config=CONFIG, teacher=None):
 def test_images_without_seed_information_stay_at_chance():
     config = CONFIG.model_copy(update={"train_prompts": 30, "test_prompts": 100})
     rows, _ = rows_of(pictures(stamped=False, prompts=133), config=config)
-    found = accuracy(rows[rows["train_prompts"] == 30]["right"])
+    found = accuracy(rows[rows["train_prompts"] == 30])
     assert found["n"] == 400 and found["low"] < 1 / 4 < found["high"]
 
 
