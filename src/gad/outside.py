@@ -4,6 +4,7 @@ Such a model is run whole (:mod:`gad.whole_map`) and stands in the tables of one
 steps it takes inside.
 """
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -135,9 +136,10 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _settings(module: nn.Module) -> dict:
-    """A part's config without what only says where it comes from."""
+    """A part's config as a file holds it, without what only says where it comes from."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
-    return {key: value for key, value in config.items() if not key.startswith("_") and key not in ORIGIN}
+    kept = {key: value for key, value in config.items() if not key.startswith("_") and key not in ORIGIN}
+    return json.loads(json.dumps(kept, default=str))  # lists and tuples are one
 
 
 def load_outside_student(

@@ -91,9 +91,8 @@ def cross_attention(network: nn.Module, layers: Sequence[str] | None = None) -> 
         raise ValueError(
             f"{type(network).__name__} has no cross-attention maps; layout control needs a UNet, PixArt or SANA network"
         )
-    found = {
-        word: [name for name in names if f"{word}." in f"{name}."] for word in layers or []
-    }  # blocks.1: not blocks.10
+    # whole words: blocks.1 is not blocks.10
+    found = {word: [name for name in names if f"{word}." in f"{name}."] for word in layers or []}
     absent = [word for word, matching in found.items() if not matching]
     if absent:
         raise ValueError(f"attention_layers {', '.join(absent)}: no such layer; there are {', '.join(names)}")
