@@ -13,7 +13,7 @@ from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
-from gad.outside import as_whole_maps, load_outside, load_outside_student
+from gad.outside import as_whole_maps, load_outside, load_outside_student, share_equal_parts
 from gad.sensitivity.stage import measure_students, table_of
 from gad.teachers.load import Model
 from gad.teachers.text import clip_text
@@ -129,6 +129,14 @@ def test_what_students_have_in_common_is_held_once(foreign, teacher):
     assert one.vae is teacher.pipeline.vae is two.vae  # the fixture's autoencoder is the teacher's
     assert one.text_encoder is two.text_encoder and one.unet is not two.unet
     assert one.text_encoder is not teacher.pipeline.text_encoder  # of the same shape, with other weights
+
+
+def test_parts_of_equal_weights_that_are_used_otherwise_are_not_shared(foreign, teacher):
+    pipeline = load_pipeline(foreign)
+    pipeline.vae.register_to_config(scaling_factor=2 * pipeline.vae.config.scaling_factor)
+    own = pipeline.vae
+    share_equal_parts(pipeline, [teacher.pipeline])
+    assert pipeline.vae is own
 
 
 def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):

@@ -157,7 +157,7 @@ TABLES = {
         by_metric=True,
     ),
     "emoji_paradigms": Table(
-        {"emoji_unet_ladd": "LADD, UNet, one step"},
+        {"emoji_unet_ladd": "LADD, UNet, one step", "emoji_flow_sid": "SiD, flow network, four steps"},
         (
             *PICTURES,
             *(KERNEL, SEEDS_FOUND),
