@@ -242,6 +242,16 @@ def test_the_nouns_tokens_are_found_for_every_tokenizer(actor):
     assert not objects[1, 1].any()
 
 
+def test_a_noun_inside_a_longer_one_is_the_other_and_one_asked_twice_has_two_places(actor):
+    prompt = "a red car left of a car on a white background"
+    words = prompt.split()
+    for nouns, places in {("car", "red car"): ([6], [1, 2]), ("car", "car"): ([2], [6])}.items():
+        found, objects = word_tokens(actor.model, [prompt], [list(nouns)])
+        order = {token: number for number, token in enumerate(found[0].nonzero().flatten().tolist())}
+        assert len(order) == len(words)
+        assert [[order[token] for token in row.nonzero().flatten().tolist()] for row in objects[0]] == list(places)
+
+
 def test_a_noun_that_is_not_in_the_prompt_is_refused_in_one_line(actor):
     with pytest.raises(ValueError, match="the object 'cat' is not in the prompt 'a dog'") as error:
         word_tokens(actor.model, ["a dog"], [["cat"]])

@@ -11,12 +11,21 @@ from gad.models.conditioning import STOCK_MAX_TOKENS
 from gad.teachers.load import Model
 
 
-def _span(prompt: str, noun: str) -> tuple[int, int]:
-    """Where the noun stands in the prompt, also as a plural."""
-    found = re.search(rf"\b{re.escape(noun)}(s|es)?\b", prompt, re.IGNORECASE)
-    if not found:
-        raise ValueError(f"the object {noun!r} is not in the prompt {prompt!r}")
-    return found.span()
+def _spans(prompt: str, nouns: Sequence[str]) -> list[tuple[int, int]]:
+    """Where each noun stands in the prompt, also as a plural.
+
+    Longer nouns choose first and no letter is given twice, so that "dog" beside "hot dog" is the other one, and a noun
+    asked twice has its two places; where there is one place only, it is shared.
+    """
+    spans = {}
+    for row in sorted(range(len(nouns)), key=lambda row: -len(nouns[row])):
+        pattern = rf"\b{re.escape(nouns[row])}(s|es)?\b"
+        found = [match.span() for match in re.finditer(pattern, prompt, re.IGNORECASE)]
+        if not found:
+            raise ValueError(f"the object {nouns[row]!r} is not in the prompt {prompt!r}")
+        free = [(a, b) for a, b in found if all(b <= first or a >= last for first, last in spans.values())]
+        spans[row] = (free or found)[0]
+    return [spans[row] for row in range(len(nouns))]
 
 
 def word_tokens(
@@ -42,8 +51,7 @@ def word_tokens(
         spans = list(zip(places["input_ids"], places["offset_mapping"], strict=True))
         for token, (number, (start, end)) in enumerate(spans):
             words[sample, token] = number not in special and bool(prompt[start:end].strip())
-        for row, noun in enumerate(things):
-            first, last = _span(prompt, noun)
+        for row, (noun, (first, last)) in enumerate(zip(things, _spans(prompt, things), strict=True)):
             for token, (_, (start, end)) in enumerate(spans):
                 objects[sample, row, token] = words[sample, token] and start < last and end > first
             if not objects[sample, row].any():
