@@ -21,7 +21,7 @@ from gad.control.optimise import optimise_noise, stepping, turning
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.models.families import denoiser_of
-from gad.noise import draw_noise
+from gad.noise import draw_noise, low_frequency_part
 from gad.scores.average_precision import Asked
 from gad.scores.boxes import Detection
 from gad.scores.encoder import load_encoder, score
@@ -186,6 +186,23 @@ def test_a_turn_does_not_depend_on_the_size_of_the_energy():
         for f in (1e-3, 1e3)
     )
     assert torch.allclose(small, large, atol=1e-5) and not torch.allclose(small, start, atol=0.1)
+
+
+def test_a_low_frequency_turn_leaves_detail_and_length_as_they_are():
+    start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
+    end = optimise_noise(bowl(goal), start, turning(0.1, 2), iterations=8, stop_below=0.0)
+    low, low_end = low_frequency_part(start, 2), low_frequency_part(end, 2)
+    assert torch.allclose(end - low_end, start - low, atol=1e-6)
+    assert torch.allclose(low_end.flatten(1).norm(dim=1), low.flatten(1).norm(dim=1), rtol=1e-5)
+    once = optimise_noise(bowl(goal), start, turning(0.1, 2), iterations=1, stop_below=0.0)
+    turn = torch.cosine_similarity(low_frequency_part(once, 2).flatten(1), low.flatten(1)).acos()
+    assert torch.allclose(turn, torch.full((3,), 0.1), atol=1e-3)
+    assert (bowl(goal)(end)[0] < bowl(goal)(start)[0]).all()
+
+
+def test_a_grid_is_for_turns_only():
+    with pytest.raises(ValueError, match="low_frequency_size is for turns"):
+        LayoutConfig(num_prompts=1, step="gradient", low_frequency_size=2)
 
 
 def test_a_gradient_that_is_not_finite_stops_in_one_line():

@@ -19,6 +19,7 @@ class LayoutConfig(Section):
     )
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
     angle: Positive = 0.1  # radians of the first turn
+    low_frequency_size: Count | None = None  # turn only the noise's means over the blocks of a grid of that side
     step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient
     iterations: Count = 10  # BoxDiff: 15
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
@@ -34,4 +35,6 @@ class LayoutConfig(Section):
     def _whole(self):
         if (self.boxes_file is None) != (self.detector is None):
             raise ValueError("boxes_file and detector belong together: give both or none")
+        if self.low_frequency_size is not None and self.step != "turn":
+            raise ValueError("low_frequency_size is for turns: leave it out, or set step: turn")
         return self

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from gad.noise import low_frequency_part
 from gad.schedule import expand
 from gad.shapes import Latent, PerSample
 
@@ -25,9 +26,21 @@ def turned(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
     return torch.where(length > 0, step, z).view_as(noise)
 
 
-def turning(angle: float) -> Move:
-    """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model."""
-    return lambda noise, towards, share: turned(noise, towards, torch.full((len(noise),), share * angle).to(noise))
+def turning(angle: float, low_frequency_size: int | None = None) -> Move:
+    """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model.
+
+    With ``low_frequency_size`` only the part of the noise that is constant on the blocks of such a grid is turned, on a
+    sphere of its own: detail can lower an energy without moving anything in the picture.
+    """
+
+    def move(noise: Latent, towards: Latent, share: float) -> Latent:
+        angles = torch.full((len(noise),), share * angle).to(noise)
+        if low_frequency_size is None:
+            return turned(noise, towards, angles)
+        low, low_towards = (low_frequency_part(part, low_frequency_size) for part in (noise, towards))
+        return noise - low + turned(low, low_towards, angles)
+
+    return move
 
 
 def stepping(step_size: float, *, keep_on_shell: bool) -> Move:

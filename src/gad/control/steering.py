@@ -96,7 +96,7 @@ def steer(
     Raises ValueError for a model without cross-attention.
     """
     if config.step == "turn":
-        move = turning(config.angle)
+        move = turning(config.angle, config.low_frequency_size)
     else:
         move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
     options = {"iterations": config.iterations, "stop_below": 1 - config.threshold}
