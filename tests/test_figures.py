@@ -36,3 +36,11 @@ def test_a_bar_of_a_single_model_has_the_interval_over_its_images():
     )  # fmt: skip
     axes = figures.seed_bars(table, num_seeds=4, title="x").axes
     assert labels(axes[0])[-1] == "other"
+
+
+def test_a_response_curve_is_the_mean_over_seeds():
+    rows = {"variant": ["teacher"] * 2 + ["gad"] * 4, "seed": [0, 0, 0, 0, 1, 1], "h": [0.0, 1.0] * 3}
+    table = pd.DataFrame(rows | {"change": [0.0, 0.9, 0.0, 0.2, 0.0, 0.6]})
+    lines = {line.get_label(): line for line in figures.response_curves(table).axes[0].lines}
+    assert list(lines["teacher"].get_ydata()) == [0, 0.9] and list(lines["gad"].get_xdata()) == [0, 1]
+    assert lines["gad"].get_ydata()[1] == pytest.approx(0.4)

@@ -17,7 +17,7 @@ from gad.sensitivity.geometry import spectral_kl
 from gad.sensitivity.measure import answers, whole_map
 from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
-from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
+from gad.sensitivity.stage import measure_students, measure_trajectories, response_along, table_of, trajectory_table
 from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
 from gad.sensitivity.trajectory import TIMES, states_at
 from gad.teachers.load import Model
@@ -296,6 +296,17 @@ def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, 
     assert straight["deviation"].is_monotonic_increasing
     last = [table["deviation"].diff().iloc[-1] for table in (straight, shifted)]
     assert last == pytest.approx([0, 4], abs=1e-4)  # at t = 0 both answers are whole
+
+
+def test_a_students_answer_moves_as_far_as_its_response_is_large(point_teacher, settings, teacher_map):
+    models = {"gad": teacher_map, "baseline": lambda x: teacher_map(x) / 2, "linear": lambda x: 3 * x}
+    named = [(name, 0, student(phi)) for name, phi in models.items()]
+    table = pd.concat(response_along(point_teacher, named, settings, reach=0.5, num_steps=3))
+    change = table.pivot(index="h", columns="variant", values="change")
+    assert change.index.tolist() == [0, 0.25, 0.5] and (change.loc[0] == 0).all()
+    assert change["gad"].tolist() == pytest.approx(change["teacher"].tolist(), abs=1e-6)
+    assert change["baseline"].tolist() == pytest.approx((change["teacher"] / 2).tolist(), abs=1e-6)
+    assert change.loc[0.5, "linear"] == pytest.approx(2 * change.loc[0.25, "linear"], rel=1e-5)
 
 
 def test_a_call_at_a_node_sees_the_time():

@@ -1,10 +1,8 @@
 """Numbers of variants with their intervals, and responses along a direction."""
 
 import itertools
-from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -56,13 +54,15 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
     return figure
 
 
-def response_curves(steps: Sequence[float], curves: dict[str, np.ndarray], *, title: str = "") -> Figure:
-    """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises."""
+def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
     figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
     dashes = itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))])
     styles = dict(zip(PALETTE, dashes, strict=False))
-    for name, curve in curves.items():
-        axis.plot(steps, curve, label=name.replace("_", " "), color=PALETTE.get(name), linestyle=styles.get(name, "-"))
+    for name, rows in table.groupby("variant", sort=False):
+        curve = rows.groupby("h")["change"].mean()
+        look = {"color": PALETTE.get(name), "linestyle": styles.get(name, "-")}
+        axis.plot(curve.index, curve, label=name.replace("_", " "), **look)
     axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
     axis.legend()
     figure.tight_layout()

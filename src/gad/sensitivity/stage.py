@@ -140,23 +140,19 @@ def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
 @torch.no_grad()
 def response_along(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, reach: float = 1.0, num_steps: int = 9
-) -> tuple[list[float], dict[str, list[float]]]:
-    """Steps h in [0, reach] and, per variant, the root mean square change of x0 along the first direction.
-
-    Mean over the analysis noises (32 at most) and over the students' seeds.
-    """
+) -> Iterator[pd.DataFrame]:
+    """Yield, per model, the teacher first, a row per step h in [0, reach]: the root mean square change of x0 along the
+    first direction of each noise, mean over the analysis noises (32 at most)."""
     config, pairs = settings.sensitivity, settings.noise_pairs
     ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:32])
-    direction = directions[0]
-    steps = torch.linspace(0, reach, num_steps).tolist()
+    prompts, steps = prompt_of(ids, pairs.prompts), torch.linspace(0, reach, num_steps).tolist()
 
-    def curve(model: Model, denoise, count: int) -> list[float]:
-        phi = whole_map(denoise, model.condition(prompt_of(ids, settings.noise_pairs.prompts)), num_steps=count)
-        start = phi(noise)
-        moved = [phi(noise + h * direction) - start for h in steps]
-        return [change.square().flatten(1).mean(1).sqrt().mean().item() for change in moved]
+    def curve(variant: str, seed: int, model: Model, denoise, count: int) -> pd.DataFrame:
+        phi = whole_map(denoise, model.condition(prompts), num_steps=count)
+        start, *moved = [phi(noise + h * directions[0]) for h in steps]
+        change = [(end - start).square().flatten(1).mean(1).sqrt().mean().item() for end in (start, *moved)]
+        return pd.DataFrame({"variant": variant, "seed": seed, "h": steps, "change": change})
 
-    curves = {"teacher": [curve(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)]}
-    for variant, _, student in students:
-        curves.setdefault(variant, []).append(curve(student, student.denoiser, pairs.num_nodes))
-    return steps, {name: torch.tensor(rows).mean(0).tolist() for name, rows in curves.items()}
+    yield curve("teacher", 0, teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    for variant, seed, student in students:
+        yield curve(variant, seed, student, student.denoiser, pairs.num_nodes)
