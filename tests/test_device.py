@@ -7,12 +7,15 @@ import torch
 
 from gad import artifacts
 from gad.actor import Actor
+from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
 from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import steer
+from gad.objectives.build import build_objective
 from gad.response import respond_along
-from gad.students import load_students, save_student, seed_dir
+from gad.students import load_students, save_student, seed_dir, start_student
 from gad.teachers.load import load_model
+from gad.training import train
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 
@@ -45,6 +48,25 @@ def test_a_model_on_a_gpu_has_the_derivatives_of_the_same_model_on_the_cpu(saved
 def test_layout_is_steered_by_a_model_on_a_gpu(on_gpu, noise):
     moved = steer(actor(on_gpu), emoji_layouts(2), noise, LayoutConfig(num_prompts=2, iterations=1), 64)
     assert moved.device.type == "cpu" and not torch.equal(moved, noise)
+
+
+@pytest.mark.parametrize("paradigm", ["matching", "ladd", "tdm", "sid"])
+@pytest.mark.parametrize("changes", [{}, {"gad_interval": [0.3, 1.0]}], ids=["whole", "gated"])
+def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
+    point_teacher, point_pairs, smoke, tmp_path, paradigm, changes
+):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    losses = {}
+    for device in ("cpu", "cuda"):
+        config = StudentConfig(
+            **smoke.student.model_dump() | changes | {"device": device, "paradigm": paradigm, "num_steps": 2}
+        )
+        student = start_student(point_teacher, config, seed=0)
+        objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
+        options = {"variant": "gad", "seed": 0, "folder": tmp_path / device}
+        losses[device] = list(train(student, objective, point_pairs, None, config, **options))[-1].terms
+    assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-3, abs=1e-5)
 
 
 def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):

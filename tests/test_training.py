@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from pydantic import ValidationError
 
 from gad import artifacts, students
@@ -18,7 +19,7 @@ from gad.objectives.build import build_objective
 from gad.students import finished_seeds, load_students, start_student, train_seeds
 from gad.teachers.load import load_model
 from gad.training import LAST, make_accelerator, train
-from gad.watch import NonFiniteLoss
+from gad.watch import NonFiniteLoss, Watch
 
 GOLDEN = Path(__file__).parent / "golden" / "smoke_baseline.json"
 
@@ -192,6 +193,21 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(one_se
     with pytest.raises(NonFiniteLoss, match=r"^the gradient's norm is nan at step 0 \(baseline, seed 0\)$"):
         list(run)
     assert all(parameter.isfinite().all() for parameter in student.network.parameters())
+
+
+def test_where_a_device_is_not_waited_for_the_first_term_that_was_not_finite_is_named_later():
+    watch = Watch("gad", 0, Accelerator(cpu=True))
+    watch.at_once = False  # as on a GPU, or with several processes
+    bad = {3: "sid", 4: "total"}
+    for step in range(6):
+        watch.check_terms({name: torch.tensor(0.0) for name in ("sid", "gad", "total")}, step)
+        if step in bad:
+            watch.check_terms({bad[step]: torch.tensor(float("nan"))}, step)
+        watch.check_norm(torch.tensor(1.0), step)
+        if step < 3:
+            watch.raise_late()
+    with pytest.raises(NonFiniteLoss, match=r"^loss term 'sid' is not finite at step 3 \(gad, seed 0\)$"):
+        watch.raise_late()
 
 
 def test_seeds_draw_other_batches_even_from_equal_weights(point_teacher, point_pairs, smoke, tmp_path):

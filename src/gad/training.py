@@ -123,7 +123,7 @@ def train(
         optimizer.zero_grad()
         average.step(parameters)
         if telling or saving:
-            watch.raise_late(step)
+            watch.raise_late()
         if saving and (accelerator.is_main_process or config.shard):  # what is parted is gathered by all
             _save(folder / LAST, parts, done, writes=accelerator.is_main_process)
         if telling:

@@ -1,5 +1,7 @@
 """A run whose losses are no longer finite stops, with the term and the step named."""
 
+import math
+
 import torch
 from accelerate import Accelerator
 
@@ -11,13 +13,14 @@ class NonFiniteLoss(FloatingPointError):
 class Watch:
     """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
 
-    A device is not waited for at every step: it keeps a flag, which is read when its numbers are read anyway.
+    A device is not waited for at every step: it keeps, for every number, the first step at which that was not finite,
+    which is read when its numbers are read anyway.
     """
 
     def __init__(self, variant: str, seed: int, accelerator: Accelerator):
         self.whose = f"({variant}, seed {seed})"
         self.at_once = accelerator.device.type == "cpu" and accelerator.num_processes == 1
-        self.finite = torch.ones((), dtype=torch.bool, device=accelerator.device)
+        self.first: dict[str, torch.Tensor] = {}  # step by name, infinite for numbers that have been finite throughout
         self.accelerator = accelerator
 
     def wide(self, number: torch.Tensor) -> torch.Tensor:
@@ -25,20 +28,24 @@ class Watch:
 
     def check_terms(self, means: dict[str, torch.Tensor], step: int) -> None:
         for name, mean in means.items():
-            if not self.at_once:
-                self.finite &= mean.isfinite()
-            elif not mean.isfinite():
-                raise NonFiniteLoss(f"loss term {name!r} is {mean.item()} at step {step} {self.whose}")
+            self._check(f"loss term {name!r}", mean, step)
 
     def check_norm(self, norm: torch.Tensor, step: int) -> None:
-        if not self.at_once:
-            self.finite &= norm.isfinite()
-        elif not norm.isfinite():
-            raise NonFiniteLoss(f"the gradient's norm is {norm.item()} at step {step} {self.whose}")
+        self._check("the gradient's norm", norm, step)
 
-    def raise_late(self, step: int) -> None:
-        """Raise if any step since the last call was not finite, in any process."""
-        if self.at_once:
+    def _check(self, name: str, number: torch.Tensor, step: int) -> None:
+        if not self.at_once:
+            first = self.first.get(name, torch.full_like(number, math.inf))
+            self.first[name] = torch.where(number.isfinite(), first, first.clamp(max=step))
+        elif not number.isfinite():
+            raise NonFiniteLoss(f"{name} is {number.item()} at step {step} {self.whose}")
+
+    def raise_late(self) -> None:
+        """Raise for the first number that was not finite, in any process; all of them know the same numbers."""
+        if not self.first:
             return
-        if not self.accelerator.reduce(self.finite.float(), reduction="mean").item() == 1:
-            raise NonFiniteLoss(f"a loss or gradient is not finite at step {step} or shortly before {self.whose}")
+        own = torch.stack([first.float() for first in self.first.values()])
+        steps = self.accelerator.gather(own[None]).amin(0).tolist()
+        step, name = min(zip(steps, self.first, strict=True), key=lambda pair: pair[0])
+        if step < math.inf:
+            raise NonFiniteLoss(f"{name} is not finite at step {int(step)} {self.whose}")

@@ -7,6 +7,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
+from gad.devices import sent
 from gad.shapes import PromptEmbeds, PromptMask
 
 
@@ -24,7 +25,7 @@ class Conditioning:
         return self._map(lambda tensor: tensor[index])
 
     def to(self, device) -> "Conditioning":
-        return self._map(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: sent(tensor, device))
 
     def _map(self, function) -> "Conditioning":
         mask = self.prompt_attention_mask

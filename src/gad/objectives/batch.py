@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gad.devices import sent
 from gad.models.conditioning import Conditioning
 from gad.noise_pairs import NoisePairs
 from gad.objectives.variants import VARIANTS
@@ -39,7 +40,10 @@ class Batch:
         return self.h is not None
 
     def to(self, device) -> "Batch":
-        moved = self._map(lambda value: value.to(device), lambda h: h.to(device))
+        def move(value):
+            return value.to(device) if isinstance(value, Conditioning) else sent(value, device)
+
+        moved = self._map(move, move)
         return replace(moved, rows=self.rows)  # they choose random numbers on the CPU: no waiting for the device
 
     def split(self, parts: int) -> "list[Batch]":
@@ -61,22 +65,25 @@ class Batch:
         changed = {name: None if value is None else function(value) for name, value in values.items()}
         return replace(self, **changed, h=None if self.h is None else function_of_h(self.h))
 
+    def _rows_of(self, numbers: Tensor) -> Tensor:
+        """This part's own rows of the whole batch's random numbers, where and as precise as the noise is."""
+        return sent(numbers[self.rows].to(self.noise.dtype), self.noise.device)
+
     def normal(self, generator: torch.Generator) -> Latent:
         """Standard normal numbers of the latents' shape, drawn on the CPU for the whole batch."""
-        whole = torch.randn(self.size, *self.noise.shape[1:], generator=generator)
-        return whole[self.rows.cpu()].to(self.noise)
+        return self._rows_of(torch.randn(self.size, *self.noise.shape[1:], generator=generator))
 
     def normal_number(self, generator: torch.Generator) -> PerSample:
         """A standard normal number per sample."""
-        return torch.randn(self.size, generator=generator)[self.rows.cpu()].to(self.noise)
+        return self._rows_of(torch.randn(self.size, generator=generator))
 
     def uniform(self, generator: torch.Generator) -> PerSample:
         """A number in [0, 1) per sample."""
-        return torch.rand(self.size, generator=generator)[self.rows.cpu()].to(self.noise)
+        return self._rows_of(torch.rand(self.size, generator=generator))
 
     def integers(self, high: int, generator: torch.Generator) -> Tensor:
         """A number in 0..high-1 per sample."""
-        return torch.randint(high, (self.size,), generator=generator)[self.rows.cpu()].to(self.noise.device)
+        return sent(torch.randint(high, (self.size,), generator=generator)[self.rows], self.noise.device)
 
 
 def step_generator(*key: int) -> torch.Generator:

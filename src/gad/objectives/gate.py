@@ -22,6 +22,11 @@ class Gate:
             return weight
         return weight / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0
 
+    @property
+    def always(self) -> bool:
+        """Whether every time lies in the interval."""
+        return self.low <= 0 and self.high >= 1
+
     def opens(self, t: PerSample) -> Tensor:
         """Which of the times lie in the interval."""
         return (t >= self.low) & (t <= self.high)
