@@ -1,6 +1,6 @@
 # make repro: environment + main job + report · make repro-all: every recipe · make test · make lab · make report
 # make doctor RECIPE=...: what a recipe lacks on this machine
-# make ablations [NAMES="weight gates"] [QUICK=1]: queued as experiments, tables in results/ablations
+# make ablations [NAMES="weight gates"] [QUICK=1] [JOBS=2]: queued as experiments, tables in results/ablations
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -17,7 +17,7 @@ repro-all: environment
 	@python pipelines/repro.py --all
 
 ablations: environment
-	@python pipelines/ablate.py $(NAMES) $(if $(QUICK),--quick)
+	@python pipelines/ablate.py $(NAMES) $(if $(QUICK),--quick) $(if $(JOBS),--jobs $(JOBS))
 
 report: environment
 	@python pipelines/repro.py --single-item --force

@@ -3,7 +3,8 @@
     python pipelines/ablate.py [NAME ...] [--jobs N] [--quick] [--table]
 
 Run it again after an interruption: what DVC has recorded is kept, and what was left undone is queued anew. A worker
-that dies meanwhile is replaced, and its experiment starts again. Experiments belong to the commit they start from;
+that dies meanwhile is replaced, and its experiment starts again. Experiments belong to the commit they start from, so
+do not commit while they run;
 results/ablations/<name>.csv is what outlives it. --quick trains for a shorter time, into <name>_quick.csv; --table
 only writes the tables of what is recorded.
 """
@@ -46,7 +47,7 @@ def git(*arguments: str) -> str | None:
 def read_recorded(listing: str) -> dict[str, str]:
     """Short revision of each finished experiment, by name, from ``dvc exp list``: lines such as "<tab>1a2b3c4 [name]".
 
-    It lists those of the present commit alone; one of the same name may belong to an older commit.
+    It lists those of one commit alone; one of the same name may belong to an older commit.
     """
     return {name: revision for revision, name in re.findall(r"^\s+([0-9a-f]{7,}) \[(.+)\]$", listing, re.M)}
 
@@ -59,8 +60,8 @@ def read_queue(status: str) -> tuple[dict[str, str], int]:
     return states, sum(map(int, workers.groups())) if workers else 0
 
 
-def recorded() -> dict[str, str]:
-    return read_recorded(dvc("exp", "list"))
+def recorded(base: str) -> dict[str, str]:
+    return read_recorded(dvc("exp", "list", "--rev", base))
 
 
 def queue() -> tuple[dict[str, str], int]:
@@ -78,9 +79,11 @@ def take_out(names: set[str], *, running: bool) -> None:
             dvc("queue", "remove", name, check=False)
 
 
-def put_in(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> set[str]:
+def put_in(experiments: dict[str, list[str]], targets: list[str], jobs: int, base: str) -> set[str]:
     """Queue what is neither recorded nor running, start workers, and return the names that are awaited."""
-    waiting = set(experiments) - set(recorded())
+    waiting = set(experiments) - set(recorded(base))
+    if waiting and git("rev-parse", "HEAD") != base:
+        sys.exit("error: there is a new commit since the ablations began; start them again")
     states, _ = queue()
     for name in sorted(waiting - {name for name, state in states.items() if state == "Running"}):
         changes = [part for change in experiments[name] for part in ("-S", change)]
@@ -90,12 +93,12 @@ def put_in(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> 
     return waiting
 
 
-def run(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> list[str]:
+def run(experiments: dict[str, list[str]], targets: list[str], jobs: int, base: str) -> list[str]:
     """Run what is not recorded until nothing is left; names of the experiments that failed."""
     names = set(experiments)
     _, workers = queue()
     take_out(names, running=not workers)  # also what an older commit left queued
-    waiting, absent = put_in(experiments, targets, jobs), 0
+    waiting, absent = put_in(experiments, targets, jobs, base), 0
     while waiting:
         states, workers = queue()
         left = [name for name in waiting if states.get(name) in ("Queued", "Running")]
@@ -107,9 +110,9 @@ def run(experiments: dict[str, list[str]], targets: list[str], jobs: int) -> lis
         if absent >= PATIENCE:
             print("\nthe worker is gone; what it left is queued again", flush=True)
             take_out(names, running=True)
-            waiting, absent = put_in(experiments, targets, jobs), 0
+            waiting, absent = put_in(experiments, targets, jobs, base), 0
         time.sleep(POLL)
-    return sorted(names - set(recorded()))
+    return sorted(names - set(recorded(base)))
 
 
 def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
@@ -123,9 +126,9 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     return stages
 
 
-def write_table(name: str, ablation: Ablation) -> Path | None:
+def write_table(name: str, ablation: Ablation, base: str) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
-    revisions = recorded()
+    revisions = recorded(base)
     names = [experiment_name(name, ablation, setting) for setting in ablation.settings]
     metrics = [metrics_at(revisions.get(experiment), ablation.recipe) for experiment in names]
     if not any(metrics):
@@ -161,7 +164,7 @@ def main() -> int:
             f"error: {first} differs from the last commit; experiments belong to a commit: commit it", file=sys.stderr
         )
         return 1
-    failed = []
+    failed, base = [], git("rev-parse", "HEAD")
     for name in arguments.names or ablations:
         ablation = ablations[name].hurried() if arguments.quick else ablations[name]
         name += QUICK if arguments.quick else ""
@@ -169,8 +172,8 @@ def main() -> int:
             trained = variants_of(ablation.recipe)
             named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
-            failed += run(named, stages, arguments.jobs)
-        if write_table(name, ablation) is None:
+            failed += run(named, stages, arguments.jobs, base)
+        if write_table(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
     for experiment in failed:
         print(f"error: {experiment} failed; see: dvc queue logs {experiment}", file=sys.stderr)

@@ -69,7 +69,13 @@ class ScoreForm:
 
     @torch.no_grad()
     def _jvps(self, scores: Scores, batch: Batch, state: Renoised) -> tuple[Latent, Latent]:
-        """Fake score's and teacher's responses to the pairs' own directions, at the unperturbed members' states."""
+        """Fake score's and teacher's responses to the pairs' own steps, at the unperturbed members' states.
+
+        The derivations in :mod:`gad.losses.gad` hold for straight steps in chains of one node. A spherical step also
+        holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer chains the
+        student's own response is taken along the teacher's states at the pair's node and not along v, so
+        ``score_fixed`` still vanishes where the scores answer alike, but may vanish elsewhere, too.
+        """
         noise, moved = batch.noise.chunk(2)
         rows = torch.arange(len(noise))
         x_t, t, h = state.x_t[rows], state.t[rows], expand(batch.h, noise)
