@@ -364,7 +364,7 @@ def test_a_named_clip_judges_beside_a_hub_detector_too(tmp_path):
 
 def test_emoji_boxes_are_always_the_same_one_for_each_word():
     prompts = emoji_layouts(12)
-    assert prompts[:5] == emoji_layouts(5)
+    assert prompts[:5] == emoji_layouts(5) and prompts[5:] == emoji_layouts(7, 5)
     assert {len(prompt.asked) for prompt in prompts} == {2}
     for prompt in prompts:
         for thing in prompt.asked:

@@ -94,10 +94,13 @@ def test_a_foreign_damaged_or_empty_library_is_refused_in_one_line(teacher, tmp_
     folder = tmp_path / "library"
     build(folder, teacher)
     right = {"teacher": weights_hash(teacher.model), "features": feature_names(None, "unconditional")}
+    right |= {"captions": [""] * 20}
     assert len(open_library(folder, **right)) == 20
     faults = {
         r"made with another teacher: \w+, not 0123; build one": right | {"teacher": "0123"},
         r"made with another feature: points, not clip; build one": right | {"features": "clip"},
+        r"has 20 entries and the recipe asks for 21, or they show other": right | {"captions": [""] * 21},
+        r"has 20 entries and the recipe asks for 20, or they show other": right | {"captions": ["a dog"] * 20},
     }
     for message, wanted in faults.items():
         with pytest.raises(ValueError, match=message) as caught:

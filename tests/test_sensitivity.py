@@ -153,9 +153,9 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     assert {"variant", "seed", "gain at t = 0.75"} <= set(wide(table))
 
 
-def test_noise_levels_are_the_nodes_and_the_quarters_that_the_teacher_meets():
+def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quarters():
     assert levels_of(1, 20) == levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
-    assert levels_of(2, 10) == [1.0, 0.5]
+    assert levels_of(2, 10) == [1.0, 0.8, 0.5, 0.2] and levels_of(1, 50) == [1.0, 0.76, 0.5, 0.24]
 
 
 def linear(singular, seed):

@@ -119,7 +119,7 @@ PICTURES = (
     Metric("norm ratio, h = .5 → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
 )
 SEEDS_TOLD = Metric("seeds told as the teacher's ↑", "sensitivity", "seeds", "teacher_alignment")
-KERNEL = Metric("kernel distance to the teacher ↓", "sensitivity", "fidelity", "kernel_to_teacher")
+FRECHET = Metric("Fréchet distance to the teacher ↓", "sensitivity", "fidelity", "frechet_to_teacher")
 SEEDS_FOUND, NOUN = _control("seeds found back ↑", "seeds_found"), _control("noun right ↑", "noun_right")
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
 
@@ -150,7 +150,7 @@ TABLES = {
         (
             *PICTURES,
             Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
-            *(SEEDS_TOLD, KERNEL, SEEDS_FOUND, NOUN, LAYOUT),
+            *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, NOUN),
             _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
         ),
         ("teacher", "baseline", "noise_augmentation", "gad"),
@@ -160,7 +160,7 @@ TABLES = {
         {"emoji_unet_ladd": "LADD, UNet, one step", "emoji_flow_sid": "SiD, flow network, four steps"},
         (
             *PICTURES,
-            *(KERNEL, SEEDS_FOUND),
+            *(FRECHET, SEEDS_FOUND),
             _control("modes seen ↑", "mode_coverage"),
             _control("Vendi ↑", "vendi"),
             *(NOUN, LAYOUT),

@@ -34,12 +34,23 @@ def slow_kernel_distance(a, b) -> float:
     n, m = len(a), len(b)
     within_a = sum(k(a[i], a[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
     within_b = sum(k(b[i], b[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
-    return within_a + within_b - 2 * sum(k(x, y) for x in a for y in b) / (n * m)
+    between = [k(a[i], b[j]) for i in range(n) for j in range(m) if n != m or i != j]
+    return within_a + within_b - 2 * sum(between) / len(between)
 
 
-def test_the_kernel_distance_is_its_sum_pair_by_pair():
-    a, b = draw(7, 5), draw(9, 5, mean=0.5, key=1)
+@pytest.mark.parametrize("count", [7, 9])
+def test_the_kernel_distance_is_its_sum_pair_by_pair(count):
+    a, b = draw(count, 5), draw(9, 5, mean=0.5, key=1)
     assert kernel_distance(a, b) == pytest.approx(slow_kernel_distance(a, b))
+
+
+def test_answers_to_the_same_noises_are_no_nearer_in_kernel_distance_than_answers_to_others():
+    found = []
+    for i in range(400):
+        shared, own, other = (draw(12, 6, key=3 * i + k) for k in range(3))
+        found.append(kernel_distance(0.8 * shared + 0.6 * own, 0.8 * shared + 0.6 * other))
+    found = torch.tensor(found)
+    assert abs(found.mean()) < 3 * found.std() / 400**0.5
 
 
 def test_the_kernel_distance_of_equal_distributions_is_zero_on_average_even_for_few_images():

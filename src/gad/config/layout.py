@@ -11,6 +11,7 @@ class LayoutConfig(Section):
     """Boxes, and how the noise is moved until attention lies in them."""
 
     num_prompts: Count
+    first_prompt: Annotated[int, Field(ge=0)] = 0  # of the emoji scenes' prompts, to leave out those of earlier trials
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
     attention_nodes: Count | None = None  # steps of a coarser chain to be listened to in place of the model's own
     attention_steps: Count = 1  # of the chain's first steps, or all where it has fewer, whose attention is averaged

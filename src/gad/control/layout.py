@@ -85,7 +85,7 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
     """
     config, size = settings.control.layout, _image_size(teacher)
     if config.boxes_file is None:
-        prompts = emoji_layouts(config.num_prompts)
+        prompts = emoji_layouts(config.num_prompts, config.first_prompt)
     else:
         entries = two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
         prompts = [scaled(entry, size / FILE_SIZE) for entry in entries]
@@ -94,7 +94,11 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
     judges = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
-    noise = draw_noise(ids_of(LAYOUT, len(prompts)), teacher.model.latent_shape, seed=config.seed)
+    noise = draw_noise(
+        ids_of(LAYOUT, config.first_prompt + len(prompts))[config.first_prompt :],
+        teacher.model.latent_shape,
+        seed=config.seed,
+    )
     moved = steer(teacher, prompts, noise, config, size)
     return LayoutInputs(prompts, noise, moved, size, *judges)
 

@@ -16,20 +16,20 @@ class LayoutPrompt:
     asked: tuple[Asked, ...]
 
 
-def emoji_layouts(count: int) -> list[LayoutPrompt]:
-    """Captions of two different objects, with the boxes of the scene that was drawn for them.
+def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
+    """Captions of two different objects, with the boxes of the scene that was drawn for them, from number ``first`` on.
 
     A box says place, size and, through its shape, the art style, none of which the caption names. A single object fills
     a quarter of the picture and has little room to be moved in; that is left out, as in the paper's protocol.
     """
     found, index = [], 0
-    while len(found) < count:
+    while len(found) < first + count:
         scene = make_scene(index, seed=PROMPT_SEED)
         index += 1
         if len(scene.prompt.things) == 2:
             boxes = zip(scene.prompt.things, scene.boxes, strict=True)
             found.append(LayoutPrompt(scene.prompt.caption, tuple(Asked(thing.noun, box) for thing, box in boxes)))
-    return found
+    return found[first:]
 
 
 def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:

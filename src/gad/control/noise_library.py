@@ -96,6 +96,7 @@ def build_library(
     """
     identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
+    identity |= {"captions": fingerprint(list(captions))}
     ids_of(LIBRARY, len(captions))  # no more than there are
     claim(folder, fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE))
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
@@ -110,8 +111,11 @@ def build_library(
     write_json(folder / "manifest.json", identity | {"shards": hashes})
 
 
-def open_library(folder: Path, *, teacher: str | None = None, features: str | None = None) -> Library:
-    """The finished library in ``folder``. ``teacher`` (a hash) and ``features`` are what it must have been made with.
+def open_library(
+    folder: Path, *, teacher: str | None = None, features: str | None = None, captions: Sequence[str] | None = None
+) -> Library:
+    """The finished library in ``folder``. ``teacher`` (a hash), ``features`` and ``captions`` are what it has to have
+    been made with.
 
     Raises ValueError, in one line, for a library that is unfinished, damaged, empty, or made with others.
     """
@@ -122,6 +126,11 @@ def open_library(folder: Path, *, teacher: str | None = None, features: str | No
         if wanted is not None and manifest[key] != wanted:
             found = f"another {key.rstrip('s')}: {manifest[key]}, not {wanted}"
             raise ValueError(f"the noise library in {folder} was made with {found}; build one for this recipe")
+    if captions is not None and manifest.get("captions") != fingerprint(list(captions)):
+        raise ValueError(
+            f"the noise library in {folder} has {manifest['size']} entries and the recipe asks for {len(captions)}, or"
+            " they show other captions; build one for this recipe"
+        )
     if not manifest["shards"]:
         raise ValueError(f"the noise library in {folder} is empty")
     parts = []

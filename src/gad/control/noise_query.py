@@ -71,7 +71,10 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
         for _ in build_library(folder, maker, encoder, captions, seed=seed, about=config.describe):
             pass
     library = open_library(
-        folder, teacher=weights_hash(teacher.model), features=feature_names(encoder, config.describe)
+        folder,
+        teacher=weights_hash(teacher.model),
+        features=feature_names(encoder, config.describe),
+        captions=captions,
     )
     generator = torch.Generator().manual_seed(seed)
     noises = (

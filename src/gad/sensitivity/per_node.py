@@ -26,8 +26,8 @@ METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_p
 
 
 def levels_of(num_nodes: int, teacher_steps: int) -> list[float]:
-    """The times, falling, at which both are asked: the student's nodes, and quarters where the teacher stops there."""
-    quarters = LEVELS if teacher_steps % 4 == 0 else LEVELS[:1]
+    """The times, falling, at which both are asked: the student's nodes, and the teacher's next to each quarter."""
+    quarters = [round(level * teacher_steps) / teacher_steps for level in LEVELS]
     return sorted({*quarters, *node_times(num_nodes).tolist()[:-1]}, reverse=True)
 
 

@@ -26,6 +26,8 @@ from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
 from gad.worlds.emoji import Prompt, make_prompt
 
+AT_ONCE = 8  # pictures that are decoded together
+
 
 def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
@@ -91,7 +93,7 @@ def negative_rows(
     noise = draw_noise(ids, model.latent_shape, seed=config.seed)
     plain = sample_against(model, noise, prompts, [""] * len(ids), config, num_steps=num_steps)
     turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
-    before, after = model.decode(plain), model.decode(turned)
+    before, after = (model.decode(latents, batch_size=AT_ONCE) for latents in (plain, turned))
     columns = {
         "negative_score_without": score(before, negatives),
         "negative_score_with": score(after, negatives),
