@@ -1,6 +1,8 @@
 """Says what a recipe lacks on this machine, a line each, before hours are spent; exit status 1 if something is missing.
 
 python pipelines/doctor.py RECIPE        (make doctor RECIPE=...)
+
+LOCAL_WORLD_SIZE=8 before it counts the RAM of 8 processes on this machine.
 """
 
 import os
@@ -18,7 +20,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = load_recipe(arguments[0])
-    except RecipeError as error:
+    except (RecipeError, OSError) as error:
         print(Finding("missing", str(error), "correct it in pipelines/recipes"))
         return 1
     missing = False

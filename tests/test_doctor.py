@@ -4,11 +4,15 @@ import importlib.util
 import json
 from pathlib import Path
 
+import diffusers
 import pytest
 
 from gad.config import PromptsConfig, load_recipe
-from gad.full_scale import doctor
-from gad.full_scale.doctor import check_network, examine, faults_of_pipeline
+from gad.full_scale import doctor, folders, sizes
+from gad.full_scale.architectures import architecture_of
+from gad.full_scale.doctor import check_network, examine
+from gad.full_scale.estimate import host_bytes
+from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification
 
 ROOT = Path(__file__).parents[1]
@@ -47,8 +51,10 @@ def settings(teacher, tmp_path):
             name: getattr(recipe, name).model_copy(update=values | changes.get(name, {}))
             for name, values in local.items()
         }
-        asked = updated["control"].diversity.model_copy(update={"prompts": str(tmp_path / "prompts.csv")})
-        updated["control"] = updated["control"].model_copy(update={"diversity": asked})
+        if "diversity" not in changes.get("control", {}):
+            here = {"prompts": str(tmp_path / "prompts.csv"), "num_prompts": 64}
+            asked = updated["control"].diversity.model_copy(update=here)
+            updated["control"] = updated["control"].model_copy(update={"diversity": asked})
         return recipe.model_copy(update={"students": [], **updated})
 
     return make
@@ -67,61 +73,201 @@ def test_a_sound_set_up_lacks_nothing(settings):
     assert problems(settings()) == []
 
 
-def break_index(folder, tmp_path):
-    (folder / "model_index.json").unlink()
+def written(name: str, content):
+    """The damage that a file of the teacher's folder holds something else: bytes, or a value as JSON."""
+    data = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return lambda folder: (folder / name).write_bytes(data)
 
 
-def break_class(folder, tmp_path):
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "FluxPipeline"}))
+def changed(**entries):
+    """The damage that the pipeline's index says something else."""
+
+    def damage(folder):
+        index = json.loads((folder / "model_index.json").read_text())
+        (folder / "model_index.json").write_text(json.dumps(index | entries))
+
+    return damage
 
 
-def break_part(folder, tmp_path):
-    (folder / "scheduler").rename(folder / "elsewhere")
+def renamed(name: str, other: str):
+    return lambda folder: (folder / name).rename(folder / other)
 
 
-def break_weights(folder, tmp_path):
-    path = folder / "transformer" / "diffusion_pytorch_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
+def removed(name: str):
+    return lambda folder: (folder / name).unlink()
 
 
-def break_no_weights(folder, tmp_path):
-    (folder / "transformer" / "diffusion_pytorch_model.safetensors").unlink()
+def emptied(name: str):
+    return lambda folder: [path.unlink() for path in (folder / name).iterdir()]
 
 
-def break_only_bin(folder, tmp_path):
-    weights = folder / "transformer" / "diffusion_pytorch_model.safetensors"
-    weights.rename(weights.with_suffix(".bin"))
+def dangling(name: str):
+    """The damage of a hub cache that was copied without its ``blobs/``."""
+
+    def damage(folder):
+        (folder / name).unlink()
+        (folder / name).symlink_to("../../blobs/0123")
+
+    return damage
 
 
-def break_config(folder, tmp_path):
-    (folder / "vae" / "config.json").write_text("{")
+def cut(name: str):
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-100])
 
 
-def break_shard(folder, tmp_path):
-    index = {"weight_map": {"a": "model-00001-of-00002.safetensors"}}
-    (folder / "text_encoder" / "model.safetensors.index.json").write_text(json.dumps(index))
+def sharded(*shards: str, index: bytes | None = None):
+    """The damage that a text encoder is named as shards that are not there, or not named at all."""
+    content = index or json.dumps({"weight_map": dict(enumerate(shards))}).encode()
+
+    def damage(folder):
+        removed("text_encoder/model.safetensors")(folder)
+        written("text_encoder/model.safetensors.index.json", content)(folder)
+
+    return damage
+
+
+def header(value) -> bytes:
+    data = json.dumps(value).encode()
+    return len(data).to_bytes(8, "little") + data
+
+
+WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+INDEX = "text_encoder/model.safetensors.index.json"
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
 @pytest.mark.parametrize(
     "damage, told",
     [
-        (break_index, "has no readable model_index.json"),
-        (break_class, "FluxPipeline is not a pipeline that gad can use"),
-        (break_part, "has no folder scheduler/"),
-        (break_weights, "transformer/diffusion_pytorch_model.safetensors is cut off or broken"),
-        (break_no_weights, "transformer/ has no weights in safetensors -> fetch"),
-        (break_only_bin, "transformer/ has no weights in safetensors -> convert its .bin files"),
-        (break_config, "vae/ has no readable config.json"),
-        (break_shard, "text_encoder/ lacks model-00001-of-00002.safetensors"),
+        (removed("model_index.json"), "model_index.json is not there -> fetch the folder again, or name the folder"),
+        (dangling("model_index.json"), "model_index.json is a link to a file that is not here -> copy the files too"),
+        (written("model_index.json", b"{"), "model_index.json is not a JSON object"),
+        (written("model_index.json", b"\xff\xfe"), "model_index.json is not a JSON object"),
+        (written("model_index.json", b"[" * 5000), "model_index.json is not a JSON object"),
+        (written("model_index.json", ["a"]), "model_index.json is not a JSON object"),
+        (changed(_class_name="FluxPipeline"), "FluxPipeline is not a pipeline that gad can use"),
+        (changed(_class_name=["SanaPipeline"]), "['SanaPipeline'] is not a pipeline that gad can use"),
+        (changed(vae=[]), "model_index.json names no vae"),
+        (changed(transformer=[None, None]), "model_index.json names no transformer"),
+        (
+            changed(scheduler=["diffusers", "NoScheduler"]),
+            f"scheduler: diffusers {diffusers.__version__} has no class NoScheduler -> use",
+        ),
+        (changed(safety_checker=["stable_diffusion", "Checker"]), "there is no folder safety_checker/ (Checker)"),
+        (renamed("scheduler", "elsewhere"), "there is no folder scheduler/ (FlowMatchEulerDiscreteScheduler) -> fetch"),
+        (emptied("scheduler"), "scheduler/ has no scheduler_config.json"),
+        (
+            written("scheduler/scheduler_config.json", b"nothing"),
+            "scheduler/scheduler_config.json is not a JSON object",
+        ),
+        (emptied("tokenizer"), "tokenizer/ has no tokenizer.json or spiece.model or tokenizer.model or vocab.json and"),
+        (removed("tokenizer/tokenizer.json"), "tokenizer/ has no tokenizer.json or"),
+        (dangling("tokenizer/tokenizer.json"), "tokenizer/tokenizer.json is a link to a file that is not here"),
+        (
+            written("tokenizer/tokenizer.json", POINTER),
+            "tokenizer/tokenizer.json is a pointer of git-lfs, not the file",
+        ),
+        (written("vae/config.json", b"{"), "vae/config.json is not a JSON object"),
+        (written("vae/config.json", b""), "vae/config.json is empty"),
+        (removed("vae/config.json"), "vae/config.json is not there"),
+        (dangling("vae/config.json"), "vae/config.json is a link to a file that is not here"),
+        (dangling(WEIGHTS), f"{WEIGHTS} is a link to a file that is not here -> copy the files too"),
+        (cut(WEIGHTS), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, b""), f"{WEIGHTS} is empty"),
+        (written(WEIGHTS, b"abc"), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, bytes(1000)), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, header([1])), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, header({"a": 1})), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, header({"a": {"data_offsets": ["0"]}})), f"{WEIGHTS} is cut off or broken"),
+        (written(WEIGHTS, POINTER), f"{WEIGHTS} is a pointer of git-lfs, not the file -> git lfs pull"),
+        (removed(WEIGHTS), "transformer/ has no weights in safetensors -> fetch"),
+        (renamed(WEIGHTS, WEIGHTS.replace("safetensors", "bin")), "safetensors -> convert its .bin files"),
+        (renamed(WEIGHTS, "transformer/diffusion_pytorch_model.fp16.safetensors"), "only diffusion_pytorch_model.fp16"),
+        (sharded("b.safetensors", "a.safetensors"), "text_encoder/ lacks a.safetensors, b.safetensors"),
+        (sharded(index=b"{"), f"{INDEX} is not a JSON object"),
+        (sharded(index=b"[]"), f"{INDEX} is not a JSON object"),
+        (sharded(index=b'{"metadata": {}}'), f"{INDEX} names no files in its weight_map"),
+        (sharded(index=b'{"weight_map": {"a": 1}}'), f"{INDEX} names no files in its weight_map"),
     ],
 )
-def test_each_fault_of_a_teachers_folder_has_its_line(settings, teacher, tmp_path, damage, told):
-    damage(teacher, tmp_path)
-    found = problems(settings())
-    assert sum(told in line for line in found) == 1
-    assert all(line.startswith("missing") and "\n" not in line for line in found[:-1])
-    assert found[-1].startswith("warn: nowhere.invalid cannot be reached")
+def test_each_fault_of_a_teachers_folder_has_its_line(settings, teacher, damage, told):
+    damage(teacher)
+    fault, *network = problems(settings())
+    assert fault.startswith(f"missing: teacher in {teacher}: ") and told in fault and " -> " in fault
+    assert "\n" not in fault
+    assert [line.partition(" cannot")[0] for line in network] == ["warn: nowhere.invalid"]
+
+
+def test_a_file_or_folder_that_is_refused_has_its_line(settings, teacher, monkeypatch):
+    """root may read everything, so the refusals are made here."""
+
+    def refuse(call, *names):
+        def refusing(path, *rest):
+            if Path(path).name in names:
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *rest)
+
+        return refusing
+
+    monkeypatch.setattr(folders.os, "listdir", refuse(folders.os.listdir, "vae", "tokenizer"))
+    monkeypatch.setattr(folders, "open", refuse(open, WEIGHTS.partition("/")[2]), raising=False)
+    told = [line.partition(f"{teacher}: ")[2] for line in problems(settings())[:-1]]
+    assert told == [
+        f"tokenizer/ cannot be read: Permission denied -> make {teacher}/tokenizer readable",
+        f"{WEIGHTS} cannot be read: Permission denied -> make {teacher}/{WEIGHTS} readable",
+        f"vae/ cannot be read: Permission denied -> make {teacher}/vae readable",
+    ]
+
+
+def test_several_faults_have_a_line_each(settings, teacher):
+    (
+        emptied("scheduler")(teacher),
+        emptied("tokenizer")(teacher),
+        cut(WEIGHTS)(teacher),
+        removed("vae/config.json")(teacher),
+    )
+    assert len(problems(settings())) == 4 + 1
+
+
+@pytest.mark.parametrize(
+    "name, content, told",
+    [
+        ("p.txt", b"", "p.txt holds no prompts"),
+        ("p.txt", b" \n\n", "p.txt holds no prompts"),
+        ("p.txt", b"\xff\xfea cat", "cannot read prompt file"),
+        ("p.csv", b"", "p.csv is no table: No columns to parse from file"),
+        ("p.csv", b"prompt\n\xff\n", "p.csv is no table: 'utf-8' codec can't decode byte"),
+        ("p.csv", b"prompt\n", "p.csv holds no prompts"),
+        ("p.csv", b"caption\na cat\n", "p.csv has no column 'prompt'; it has caption"),
+        ("p.parquet", b"PAR1", "p.parquet is no table: "),
+    ],
+)
+def test_each_fault_of_a_file_of_prompts_has_its_line(settings, tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    asked = settings().control.diversity.model_copy(update={"prompts": str(tmp_path / name)})
+    for key, changes in (
+        ("prompts", {"noise_pairs": {"prompts": PromptsConfig(file=str(tmp_path / name))}}),
+        ("control.diversity.prompts", {"control": {"diversity": asked}}),
+    ):
+        fault, network = problems(settings(**changes))
+        assert fault.startswith(f"missing: {key}: ") and told in fault and str(tmp_path / name) in fault
+        assert "\n" not in fault and " -> " in fault and network.startswith("warn: nowhere.invalid")
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [("{", "cannot read boxes"), ("[]", "has no entry with a box"), ("{}", "holds a dict"), ("[1]", "'filename'")],
+)
+def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content, told):
+    (tmp_path / "boxes.json").write_text(content)
+    (tmp_path / "detector").mkdir()
+    places = {"boxes_file": str(tmp_path / "boxes.json"), "detector": str(tmp_path / "detector")}
+    layout = load_recipe("sana_sid").control.layout.model_copy(update=places)
+    detector, boxes, _ = problems(settings(control={"layout": layout}))
+    assert boxes.startswith("missing: control.layout.boxes_file: ") and told in boxes
+    assert (
+        detector.startswith("missing: control.layout.detector: ") and "is neither a folder with files nor" in detector
+    )
 
 
 @pytest.mark.parametrize(
@@ -133,6 +279,8 @@ def test_each_fault_of_a_teachers_folder_has_its_line(settings, teacher, tmp_pat
             {"noise_pairs": {"prompts": PromptsConfig(file="m.parquet", dataset="o/n", revision="main")}},
             "hf download --repo-type dataset o/n m.parquet --revision main",
         ),
+        ({"teacher": {"pretrained": "x" * 300}}, "File name too long -> make it readable, or name another there"),
+        ({"teacher": {"pretrained": "no/hub/name"}}, "teacher no/hub/name is neither a folder nor in the hub's cache"),
         ({"noise_pairs": {"num_pairs": 100}}, "64 prompts for 108 samples"),
         ({"noise_pairs": {"perturbation_scale": 0.01}}, "drowns in the rounding of bfloat16 -> use h >= 0.039"),
         ({"student": {"device": "cuda"}}, "student.device cuda is not here -> use cpu or auto"),
@@ -161,13 +309,19 @@ def test_what_a_recipe_borrows_has_a_line_each():
         assert sum(line.startswith(f"missing: {key}") and " -> " in line for line in told) == 1, key
 
 
+def test_a_file_with_fewer_prompts_than_a_task_asks_for_has_its_line(settings, tmp_path):
+    few = settings().control.diversity.model_copy(update={"num_prompts": 65})
+    told = f"missing: control.diversity.prompts: prompt file {tmp_path}/prompts.csv holds 64 prompts, 65 are asked for"
+    assert [line.startswith(told) for line in problems(settings(control={"diversity": few}))] == [True, False]
+
+
 def test_a_column_that_is_not_there_is_named(settings, tmp_path):
     source = PromptsConfig(file=str(tmp_path / "prompts.csv"), column="caption")
     assert any("has no column 'caption'" in line for line in problems(settings(noise_pairs={"prompts": source})))
 
 
 def test_a_disk_that_is_too_small_is_told_with_what_fills_it(settings, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
     recipe = load_recipe("pixart_tdm")
     told = [line for line in lines(recipe) if line.startswith("missing: disk")]
     assert len(told) == 1 and "noise pairs 19.7" in told[0] and "1 GB free" in told[0]
@@ -182,15 +336,68 @@ def test_a_whole_folder_has_no_fault(saved):
     assert list(faults_of_pipeline(saved)) == []
 
 
-def test_the_command_ends_with_1_where_something_is_missing(capsys):
+@pytest.mark.parametrize(
+    "launch, count",
+    [
+        ({}, 1),
+        ({"WORLD_SIZE": "2"}, 2),
+        ({"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}, 8),
+        ({"WORLD_SIZE": "many"}, 1),
+    ],
+)
+def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, count):
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    recipe = load_recipe("pixart_tdm")
+    one = host_bytes(recipe, architecture_of(recipe.teacher.pretrained))
+    monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": one - 1}))
+    [line] = [str(finding) for finding in sizes.check_sizes(recipe) if "pipeline" in finding.what]
+    each, fewer = (
+        (f", held whole by each of {count} processes", ", or fewer processes on it") if count > 1 else ("", "")
+    )
+    needed = f"RAM: {count * one / 1e9:.0f} GB for the pipeline in float32{each}, {one / 1e9:.0f} GB there"
+    assert line == f"missing: {needed} -> use a machine with more RAM{fewer}"
+
+
+@pytest.fixture(scope="module")
+def command():
     spec = importlib.util.spec_from_file_location("doctor_command", ROOT / "pipelines" / "doctor.py")
-    command = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(command)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_command_ends_with_1_where_something_is_missing(command, capsys):
     assert command.main(["smoke"]) == 0
     assert command.main(["pixart_tdm"]) == 1
     assert command.main(["nothing"]) == 1
+    assert command.main([]) == command.main(["smoke", "swiss_roll"]) == 2
     out = capsys.readouterr().out
     assert "missing: unknown recipe 'nothing'" in out and "missing: teacher PixArt-alpha" in out
+
+
+@pytest.mark.parametrize(
+    "content, told",
+    [
+        (b"", "recipe odd: expected sections, found NoneType"),
+        (b"- a", "recipe odd: expected sections, found list"),
+        (b"a: [", "recipe odd: not YAML"),
+        (b"a: \xff\xfe", "recipe odd: not YAML"),
+        (b"teacher: 3", "recipe odd: teacher: "),
+        (b"teacher: {1: 2}", "recipe odd: "),
+        (b"taecher: {}", "recipe odd: unknown key taecher; did you mean teacher?"),
+        (b"teacher: {world: swiss_roll, wrold: 1}", "recipe odd: unknown key teacher.wrold; did you mean world?"),
+        (None, "Is a directory"),
+    ],
+)
+def test_each_fault_of_a_recipes_file_has_its_line(command, capsys, monkeypatch, tmp_path, content, told):
+    (tmp_path / "odd.yaml").mkdir() if content is None else (tmp_path / "odd.yaml").write_bytes(content)
+    monkeypatch.setattr(command, "load_recipe", lambda name: load_recipe(name, tmp_path))
+    assert command.main(["odd"]) == 1
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("missing: ") and told in line and " -> " in line
 
 
 def told_of_amplification(recipe, **student):

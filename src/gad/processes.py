@@ -28,6 +28,12 @@ def place() -> tuple[int, int]:
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
 
+def processes_per_node() -> int:
+    """How many processes this machine has of a launch, as the launcher says; 1 without one."""
+    told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
+    return next((int(count) for count in told if count.isdecimal() and int(count)), 1)
+
+
 def own_device(device: str) -> torch.device:
     """The device of this process for a recipe's ``device``; with several GPUs each process has one."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

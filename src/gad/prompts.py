@@ -18,17 +18,25 @@ PROMPT_SEED = 2  # emoji captions of the noise pairs; the teacher learned from s
 def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
     """The prompts of a file: a line each (``.txt``), or that column of a table (``.csv``, ``.parquet``); no empty ones.
 
-    Raises ValueError, in one line, for a file that is missing, of another kind, without the column or without prompts.
+    Raises ValueError, in one line, for a file that is missing, unreadable, of another kind, without the column or
+    without prompts.
     """
     if not path.is_file():
         raise ValueError(f"there is no prompt file {path}")
     if path.suffix not in (".txt", ".csv", ".parquet"):
         raise ValueError(f"prompt file {path}: give a .txt, a .csv or a .parquet")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.suffix == ".txt" else _column(path, column)
+    lines = _lines(path) if path.suffix == ".txt" else _column(path, column)
     prompts = [line.strip() for line in lines if line.strip()]
     if not prompts:
         raise ValueError(f"prompt file {path} holds no prompts")
     return prompts
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (UnicodeDecodeError, OSError) as error:
+        raise ValueError(f"cannot read prompt file {path}: {error}") from error
 
 
 def _column(path: Path, column: str) -> list[str]:

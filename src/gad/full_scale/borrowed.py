@@ -1,12 +1,15 @@
 """Checks of what a recipe borrows: judges, models from elsewhere, files of prompts and boxes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
 from gad.artifacts import EMOJI, ROOT
 from gad.config import Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
+from gad.control.boxdiff_file import read_boxdiff, two_objects
+from gad.control.models import ask
 from gad.full_scale.finding import Finding
 
 README = "README.md"  # a LoRA's repository has no config
@@ -15,11 +18,12 @@ README = "README.md"  # a LoRA's repository has no config
 def check_judges(settings: Recipe) -> Iterator[Finding]:
     """The models that scores come from."""
     if settings.teacher.world == "emoji":
-        found = (EMOJI / "judges").is_dir()
+        found = holds_files(EMOJI / "judges")
         yield Finding("ok" if found else "missing", "judges of the emoji world", "" if found else "dvc repro world")
     for key, source in judges_of(settings).items():
         if not model_here(source):
-            yield Finding("missing", f"{key}: {source} is neither a folder nor in the hub's cache", fetch_model(source))
+            what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
+            yield Finding("missing", what, fetch_model(source))
 
 
 def judges_of(settings: Recipe) -> dict[str, str]:
@@ -43,24 +47,40 @@ def check_students(settings: Recipe) -> Iterator[Finding]:
     for student in settings.students:
         for source in filter(None, (student.source, student.base)):
             if not model_here(source, student.revision if source == student.source else None):
-                what = f"students, {student.name}: {source} is neither a folder nor in the hub's cache"
+                what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
                 yield Finding("missing", what, f"{fetch_model(source)}, or drop the entry")
 
 
 def check_files(settings: Recipe) -> Iterator[Finding]:
-    """The files of prompts and boxes that control tasks read."""
+    """The files of prompts and boxes that control tasks read, and whether they hold what is asked for."""
     for name in settings.control.tasks:
         key = "boxes_file" if name == "layout" else "prompts"
-        path = getattr(getattr(settings.control, name), key)
-        if path is not None and not (ROOT / path).is_file():
-            kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
+        section = getattr(settings.control, name)
+        path = getattr(section, key)
+        if path is None:
+            continue
+        kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
+        if not (ROOT / path).is_file():
             yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
+            continue
+        try:
+            if name == "layout":
+                two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+            else:
+                ask(section.num_queries if name == "noise_query" else section.num_prompts, path)
+        except ValueError as error:
+            yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
+
+
+def holds_files(path: Path) -> bool:
+    """Whether a path is a file or a folder with some; links to files that are not here do not count."""
+    return any(place.is_file() for place in (path, *path.rglob("*")))
 
 
 def model_here(source: str, revision: str | None = None) -> bool:
     """Whether a model's folder, or any of its index files in the hub's cache, is on this machine."""
     if (ROOT / source).exists():
-        return True
+        return holds_files(ROOT / source)
     names = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json", README)
     try:
         return any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names)

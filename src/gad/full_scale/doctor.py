@@ -1,29 +1,24 @@
 """What is missing before a recipe can run, found out in seconds: a line for each thing, with what to do."""
 
 import importlib.util
-import json
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from gad.artifacts import DATA, ROOT
+from gad.artifacts import ROOT
 from gad.config import Recipe, SensitivityConfig
-from gad.full_scale.architectures import Architecture, architecture_of
 from gad.full_scale.borrowed import check_files, check_judges, check_students
-from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
 from gad.full_scale.finding import Finding
+from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification, check_rounding
-from gad.models.families import FAMILIES
+from gad.full_scale.sizes import check_sizes
 from gad.prompts import load_prompts
 
 HUB = "huggingface.co"
 TIMEOUT = 3.0  # seconds
-GB = 1e9
 
 
 def examine(settings: Recipe) -> Iterator[Finding]:
@@ -42,11 +37,19 @@ def examine(settings: Recipe) -> Iterator[Finding]:
     )
     lacking = False
     for check in checks:
-        for finding in check(settings):
+        for finding in without_refusals(check(settings)):
             lacking |= finding.state == "missing"
             yield finding
     if lacking:
         yield check_network()
+
+
+def without_refusals(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; a path that the system refuses ends them with one more."""
+    try:
+        yield from findings
+    except OSError as error:
+        yield Finding("missing", f"{error.filename}: {error.strerror}", "make it readable, or name another there")
 
 
 def check_device(settings: Recipe) -> Iterator[Finding]:
@@ -86,7 +89,7 @@ def check_teacher(settings: Recipe) -> Iterator[Finding]:
     if not (ROOT / section.pretrained).is_dir() and section.revision is None:
         yield Finding("warn", f"teacher {section.pretrained} is not pinned", "set teacher.revision to a commit's hash")
     faults = list(faults_of_pipeline(folder))
-    yield from (Finding("missing", f"teacher: {what}", do) for what, do in faults)
+    yield from (Finding("missing", f"teacher in {folder}: {what}", do) for what, do in faults)
     if not faults:
         yield Finding("ok", f"teacher in {folder}")
 
@@ -100,65 +103,6 @@ def teacher_folder(source: str, revision: str | None) -> Path | None:
     except ValueError:  # no hub name at all
         return None
     return Path(found).parent if isinstance(found, str) else None
-
-
-def faults_of_pipeline(folder: Path) -> Iterator[tuple[str, str]]:
-    """What is wrong with a diffusers folder, and what to do about it."""
-    again = "fetch the folder again"
-    try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except (OSError, ValueError):
-        yield f"{folder} has no readable model_index.json", "name the folder that diffusers' save_pretrained wrote"
-        return
-    if index.get("_class_name") not in FAMILIES:
-        yield f"{index.get('_class_name')} is not a pipeline that gad can use", f"use {', '.join(FAMILIES)}"
-        return
-    for name, (_, kind) in ((k, v) for k, v in index.items() if isinstance(v, list) and v[0] is not None):
-        part = folder / name
-        if not part.is_dir():
-            optional = name in ("safety_checker", "feature_extractor", "image_encoder")
-            if not optional:
-                yield f"{folder} has no folder {name}/ ({kind})", again
-        elif name in ("unet", "transformer", "vae", "text_encoder"):
-            yield from faults_of_weights(part, again)
-
-
-def faults_of_weights(folder: Path, again: str) -> Iterator[tuple[str, str]]:
-    """Missing or truncated safetensors of one network, and an unreadable config."""
-    try:
-        json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        yield f"{folder.name}/ has no readable config.json", again
-    wanted = sorted(folder.glob("*.safetensors"))
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    for index in indices:
-        names = set(json.loads(index.read_text())["weight_map"].values())
-        lost = sorted(name for name in names if not (folder / name).exists())
-        if lost:
-            yield f"{folder.name}/ lacks {', '.join(lost)}", again
-    if not wanted:
-        old = any(folder.glob("*.bin"))
-        yield (
-            f"{folder.name}/ has no weights in safetensors",
-            "convert its .bin files: save_pretrained(safe_serialization=True)" if old else again,
-        )
-    for path in wanted:
-        if size_by_header(path) != path.stat().st_size:
-            yield f"{folder.name}/{path.name} is cut off or broken", again
-
-
-def size_by_header(path: Path) -> int | None:
-    """The size that a safetensors file says it has; None where its header cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                return None
-            header = json.loads(file.read(length))
-    except (OSError, ValueError):
-        return None
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return 8 + length + max(ends, default=0)
 
 
 def check_prompts(settings: Recipe) -> Iterator[Finding]:
@@ -198,50 +142,6 @@ def held_out_prompts(config: SensitivityConfig) -> int:
     asked += [config.fidelity.num_images] if config.fidelity else []
     asked += [config.sister.num_samples, config.sister.inversion_samples] if config.sister else []
     return max(asked)
-
-
-def check_sizes(settings: Recipe) -> Iterator[Finding]:
-    """Disk and memory against what the recipe will need; for published teachers, whose sizes are known."""
-    if settings.teacher.pretrained is None:
-        return
-    try:
-        architecture = architecture_of(settings.teacher.pretrained)
-    except ValueError:
-        yield Finding("warn", "no estimate of disk and memory: the teacher is none of the published ones")
-        return
-    yield from check_disk(settings, architecture)
-    yield from check_memory(settings, architecture)
-
-
-def check_disk(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
-    """Free bytes where the project's data lies."""
-    needs = disk_bytes(settings, architecture)
-    free, total = shutil.disk_usage(DATA if DATA.exists() else ROOT).free, sum(needs.values())
-    parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
-    what = f"disk: about {total / GB:.0f} GB needed ({parts}), {free / GB:.0f} GB free"
-    do = "" if free > total else f"make room in {DATA}, or lower noise_pairs.num_pairs"
-    yield Finding("ok" if free > total else "missing", what, do)
-
-
-def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
-    """Weights, gradients and optimiser states against the device's memory, and the pipeline against the RAM."""
-    needs = memory_bytes(settings, architecture)
-    cuda = torch.cuda.is_available() and settings.student.device in ("cuda", "auto")
-    have = torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total
-    parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
-    total, place = sum(needs.values()), "GPU memory" if cuda else "RAM"
-    what = f"{place}: {total / GB:.0f} GB of networks ({parts}) and activations, {have / GB:.0f} GB there"
-    if total < have:
-        yield Finding("ok", what, "")
-    elif settings.student.shard:
-        yield Finding("warn", f"{what}, parted over the processes", "start enough of them")
-    else:
-        do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
-        yield Finding("missing", what, do)
-    host, ram = host_bytes(settings, architecture), psutil.virtual_memory().total
-    if cuda or host > ram:
-        what = f"RAM: {host / GB:.0f} GB for the pipeline in float32, {ram / GB:.0f} GB there"
-        yield Finding("ok" if host < ram else "missing", what, "" if host < ram else "use a machine with more RAM")
 
 
 def check_network() -> Finding:

@@ -39,10 +39,13 @@ def memory_bytes(settings: Recipe, architecture: Architecture) -> dict[str, int]
     return needs
 
 
-def host_bytes(settings: Recipe, architecture: Architecture) -> int:
-    """Bytes of RAM that the teacher's pipeline and the student take before training starts, float32."""
+def host_bytes(settings: Recipe, architecture: Architecture, processes: int = 1) -> int:
+    """Bytes of RAM that the teacher's pipeline and the student take before training starts, float32.
+
+    Each of a machine's ``processes`` reads them whole.
+    """
     count = count_parameters(build_network(architecture, device="meta"))
-    return 4 * (2 * count + architecture.text_parameters)
+    return processes * 4 * (2 * count + architecture.text_parameters)
 
 
 def image_tokens(architecture: Architecture, size: int | None = None) -> int:
