@@ -1,8 +1,6 @@
-"""TDM, SiD and LADD: their losses against slow ones, and their gradients where the teacher is known exactly."""
+"""TDM, SiD and LADD: what their losses stand for, and their gradients where the teacher is known exactly."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,52 +10,11 @@ from gad.losses.distribution import distribution_matching_loss, importance_weigh
 from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
 from gad.losses.score_identity import score_identity_loss
 from gad.models.exact import ExactDenoiser
-from gad.schedule import CosineSchedule, FlowSchedule, add_noise
-
-_path = Path(__file__).parent / "reference" / "distillation_losses.py"
-_spec = importlib.util.spec_from_file_location("distillation_losses", _path)
-reference = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(reference)
+from gad.schedule import CosineSchedule, FlowSchedule, add_noise, from_x0
 
 
 def draw(count: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).unbind()
-
-
-def agree(ours, slow, inputs):
-    """The two give one value, and gradients that agree, for every input that takes part."""
-    copies = [[tensor.clone().requires_grad_() for tensor in inputs] for _ in range(2)]
-    values = [loss(*copy) for loss, copy in zip((ours, slow), copies, strict=True)]
-    assert values[0].shape == (len(inputs[0]),)
-    assert torch.allclose(*values, rtol=1e-10)
-    weights = torch.linspace(-1, 2, len(inputs[0]), dtype=torch.float64)
-    for value in values:
-        (value @ weights).backward()
-    for one, other in zip(*copies, strict=True):
-        assert (one.grad is None) == (other.grad is None)
-        assert one.grad is None or torch.allclose(one.grad, other.grad, rtol=1e-8, atol=1e-12)
-
-
-@pytest.mark.parametrize("kind", ["mse", "pseudo_huber"])
-def test_distribution_matching_equals_the_slow_loss(kind):
-    agree(
-        lambda *inputs: distribution_matching_loss(*inputs, kind=kind),
-        lambda *inputs: reference.distribution_matching(*inputs, kind=kind),
-        draw(3, 3, 2, 2, 2),
-    )
-
-
-@pytest.mark.parametrize("alpha", [0.5, 1.0, 1.2])
-def test_score_identity_equals_the_slow_loss(alpha):
-    agree(
-        lambda *inputs: score_identity_loss(*inputs, alpha=alpha),
-        lambda *inputs: reference.score_identity(*inputs, alpha=alpha),
-        draw(3, 3, 2, 2, 2),
-    )
-
-
-def test_discriminator_loss_equals_the_slow_loss():
-    agree(adversarial.discriminator_loss, reference.discriminator, draw(3, 3, 7))
 
 
 def test_a_discriminator_that_knows_nothing_costs_two_log_two():
@@ -73,18 +30,9 @@ def test_the_generator_wants_the_logits_that_the_discriminator_denies_it():
     assert (wanted < 0).all() and (logits.grad > 0).all()
 
 
-def test_importance_weight_equals_the_slow_one_and_is_one_for_equal_noises():
-    added, mixed = draw(2, 3, 2, 2, 2)
-    assert torch.allclose(importance_weight(added, mixed), reference.importance(added, mixed))
+def test_importance_weight_is_one_for_equal_noises():
+    (added,) = draw(1, 3, 2, 2, 2)
     assert torch.equal(importance_weight(added, added), torch.ones(3, dtype=torch.float64))
-
-
-def test_released_form_equals_the_slow_one():
-    agree(
-        lambda *inputs: gad_released_loss(*inputs, guidance=4.5),
-        lambda *inputs: reference.gad_released(*inputs, guidance=4.5),
-        draw(4, 3, 2, 2, 2),
-    )
 
 
 def test_released_form_cancels_h():
@@ -104,9 +52,12 @@ def test_renoising_in_two_steps_is_renoising_in_one(schedule):
 
 
 def test_min_snr_weight_turns_an_x0_error_into_an_eps_error_below_its_cap():
-    t = torch.tensor([0.1, 0.6, 0.9], dtype=torch.float64)
-    snr = (CosineSchedule().alpha(t) / CosineSchedule().sigma(t)).square()
-    assert torch.allclose(min_snr_weight(CosineSchedule(), t), snr.clamp(max=5))
+    x0, answer, x_t = draw(3, 3, 2, 1, 1)
+    t = torch.tensor([0.6, 0.7, 0.9], dtype=torch.float64)
+    eps = [from_x0(CosineSchedule(), guess, x_t, t, "eps") for guess in (x0, answer)]
+    errors = [(a - b).square().flatten(1).mean(1) for a, b in ((x0, answer), eps)]
+    assert torch.allclose(min_snr_weight(CosineSchedule(), t) * errors[0], errors[1])
+    assert torch.equal(min_snr_weight(CosineSchedule(), t / 6), torch.full_like(t, 5.0))
 
 
 # -- on the exact teacher of a finite point set ------------------------------------------------------------------------

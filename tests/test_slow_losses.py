@@ -1,0 +1,129 @@
+"""Every loss against a second one, written slowly from its equation: one value and one gradient, in float64."""
+
+import inspect
+import pkgutil
+from functools import partial
+from importlib import import_module
+
+import pytest
+import torch
+from reference import distillation_losses as slow
+from reference import gad_losses as slow_gad
+
+import gad.losses
+from gad.losses import adversarial, controls, distribution
+from gad.losses import gad as forms
+from gad.losses.matching import matching_loss
+from gad.losses.score_identity import score_identity_loss
+from gad.response import Response
+from gad.schedule import CosineSchedule, FlowSchedule
+
+GUIDANCE = 4.5
+
+
+def draw(count: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).unbind()
+
+
+LATENTS = draw(4, 3, 2, 2, 2)
+LOGITS = draw(3, 3, 7)
+WEIGHT = torch.tensor([0.3, 2.0, 5.0], dtype=torch.float64)
+TIMES = torch.tensor([0.05, 0.25, 0.6, 0.97], dtype=torch.float64)
+SIZES = torch.tensor([1.0, 0.2, 100.0], dtype=torch.float64).view(3, 1, 1, 1)  # the last one beyond diversity's bound
+
+
+def agree(ours, slow, inputs):
+    """The two give one value, and gradients that agree, for every input that takes part."""
+    copies = [[tensor.clone().requires_grad_() for tensor in inputs] for _ in range(2)]
+    values = [loss(*copy) for loss, copy in zip((ours, slow), copies, strict=True)]
+    assert values[0].shape == (len(inputs[0]),) and values[0].dtype == torch.float64
+    assert torch.allclose(*values, rtol=1e-10, atol=1e-12)
+    weights = torch.linspace(-1, 2, len(inputs[0]), dtype=torch.float64)
+    for value in values:
+        (value @ weights).backward()
+    for one, other in zip(*copies, strict=True):
+        assert (one.grad is None) == (other.grad is None)
+        assert one.grad is None or torch.allclose(one.grad, other.grad, rtol=1e-8, atol=1e-12)
+    assert any(one.grad is not None and one.grad.any() for one in copies[0])
+
+
+def still(jvp: torch.Tensor) -> Response:
+    return Response(torch.zeros_like(jvp), jvp)
+
+
+def response(student, teacher):
+    return forms.gad_response_loss(still(student), still(teacher))
+
+
+def diversity(student):
+    return controls.diversity_loss(still(student), jvp_power=0.4)
+
+
+def random_gradient(student, teacher):  # along a drawn direction, which asks for no gradient
+    return controls.random_gradient_loss(still(student), still(teacher), LATENTS[2])
+
+
+CASES = {
+    "generator_loss": (adversarial.generator_loss, slow.generator, LOGITS[:1]),
+    "discriminator_loss": (adversarial.discriminator_loss, slow.discriminator, LOGITS),
+    "discriminator_loss, one prompt": (adversarial.discriminator_loss, slow.discriminator, LOGITS[:2]),
+    "fake_score_loss": (distribution.fake_score_loss, slow.fake_score, (*LATENTS[:2], WEIGHT)),
+    "importance_weight": (distribution.importance_weight, slow.importance, LATENTS[:2]),
+    "gad_response_loss": (response, slow_gad.gad_response, LATENTS[:2]),
+    "gad_score_loss": (forms.gad_score_loss, slow_gad.gad_score, LATENTS[:3]),
+    "gad_score_fixed_loss": (forms.gad_score_fixed_loss, slow_gad.gad_score, LATENTS[:3]),
+    "gad_released_loss": (
+        partial(forms.gad_released_loss, guidance=GUIDANCE),
+        partial(slow_gad.gad_released, guidance=GUIDANCE),
+        LATENTS,
+    ),
+    "diversity_loss": (diversity, partial(slow_gad.diversity, power=0.4), [SIZES * LATENTS[0]]),
+    "random_gradient_loss": (random_gradient, partial(slow_gad.random_gradient, r=LATENTS[2]), LATENTS[:2]),
+}
+for kind in ("mse", "smooth_l1"):
+    CASES[f"matching_loss, {kind}"] = (
+        partial(matching_loss, kind=kind),
+        partial(slow.matching, kind=kind),
+        LATENTS[:2],
+    )
+for kind in ("mse", "pseudo_huber"):
+    CASES[f"distribution_matching_loss, {kind}"] = (
+        partial(distribution.distribution_matching_loss, kind=kind),
+        partial(slow.distribution_matching, kind=kind),
+        LATENTS[:3],
+    )
+for alpha in (0.5, 1.0, 1.2):
+    CASES[f"score_identity_loss, alpha {alpha}"] = (
+        partial(score_identity_loss, alpha=alpha),
+        partial(slow.score_identity, alpha=alpha),
+        LATENTS[:3],
+    )
+for name, schedule in {"cosine": CosineSchedule(), "flow": FlowSchedule()}.items():
+    for cap in (5.0, 0.3):
+        CASES[f"min_snr_weight, {name}, cap {cap}"] = (
+            partial(distribution.min_snr_weight, schedule, cap=cap),
+            partial(slow.min_snr, schedule=name, cap=cap),
+            [TIMES],
+        )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradient_equal_those_of_the_slow_loss(name):
+    agree(*CASES[name])
+
+
+def test_no_loss_is_without_a_slow_one():
+    modules = [import_module(f"gad.losses.{module.name}") for module in pkgutil.iter_modules(gad.losses.__path__)]
+    functions = [(name, f) for module in modules for name, f in inspect.getmembers(module, inspect.isfunction)]
+    written = {name for name, f in functions if f.__module__.startswith("gad.losses")}
+    losses = {name for name in written if name.endswith(("_loss", "_weight"))}
+    assert losses == {name.split(",")[0] for name in CASES} and len(losses) > 10
+    assert written - losses == {"_mean", "pseudo_huber", "renoise"}  # parts of losses
+
+
+def test_smooth_l1_is_asked_on_both_sides_of_its_bend_and_min_snr_of_its_cap():
+    gap = (LATENTS[0] - LATENTS[1]).abs()
+    assert (gap < 1).any() and (gap > 1).any()
+    for schedule in (CosineSchedule(), FlowSchedule()):
+        snr = (schedule.alpha(TIMES) / schedule.sigma(TIMES)).square()
+        assert all((snr < cap).any() and (snr > cap).any() for cap in (5.0, 0.3))
