@@ -22,6 +22,7 @@ from gad.artifacts import RECIPES as RECIPES_FOLDER
 from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.full_scale.cost import utilisation
 from gad.full_scale.doctor import held_out_prompts
 from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
 from gad.models.families import network_of
@@ -271,10 +272,13 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     options = {"steps": 1, "depth": None, "size": None}
     costs = {
         part: dry_run.run_part(settings, part, tmp_path / part, **options)
-        for part in ("noise_pairs", "baseline", "gad", "sensitivity")
+        for part in ("noise_pairs", "baseline", "gad", "folder", "sensitivity", "control")
     }
+    folder = costs.pop("folder")
+    assert folder.seconds > 0 and folder.tokens == 0 and folder.unit == "folder of 0.00 GB"
     assert all(cost.seconds > 0 and cost.tokens > 0 and cost.peak > 0 for cost in costs.values())
+    assert costs["sensitivity"].tokens == (1 + 4) * 4 * 8 * 16 and costs["control"].tokens == 8 * 16
     assert costs["baseline"].tokens == 4 * 16 and costs["gad"].flops > costs["baseline"].flops > 0
-    assert dry_run.utilisation(costs["gad"], "CPU", "float32") is None
-    measured = dry_run.utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
+    assert utilisation(costs["gad"], "CPU", "float32") is None
+    measured = utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)
