@@ -3,10 +3,11 @@
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
     python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 4        (a CPU: reduced, and named so)
 
-Per recipe: a call of noise pairs, a training step without GAD and with it, and a response of the analysis; then what
-GAD adds to the step. Every line is a process of its own. GAD at a fifth of the steps is computed from the two kinds of
-step that it is made of: its time is a mean, its peak memory that of GAD. Output matching on free pairs is the setting
-in which GAD costs no further call. On a CPU networks compute in float32.
+Per recipe: a call of noise pairs, a training step without GAD and with it, a student's folder written and read, a
+response of the analysis, and a turn of the noise in layout control; then what GAD adds to the step. Every line is a
+process of its own. GAD at a fifth of the steps is computed from the two kinds of step that it is made of: its time is a
+mean, its peak memory that of GAD. Output matching on free pairs is the setting in which GAD costs no further call. On a
+CPU networks compute in float32.
 """
 
 import argparse
@@ -23,24 +24,29 @@ import torch
 
 from gad.config import Recipe, load_recipe
 from gad.full_scale.architectures import architecture_of, build_network, count_parameters
-from gad.full_scale.dry_run import Cost, run_part, utilisation
+from gad.full_scale.cost import Cost, utilisation
+from gad.full_scale.dry_run import run_part
 from gad.full_scale.estimate import memory_bytes
 
 SPARSE = 0.2
 FREE = "matching:"  # before a variant: output matching in place of the recipe's paradigm
-PARTS = ("noise_pairs", "baseline", "gad", FREE + "baseline", FREE + "gad", "sensitivity")
+PARTS = ("noise_pairs", "baseline", "gad", FREE + "baseline", FREE + "gad", "folder", "sensitivity", "control")
 
 
-def prepared(recipe: str, part: str, batch: int | None) -> Recipe:
-    """The recipe, with a smaller batch, on the device that is here."""
+def prepared(recipe: str, part: str, batch: int | None, directions: int | None = None) -> Recipe:
+    """The recipe, with another batch and other directions a noise, on the device that is here."""
     settings = load_recipe(recipe)
-    changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}}
+    changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}, "control": {}}
     if part.startswith(FREE):
         changes["student"]["paradigm"] = "matching"
     changes["student"]["shard"] = False  # one process measures
     if batch is not None:
         changes["student"] |= {"batch_size": batch, "accumulate": 1}
         changes["noise_pairs"]["batch_size"] = changes["sensitivity"]["batch_size"] = batch
+        if settings.control.layout:
+            changes["control"]["layout"] = settings.control.layout.model_copy(update={"batch_size": batch})
+    if directions is not None:
+        changes["sensitivity"]["num_directions"] = directions
     if not torch.cuda.is_available():
         for section in ("student", "noise_pairs"):
             changes[section] |= {"device": "cpu", "dtype": "float32"}
@@ -49,11 +55,22 @@ def prepared(recipe: str, part: str, batch: int | None) -> Recipe:
 
 
 def measure(recipe: str, part: str, arguments) -> dict:
-    settings = prepared(recipe, part, arguments.batch)
+    settings = prepared(recipe, part, arguments.batch, arguments.directions)
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
         cost = run_part(settings, part.removeprefix(FREE), Path(folder), **options)
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
+
+
+def alone(recipe: str, part: str, arguments) -> dict:
+    """What :func:`measure` finds in a process of its own, whose peak memory is the part's."""
+    options = [(name, getattr(arguments, name)) for name in ("steps", "depth", "size", "batch", "directions")]
+    options = [f"--{name}={value}" for name, value in options if value is not None]
+    command = [sys.executable, __file__, recipe, *options, "--one", part]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def device_name() -> str:
@@ -71,7 +88,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
                 "part": row["part"],
                 "unit": cost.unit,
                 "seconds": f"{cost.seconds:.3f}",
-                "tokens/s": f"{cost.tokens / cost.seconds:.0f}",
+                "tokens/s": f"{cost.tokens / cost.seconds:.0f}" if cost.tokens else "-",
                 "TFLOP": f"{cost.flops / 1e12:.3f}" if cost.flops else "-",
                 "MFU": "-" if mfu is None else f"{mfu:.1%}",
                 "peak GB": f"{cost.peak / 1e9:.2f}",
@@ -115,22 +132,15 @@ def main() -> None:
     parser.add_argument("--depth", type=int, help="layers of the network; a UNet: levels")
     parser.add_argument("--size", type=int, help="side of the latent")
     parser.add_argument("--batch", type=int, help="samples a step, in one part")
+    parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
     parser.add_argument("--parts", nargs="+", default=list(PARTS))
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
         return
-    options = [f"--{name}={getattr(arguments, name)}" for name in ("steps", "depth", "size", "batch")]
-    options = [option for option in options if not option.endswith("=None")]
     for recipe in arguments.recipes:
-        rows = []
-        for part in arguments.parts:
-            command = [sys.executable, __file__, recipe, *options, "--one", part]
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode:
-                sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
-            rows.append(json.loads(done.stdout.splitlines()[-1]))
+        rows = [alone(recipe, part, arguments) for part in arguments.parts]
         report(recipe, rows, arguments)
 
 

@@ -1,5 +1,6 @@
 """Tiny real objects that the tests share: one untrained pipeline of each family, in memory and on disk."""
 
+import hub_folders
 import pytest
 import torch
 from tiny import PROMPTS
@@ -10,8 +11,9 @@ from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
 from gad.noise_pairs import NoisePairs, generate
 from gad.schedule import CosineSchedule
-from gad.teachers.load import Model
+from gad.teachers.load import Model, load_model
 from gad.teachers.pipelines import BUILDERS, build_pipeline
+from gad.teachers.stage import make_teacher
 from gad.teachers.vae import build_vae
 from gad.worlds.swiss_roll import make_points
 
@@ -98,3 +100,14 @@ def point_pairs(smoke, point_teacher, tmp_path_factory):
     folder = tmp_path_factory.mktemp("smoke") / "noise_pairs"
     list(generate(folder, point_teacher, "hash", smoke.noise_pairs))
     return NoisePairs(folder)
+
+
+@pytest.fixture(scope="session", params=hub_folders.BUILDERS)
+def hub_run(request, tmp_path_factory):
+    """A recipe on a tiny local folder of its teacher's class: settings, teacher, pairs, and where all lies."""
+    root = tmp_path_factory.mktemp(request.param)
+    settings = hub_folders.small_recipe(request.param, root)
+    assert list(make_teacher(settings.teacher, root / "teacher", root / "no_vae")) == []
+    teacher = load_model(root / "teacher")
+    list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
+    return settings, teacher, NoisePairs(root / "pairs"), root

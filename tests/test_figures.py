@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from gad import figures
@@ -44,3 +45,9 @@ def test_a_response_curve_is_the_mean_over_seeds():
     lines = {line.get_label(): line for line in figures.response_curves(table).axes[0].lines}
     assert list(lines["teacher"].get_ydata()) == [0, 0.9] and list(lines["gad"].get_xdata()) == [0, 1]
     assert lines["gad"].get_ydata()[1] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("count, shape", [(3, (8, 24)), (8, (16, 32))])
+def test_a_grid_of_seeds_is_drawn_for_few_pictures_too(count, shape):
+    figure = figures.seed_grids({name: torch.zeros(count, 3, 8, 8) for name in ("teacher", "gad")})
+    assert [axis.images[0].get_array().shape[:2] for axis in figure.axes] == [shape, shape]

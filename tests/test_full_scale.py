@@ -1,31 +1,18 @@
 """Full scale without a hub: local folders as diffusers writes them, published sizes, options of memory and speed."""
 
-import copy
 from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import (
-    AutoencoderDC,
-    AutoencoderKL,
-    DDIMScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    PixArtAlphaPipeline,
-    PixArtTransformer2DModel,
-    SanaPipeline,
-    SanaTransformer2DModel,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
 
 from gad.artifacts import RECIPES as RECIPES_FOLDER
 from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.full_scale.cost import utilisation
 from gad.full_scale.doctor import held_out_prompts
 from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
 from gad.models.families import network_of
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.build import build_objective
 from gad.precision import make_optimizer, prepare_networks
 from gad.prompts import prompt_of
@@ -33,8 +20,6 @@ from gad.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.sensitivity.stage import measure_students
 from gad.students import encode_pair_prompts, own_copy, seed_dir, start_student, train_seeds
 from gad.teachers.load import load_model
-from gad.teachers.stage import make_teacher
-from gad.teachers.text import clip_text, gemma_text, t5_text
 from gad.training import train
 
 
@@ -61,75 +46,8 @@ def test_estimates_count_what_is_stored():
     assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
 
 
-# diffusers' own classes and defaults, small; nothing of the emoji teachers' builder
-def _sd():
-    tokenizer, encoder = clip_text()
-    unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, attention_head_dim=4,
-        cross_attention_dim=96, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), use_linear_projection=True,
-    )  # fmt: skip
-    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
-    return StableDiffusionPipeline(vae, encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
-
-
-def _pixart():
-    tokenizer, encoder = t5_text()
-    transformer = PixArtTransformer2DModel(
-        sample_size=8, num_layers=2, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
-        caption_channels=96, in_channels=4, out_channels=8,
-    )  # fmt: skip
-    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
-    return PixArtAlphaPipeline(tokenizer, encoder, vae, transformer, DDIMScheduler())
-
-
-def _sana():
-    tokenizer, encoder = gemma_text()
-    transformer = SanaTransformer2DModel(
-        sample_size=8, in_channels=8, out_channels=8, num_layers=2, num_attention_heads=2, attention_head_dim=8,
-        num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=96,
-    )  # fmt: skip
-    vae = AutoencoderDC(
-        latent_channels=8, attention_head_dim=4, encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
-        encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), encoder_qkv_multiscales=((), ()),
-        decoder_qkv_multiscales=((), ()), encoder_block_types="ResBlock", decoder_block_types="ResBlock",
-    )  # fmt: skip
-    return SanaPipeline(tokenizer, encoder, vae, transformer, FlowMatchEulerDiscreteScheduler())
-
-
-RECIPES = {"sd21_ladd": _sd, "pixart_tdm": _pixart, "sana_sid": _sana}
-SMALL = {
-    "noise_pairs": {"num_pairs": 4, "teacher_steps": 4, "batch_size": 4, "shard_size": 4, "perturbation_scale": 0.1},
-    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu"},
-    "sensitivity": {"num_noises": 2, "num_directions": 1, "directions": ["isotropic"]},
-}
-
-
-@pytest.fixture(scope="module", params=RECIPES)
-def run(request, tmp_path_factory):
-    """A recipe on a tiny local folder of its teacher's class: settings, teacher, pairs, and where all lies."""
-    root = tmp_path_factory.mktemp(request.param)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        pipeline = RECIPES[request.param]()
-    pipeline.save_pretrained(root / "hub")
-    (root / "prompts.txt").write_text("\n".join(f"a red cat on a blue car {i}" for i in range(16)) + "\n\n")
-    recipe = load_recipe(request.param)
-    changes = copy.deepcopy(SMALL)
-    changes["noise_pairs"] |= {"prompts": PromptsConfig(file=str(root / "prompts.txt")), "device": "cpu"}
-    changes["teacher"] = {"pretrained": str(root / "hub"), "revision": None}
-    settings = recipe.model_copy(
-        update={name: getattr(recipe, name).model_copy(update=values) for name, values in changes.items()}
-    )
-    assert list(make_teacher(settings.teacher, root / "teacher", root / "no_vae")) == []
-    teacher = load_model(root / "teacher")
-    list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
-    return settings, teacher, NoisePairs(root / "pairs"), root
-
-
-def test_a_hub_folder_goes_through_pairs_student_and_analysis(run, tmp_path):
-    settings, teacher, pairs, root = run
+def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path):
+    settings, teacher, pairs, root = hub_run
     options = {"folder": tmp_path / "gad", "live": tmp_path / "live", "cache": tmp_path / "embeds"}
     states = list(train_seeds(teacher, pairs, settings.student, variant="gad", **options))
     assert [state.step for _, state in states] == [1, 2]
@@ -140,8 +58,8 @@ def test_a_hub_folder_goes_through_pairs_student_and_analysis(run, tmp_path):
     assert found[0]["jvp_cosine"].notna().all()
 
 
-def test_kept_embeddings_are_the_encoders_own(run, tmp_path):
-    _, teacher, pairs, _ = run
+def test_kept_embeddings_are_the_encoders_own(hub_run, tmp_path):
+    _, teacher, pairs, _ = hub_run
     for _ in range(2):  # written, then read
         kept = encode_pair_prompts(teacher, pairs, cache=tmp_path)
         plain = encode_pair_prompts(teacher, pairs)
@@ -150,17 +68,17 @@ def test_kept_embeddings_are_the_encoders_own(run, tmp_path):
     assert half.prompt_embeds.dtype == torch.bfloat16 and len(list(tmp_path.iterdir())) == 1  # the old ones went
 
 
-def prepared(run, **changes):
-    settings, teacher, pairs, _ = run
+def prepared(hub_run, **changes):
+    settings, teacher, pairs, _ = hub_run
     config = settings.student.model_copy(update=changes)
     student = start_student(teacher, config, seed=0)
     objective = build_objective(own_copy(teacher, config), student, pairs, config, variant="gad", seed=0)
     return config, student, objective
 
 
-def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole(run, tmp_path):
-    settings, teacher, pairs, _ = run
-    config, student, objective = prepared(run, dtype="bfloat16")
+def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole(hub_run, tmp_path):
+    settings, teacher, pairs, _ = hub_run
+    config, student, objective = prepared(hub_run, dtype="bfloat16")
     before = [p.clone() for p in student.network.parameters()]
     prompts = encode_pair_prompts(teacher, pairs, cache=tmp_path / "embeds", dtype="bfloat16")
     assert prompts.prompt_embeds.dtype == torch.bfloat16
@@ -173,9 +91,9 @@ def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole
     assert {p.dtype for p in inner.network.parameters()} == {torch.bfloat16}
 
 
-def test_half_precision_answers_in_float32_and_close_to_the_whole(run):
-    _, teacher, pairs, _ = run
-    config, student, objective = prepared(run, dtype="bfloat16")
+def test_half_precision_answers_in_float32_and_close_to_the_whole(hub_run):
+    _, teacher, pairs, _ = hub_run
+    config, student, objective = prepared(hub_run, dtype="bfloat16")
     prompts, noise = encode_pair_prompts(teacher, pairs), pairs.trajectories(torch.arange(4), 0)[:, 0]
     t = torch.full((4,), 0.5)
     with torch.no_grad():
@@ -186,13 +104,13 @@ def test_half_precision_answers_in_float32_and_close_to_the_whole(run):
     assert (half - whole).norm() < 0.05 * whole.norm()
 
 
-def test_checkpointing_gives_the_same_gradients(run):
-    _, teacher, pairs, _ = run
+def test_checkpointing_gives_the_same_gradients(hub_run):
+    _, teacher, pairs, _ = hub_run
     prompts = encode_pair_prompts(teacher, pairs)
     gradients = []
     for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}):
         changes["channels_last"] = False
-        config, student, objective = prepared(run, **changes)
+        config, student, objective = prepared(hub_run, **changes)
         prepare_networks(student, objective, config, torch.device("cpu"))
         student.network.train().requires_grad_(True)
         noise = pairs.trajectories(torch.arange(4), 0)[:, 0]
@@ -271,10 +189,13 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     options = {"steps": 1, "depth": None, "size": None}
     costs = {
         part: dry_run.run_part(settings, part, tmp_path / part, **options)
-        for part in ("noise_pairs", "baseline", "gad", "sensitivity")
+        for part in ("noise_pairs", "baseline", "gad", "folder", "sensitivity", "control")
     }
+    folder = costs.pop("folder")
+    assert folder.seconds > 0 and folder.tokens == 0 and folder.unit == "folder of 0.00 GB"
     assert all(cost.seconds > 0 and cost.tokens > 0 and cost.peak > 0 for cost in costs.values())
+    assert costs["sensitivity"].tokens == (1 + 4) * 4 * 8 * 16 and costs["control"].tokens == 8 * 16
     assert costs["baseline"].tokens == 4 * 16 and costs["gad"].flops > costs["baseline"].flops > 0
-    assert dry_run.utilisation(costs["gad"], "CPU", "float32") is None
-    measured = dry_run.utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
+    assert utilisation(costs["gad"], "CPU", "float32") is None
+    measured = utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)

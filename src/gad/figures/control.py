@@ -89,6 +89,7 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
 
 def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
     """Square-like grids of one prompt's answers side by side, a grid per model: what diversity looks like."""
+    columns = min(columns, *map(len, outputs.values()))
     height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
     figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), height), dpi=DPI, squeeze=False)
     for axis, (name, images) in zip(axes[0], outputs.items(), strict=True):

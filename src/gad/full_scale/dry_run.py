@@ -7,7 +7,6 @@ learned here means anything; times, memory and code paths do.
 import copy
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,42 +14,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gad.clocked import Clocked, peak_bytes
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
+from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
 from gad.models.conditioning import Conditioning
-from gad.models.denoiser import NetworkDenoiser, on_device
-from gad.noise_pairs import NoisePairs, generate, make_pair
+from gad.models.denoiser import NetworkDenoiser
+from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.build import build_objective
-from gad.processes import own_device
-from gad.prompts import prompt_of
-from gad.response import respond_by_difference
-from gad.sampling import sample
 from gad.students import encode_pair_prompts, own_copy
 from gad.teachers.load import Model
 from gad.training import train
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 COUNTED, TIMED = 1, 2  # steps from which FLOPs are counted and times are taken; the ones before warm up
-PEAK = {  # dense FLOP/s by data sheet: half precision, float32
-    "H200": (989e12, 67e12),
-    "H100": (989e12, 67e12),
-    "A100": (312e12, 19.5e12),
-}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a stage's unit of work took: seconds, FLOPs (0: not counted), image tokens that a network read in it.
-
-    ``peak`` is the memory in bytes that the process had needed at most by its end.
-    """
-
-    stage: str
-    unit: str
-    seconds: float
-    flops: float
-    tokens: int
-    peak: float
+ANALYSES = {"sensitivity": sensitivity_cost, "control": control_cost}
 
 
 def synthetic_prompts(architecture: Architecture):
@@ -131,41 +109,15 @@ def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder
     return Cost("student", f"step of {config.batch_size}", seconds, clock.flops, read, clock.peak)
 
 
-@torch.no_grad()
-def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
-    """Value and difference of the student's map for one batch of the analysis; control tasks make such calls too."""
-    config, size = small_pairs(settings, settings.sensitivity.batch_size), settings.sensitivity.batch_size
-    device = own_device(settings.student.device)
-    denoise = on_device(teacher.denoiser, device)
-    pair = make_pair(range(size), teacher.latent_shape, config)
-    conditioning = teacher.condition(prompt_of(range(size))).to(device)
-    noise, direction = pair.noise.to(device), pair.direction.to(device)
-    start = time.perf_counter()
-    steps = config.num_nodes
-    respond_by_difference(
-        lambda z: sample(denoise, z, conditioning, num_steps=steps)[-1], noise, direction, h=config.perturbation_scale
-    )
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    seconds, read = time.perf_counter() - start, 2 * steps * size * tokens
-    return Cost("sensitivity", f"response of {size}", seconds, 0.0, read, peak_bytes())
-
-
-def utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:
-    """Model FLOP/s over the device's peak, in (0, 1]; None for a device whose peak is not known or without FLOPs."""
-    peak = next((values for name, values in PEAK.items() if name in device_name), None)
-    if peak is None or not cost.flops:
-        return None
-    return cost.flops / cost.seconds / peak[dtype == "float32"]
-
-
 def run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
-    """The cost of ``noise_pairs``, ``sensitivity``, or a training step of the variant of that name."""
+    """The cost of ``noise_pairs``, ``folder``, ``sensitivity``, ``control``, or a training step of that variant."""
     architecture = architecture_of(settings.teacher.pretrained)
     depth = depth or settings.dry_run_depth
     teacher, tokens = random_teacher(architecture, depth=depth, size=size), image_tokens(architecture, size)
     if part == "noise_pairs":
         return pairs_cost(teacher, settings, folder, tokens)
-    if part == "sensitivity":
-        return sensitivity_cost(teacher, settings, tokens)
+    if part == "folder":
+        return folder_cost(teacher, folder)
+    if part in ANALYSES:
+        return ANALYSES[part](teacher, settings, tokens)
     return student_cost(teacher, settings.student, settings, folder, tokens, variant=part, steps=steps)

@@ -1,0 +1,79 @@
+"""What comes after training in a dry run: a student's folder, a response to the noise, a turn of layout control."""
+
+import time
+from pathlib import Path
+
+import torch
+
+from gad.actor import Actor
+from gad.clocked import peak_bytes
+from gad.config import Recipe
+from gad.config.layout import LayoutConfig
+from gad.control.attention import cross_attention
+from gad.control.layout_prompts import LayoutPrompt
+from gad.control.optimise import optimise_noise, turning
+from gad.control.steering import Plan, energy_of
+from gad.full_scale.cost import Cost
+from gad.models.denoiser import on_device
+from gad.noise import draw_noise
+from gad.processes import own_device
+from gad.prompts import prompt_of
+from gad.scores.average_precision import Asked
+from gad.sensitivity.measure import analysis_noise, differences, whole_map
+from gad.sensitivity.stage import drawn_kind
+from gad.teachers.load import Model
+
+HALVES = (Asked("left", (0, 0, 1, 2)), Asked("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
+WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
+
+
+def folder_cost(teacher: Model, folder: Path) -> Cost:
+    """Saving a student's network as a diffusers folder and loading it again, float32."""
+    network = teacher.denoiser.network
+    start = time.perf_counter()
+    network.save_pretrained(folder)
+    type(network).from_pretrained(folder)
+    seconds = time.perf_counter() - start
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    return Cost("student", f"folder of {size / 1e9:.2f} GB", seconds, 0.0, 0, peak_bytes())
+
+
+@torch.no_grad()
+def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
+    """Value and differences of the student's map for one batch of the analysis; other control tasks make such calls."""
+    config, steps = settings.sensitivity, settings.noise_pairs.num_nodes
+    size, count = config.batch_size, config.num_directions
+    denoise = on_device(teacher.denoiser, own_device(config.device))
+    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=range(size))
+    phi = whole_map(denoise, teacher.condition(prompt_of(ids)), num_steps=steps)
+    start = time.perf_counter()
+    differences(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
+    seconds, read = time.perf_counter() - start, (1 + count) * steps * size * tokens
+    return Cost("sensitivity", f"response of {size} x {count}", seconds, 0.0, read, peak_bytes())
+
+
+def synthetic_plan(size: int, tokens: int) -> Plan:
+    """Two objects in the two halves of a picture, each a word of the first few ``tokens``."""
+    words, objects = torch.zeros(size, tokens, dtype=torch.bool), torch.zeros(size, 2, tokens, dtype=torch.bool)
+    words[:, :WORDS] = objects[:, 0, LEFT] = objects[:, 1, RIGHT] = True
+    return Plan(words, objects, [LayoutPrompt(prompt, HALVES) for prompt in prompt_of(range(size))], image_size=2)
+
+
+def control_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
+    """A turn of layout control: the gradient of the energy in the noise through the student's cross-attention.
+
+    The first turn warms up, the second one is timed.
+    """
+    config = settings.control.layout or LayoutConfig(num_prompts=1)
+    size, steps = config.batch_size, settings.noise_pairs.num_nodes
+    denoise = on_device(teacher.denoiser, own_device(settings.control.device))
+    plan = synthetic_plan(size, teacher.condition([""]).prompt_embeds.shape[1])
+    noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning(config.angle)
+    with cross_attention(denoise.network, config.attention_layers) as recorded:
+        energy = energy_of(Actor("dry run", 0, teacher, steps), plan, config, recorded)
+        noise = optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
+        start = time.perf_counter()
+        optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
+        seconds = time.perf_counter() - start
+    calls = min(config.attention_steps, config.attention_nodes or steps, steps)
+    return Cost("control", f"turn of {size}", seconds, 0.0, calls * size * tokens, peak_bytes())

@@ -1,0 +1,142 @@
+"""Tiny local folders in the hub's format: teachers of the three families, and what judges their pictures.
+
+Networks are diffusers' and transformers' own classes with their defaults, small; nothing of the emoji teachers'
+builder.
+"""
+
+import copy
+import json
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    DDIMScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, YolosConfig, YolosForObjectDetection
+
+from gad.config import Recipe, load_recipe
+from gad.teachers.text import clip_text, gemma_text, t5_text
+
+CAPTION, NOUNS = "a red cat on a blue car", ("cat", "car")
+
+
+def _sd():
+    tokenizer, encoder = clip_text()
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, attention_head_dim=4,
+        cross_attention_dim=96, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), use_linear_projection=True,
+    )  # fmt: skip
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    return StableDiffusionPipeline(vae, encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False)
+
+
+def _pixart():
+    tokenizer, encoder = t5_text()
+    transformer = PixArtTransformer2DModel(
+        sample_size=8, num_layers=2, num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
+        caption_channels=96, in_channels=4, out_channels=8,
+    )  # fmt: skip
+    vae = AutoencoderKL(block_out_channels=(8,), norm_num_groups=4, latent_channels=4)
+    return PixArtAlphaPipeline(tokenizer, encoder, vae, transformer, DDIMScheduler())
+
+
+def _sana():
+    tokenizer, encoder = gemma_text()
+    transformer = SanaTransformer2DModel(
+        sample_size=8, in_channels=8, out_channels=8, num_layers=2, num_attention_heads=2, attention_head_dim=8,
+        num_cross_attention_heads=2, cross_attention_head_dim=8, cross_attention_dim=16, caption_channels=96,
+    )  # fmt: skip
+    vae = AutoencoderDC(
+        latent_channels=8, attention_head_dim=4, encoder_block_out_channels=(8, 8), decoder_block_out_channels=(8, 8),
+        encoder_layers_per_block=(1, 1), decoder_layers_per_block=(1, 1), encoder_qkv_multiscales=((), ()),
+        decoder_qkv_multiscales=((), ()), encoder_block_types="ResBlock", decoder_block_types="ResBlock",
+    )  # fmt: skip
+    return SanaPipeline(tokenizer, encoder, vae, transformer, FlowMatchEulerDiscreteScheduler())
+
+
+BUILDERS = {"sd21_ladd": _sd, "pixart_tdm": _pixart, "sana_sid": _sana}
+SMALL = {
+    "noise_pairs": {
+        "num_pairs": 4,
+        "teacher_steps": 4,
+        "batch_size": 4,
+        "shard_size": 4,
+        "perturbation_scale": 0.1,
+        "device": "cpu",
+    },
+    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu"},
+    "sensitivity": {"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "device": "cpu"},
+}  # fmt: skip
+
+
+def save_teacher(name: str, folder: Path) -> None:
+    """The folder that diffusers writes for an untrained teacher of that recipe's family."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BUILDERS[name]().save_pretrained(folder)
+
+
+def save_judges(root: Path) -> None:
+    """An untrained CLIP and an untrained detector that knows both nouns: ``root``/clip and /detector."""
+    tokenizer, text = clip_text()
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+              "image_size": 32, "patch_size": 8}  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = CLIPModel(CLIPConfig(text_config=text.config.to_dict(), vision_config=vision, projection_dim=8))
+        detector = YolosForObjectDetection(
+            YolosConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+                        image_size=[32, 32], num_detection_tokens=4, id2label=dict(enumerate(NOUNS)))
+        )  # fmt: skip
+    for part in (clip, tokenizer, CLIPImageProcessor()):
+        part.save_pretrained(root / "clip")
+    detector.save_pretrained(root / "detector")
+
+
+def sections(root: Path) -> dict[str, dict]:
+    """What a small recipe says in place of the full one, of teacher, prompts, boxes and judges in ``root``."""
+    prompts, clip = str(root / "prompts.txt"), str(root / "clip")
+    changes = copy.deepcopy(SMALL)
+    changes["teacher"] = {"pretrained": str(root / "hub"), "revision": None}
+    changes["noise_pairs"]["prompts"] = {"file": prompts}
+    changes["sensitivity"] |= {
+        "seeds": {"num_seeds": 2, "train_prompts": 4, "val_prompts": 1, "test_prompts": 2},
+        "fidelity": {"num_images": 16, "axes": 4, "scores": {"clip": {"model": clip}}},
+        "sister": {"num_samples": 2, "negative_prompt": "blurry", "inversion_samples": 2, "rounds": 2,
+                   "descent_steps": 2},
+    }  # fmt: skip
+    changes["control"] = {
+        "clip": clip,
+        "device": "cpu",
+        "diversity": {"num_prompts": 2, "seeds_per_prompt": 3, "prompts": prompts},
+        "noise_query": {"library_size": 12, "num_queries": 3, "attribute_prompts": 1, "prompts": prompts},
+        "noise_optimisation": {"num_prompts": 2, "iterations": 1, "prompts": prompts},
+        "layout": {"num_prompts": 2, "iterations": 2, "boxes_file": str(root / "boxes.json"),
+                   "detector": str(root / "detector")},
+    }  # fmt: skip
+    return changes
+
+
+def small_recipe(name: str, root: Path) -> Recipe:
+    """The full-scale recipe, small, with everything that it borrows written to ``root``."""
+    save_teacher(name, root / "hub")
+    save_judges(root)
+    (root / "prompts.txt").write_text("\n".join(f"{CAPTION} {i}" for i in range(16)) + "\n\n")
+    boxes = {"cat": [0, 0, 256, 512], "car": [256, 0, 512, 512]}
+    entry = {"filename": f"{CAPTION.replace(' ', '_')}/0.png", "objects": boxes}
+    (root / "boxes.json").write_text(json.dumps([entry, entry]))
+    recipe = load_recipe(name).model_dump()
+    for section, changes in sections(root).items():
+        recipe[section] |= changes
+    return Recipe.model_validate(recipe | {"students": []})

@@ -1,0 +1,42 @@
+"""Local folders as the hub has them go through every task and measure."""
+
+import math
+
+import pandas as pd
+import pytest
+
+from gad import artifacts
+from gad.control.stage import TASKS, run_tasks
+from gad.sensitivity.pictures import measure_fidelity, measure_seeds, measure_sister
+from gad.students import start_student
+from gad.teachers.load import Model
+
+
+@pytest.fixture
+def models(hub_run, tmp_path, monkeypatch):
+    """Settings, the teacher, and a student before training; what is made lies in a temporary place."""
+    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    settings, teacher, _, _ = hub_run
+    student = start_student(teacher, settings.student, seed=0)
+    return settings, teacher, [("gad", 0, Model(student, teacher.latent_shape, teacher.pipeline))]
+
+
+def test_a_hub_folder_goes_through_every_control_task(models):
+    settings, teacher, students = models
+    results = list(run_tasks(teacher, students, settings))
+    assert [(r.task, r.variant) for r in results] == [(task, name) for task in TASKS for name in ("teacher", "gad")]
+    for result in results:
+        assert len(result.rows) == len(result.outputs) and result.outputs.isfinite().all()
+        assert result.numbers and all(map(math.isfinite, result.numbers.values())), result.task
+
+
+def test_a_hub_folders_seeds_pictures_and_sister_properties_are_measured(models):
+    settings, teacher, students = models
+    seeds = pd.concat(list(measure_seeds(teacher, students, settings)))
+    scored, distances = map(pd.concat, zip(*measure_fidelity(teacher, students, settings), strict=True))
+    inverted, negative = map(pd.concat, zip(*measure_sister(teacher, students, settings), strict=True))
+    for rows in (seeds, scored, inverted, negative):
+        assert rows["variant"].unique().tolist() == ["teacher", "gad"]
+    assert scored["clip"].notna().all() and len(scored) == 32
+    assert distances["reference"].tolist() == ["teacher"]
+    assert inverted.notna().all(axis=None) and negative.notna().all(axis=None)
