@@ -2,6 +2,7 @@
 
 accelerate launch pipelines/parallel.py noise_pairs --recipe R
 accelerate launch pipelines/parallel.py student --recipe R --variant V
+accelerate launch pipelines/parallel.py sensitivity --recipe R    # its seeds, fidelity and sister properties
 accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
@@ -13,15 +14,17 @@ import sys
 
 from gad.artifacts import DATA, fingerprint, stage_dir
 from gad.config import Recipe, RecipeError, load_recipe
-from gad.control.stage import run_ahead
+from gad.control import stage as control
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.variants import VARIANTS, check_variant
+from gad.outside import load_outside
 from gad.parts import parts_dir
 from gad.processes import own_device, place
+from gad.sensitivity import evaluations
 from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model
 
-EVALUATIONS = {"control": run_ahead}
+EVALUATIONS = {"sensitivity": evaluations.run_ahead, "control": control.run_ahead}
 
 
 def evaluate(stage: str, recipe: str, settings: Recipe):
@@ -29,6 +32,8 @@ def evaluate(stage: str, recipe: str, settings: Recipe):
     device = getattr(settings, stage).device
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
     students = load_students(recipe, teacher, device=device)
+    if stage == "sensitivity":
+        students += load_outside(settings, teacher)
     yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
 
 

@@ -6,10 +6,13 @@ import torch
 
 from gad import artifacts
 from gad.actor import TEACHER, Actor
+from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.control import diversity, noise_optimisation
 from gad.control import stage as control
 from gad.identity import identity_of
+from gad.models.families import denoiser_of
 from gad.parts import Job, names_of, read_result, results, write_result
+from gad.sensitivity import evaluations
 from gad.students import start_student
 from gad.teachers.load import Model, load_model
 
@@ -134,3 +137,29 @@ def test_a_model_is_told_by_its_weights_wherever_it_was_loaded_from(saved):
     with torch.no_grad():
         next(student.denoiser.parameters()).add_(1e-3)
     assert identity_of(student, teacher=teacher) != before
+
+
+def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipelines, data, monkeypatch):
+    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    recipe = load_recipe("emoji_quick")
+    asked = {
+        "seeds": SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5]),
+        "fidelity": FidelityConfig(num_images=16, axes=8),
+        "sister": SisterConfig(num_samples=2, inversion_samples=2, rounds=1, descent_steps=2),
+    }
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
+    sensitivity = recipe.sensitivity.model_copy(update=asked)
+    settings = recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
+    measures = (evaluations.measure_seeds, evaluations.measure_fidelity, evaluations.measure_sister)
+
+    def measured(parts) -> list[pd.DataFrame]:
+        found = [
+            part for measure in measures for part in measure(teacher, [("gad", 3, teacher)], settings, parts=parts)
+        ]
+        return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
+
+    plain = measured(None)
+    assert len(list(evaluations.run_ahead(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
+    monkeypatch.setattr(Actor, "generate", None)
+    for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
