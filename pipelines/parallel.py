@@ -1,27 +1,48 @@
-"""Noise pairs or one student variant on several GPUs or machines: the stage's work without its notebook.
+"""A stage's work on several GPUs or machines, without its notebook.
 
 accelerate launch pipelines/parallel.py noise_pairs --recipe R
 accelerate launch pipelines/parallel.py student --recipe R --variant V
+accelerate launch pipelines/parallel.py sensitivity --recipe R    # its seeds, fidelity and sister properties
+accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
-metrics. Started again after a kill, the work goes on from its last shard or checkpoint. ``torchrun`` does as well.
+metrics. Started again after a kill, the work goes on from its last shard, checkpoint or model. ``torchrun`` does, too.
 """
 
 import argparse
 import sys
 
 from gad.artifacts import DATA, fingerprint, stage_dir
-from gad.config import RecipeError, load_recipe
+from gad.config import Recipe, RecipeError, load_recipe
+from gad.control import stage as control
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.variants import VARIANTS, check_variant
-from gad.processes import place
-from gad.students import train_seeds
+from gad.outside import load_outside
+from gad.parts import parts_dir
+from gad.processes import own_device, place
+from gad.sensitivity import evaluations
+from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model
+
+EVALUATIONS = {"sensitivity": evaluations.run_ahead, "control": control.run_ahead}
+
+
+def evaluate(stage: str, recipe: str, settings: Recipe):
+    """A line for each part of a stage's evaluation that this process has done."""
+    device = getattr(settings, stage).device
+    teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
+    students = load_students(recipe, teacher, device=device)
+    if stage == "sensitivity":
+        students += load_outside(settings, teacher)
+    yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
 
 
 def work(stage: str, recipe: str, variant: str | None):
     """Lines that tell how far the work is."""
     settings = load_recipe(recipe)
+    if stage in EVALUATIONS:
+        yield from evaluate(stage, recipe, settings)
+        return
     teacher_folder, pairs_folder = stage_dir(recipe, "teacher"), stage_dir(recipe, "noise_pairs")
     teacher = load_model(teacher_folder)
     if stage == "noise_pairs":
@@ -39,16 +60,16 @@ def work(stage: str, recipe: str, variant: str | None):
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=["noise_pairs", "student"])
+    parser.add_argument("stage", choices=["noise_pairs", "student", *EVALUATIONS])
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--variant", choices=list(VARIANTS))
     arguments = parser.parse_args()
     if (arguments.variant is None) == (arguments.stage == "student"):
-        parser.error("the stage student needs --variant, noise_pairs has none")
+        parser.error("the stage student needs --variant, the others have none")
     rank, processes = place()
     try:
         for line in work(arguments.stage, arguments.recipe, arguments.variant):
-            if rank == 0 or arguments.stage == "noise_pairs":
+            if rank == 0 or arguments.stage != "student":  # whose processes do the same
                 print(f"[{rank + 1}/{processes}] {line}", flush=True)
     except (RecipeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -157,6 +157,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     check_disk(root)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
+    if recipe:  # what gad.parts has kept of it has served
+        shutil.rmtree(root / "data" / recipe / "live" / "parts" / stage, ignore_errors=True)
     if stage == "report":
         write_index()
     return page

@@ -12,7 +12,8 @@ from gad.models.families import denoiser_of
 from gad.outside import load_outside_student
 from gad.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.scores.alignment import OWN
-from gad.sensitivity.pictures import data_features, fidelity_table, measure_fidelity, steps_of
+from gad.sensitivity.evaluations import measure_fidelity
+from gad.sensitivity.pictures import data_features, fidelity_table, steps_of
 from gad.summary import by_variant
 from gad.teachers.load import Model
 

@@ -9,7 +9,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
 from gad.models.families import denoiser_of
-from gad.sensitivity.pictures import measure_seeds
+from gad.sensitivity.evaluations import measure_seeds
 from gad.sensitivity.seed_classifiers import build_classifier, learn_regression, pixel_features
 from gad.sensitivity.seed_identifiability import (
     Classifier,

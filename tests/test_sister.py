@@ -11,8 +11,9 @@ from gad.models.conditioning import Conditioning
 from gad.noise import draw_noise
 from gad.sampling import sample
 from gad.schedule import CosineSchedule, FlowSchedule
+from gad.sensitivity.evaluations import measure_sister
 from gad.sensitivity.inversion import invert, invert_by_descent
-from gad.sensitivity.pictures import mean_table, measure_sister
+from gad.sensitivity.pictures import mean_table
 from gad.sensitivity.sister import inversion_rows, negative_pairs, sample_against
 from gad.teachers.load import Model
 

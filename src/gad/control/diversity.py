@@ -16,6 +16,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.parts import Keep, at_once
 from gad.processes import own_device
 from gad.sample_ids import DIVERSITY, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -42,7 +43,7 @@ class Inputs:
     detector: Detector | None = None
 
 
-def prepare(teacher: Actor, settings: Recipe) -> Inputs:
+def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
     config, seed = settings.control.diversity, settings.control.seed
     count, group = config.num_prompts, config.seeds_per_prompt
@@ -52,7 +53,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     noise = draw_noise(ids_of(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
     prompts = Prompts([""] * count) if points else ask(count, config.prompts, single=True)
     captions = [caption for caption in prompts.captions for _ in range(group)]
-    shared = (noise, captions, group, teacher.generate(noise, captions))
+    answers = keep("answers", lambda: {"outputs": teacher.generate(noise, captions)})["outputs"]
+    shared = (noise, captions, group, answers)
     if points:
         return Inputs(*shared)
     detector = None if prompts.scenes is None else load_world_detector()

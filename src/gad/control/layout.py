@@ -23,6 +23,7 @@ from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
+from gad.parts import Keep, at_once
 from gad.processes import own_device
 from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
@@ -77,7 +78,7 @@ def _image_size(actor: Actor) -> int:
     return actor.model.decode(torch.zeros(1, *actor.model.latent_shape)).shape[-1]
 
 
-def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
+def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the judges; shared by all models.
 
     Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
@@ -99,7 +100,7 @@ def prepare(teacher: Actor, settings: Recipe) -> LayoutInputs:
         teacher.model.latent_shape,
         seed=config.seed,
     )
-    moved = steer(teacher, prompts, noise, config, size)
+    moved = keep("steered", lambda: {"noise": steer(teacher, prompts, noise, config, size)})["noise"]
     return LayoutInputs(prompts, noise, moved, size, *judges)
 
 

@@ -4,7 +4,6 @@ Noises come back from the seed and are not stored. The rest lies in shards, so t
 stopped; the manifest says which teacher and features the library belongs to.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,17 +11,28 @@ from pathlib import Path
 import torch
 from jaxtyping import Float, Int
 from sklearn.neighbors import NearestNeighbors
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gad.actor import Actor
-from gad.artifacts import claim, code, file_hash, fingerprint, read_json, read_tensors, write_json, write_tensors
+from gad.artifacts import (
+    claim,
+    claimed,
+    code,
+    file_hash,
+    fingerprint,
+    read_json,
+    read_tensors,
+    write_json,
+    write_tensors,
+)
+from gad.identity import weights_hash
 from gad.noise import draw_noise
+from gad.processes import place, wait_until
 from gad.sample_ids import LIBRARY, ids_of
 from gad.scores.encoder import Encoder, features_in_parts
 from gad.scores.low_level import ATTRIBUTES, low_level
 from gad.shapes import Latent
-from gad.teachers.load import Model
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
@@ -46,20 +56,6 @@ class Library:
     def noise(self, entries: Tensor) -> Latent:
         """The noises with these numbers."""
         return draw_noise([LIBRARY + i for i in entries.tolist()], self.shape, seed=self.seed)
-
-
-def weights_hash(model: Model) -> str:
-    """A short hash of all numbers that decide a model's answers: network, text encoder, autoencoder, or data points."""
-    denoiser = model.denoiser
-    tensors = dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
-    for name in ("text_encoder", "vae"):
-        part = getattr(model.pipeline, name, None)
-        tensors |= {f"{name}.{key}": value for key, value in (part.state_dict().items() if part is not None else ())}
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()[:16]
 
 
 def feature_names(encoder: Encoder | None, about: str) -> str:
@@ -92,23 +88,31 @@ def build_library(
     """Write the shards that are missing and yield the number of entries done so far; entry i shows ``captions[i]``.
 
     With empty captions and guidance 1 the teacher answers without a prompt. Unfinished or finished work of another
-    teacher, features, settings or code is thrown away.
+    teacher, features, settings or code is thrown away. Of n processes, all of which must call this, each writes every
+    n-th shard, the first one the manifest, and all return when it is there.
     """
     identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions))}
     ids_of(LIBRARY, len(captions))  # no more than there are
-    claim(folder, fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE))
+    owner = fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE)
+    rank, processes = place()
+    if rank == 0:
+        claim(folder, owner)
+    wait_until(lambda: claimed(folder, owner))
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
-    for start in range(0, len(captions), shard_size):
+    paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
+    for start, path in list(paths.items())[rank::processes]:
         stop = min(start + shard_size, len(captions))
-        path = folder / f"shard_{start:06d}.safetensors"
         if not path.exists():
             outputs = teacher.generate(blank.noise(torch.arange(start, stop)), list(captions[start:stop]))
             write_tensors(path, describe(outputs, encoder))
         yield stop
-    hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-    write_json(folder / "manifest.json", identity | {"shards": hashes})
+    if rank == 0:
+        wait_until(lambda: all(path.exists() for path in paths.values()))
+        hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
+        write_json(folder / "manifest.json", identity | {"shards": hashes})
+    wait_until((folder / "manifest.json").exists)
 
 
 def open_library(

@@ -22,6 +22,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
+from gad.parts import Keep, at_once
 from gad.processes import own_device
 from gad.sample_ids import OPTIMISATION, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -57,7 +58,7 @@ class Inputs:
     teacher: Ascent | None = None
 
 
-def prepare(teacher: Actor, settings: Recipe) -> Inputs:
+def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     count = config.num_prompts
@@ -69,7 +70,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
         encoder = load_encoder(settings.control.clip, device=device)
         detector = None if prompts.scenes is None else load_world_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)
-    return Inputs(**(vars(inputs) | {"teacher": climb(teacher, inputs, config)}))
+    ascent = Ascent(**keep("ascent", lambda: vars(climb(teacher, inputs, config))))
+    return Inputs(**(vars(inputs) | {"teacher": ascent}))
 
 
 def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:

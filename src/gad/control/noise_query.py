@@ -10,8 +10,9 @@ A student of guided answers to captions has never seen the empty prompt; where i
 let the library show prompts (``describe: prompt``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,9 +24,11 @@ from gad.artifacts import ROOT, stage_dir
 from gad.config import NoiseQueryConfig, Recipe
 from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve, weights_hash
+from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.control.task import Answer, rows_of
+from gad.identity import weights_hash
 from gad.noise import draw_noise
+from gad.parts import Keep, at_once
 from gad.processes import own_device
 from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -57,25 +60,32 @@ class Inputs:
         return "euclidean" if self.encoder is None else "cosine"
 
 
-def prepare(teacher: Actor, settings: Recipe) -> Inputs:
+def make_library(teacher: Actor, settings: Recipe, encoder: Encoder | None = None) -> None:
+    """Build the recipe's own library, or go on with it; of several processes, all of which must call this, each makes
+    its share. Nothing is done where the recipe names a finished one."""
+    config, points = settings.control.noise_query, teacher.model.pipeline is None
+    if config.library is not None:
+        return
+    if encoder is None and not points:
+        encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
+    # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
+    maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
+    asked = (library_folder(settings), maker, encoder, library_captions(config, points))
+    for _ in build_library(*asked, seed=settings.control.seed, about=config.describe):
+        pass
+
+
+def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     count, points = config.num_queries, teacher.model.pipeline is None
     device = own_device(settings.control.device)
     encoder = None if points else load_encoder(settings.control.clip, device=device)
+    make_library(teacher, settings, encoder)
     captions = library_captions(config, points)
-    # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
-    maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
-    folder = library_folder(settings)
-    if config.library is None:
-        for _ in build_library(folder, maker, encoder, captions, seed=seed, about=config.describe):
-            pass
-    library = open_library(
-        folder,
-        teacher=weights_hash(teacher.model),
-        features=feature_names(encoder, config.describe),
-        captions=captions,
-    )
+    wanted = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, config.describe)}
+    wanted |= {"captions": captions}
+    library = open_library(library_folder(settings), **wanted)
     generator = torch.Generator().manual_seed(seed)
     noises = (
         draw_noise(ids_of(FRESH, count), teacher.model.latent_shape, seed=seed),
@@ -86,7 +96,8 @@ def prepare(teacher: Actor, settings: Recipe) -> Inputs:
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_world_detector()
     requests = tuple(
-        _requests(teacher, library, caption, config) for caption in prompts.captions[: config.attribute_prompts]
+        _requests(teacher, library, caption, config, partial(keep, f"attributes_{number}"))
+        for number, caption in enumerate(prompts.captions[: config.attribute_prompts])
     )
     return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
 
@@ -136,13 +147,14 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return found | (summarise_requests(asked) if len(asked) else {})
 
 
-def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig) -> Requests:
+def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig, kept: Callable) -> Requests:
     """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
     if config.attributes_of == "library":
         return make_requests(library.attributes, config.requests)
     entries = torch.arange(min(config.attribute_entries, len(library)))
-    images = teacher.generate(library.noise(entries), [caption] * len(entries))
-    return make_requests(dict(zip(ATTRIBUTES, low_level(images).unbind(1), strict=True)), config.requests)
+    noise, captions = library.noise(entries), [caption] * len(entries)
+    shown = kept(lambda: {"values": low_level(teacher.generate(noise, captions))})["values"]
+    return make_requests(dict(zip(ATTRIBUTES, shown.unbind(1), strict=True)), config.requests)
 
 
 def _own(actor: Actor, inputs: Inputs) -> Tensor:

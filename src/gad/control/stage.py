@@ -1,7 +1,11 @@
-"""The `control` stage: the tasks that a recipe names, for the teacher and every student at the same noises."""
+"""The `control` stage: the tasks that a recipe names, for the teacher and every student at the same noises.
+
+Answers are kept model by model (:mod:`gad.parts`), so that a killed stage goes on, and others may have made them ahead.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +13,11 @@ import torch
 from torch import Tensor
 
 from gad.actor import TEACHER, Actor
-from gad.artifacts import replacing
+from gad.artifacts import EMOJI, code, fingerprint, replacing
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
+from gad.identity import identity_of
+from gad.parts import Job, Result, files_in, make_ahead, results
 from gad.teachers.load import Model
 
 TASKS = {
@@ -20,6 +26,11 @@ TASKS = {
     "noise_optimisation": noise_optimisation,
     "layout": layout,
 }
+
+CODE = code(  # what decides the answers
+    *("actor.py", "control", "prompts.py", "scores", "noise.py", "sample_ids.py", "sampling.py", "schedule.py"),
+    *("models", "worlds/emoji.py", "worlds/swiss_roll.py"),
+)
 
 NamedStudent = tuple[str, int, Model]
 """Variant, seed and model."""
@@ -48,17 +59,57 @@ def actors(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -
         yield Actor(variant, seed, student, pairs.num_nodes, batch_size=size)
 
 
-def run_tasks(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[TaskResult]:
-    """Yield the result of each task of the recipe for the teacher and each student."""
+def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
+    """A fingerprint of what decides the answers to a task, beside the model that is asked."""
+    control, judges = settings.control, EMOJI / "judges"
+    section = getattr(control, name).model_dump(exclude={"batch_size"})  # which changes no result beyond rounding
+    asked = (name, section, control.seed, control.clip)
+    by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    read = [*files_in([section, control.clip]), *([judges] if judges.exists() else [])]
+    return fingerprint(*asked, *by, *read, *CODE)
+
+
+def jobs_of(everyone: list[Actor], settings: Recipe) -> list[Job]:
+    """Each task of the recipe, as it is asked of every model; the first of them is the teacher."""
+    teacher, first = everyone[0], {}
+    for actor in everyone:
+        first.setdefault(actor.name, actor)
+
+    def run(name: str, actor: Actor, inputs) -> Result:
+        answer = TASKS[name].run(actor, inputs, getattr(settings.control, name))
+        shown = answer.outputs if first[actor.name] is actor else answer.outputs[:0].clone()
+        return {"rows": answer.rows, "outputs": shown}
+
+    return [
+        Job(
+            name,
+            owner=partial(owner_of, name, teacher, settings),
+            prepare=partial(TASKS[name].prepare, teacher, settings),
+            run=partial(run, name),
+        )
+        for name in settings.control.tasks
+    ]
+
+
+def run_tasks(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[TaskResult]:
+    """Yield the result of each task of the recipe for the teacher and each student.
+
+    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
+    """
     everyone = list(actors(teacher, students, settings))
-    for name in settings.control.tasks:
-        task, config = TASKS[name], getattr(settings.control, name)
-        inputs, shown = task.prepare(everyone[0], settings), set()
-        for actor in everyone:
-            answer = task.run(actor, inputs, config)
-            outputs = answer.outputs[:0].clone() if actor.name in shown else answer.outputs
-            shown.add(actor.name)
-            yield TaskResult(name, actor.name, actor.seed, answer.rows, task.summarise(answer.rows), outputs)
+    for job, actor, answer in results(jobs_of(everyone, settings), everyone, parts):
+        rows, outputs = answer["rows"], answer["outputs"]
+        yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
+
+
+def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+    """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
+    everyone = list(actors(teacher, students, settings))
+    if settings.control.noise_query:
+        noise_query.make_library(everyone[0], settings)
+    yield from make_ahead(jobs_of(everyone, settings), everyone, parts)
 
 
 def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:

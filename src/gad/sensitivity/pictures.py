@@ -1,6 +1,7 @@
 """What the pictures of every student show, beside the teacher's: seeds (Table 2), fidelity (Tables 3 and 12), sisters.
 
 Every model gets the same noises and prompts. Images are read as they are made and not kept.
+:mod:`gad.sensitivity.evaluations` asks every model in turn.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,16 +16,12 @@ from gad.actor import TEACHER, Actor
 from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.noise import draw_noise
-from gad.processes import own_device
 from gad.prompts import PROMPT_SEED, prompt_of
-from gad.sample_ids import FIDELITY, SEEDS, SISTER, ids_of
-from gad.scores.alignment import Score, load_scores, score_all
-from gad.scores.frechet import set_distances
+from gad.sample_ids import FIDELITY, SEEDS, ids_of
+from gad.scores.alignment import Score, score_all
 from gad.scores.train import to_images
-from gad.scores.vision import FeaturesOf, load_features
-from gad.sensitivity.seed_classifiers import build_classifier
-from gad.sensitivity.seed_identifiability import Classifier, SeedImages, identify, prepared, split
-from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
+from gad.scores.vision import FeaturesOf
+from gad.sensitivity.seed_identifiability import Classifier, SeedImages, prepared, split
 from gad.stats import mean_over_seeds
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
@@ -39,15 +36,14 @@ def steps_of(model: Model, settings: Recipe) -> int:
     return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
 
 
-def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, batch_size: int) -> Iterator[Actor]:
+def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> list[Actor]:
     """The teacher first, with its own steps and guidance, then every student."""
     pairs = settings.noise_pairs
-    yield Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
-    for variant, seed, student in students:
-        yield Actor(variant, seed, student, steps_of(student, settings), batch_size=batch_size)
+    first = Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
+    return [first, *(Actor(variant, seed, student, steps_of(student, settings)) for variant, seed, student in students)]
 
 
-def _seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:
+def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:
     """The recipe's noises under its prompts, a few prompts at a time."""
     config = settings.sensitivity.seeds
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
@@ -60,16 +56,6 @@ def _seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> Seed
         images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
         parts.append(prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare))
     return split(torch.cat(parts), config)
-
-
-def measure_seeds(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`, the teacher's first."""
-    config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
-    classifier, of_teacher = build_classifier(config, device=device), None
-    for actor in everyone(teacher, students, settings, config.batch_size):
-        rows, own = identify(_seed_images(actor, classifier, settings), classifier, config, teacher=of_teacher)
-        of_teacher = of_teacher or own
-        yield rows.assign(variant=actor.name, seed=actor.seed)
 
 
 def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
@@ -97,7 +83,7 @@ def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor |
     return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
 
 
-def _scored(
+def scored(
     actor: Actor, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
 ) -> tuple[pd.DataFrame, Tensor, int]:
     """A row per image, the features ``[N, D]``, and the images' side."""
@@ -111,32 +97,6 @@ def _scored(
         tables.append(pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns))
         found.append(features(images))
     return pd.concat(tables, ignore_index=True), torch.cat(found), images.shape[-1]
-
-
-def measure_fidelity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield, per model, a row per image with its scores, and a row per reference with its distances.
-
-    References are ``teacher`` and, where there is any, ``data``.
-    """
-    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
-    scores = load_scores(config.scores, device=device)
-    features = load_features(config.features, batch_size=config.batch_size, device=device)
-    references: dict[str, Tensor] = {}
-    for actor in everyone(teacher, students, settings, config.batch_size):
-        rows, found, side = _scored(actor, scores, features, settings)
-        if actor.name == TEACHER:
-            real = data_features(settings, features, side)
-            references = {"teacher": found} | ({} if real is None else {"data": real})
-        distances = [
-            {"reference": name, "features": config.features}
-            | set_distances(found, reference, axes=config.axes, neighbours=config.neighbours)
-            for name, reference in references.items()
-            if name != actor.name
-        ]
-        model = {"variant": actor.name, "seed": actor.seed}
-        yield rows.assign(**model), pd.DataFrame(distances).assign(**model)
 
 
 def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
@@ -158,31 +118,6 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
             row |= {f"{name}_to_{entry['reference']}": entry[name] for name in measures}
         table.append(row)
     return pd.DataFrame(table)
-
-
-def measure_sister(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Yield, per model, its rows of inversion and of negative prompts (empty where the world has no text)."""
-    config = settings.sensitivity.sister
-    fidelity = settings.sensitivity.fidelity
-    score = None
-    if teacher.pipeline is not None:
-        device = own_device(settings.sensitivity.device)
-        score = next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
-    ids = ids_of(SISTER, config.inversion_samples)
-    for actor in everyone(teacher, students, settings, config.batch_size):
-        model, steps = actor.model, actor.num_steps
-        denoise = model.guided(actor.guidance_scale)
-        noise = draw_noise(ids, model.latent_shape, seed=config.seed)
-        prompts = prompt_of(ids, settings.noise_pairs.prompts)
-        inverted = inversion_rows(model, denoise, prompts, noise, config, num_steps=steps)
-        negative = pd.DataFrame()
-        if score is not None and not isinstance(model.denoiser, WholeMap):
-            asked = negative_pairs(config, settings.noise_pairs.prompts)
-            negative = negative_rows(model, asked, score, config, num_steps=steps)
-        named = {"variant": actor.name, "seed": actor.seed}
-        yield inverted.assign(**named), negative.assign(**named)
 
 
 def mean_table(rows: pd.DataFrame) -> pd.DataFrame:

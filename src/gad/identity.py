@@ -1,0 +1,48 @@
+"""What makes a model's answers the ones they are, in a short hash: so that results kept of another are told apart."""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+
+from gad.artifacts import fingerprint
+from gad.models.families import network_of
+from gad.teachers.load import Model
+from gad.whole_map import WholeMap
+
+SHARED = ("text_encoder", "vae")  # parts of a pipeline that a student may have from its teacher
+
+
+def weights_hash(model: Model, *, teacher: Model | None = None) -> str:
+    """A short hash of all numbers that decide a model's answers: network, text encoder, autoencoder, or data points.
+
+    Parts that are the very objects of ``teacher`` are left out: students share them, and they may be large.
+    """
+    tensors = _own_tensors(model)
+    for name in SHARED:
+        part = getattr(model.pipeline, name, None)
+        if part is not None and (teacher is None or part is not getattr(teacher.pipeline, name, None)):
+            tensors |= {f"{name}.{key}": value for key, value in part.state_dict().items()}
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _own_tensors(model: Model) -> dict[str, Tensor]:
+    denoiser = model.denoiser
+    if isinstance(denoiser, WholeMap):
+        return dict(network_of(model.pipeline).state_dict())
+    return dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
+
+
+def identity_of(model: Model, *, teacher: Model | None = None) -> str:
+    """A short hash of a model's weights (as :func:`weights_hash`) and of how its parts are set up."""
+    pipeline, denoiser = model.pipeline, model.denoiser
+    parts = [] if pipeline is None else [network_of(pipeline), pipeline.vae, pipeline.scheduler]
+    settings = [{k: v for k, v in part.config.items() if not k.startswith("_")} for part in parts]
+    settings += [type(denoiser).__name__, model.latent_shape]
+    if isinstance(denoiser, WholeMap):
+        settings.append(denoiser.settings.model_dump())
+    return fingerprint(weights_hash(model, teacher=teacher), settings)

@@ -1,0 +1,178 @@
+"""Seeds, fidelity and sister properties of every model in turn, kept model by model (:mod:`gad.parts`).
+
+So a killed stage goes on from the models that are done, and several processes may have done them ahead.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from gad.actor import TEACHER, Actor
+from gad.artifacts import EMOJI, code, fingerprint
+from gad.config import Recipe
+from gad.identity import identity_of
+from gad.noise import draw_noise
+from gad.parts import Job, Keep, Result, files_in, make_ahead, results
+from gad.processes import own_device
+from gad.prompts import prompt_of
+from gad.sample_ids import SISTER, ids_of
+from gad.scores.alignment import Score, load_scores
+from gad.scores.frechet import set_distances
+from gad.scores.vision import FeaturesOf, load_features
+from gad.sensitivity.pictures import NamedStudent, data_features, everyone, scored, seed_images
+from gad.sensitivity.seed_classifiers import build_classifier
+from gad.sensitivity.seed_identifiability import Classifier, Predict, SeedImages, identify
+from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
+from gad.teachers.load import Model
+from gad.whole_map import WholeMap
+
+CODE = code(  # what decides the answers
+    *("actor.py", "lora.py", "outside.py", "whole_map.py", "prompts.py", "scores", "sensitivity", "noise.py"),
+    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py"),
+)
+
+Table = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
+    """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
+    config, prompts = settings.sensitivity, settings.noise_pairs.prompts
+    section = getattr(config, name).model_dump(exclude={"batch_size"})  # which changes no result beyond rounding
+    section |= {"judges": config.fidelity.scores if config.fidelity else {}, "world": settings.teacher.world}
+    section["judges"] = {key: score.model_dump() for key, score in section["judges"].items()}
+    section["captions"] = prompts.model_dump() if prompts else None
+    by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
+    return fingerprint(name, section, *by, *files_in(section), *judges, *CODE)
+
+
+@dataclass(frozen=True)
+class SeedReference:
+    """The classifier, and what it makes of the teacher's images: rows, and predictors by training size."""
+
+    classifier: Classifier
+    rows: pd.DataFrame
+    predictors: dict[int, Predict]
+
+
+def seeds_job(teacher: Actor, settings: Recipe) -> Job:
+    """Each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`."""
+    config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
+
+    def images_of(actor: Actor, classifier: Classifier) -> SeedImages:
+        return seed_images(replace(actor, batch_size=config.batch_size), classifier, settings)
+
+    def prepare(keep: Keep) -> SeedReference:
+        classifier = build_classifier(config, device=device)
+        images = SeedImages(**keep("images", lambda: vars(images_of(teacher, classifier))))
+        return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
+
+    def run(actor: Actor, of_teacher: SeedReference) -> Result:
+        if actor.name == TEACHER:
+            return {"rows": of_teacher.rows}
+        images = images_of(actor, of_teacher.classifier)
+        return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
+
+    return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
+
+
+def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
+    """A row per image with its scores, and a row per reference with its distances."""
+    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+
+    def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf):
+        return scored(replace(actor, batch_size=config.batch_size), scores, features, settings)
+
+    def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
+        scores = load_scores(config.scores, device=device)
+        features = load_features(config.features, batch_size=config.batch_size, device=device)
+
+        def reference() -> Result:
+            rows, found, side = shown(teacher, scores, features)
+            real = data_features(settings, features, side)
+            return {"rows": rows, "teacher": found} | ({} if real is None else {"data": real})
+
+        return scores, features, keep("reference", reference)
+
+    def run(actor: Actor, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
+        scores, features, reference = inputs
+        own = actor.name == TEACHER
+        rows, found = (reference["rows"], reference["teacher"]) if own else shown(actor, scores, features)[:2]
+        distances = [
+            {"reference": name, "features": config.features}
+            | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)
+            for name in ("teacher", "data")
+            if name in reference and name != actor.name
+        ]
+        return {"rows": rows, "distances": pd.DataFrame(distances)}
+
+    return Job("fidelity", partial(owner_of, "fidelity", teacher, settings), prepare, run)
+
+
+def sister_job(teacher: Actor, settings: Recipe) -> Job:
+    """A model's rows of inversion and of negative prompts (empty where the world has no text)."""
+    config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
+
+    def prepare(keep: Keep) -> Score | None:
+        if teacher.model.pipeline is None:
+            return None
+        device = own_device(settings.sensitivity.device)
+        return next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
+
+    def run(actor: Actor, score: Score | None) -> Result:
+        model, steps, ids = actor.model, actor.num_steps, ids_of(SISTER, config.inversion_samples)
+        noise, prompts = draw_noise(ids, model.latent_shape, seed=config.seed), settings.noise_pairs.prompts
+        denoise = model.guided(actor.guidance_scale)
+        inverted = inversion_rows(model, denoise, prompt_of(ids, prompts), noise, config, num_steps=steps)
+        negative = pd.DataFrame()
+        if score is not None and not isinstance(model.denoiser, WholeMap):
+            negative = negative_rows(model, negative_pairs(config, prompts), score, config, num_steps=steps)
+        return {"inversion": inverted, "negative": negative}
+
+    return Job("sister", partial(owner_of, "sister", teacher, settings), prepare, run)
+
+
+JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
+
+
+def _measured(name: str, teacher: Model, students: Iterable[NamedStudent], settings: Recipe, parts: Path | None):
+    models = everyone(teacher, students, settings)
+    for _, actor, found in results([JOBS[name](models[0], settings)], models, parts):
+        yield {key: rows.assign(variant=actor.name, seed=actor.seed) for key, rows in found.items()}
+
+
+def measure_seeds(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield each model's rows of seeds told from images, the teacher's first.
+
+    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
+    """
+    yield from (found["rows"] for found in _measured("seeds", teacher, students, settings, parts))
+
+
+def measure_fidelity(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[Table]:
+    """Yield, per model, a row per image with its scores, and a row per reference with its distances.
+
+    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measure_seeds`.
+    """
+    yield from ((f["rows"], f["distances"]) for f in _measured("fidelity", teacher, students, settings, parts))
+
+
+def measure_sister(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[Table]:
+    """Yield, per model, its rows of inversion and of negative prompts. ``parts`` as in :func:`measure_seeds`."""
+    yield from ((f["inversion"], f["negative"]) for f in _measured("sister", teacher, students, settings, parts))
+
+
+def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+    """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
+    models = everyone(teacher, students, settings)
+    jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]
+    yield from make_ahead(jobs, models, parts)

@@ -1,0 +1,112 @@
+"""Two processes do a stage's evaluation ahead; the stage then sees the bits that one process would have made."""
+
+import os
+
+import pandas as pd
+import pytest
+import torch
+from launching import launch
+
+from gad import artifacts
+from gad.actor import TEACHER, Actor
+from gad.control import diversity, noise_optimisation, noise_query
+from gad.control import stage as control
+from gad.control.noise_library import build_library
+from gad.students import start_student
+from gad.teachers.load import Model
+
+SCRIPT = """
+import os
+import signal
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from gad import artifacts
+from gad.actor import Actor
+from gad.config import load_recipe
+from gad.control.noise_library import build_library
+from gad.control.stage import run_ahead
+from gad.models.exact import ExactDenoiser
+from gad.processes import place
+from gad.schedule import CosineSchedule
+from gad.students import start_student
+from gad.teachers.load import Model
+from gad.worlds.swiss_roll import make_points
+root = Path(sys.argv[1])
+artifacts.DATA = root / "data"
+settings = load_recipe("smoke")
+teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
+asked = Actor("teacher", 0, teacher, 4)
+list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
+for number, line in enumerate(run_ahead(teacher, students, settings, parts=root / "parts")):
+    sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
+    sys.stdout.flush()
+    if len(sys.argv) > 2 and place()[0] == 1 and number == int(sys.argv[2]):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def of_one(smoke, point_teacher, **parts) -> list:
+    """Every result of the stage in this process."""
+    everyone = [("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)]
+    return list(control.run_tasks(point_teacher, everyone, smoke, **parts))
+
+
+def same(ours, theirs) -> bool:
+    for a, b in zip(ours, theirs, strict=True):
+        pd.testing.assert_frame_equal(a.rows, b.rows, check_exact=True)
+        assert torch.equal(a.outputs, b.outputs) and a.numbers == b.numbers
+    return [(r.task, r.variant, r.seed) for r in ours] == [(r.task, r.variant, r.seed) for r in theirs]
+
+
+@pytest.fixture(scope="module")
+def by_two(tmp_path_factory):
+    """The folder that two processes filled, and what they said."""
+    root = tmp_path_factory.mktemp("two")
+    done = launch(SCRIPT, root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return root, done.stdout.splitlines()
+
+
+@pytest.fixture
+def none_is_run(monkeypatch):
+    """No task can be run any more."""
+
+    def refuse():
+        for task in (diversity, noise_query, noise_optimisation):
+            monkeypatch.setattr(task, "run", None)
+            monkeypatch.setattr(task, "prepare", lambda *_: pytest.fail("a task was prepared"))
+
+    return refuse
+
+
+def test_the_stage_finds_what_two_processes_did(by_two, smoke, point_teacher, tmp_path, monkeypatch, none_is_run):
+    root, said = by_two
+    models = ("teacher, seed 0", "baseline, seed 0", "baseline, seed 1")
+    wanted = sorted(f"{task}: {model}" for task in smoke.control.tasks for model in models)
+    assert sorted(line[2:] for line in said) == wanted and {line[0] for line in said} == {"0", "1"}
+    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    alone = of_one(smoke, point_teacher)
+    none_is_run()
+    assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
+
+
+def test_the_library_of_two_processes_is_that_of_one(by_two, point_teacher, tmp_path):
+    asked = Actor(TEACHER, 0, point_teacher, 4)
+    list(build_library(tmp_path / "own", asked, None, [""] * 20, seed=0, shard_size=4))
+    ours = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
+    assert {path.name: path.read_bytes() for path in (by_two[0] / "library").iterdir()} == ours and len(ours) == 7
+
+
+def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher, tmp_path, monkeypatch):
+    assert launch(SCRIPT, tmp_path, 1).returncode != 0
+    kept = {path: os.stat(path).st_mtime_ns for path in (tmp_path / "parts").rglob("*.parquet")}
+    assert 2 <= len(kept) < 9
+    assert launch(SCRIPT, tmp_path).returncode == 0
+    assert all(os.stat(path).st_mtime_ns == time for path, time in kept.items())
+    monkeypatch.setattr(artifacts, "DATA", tmp_path / "alone")
+    assert same(of_one(smoke, point_teacher, parts=tmp_path / "parts"), of_one(smoke, point_teacher))

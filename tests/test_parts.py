@@ -1,0 +1,165 @@
+"""A killed stage goes on from the models that are done, and stale or half results are never read."""
+
+import pandas as pd
+import pytest
+import torch
+
+from gad import artifacts
+from gad.actor import TEACHER, Actor
+from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
+from gad.control import diversity, noise_optimisation
+from gad.control import stage as control
+from gad.identity import identity_of
+from gad.models.families import denoiser_of
+from gad.parts import Job, names_of, read_result, results, write_result
+from gad.sensitivity import evaluations
+from gad.students import start_student
+from gad.teachers.load import Model, load_model
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
+    return tmp_path
+
+
+@pytest.fixture
+def students(smoke, point_teacher):
+    def student(seed: int) -> Model:
+        return Model(start_student(point_teacher, smoke.student, seed=seed), (2, 1, 1))
+
+    return [("baseline", 0, student(0)), ("baseline", 1, student(1)), ("gad", 0, student(2))]
+
+
+def same(ours, theirs) -> bool:
+    for a, b in zip(ours, theirs, strict=True):
+        pd.testing.assert_frame_equal(a.rows, b.rows, check_exact=True)
+        assert torch.equal(a.outputs, b.outputs)
+    return [(r.task, r.variant, r.seed, r.numbers) for r in ours] == [
+        (r.task, r.variant, r.seed, r.numbers) for r in theirs
+    ]
+
+
+def test_a_result_comes_back_as_it_was_kept(tmp_path):
+    rows = pd.DataFrame({"number": [0.1, float("nan")], "text": ["a", None], "boxes": [[[0.5, 1.0]], []]})
+    kept = {"rows": rows, "none": pd.DataFrame(), "outputs": torch.randn(3, 2), "empty": torch.zeros(0, 2)}
+    write_result(tmp_path / "part", kept)
+    back = read_result(tmp_path / "part")
+    pd.testing.assert_frame_equal(back["rows"], rows)
+    assert back["rows"]["boxes"].tolist() == [[[0.5, 1.0]], []] and back["none"].equals(pd.DataFrame())
+    assert torch.equal(back["outputs"], kept["outputs"]) and back["empty"].shape == (0, 2)
+
+
+def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, students, data):
+    plain, kept, again = (
+        list(control.run_tasks(point_teacher, students, smoke, parts=parts))
+        for parts in (None, data / "parts", data / "parts")
+    )
+    assert same(plain, kept) and same(plain, again)
+    assert [len(r.outputs) > 0 for r in again[:4]] == [True, True, False, True]
+
+
+def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teacher, students, data, monkeypatch):
+    asked, plain = [], list(control.run_tasks(point_teacher, students, smoke))
+    run, climb = diversity.run, noise_optimisation.climb
+
+    def counted(actor, inputs, config):
+        asked.append((actor.name, actor.seed))
+        return run(actor, inputs, config)
+
+    def killed(actor, inputs, config):
+        if actor.name != TEACHER:
+            raise KeyboardInterrupt
+        return climb(actor, inputs, config)
+
+    monkeypatch.setattr(diversity, "run", counted)
+    monkeypatch.setattr(noise_optimisation, "climb", killed)
+    with pytest.raises(KeyboardInterrupt):
+        list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+    assert asked == [("teacher", 0), ("baseline", 0), ("baseline", 1), ("gad", 0)]
+
+    def of_students(actor, inputs, config):
+        assert actor.name != TEACHER, "the teacher's ascent was kept"
+        return climb(actor, inputs, config)
+
+    monkeypatch.setattr(noise_optimisation, "climb", of_students)
+    assert same(list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts")), plain)
+    assert len(asked) == 4
+
+
+def test_other_weights_or_settings_are_asked_again(smoke, point_teacher, students, data, monkeypatch):
+    asked, run = [], diversity.run
+
+    def counted(actor, inputs, config):
+        asked.append((actor.name, actor.seed))
+        return run(actor, inputs, config)
+
+    monkeypatch.setattr(diversity, "run", counted)
+    alone = {"noise_query": None, "noise_optimisation": None}
+    smoke = smoke.model_copy(update={"control": smoke.control.model_copy(update=alone)})
+    list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+    with torch.no_grad():
+        next(students[1][2].denoiser.parameters()).add_(1e-3)
+    del asked[:]
+    list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+    assert asked == [("baseline", 1)]
+    seeded = smoke.model_copy(update={"control": smoke.control.model_copy(update={"seed": 7})})
+    list(control.run_tasks(point_teacher, students, seeded, parts=data / "parts"))
+    assert len(asked) == 1 + 4
+
+
+def test_of_another_owner_nothing_is_left(point_teacher, tmp_path):
+    everyone = [Actor(TEACHER, 0, point_teacher, 2)]
+
+    def job(owner: str) -> Job:
+        return Job("job", lambda: owner, lambda keep: None, lambda actor, inputs: {"x": torch.ones(1)})
+
+    for owner in ("a", "b"):
+        list(results([job(owner)], everyone, tmp_path))
+    assert len(list((tmp_path / "job").iterdir())) == 2  # the mark and one part
+    assert (tmp_path / "job" / "fingerprint.txt").read_text() == "b"
+
+
+def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):
+    names = names_of([Actor(TEACHER, 0, point_teacher, 2), Actor("gad", 0, point_teacher, 1)])
+    later = names_of([Actor(TEACHER, 0, point_teacher, 2), *[Actor("gad", s, point_teacher, 1) for s in (1, 0)]])
+    assert names[0] == later[0] and names[1].startswith("gad_0_") and names[1] != later[2]
+
+
+def test_a_model_is_told_by_its_weights_wherever_it_was_loaded_from(saved):
+    teacher = load_model(saved)
+    student = load_model(saved, teacher=teacher)
+    assert identity_of(teacher) == identity_of(load_model(saved))
+    before = identity_of(student, teacher=teacher)
+    with torch.no_grad():
+        next(teacher.pipeline.vae.parameters()).add_(1e-3)  # shared, so the teacher's hash tells
+    assert identity_of(student, teacher=teacher) == before
+    with torch.no_grad():
+        next(student.denoiser.parameters()).add_(1e-3)
+    assert identity_of(student, teacher=teacher) != before
+
+
+def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipelines, data, monkeypatch):
+    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    recipe = load_recipe("emoji_quick")
+    asked = {
+        "seeds": SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5]),
+        "fidelity": FidelityConfig(num_images=16, axes=8),
+        "sister": SisterConfig(num_samples=2, inversion_samples=2, rounds=1, descent_steps=2),
+    }
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
+    sensitivity = recipe.sensitivity.model_copy(update=asked)
+    settings = recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
+    measures = (evaluations.measure_seeds, evaluations.measure_fidelity, evaluations.measure_sister)
+
+    def measured(parts) -> list[pd.DataFrame]:
+        found = [
+            part for measure in measures for part in measure(teacher, [("gad", 3, teacher)], settings, parts=parts)
+        ]
+        return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
+
+    plain = measured(None)
+    assert len(list(evaluations.run_ahead(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
+    monkeypatch.setattr(Actor, "generate", None)
+    for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
