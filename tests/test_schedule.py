@@ -90,3 +90,14 @@ def test_flow_schedule_agrees_with_flow_match_euler():
     assert torch.allclose(
         add_noise(schedule, x0, eps, t), scheduler.scale_noise(x0, scheduler.timesteps, eps), atol=1e-6
     )
+
+
+def test_a_schedule_is_asked_in_one_derivative_after_another_in_another_dtype():
+    schedule, noise = TableSchedule(DDIM.alphas_cumprod), torch.randn(2, 1, 2, 2, dtype=torch.float64)
+    t = torch.full((2,), 0.5, dtype=torch.float64)
+
+    def phi(z):
+        return add_noise(schedule, 2 * z, z, t)
+
+    first, second = (torch.func.jvp(phi, (noise,), (torch.ones_like(noise),))[1] for _ in range(2))
+    assert torch.equal(first, second) and torch.allclose(phi(noise), first * noise)

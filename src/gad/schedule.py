@@ -6,7 +6,7 @@ r"""Noise schedules and the four parameterisations of a denoiser.
 alpha = 1 - t, sigma = t.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -66,16 +66,12 @@ class TableSchedule:
     """
 
     alphas_cumprod: Tensor
-    _copies: dict = field(default_factory=dict, init=False, repr=False, compare=False)  # by device and dtype
 
     def timestep(self, t: PerSample) -> Tensor:
         return (t * len(self.alphas_cumprod)).round().long().clamp(min=1) - 1
 
     def _alpha_squared(self, t: PerSample) -> PerSample:
-        kind = t.device, t.dtype
-        if kind not in self._copies:  # sent once: every copy makes the host wait for the device
-            self._copies[kind] = self.alphas_cumprod.to(device=t.device, dtype=t.dtype)
-        table = self._copies[kind]
+        table = self.alphas_cumprod.to(device=t.device, dtype=t.dtype)
         return torch.where(t * len(table) < 0.5, torch.ones_like(t), table[self.timestep(t)])
 
     def alpha(self, t: PerSample) -> PerSample:
