@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
@@ -92,12 +94,9 @@ def test_flow_schedule_agrees_with_flow_match_euler():
     )
 
 
-def test_a_schedule_is_asked_in_one_derivative_after_another_in_another_dtype():
+def test_nothing_of_a_derivative_stays_in_a_schedule():
     schedule, noise = TableSchedule(DDIM.alphas_cumprod), torch.randn(2, 1, 2, 2, dtype=torch.float64)
     t = torch.full((2,), 0.5, dtype=torch.float64)
-
-    def phi(z):
-        return add_noise(schedule, 2 * z, z, t)
-
-    first, second = (torch.func.jvp(phi, (noise,), (torch.ones_like(noise),))[1] for _ in range(2))
-    assert torch.equal(first, second) and torch.allclose(phi(noise), first * noise)
+    _, pull_back = torch.func.vjp(lambda z: add_noise(schedule, 2 * z, z, t), noise)
+    pull_back(noise)
+    assert torch.equal(copy.deepcopy(schedule).alphas_cumprod, schedule.alphas_cumprod)
