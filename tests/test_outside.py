@@ -1,5 +1,7 @@
 """Models that this project did not make get the same rows as our students."""
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -8,7 +10,7 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from tiny import PROMPTS
 
-from gad.artifacts import RECIPES
+from gad.artifacts import RECIPES, ROOT
 from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
@@ -19,6 +21,7 @@ from gad.teachers.load import Model
 from gad.teachers.text import clip_text
 from gad.whole_map import sample_with_scheduler
 
+README = ROOT / "README.md"
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 
 
@@ -69,6 +72,21 @@ def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, t
     assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
     assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
     assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
+
+
+def test_the_readmes_ten_lines_give_a_foreign_folder_its_row(foreign, teacher, capsys):
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "mine" in block]
+    assert len(lines.split("\n")) - lines.count("\n\n") - 1 == 10
+    changes = {
+        'load_model(stage_dir("emoji_unet", "teacher"))': "small_teacher",
+        'load_recipe("emoji_unet")': "small_recipe",
+        "models/mine": str(foreign),
+    }
+    for old, new in changes.items():
+        assert old in lines
+        lines = lines.replace(old, new)
+    exec(lines, {"small_teacher": teacher, "small_recipe": recipe_of()})
+    assert re.search(r"^0 +mine +0 +isotropic .*\d", capsys.readouterr().out, re.M)
 
 
 SAMPLERS = [
