@@ -157,7 +157,11 @@ TABLES = {
         by_metric=True,
     ),
     "emoji_paradigms": Table(
-        {"emoji_unet_ladd": "LADD, UNet, one step", "emoji_flow_sid": "SiD, flow network, four steps"},
+        {
+            "emoji_unet_ladd": "LADD, UNet, one step",
+            "emoji_dit_tdm": "TDM, DiT, four steps",
+            "emoji_flow_sid": "SiD, flow network, four steps",
+        },
         (
             *PICTURES,
             *(FRECHET, SEEDS_FOUND),
