@@ -18,9 +18,11 @@ def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
     ``effect size`` is Hedges' g of the paired differences · ``clear of 0``: the 95 % interval does not hold 0 ·
     ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``clear after Holm`` is right for
     all rows together in 95 of 100 tables · ``smallest visible``: where not clear, the difference that as many seeds
-    of this spread see in 80 % of all cases; a smaller one may be there.
+    of this spread see in 80 % of all cases; a smaller one may be there. Variants of one seed are
+    left to :func:`further_differences`, unless there are no others.
     """
     table = _differences(metrics, main=True)
+    table = _several_seeds(table, [pd.notna(effect.p) for effect in table["effect"]])
     p = holm([effect.p for effect in table.pop("effect")])
     place = table.columns.get_loc("smallest visible")
     table.insert(place, "p, Holm", [_short(value) for value in p])
@@ -33,7 +35,10 @@ def further_differences(metrics: dict[str, dict]) -> pd.DataFrame:
 
     About one row in twenty is clear of 0 by chance.
     """
-    return _differences(metrics, main=False).drop(columns="effect")
+    main, others = _differences(metrics, main=True), _differences(metrics, main=False)
+    several = [pd.notna(effect.p) for effect in main["effect"]]
+    alone = main[[not value for value in several]] if any(several) else main[:0]
+    return pd.concat([alone, others], ignore_index=True).drop(columns="effect")
 
 
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
@@ -70,7 +75,8 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
 def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """Differences to the baseline paired by seed, noise and prompt; intervals for other seeds and other noises.
 
-    The ones to quote: those over seeds alone speak of these noises only.
+    The ones to quote: those over seeds alone speak of these noises only. Variants of one seed are left out, unless
+    there are no others.
     """
     first = direction_kinds(metrics["sensitivity"])[0]
     rows = [
@@ -81,7 +87,13 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         if estimate["mean"] is not None
         and (name.split(", ")[0] not in WITHOUT_DIRECTION or name.endswith(f", {first}"))
     ]
-    return pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
+    table = pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
+    return _several_seeds(table, [" (n = 1)" not in value for value in table["minus baseline"]])
+
+
+def _several_seeds(table: pd.DataFrame, several: list[bool]) -> pd.DataFrame:
+    """The rows of several seeds, which have something to quote; all where there are no such rows."""
+    return table[several].reset_index(drop=True) if any(several) else table
 
 
 def _clear(estimate: dict) -> bool:
