@@ -63,15 +63,6 @@ def same(ours, theirs) -> bool:
     return [(r.task, r.variant, r.seed) for r in ours] == [(r.task, r.variant, r.seed) for r in theirs]
 
 
-@pytest.fixture(scope="module")
-def by_two(tmp_path_factory):
-    """The folder that two processes filled, and what they said."""
-    root = tmp_path_factory.mktemp("two")
-    done = launch(SCRIPT, root)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return root, done.stdout.splitlines()
-
-
 @pytest.fixture
 def none_is_run(monkeypatch):
     """No task can be run any more."""
@@ -84,8 +75,12 @@ def none_is_run(monkeypatch):
     return refuse
 
 
-def test_the_stage_finds_what_two_processes_did(by_two, smoke, point_teacher, tmp_path, monkeypatch, none_is_run):
-    root, said = by_two
+def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, monkeypatch, none_is_run):
+    root = tmp_path / "two"
+    root.mkdir()
+    done = launch(SCRIPT, root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = done.stdout.splitlines()
     models = ("teacher, seed 0", "baseline, seed 0", "baseline, seed 1")
     wanted = sorted(f"{task}: {model}" for task in smoke.control.tasks for model in models)
     assert sorted(line[2:] for line in said) == wanted and {line[0] for line in said} == {"0", "1"}
@@ -93,13 +88,11 @@ def test_the_stage_finds_what_two_processes_did(by_two, smoke, point_teacher, tm
     alone = of_one(smoke, point_teacher)
     none_is_run()
     assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
-
-
-def test_the_library_of_two_processes_is_that_of_one(by_two, point_teacher, tmp_path):
+    # the library of two processes is that of one
     asked = Actor(TEACHER, 0, point_teacher, 4)
     list(build_library(tmp_path / "own", asked, None, [""] * 20, seed=0, shard_size=4))
     ours = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
-    assert {path.name: path.read_bytes() for path in (by_two[0] / "library").iterdir()} == ours and len(ours) == 7
+    assert {path.name: path.read_bytes() for path in (root / "library").iterdir()} == ours and len(ours) == 7
 
 
 def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher, tmp_path, monkeypatch):

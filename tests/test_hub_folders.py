@@ -7,7 +7,7 @@ import pytest
 
 from gad import artifacts
 from gad.control.stage import TASKS, run_tasks
-from gad.sensitivity.pictures import measure_fidelity, measure_seeds, measure_sister
+from gad.sensitivity.evaluations import measure_fidelity, measure_seeds, measure_sister
 from gad.students import start_student
 from gad.teachers.load import Model
 
