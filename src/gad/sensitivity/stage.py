@@ -139,12 +139,12 @@ def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 @torch.no_grad()
 def response_along(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, reach: float = 1.0, num_steps: int = 9
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, reach: float = 1.0, num_steps: int = 6
 ) -> Iterator[pd.DataFrame]:
     """Yield, per model, the teacher first, a row per step h in [0, reach]: the root mean square change of x0 along the
-    first direction of each noise, mean over the analysis noises (32 at most)."""
+    first direction of each noise, mean over the analysis noises (16 at most)."""
     config, pairs = settings.sensitivity, settings.noise_pairs
-    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:32])
+    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:16])
     prompts, steps = prompt_of(ids, pairs.prompts), torch.linspace(0, reach, num_steps).tolist()
 
     def curve(variant: str, seed: int, model: Model, denoise, count: int) -> pd.DataFrame:
