@@ -21,7 +21,8 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, YolosConfig, YolosForObjectDetection
+from tiny import tiny_clip
+from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.config import Recipe, load_recipe
 from gad.teachers.text import clip_text, gemma_text, t5_text
@@ -89,12 +90,9 @@ def save_teacher(name: str, folder: Path) -> None:
 
 def save_judges(root: Path) -> None:
     """An untrained CLIP and an untrained detector that knows both nouns: ``root``/clip and /detector."""
-    tokenizer, text = clip_text()
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-              "image_size": 32, "patch_size": 8}  # fmt: skip
+    tokenizer, clip = tiny_clip()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        clip = CLIPModel(CLIPConfig(text_config=text.config.to_dict(), vision_config=vision, projection_dim=8))
         detector = YolosForObjectDetection(
             YolosConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
                         image_size=[32, 32], num_detection_tokens=4, id2label=dict(enumerate(NOUNS)))

@@ -21,8 +21,7 @@ def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
     of this spread see in 80 % of all cases; a smaller one may be there. Variants of one seed are
     left to :func:`further_differences`, unless there are no others.
     """
-    table = _differences(metrics, main=True)
-    table = _several_seeds(table, [pd.notna(effect.p) for effect in table["effect"]])
+    table, _ = _main(metrics)
     p = holm([effect.p for effect in table.pop("effect")])
     place = table.columns.get_loc("smallest visible")
     table.insert(place, "p, Holm", [_short(value) for value in p])
@@ -35,10 +34,15 @@ def further_differences(metrics: dict[str, dict]) -> pd.DataFrame:
 
     About one row in twenty is clear of 0 by chance.
     """
-    main, others = _differences(metrics, main=True), _differences(metrics, main=False)
-    several = [pd.notna(effect.p) for effect in main["effect"]]
-    alone = main[[not value for value in several]] if any(several) else main[:0]
-    return pd.concat([alone, others], ignore_index=True).drop(columns="effect")
+    _, alone = _main(metrics)
+    return pd.concat([alone, _differences(metrics, main=False)], ignore_index=True).drop(columns="effect")
+
+
+def _main(metrics: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The main differences that have something to quote, and those of variants of one seed, where there are others."""
+    table = _differences(metrics, main=True)
+    several = pd.Series([pd.notna(effect.p) for effect in table["effect"]], dtype=bool)
+    return (table[several].reset_index(drop=True), table[~several]) if several.any() else (table, table[:0])
 
 
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
@@ -79,21 +83,16 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     there are no others.
     """
     first = direction_kinds(metrics["sensitivity"])[0]
-    rows = [
-        {"metric, directions": name, "variant": variant, "minus baseline": number(estimate)}
-        | {"clear of 0": "yes" if _clear(estimate) else ""}
+    found = [
+        (name, variant, estimate)
         for variant, values in metrics["sensitivity"].get("two_level", {}).items()
         for name, estimate in values.items()
         if estimate["mean"] is not None
         and (name.split(", ")[0] not in WITHOUT_DIRECTION or name.endswith(f", {first}"))
     ]
-    table = pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
-    return _several_seeds(table, [" (n = 1)" not in value for value in table["minus baseline"]])
-
-
-def _several_seeds(table: pd.DataFrame, several: list[bool]) -> pd.DataFrame:
-    """The rows of several seeds, which have something to quote; all where there are no such rows."""
-    return table[several].reset_index(drop=True) if any(several) else table
+    quoted = [row for row in found if row[2]["low"] is not None] or found
+    rows = [[name, variant, number(value), "yes" if _clear(value) else ""] for name, variant, value in quoted]
+    return pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
 
 
 def _clear(estimate: dict) -> bool:

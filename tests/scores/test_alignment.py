@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel
+from tiny import tiny_clip
+from transformers import CLIPModel
 
 from gad.config import ScoreConfig
 from gad.scores.alignment import CLIP_MEAN, CLIP_STD, OWN, load_clip_score, load_scores, preprocess, score_all
@@ -20,12 +21,7 @@ PROMPTS = ["a red car on a white background", "a blue star on a black background
 def folder(tmp_path_factory):
     """A CLIPModel folder as the hub has them: untrained, its temperature moved from the start."""
     folder = tmp_path_factory.mktemp("clip")
-    tokenizer, text = clip_text()
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-              "image_size": 32, "patch_size": 8}  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = CLIPModel(CLIPConfig(text_config=text.config.to_dict(), vision_config=vision, projection_dim=8))
+    tokenizer, model = tiny_clip()
     model.logit_scale.data.fill_(4.0)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -29,7 +29,7 @@ def random_gradient_loss(student: Response, teacher: Response, direction: Tensor
     Its gradient on J_S v has the norm of :func:`gad.losses.gad.gad_response_loss`'s, whatever ``direction`` r is drawn.
     Only its gradient has a meaning.
     """
-    gap = (student.jvp - teacher.jvp).detach().flatten(1).norm(dim=1)
+    gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
     r = direction.flatten(1)
-    rho = gap[:, None] * r / r.norm(dim=1, keepdim=True)
+    rho = (gap[:, None] * r / r.norm(dim=1, keepdim=True)).detach()
     return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)
