@@ -31,9 +31,7 @@ def evaluate(stage: str, recipe: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
     device = getattr(settings, stage).device
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
-    students = load_students(recipe, teacher, device=device)
-    if stage == "sensitivity":
-        students += load_outside(settings, teacher)
+    students = load_students(recipe, teacher, device=device) + load_outside(settings, teacher, device=device)
     yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
 
 

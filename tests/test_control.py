@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from gad import artifacts
-from gad.actor import Actor
+from gad.actor import Actor, everyone
 from gad.artifacts import read_json
-from gad.config import ControlConfig, load_recipe
+from gad.config import ControlConfig, OutsideStudent, load_recipe
 from gad.control import diversity
 from gad.control.diversity import seeds_found
 from gad.control.models import ask, load_world_detector, single_prompts
 from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
-from gad.control.stage import TASKS, actors, rows_of_task, run_tasks, save_rows, shown, table_of
+from gad.control.stage import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
 from gad.noise import draw_noise
+from gad.outside import load_outside
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.prompts import read_prompts
 from gad.sampling import sample
@@ -161,12 +162,12 @@ def on_pictures(folder) -> tuple:
     return teacher, student, recipe.model_copy(update={"name": "tiny", "noise_pairs": pairs, "control": CONTROL})
 
 
-def check_every_task(teacher: Model, student: Model, settings) -> None:
+def check_every_task(teacher: Model, student: Model, settings, variant: str = "baseline") -> None:
     for name in settings.control.tasks:
         task, config = TASKS[name], getattr(settings.control, name)
-        everyone = list(actors(teacher, [("baseline", 0, student)], settings))
-        inputs = task.prepare(everyone[0], settings)
-        for actor in everyone:
+        models = everyone(teacher, [(variant, 0, student)], settings)
+        inputs = task.prepare(models[0], settings)
+        for actor in models:
             answer = task.run(actor, inputs, config)
             numbers = task.summarise(answer.rows)
             assert len(answer.rows) == len(answer.outputs) > 0
@@ -183,6 +184,13 @@ def test_every_task_runs_on_points(smoke, point_teacher, data):
 
 def test_every_task_runs_on_every_tiny_family(saved, data):
     check_every_task(*on_pictures(saved))
+
+
+def test_a_model_from_elsewhere_is_asked_every_task(saved, data):
+    teacher, _, settings = on_pictures(saved)
+    mine = OutsideStudent(name="mine", source=str(saved), num_steps=2, guidance_scale=2.0)
+    ((name, _, student),) = load_outside(settings.model_copy(update={"students": [mine]}), teacher)
+    check_every_task(teacher, student, settings, name)
 
 
 def test_a_task_without_a_section_does_not_run(smoke, point_teacher, data):
@@ -219,7 +227,7 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
 
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
-    teacher = next(actors(point_teacher, [], smoke))
+    (teacher,) = everyone(point_teacher, [], smoke)
     first, again = (
         diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
     )

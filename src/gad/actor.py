@@ -1,15 +1,20 @@
 """Models under a name, as analyses and control tasks use them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gad.config import Recipe
 from gad.sampling import sample
 from gad.teachers.load import Model
+from gad.whole_map import WholeMap
 
 TEACHER = "teacher"
+
+NamedStudent = tuple[str, int, Model]
+"""Variant, seed and model."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +43,18 @@ class Actor:
         """What the model makes of each noise under its prompt, ``batch_size`` at a time."""
         parts = torch.arange(len(noise)).split(self.batch_size)
         return torch.cat([self.phi([prompts[i] for i in part.tolist()])(noise[part]) for part in parts])
+
+
+def steps_of(model: Model, settings: Recipe) -> int:
+    """Steps of a student: the recipe's nodes, or one call of a map that brings its own sampler."""
+    return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
+
+
+def everyone(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, batch_size: int = 64
+) -> list[Actor]:
+    """The teacher first, with its own steps and guidance, then every student."""
+    pairs = settings.noise_pairs
+    first = Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
+    others = [(name, seed, model, steps_of(model, settings)) for name, seed, model in students]
+    return [first, *(Actor(*other, batch_size=batch_size) for other in others)]

@@ -33,7 +33,7 @@ def weights_hash(model: Model, *, teacher: Model | None = None) -> str:
 def _own_tensors(model: Model) -> dict[str, Tensor]:
     denoiser = model.denoiser
     if isinstance(denoiser, WholeMap):
-        return dict(network_of(model.pipeline).state_dict())
+        return dict(denoiser.network.state_dict())
     return dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
 
 

@@ -160,17 +160,15 @@ def load_outside_student(
     return student
 
 
-def load_outside(settings: Recipe, teacher: Model) -> list[tuple[str, int, Model]]:
+def load_outside(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
     """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.students.load_students` gives ours.
 
-    On the device of the recipe's sensitivity analysis.
-
-    They are whole maps: measure them with :func:`as_whole_maps` of the recipe.
+    They are whole maps: their derivatives are measured with :func:`as_whole_maps` of the recipe.
     """
-    device, found = own_device(settings.sensitivity.device), []
+    found = []
     for entry in settings.students:
         others = [model.pipeline for _, _, model in found]
-        found.append((entry.name, 0, load_outside_student(entry, teacher, others=others).on(device)))
+        found.append((entry.name, 0, load_outside_student(entry, teacher, others=others).on(own_device(device))))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import DiffusionPipeline
-from torch import Tensor
+from torch import Tensor, nn
 
 from gad.config.outside import OutsideStudent
 from gad.models.conditioning import Conditioning, concatenate
@@ -72,6 +72,10 @@ class WholeMap:
     settings: OutsideStudent
     uncond: Conditioning | None
     schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0
+
+    @property
+    def network(self) -> nn.Module:
+        return network_of(self.pipeline)
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if not bool((t == 1).all()):

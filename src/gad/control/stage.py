@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
+from gad.actor import Actor, NamedStudent, everyone
 from gad.artifacts import EMOJI, code, fingerprint, replacing
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
@@ -28,12 +28,9 @@ TASKS = {
 }
 
 CODE = code(  # what decides the answers
-    *("actor.py", "control", "prompts.py", "scores", "noise.py", "sample_ids.py", "sampling.py", "schedule.py"),
-    *("models", "worlds/emoji.py", "worlds/swiss_roll.py"),
+    *("actor.py", "lora.py", "outside.py", "whole_map.py", "control", "prompts.py", "scores", "noise.py"),
+    *("sample_ids.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py", "worlds/swiss_roll.py"),
 )
-
-NamedStudent = tuple[str, int, Model]
-"""Variant, seed and model."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,6 @@ class TaskResult:
     outputs: Tensor
 
 
-def actors(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[Actor]:
-    """The teacher first, with its own steps and guidance, then every student."""
-    pairs, size = settings.noise_pairs, settings.control.batch_size
-    yield Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, size)
-    for variant, seed, student in students:
-        yield Actor(variant, seed, student, pairs.num_nodes, batch_size=size)
-
-
 def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a task, beside the model that is asked."""
     control, judges = settings.control, EMOJI / "judges"
@@ -69,10 +58,10 @@ def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     return fingerprint(*asked, *by, *read, *CODE)
 
 
-def jobs_of(everyone: list[Actor], settings: Recipe) -> list[Job]:
+def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
     """Each task of the recipe, as it is asked of every model; the first of them is the teacher."""
-    teacher, first = everyone[0], {}
-    for actor in everyone:
+    teacher, first = models[0], {}
+    for actor in models:
         first.setdefault(actor.name, actor)
 
     def run(name: str, actor: Actor, inputs) -> Result:
@@ -98,18 +87,18 @@ def run_tasks(
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """
-    everyone = list(actors(teacher, students, settings))
-    for job, actor, answer in results(jobs_of(everyone, settings), everyone, parts):
+    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
+    for job, actor, answer in results(jobs_of(models, settings), models, parts):
         rows, outputs = answer["rows"], answer["outputs"]
         yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
 def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
-    everyone = list(actors(teacher, students, settings))
+    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
-        noise_query.make_library(everyone[0], settings)
-    yield from make_ahead(jobs_of(everyone, settings), everyone, parts)
+        noise_query.make_library(models[0], settings)
+    yield from make_ahead(jobs_of(models, settings), models, parts)
 
 
 def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 import pandas as pd
 import torch
 
+from gad.actor import NamedStudent
 from gad.config import Recipe
 from gad.prompts import prompt_of
 from gad.sensitivity.measure import analysis_ids, analysis_noise, whole_map
-from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
+from gad.sensitivity.stage import check_student, drawn_kind
 from gad.sensitivity.steps import FEW, both_ways, mean_cosine
 from gad.teachers.load import Model
 

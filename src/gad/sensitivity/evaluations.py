@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.actor import TEACHER, Actor
+from gad.actor import TEACHER, Actor, NamedStudent, everyone
 from gad.artifacts import EMOJI, code, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
@@ -22,7 +22,7 @@ from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances
 from gad.scores.vision import FeaturesOf, load_features
-from gad.sensitivity.pictures import NamedStudent, data_features, everyone, scored, seed_images
+from gad.sensitivity.pictures import data_features, scored, seed_images
 from gad.sensitivity.seed_classifiers import build_classifier
 from gad.sensitivity.seed_identifiability import Classifier, Predict, SeedImages, identify
 from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows

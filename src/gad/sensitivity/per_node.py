@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 import torch
 
+from gad.actor import NamedStudent
 from gad.config import Recipe
 from gad.models.denoiser import Denoiser
 from gad.prompts import prompt_of
@@ -17,7 +18,7 @@ from gad.response import Map
 from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
 from gad.sensitivity.measure import analysis_ids, analysis_noise, answers, batches_of, compare
-from gad.sensitivity.stage import NamedStudent, check_student, drawn_kind
+from gad.sensitivity.stage import check_student, drawn_kind
 from gad.teachers.load import Model
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)

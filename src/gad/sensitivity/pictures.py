@@ -4,7 +4,7 @@ Every model gets the same noises and prompts. Images are read as they are made a
 :mod:`gad.sensitivity.evaluations` asks every model in turn.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
+from gad.actor import Actor
 from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.noise import draw_noise
@@ -23,24 +23,7 @@ from gad.scores.train import to_images
 from gad.scores.vision import FeaturesOf
 from gad.sensitivity.seed_identifiability import Classifier, SeedImages, prepared, split
 from gad.stats import mean_over_seeds
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
 from gad.worlds.emoji import make_scene
-
-NamedStudent = tuple[str, int, Model]
-"""Variant, seed and model."""
-
-
-def steps_of(model: Model, settings: Recipe) -> int:
-    """Steps of a student: the recipe's nodes, or one call of a map that brings its own sampler."""
-    return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
-
-
-def everyone(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> list[Actor]:
-    """The teacher first, with its own steps and guidance, then every student."""
-    pairs = settings.noise_pairs
-    first = Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
-    return [first, *(Actor(variant, seed, student, steps_of(student, settings)) for variant, seed, student in students)]
 
 
 def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:

@@ -7,13 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gad.actor import NamedStudent
 from gad.config import Recipe
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
 from gad.response import Map, respond_along
 from gad.sensitivity.geometry import spectral_kl, spectrum
 from gad.sensitivity.measure import analysis_ids, whole_map
-from gad.sensitivity.stage import NamedStudent, check_student
+from gad.sensitivity.stage import check_student
 from gad.shapes import Latent
 from gad.singular import top_directions
 from gad.teachers.load import Model

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from gad.actor import NamedStudent
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
@@ -26,9 +27,6 @@ from gad.sensitivity.measure import (
 )
 from gad.sensitivity.trajectory import TIMES, states_at, trajectory_deviation
 from gad.teachers.load import Model
-
-NamedStudent = tuple[str, int, Model]
-"""Variant, seed and model."""
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
