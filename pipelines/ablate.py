@@ -133,10 +133,12 @@ def write_table(name: str, ablation: Ablation, base: str) -> Path | None:
     metrics = [metrics_at(revisions.get(experiment), ablation.recipe) for experiment in names]
     if not any(metrics):
         return None
-    path = RESULTS / "ablations" / f"{name}.csv"
+    path, missing = RESULTS / "ablations" / f"{name}.csv", sum(found is None for found in metrics)
+    if missing and path.exists():
+        print(f"{path.relative_to(ROOT)} stays as it is: {missing} of {len(metrics)} settings are not recorded yet")
+        return path
     with replacing(path) as partial:
         table(ablation, metrics).to_csv(partial, index=False, float_format="%.6g")
-    missing = sum(found is None for found in metrics)
     print(f"{path.relative_to(ROOT)}: {len(metrics) - missing} of {len(metrics)} settings")
     return path
 
