@@ -41,7 +41,7 @@ def dvc(*arguments: str, check: bool = True) -> str:
 def git(*arguments: str) -> str | None:
     """Output of a git command, or None where it fails."""
     done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True)
-    return None if done.returncode else done.stdout
+    return None if done.returncode else done.stdout.strip()
 
 
 def read_recorded(listing: str) -> dict[str, str]:

@@ -136,6 +136,26 @@ def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
     assert shown.loc[1, "JVP cosine"] == "0.7 [0.4, 0.6]" and shown.loc[0, "mode coverage"] == ""
 
 
+def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path, monkeypatch, capsys):
+    ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
+    names = [experiment_name("a", ablation, setting) for setting in ablation.settings]
+    found = dict.fromkeys(names, "1a2b3c4")
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(ablate, "recorded", lambda base: found)
+    monkeypatch.setattr(ablate, "metrics_at", lambda revision, recipe: metrics() if revision else None)
+    whole = ablate.write_table("a", ablation, "base").read_text()
+    del found[names[0]]
+    assert ablate.write_table("a", ablation, "base").read_text() == whole
+    assert "stays as it is: 1 of 2 settings are not recorded yet" in capsys.readouterr().out
+    found.clear()
+    assert ablate.write_table("b", ablation, "base") is None
+
+
+def test_a_revision_is_read_without_its_line_end():
+    assert not ablate.git("rev-parse", "HEAD").endswith("\n") and ablate.git("rev-parse", "nowhere") is None
+
+
 def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tmp_path):
     ablations = load_ablations(write("{student.gad_weight: 0.1}"))
     rows = table(ablations["a"], [metrics(low=None, high=None, n=1)])

@@ -122,13 +122,39 @@ def test_score_form_as_printed_has_a_gradient_of_zero_mean():
     assert x_t.grad.mean(0).norm() < 4 * single / count**0.5  # all together do not
 
 
-def test_score_fixed_form_has_the_gap_of_the_jacobians_as_its_mean_gradient():
+def test_score_fixed_form_has_the_gap_of_the_jacobians_times_its_own_as_its_mean_gradient():
     count = 20_000
-    v, fake, real, gap, _ = jacobian_gap(SHIFT, count)
-    jacobian = torch.zeros(2, 2, dtype=torch.float64, requires_grad=True)  # the student's
-    gad_score_fixed_loss((v.flatten(1) @ jacobian.T).view_as(v), fake, real).mean().backward()
-    assert gap.norm() > 0.01
-    assert torch.allclose(2 * jacobian.grad, gap, atol=6 * gap.norm() / count**0.5)  # 2 elements
+    v, _, _, gap, _ = jacobian_gap(SHIFT, count)
+    jacobian = torch.tensor([[1.0, 0.5], [-0.2, 0.8]], dtype=torch.float64, requires_grad=True)  # the student's
+    own = v.flatten(1) @ jacobian.T
+    mismatch = (own.detach() @ gap.T).view_as(v)
+    gad_score_fixed_loss(own.view_as(v), mismatch, torch.zeros_like(v)).mean().backward()
+    wanted = gap @ jacobian.detach()
+    assert wanted.norm() > 0.01
+    assert torch.allclose(2 * jacobian.grad, wanted, atol=6 * wanted.norm() / count**0.5)  # 2 elements
+
+
+@pytest.mark.parametrize("start", [1.0, -1.0])
+def test_descent_on_the_score_fixed_form_gives_a_gaussian_its_spread_from_either_orientation(start):
+    covariance = torch.tensor([[2.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    jacobian = torch.diag(torch.tensor([1.0, start], dtype=torch.float64)).requires_grad_()
+    (v,) = draw(1, 64, 2, seed=6)
+    v = (
+        v @ torch.linalg.inv(torch.linalg.cholesky(v.T @ v / len(v))).T
+    )  # its second moments are exactly those of N(0, I)
+
+    def answer(spread):  # of the exact denoiser of N(0, spread) at alpha = .8, sigma = .6
+        return 0.8 * spread @ torch.linalg.inv(0.64 * spread + 0.36 * torch.eye(2, dtype=torch.float64))
+
+    optimizer = torch.optim.SGD([jacobian], lr=1.0)
+    for _ in range(2000):
+        own = v @ jacobian.T
+        fake, real = (own.detach() @ answer(s).T for s in (jacobian.detach() @ jacobian.detach().T, covariance))
+        optimizer.zero_grad()
+        gad_score_fixed_loss(*(response[..., None, None] for response in (own, fake, real))).mean().backward()
+        optimizer.step()
+    assert torch.allclose(jacobian @ jacobian.T, covariance, atol=1e-4)
+    assert jacobian.det().sign() == start  # what it does not say: which noise goes where
 
 
 def test_score_forms_vanish_when_the_scores_answer_alike():

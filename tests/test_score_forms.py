@@ -33,7 +33,7 @@ def difference(score, x, t, v):
     return (score(x + H * v, t, None) - score(x, t, None)) / H
 
 
-def test_score_forms_ask_both_scores_along_the_pairs_directions_at_the_unperturbed_states(setting):
+def test_score_forms_ask_both_scores_at_the_unperturbed_states_along_the_pairs_or_the_answers_steps(setting):
     student, scores, batch, state = setting
     direction = (batch.noise[6:] - batch.noise[:6]) / H
     x_t, t = state.x_t[:6], state.t[:6]
@@ -46,7 +46,10 @@ def test_score_forms_ask_both_scores_along_the_pairs_directions_at_the_unperturb
     assert torch.allclose(terms["total"], 0.5 * slow.mean(), rtol=1e-4, atol=1e-6)
     fixed = ScoreForm("score_fixed", 1.7, 0.5).add_to(base, scores, student, batch, state, step_generator(1))
     value, moved = student(batch.x_t, batch.t, None).chunk(2)
-    slow = ((fake - real) * (moved - value) / H).flatten(1).mean(1) / 1.7
+    own = (moved - value) / H
+    with torch.no_grad():
+        real, fake = (difference(score, x_t, t, student.schedule.alpha(t).view(-1, 1, 1, 1) * own) for score in scores)
+    slow = ((fake - real) * own).flatten(1).mean(1) / 1.7
     assert torch.allclose(fixed["score_fixed"], slow, rtol=1e-3, atol=1e-5)
 
 

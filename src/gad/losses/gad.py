@@ -6,7 +6,7 @@ score
     Eq. (9) as printed. Its gradient has zero mean at first order: x_t does not depend on v and the
     responses are odd in v, so E_v[(J_F - J_T) v] = 0.
 score_fixed
-    The same mismatch, paired with the student's response instead, so that nothing cancels.
+    The same mismatch along the student's own response, and paired with it, so that nothing cancels.
 released
     What the authors' script does, fault for fault.
 """
@@ -43,15 +43,19 @@ def gad_score_loss(x_t: Latent, fake: Latent, real: Latent) -> PerSample:
 
 
 def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> PerSample:
-    r"""A score form that does not cancel: the scores' mismatch meets the student's own response, ``[B]``.
+    r"""A score form that does not cancel: the scores' mismatch along the student's own response meets it, ``[B]``.
 
-    .. math:: \frac{1}{d} \left< \mathrm{sg}(J_F v - J_T v),\, J_S v \right>, \qquad
-        \nabla_{J_S} E_v L = \frac{1}{d} E_v[(J_F - J_T)\, v v^\top] = \frac{1}{d} (J_F - J_T) \quad (v \sim N(0, I))
+    .. math:: \frac{1}{d} \left< \mathrm{sg}((J_F - J_T)\, u),\, J_S v \right>, \quad u = \mathrm{sg}(J_S v), \qquad
+        \nabla_{J_S} E_v L = \frac{1}{d} (J_F - J_T)\, J_S \quad (v \sim N(0, I))
 
-    Eq. (9) pairs the mismatch, odd in v, with x_t, which does not depend on v: nothing is left on average. Here its
-    partner is odd in v as well, so E[v v^T] = I stays, and the expected gradient on the student's Jacobian vanishes
-    exactly when J_F v = J_T v for all v. It is distribution matching's gradient, one derivative up: where the fake
-    score answers more than the teacher, J_S shrinks. Only its gradient has a meaning; no gradient reaches a score.
+    ``fake`` and ``real`` are the two scores' responses J_F u and J_T u in x0 to the step of x_t that the student's own
+    answer makes. Eq. (9) pairs the mismatch, odd in v, with x_t, which does not depend on v: nothing is left on
+    average. Here E[v v^T] = I stays, and the expected gradient on the student's Jacobian vanishes exactly when both
+    scores answer alike to all that the student can move. It is the gradient of u^T (J_F - J_T) u / 2d, distribution
+    matching's one derivative up: a score's J is (alpha / sigma²) Cov[x0 | x_t], so J_S shrinks where the student
+    spreads more than the teacher and grows where it spreads less, whichever way J_S turns. (A step along v itself would
+    pull J_S towards one orientation and away from its mirror image.) So it matches how far answers spread and does not
+    say which noise goes where. Only its gradient has a meaning; no gradient reaches a score.
     """
     return _mean((fake - real).detach() * student_jvp)
 

@@ -59,28 +59,30 @@ class ScoreForm:
         if self.form == "released":
             term = released_term(scores, student, batch.conditioning, state, batch.normal(generator))
         else:
-            fake, real = self._jvps(scores, batch, state)
+            step = response_of_pairs(batch.noise, batch.h).jvp
             if self.form == "score":
+                fake, real = self._jvps(scores, batch, state, step)
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
                 answer = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
-                term = gad_score_fixed_loss(response_of_pairs(answer, batch.h).jvp, fake, real) / self.jvp_power
+                own = response_of_pairs(answer, batch.h).jvp
+                alpha = expand(student.schedule.alpha(state.t[: len(own)]), own)  # what a step of x0 is in x_t
+                fake, real = self._jvps(scores, batch, state, alpha * own.detach())
+                term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
         return terms | {self.form: term, "total": terms["total"] + weight * self.gate.mean(term, state.t[: len(term)])}
 
     @torch.no_grad()
-    def _jvps(self, scores: Scores, batch: Batch, state: Renoised) -> tuple[Latent, Latent]:
-        """Fake score's and teacher's responses to the pairs' own steps, at the unperturbed members' states.
+    def _jvps(self, scores: Scores, batch: Batch, state: Renoised, step: Latent) -> tuple[Latent, Latent]:
+        """Fake score's and teacher's responses to ``h`` times that step, at the unperturbed members' states.
 
         The derivations in :mod:`gad.losses.gad` hold for straight steps in chains of one node. A spherical step also
         holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer chains the
-        student's own response is taken along the teacher's states at the pair's node and not along v, so
-        ``score_fixed`` still vanishes where the scores answer alike, but may vanish elsewhere, too.
+        student's response is taken at the pair's node and not where x_t comes from.
         """
-        noise, moved = batch.noise.chunk(2)
-        rows = torch.arange(len(noise))
-        x_t, t, h = state.x_t[rows], state.t[rows], expand(batch.h, noise)
+        rows = torch.arange(len(step))
+        x_t, t, h = state.x_t[rows], state.t[rows], expand(batch.h, step)
         prompts = None if batch.conditioning is None else batch.conditioning[rows]
-        real, fake = ((score(x_t + moved - noise, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
+        real, fake = ((score(x_t + h * step, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
         return fake, real
 
 
