@@ -91,6 +91,12 @@ FAULTS = [
     ("noise_pairs", "direction", "low_frequency", r"low_frequency directions need images"),
     ("noise_pairs", "direction", "singular", r"num_singular 16: the Swiss roll has 2 dimensions"),
     ("teacher", "backbone", "unet", r"'swiss_roll' has no backbone 'unet'"),
+    (
+        "student",
+        "h_schedule",
+        "decreasing",
+        r"h_schedule decreasing needs steps that differ: set",
+    ),
 ]
 
 

@@ -13,12 +13,13 @@ from gad.losses.gad import gad_response_loss
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.objectives.batch import draw_batch
+from gad.objectives.build import build_objective
 from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment, Stored
 from gad.response import Response
 from gad.schedule import CosineSchedule
-from gad.students import steps_of
+from gad.students import start_student, steps_of
 from gad.summary import against
 from gad.training import _check_parts
 
@@ -187,6 +188,16 @@ def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):
 def test_impossible_thinning_and_side_variants_are_refused(changes, message, smoke):
     with pytest.raises(ValueError, match=message):
         StudentConfig(**smoke.student.model_dump() | changes)
+
+
+def test_an_interval_without_a_node_is_refused_where_it_leaves_nothing(point_teacher, point_pairs, smoke):
+    config = smoke.student.model_copy(update={"paradigm": "tdm", "gad_interval": [0.1, 0.3]})
+    student = start_student(point_teacher, config, seed=0)
+    given = (point_teacher, student, point_pairs, config)
+    with pytest.raises(ValueError, match=r"\[0.1, 0.3\] holds none of the chain's times 1, 0.5: GAD never acts"):
+        build_objective(*given, variant="gad", seed=0)
+    for variant in ("baseline", "pointwise_anchor", "gad_score"):  # which has times of its own
+        build_objective(*given, variant=variant, seed=0)
 
 
 def test_side_variants_have_the_first_seeds_alone(smoke):

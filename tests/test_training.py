@@ -165,9 +165,9 @@ def test_work_of_older_code_is_thrown_away(start, monkeypatch, tmp_path):
     run.close()
 
 
-def test_seeds_differ_and_gad_weight_zero_is_noise_augmentation(start):
+def test_seeds_differ_and_gad_weight_zero_is_the_baseline_bit_for_bit(start):
     weights = "seed_0/network.safetensors"
-    without = finish(start("without", variant="noise_augmentation"))
+    without = finish(start("without", variant="baseline"))
     zero = finish(start("zero", variant="gad", gad_weight=0.0))
     gad = finish(start("gad"))
     assert without[weights] == zero[weights] and without["training.csv"] == zero["training.csv"]

@@ -18,7 +18,7 @@ from gad.models.families import family_of, network_of, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
-from gad.objectives.variants import VARIANTS
+from gad.objectives.variants import VARIANTS, trained_as
 from gad.processes import make_accelerator, own_device, place, wait_until
 from gad.prompts import prompt_of
 from gad.sampling import node_times
@@ -136,15 +136,15 @@ def train_seeds(
         claim(folder, owner)
     wait_until(lambda: claimed(folder, owner))
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
-    seeds = config.seeds_of(variant)
+    seeds, kind = config.seeds_of(variant), trained_as(variant, config.gad_weight)
     for seed in seeds:
         if seed_dir(folder, seed).exists():
             continue
         work = folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(teacher, config, seed=seed)
-        objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=seed)
-        run = train(student, objective, pairs, prompts, config, variant=variant, seed=seed, folder=work)
+        objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=kind, seed=seed)
+        run = train(student, objective, pairs, prompts, config, variant=kind, seed=seed, folder=work)
         if not first:
             yield from ((seed, state) for state in run)
             accelerator.wait_for_everyone()

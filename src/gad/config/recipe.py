@@ -54,6 +54,9 @@ class Recipe(Section):
                 raise ValueError(f"num_singular {self.noise_pairs.num_singular}: the Swiss roll has 2 dimensions")
             if self.noise_pairs.guidance_scale != 1:
                 raise ValueError("guidance_scale must be 1 on the Swiss roll, which has no prompts")
+        if self.student.h_schedule != "any" and len(set(self.noise_pairs.steps)) == 1:
+            needed = "noise_pairs.smallest_scale and directions_per_noise above 1"
+            raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
         if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
             raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
         if self.teacher.world == "prompts":

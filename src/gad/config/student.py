@@ -19,7 +19,8 @@ class StudentConfig(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
-    gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]  # times t where GAD acts
+    # times where GAD acts: those of the pair's node, in score forms those of the re-noised state
+    gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
     gad_batch_stride: Count = 1  # GAD and anchor on every so-manieth pair of a batch: a smaller call, the same mean
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. In chains of one node

@@ -21,10 +21,14 @@ def build_objective(
 ) -> Objective:
     """The objective of a variant; ``teacher`` is asked only where the paradigm does so while the student trains.
 
-    The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have.
+    The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have, and
+    for an interval that leaves GAD out of every step.
     """
     spec, power = check_variant(variant, config.paradigm), pairs.jvp_power()
     gate = Gate(*config.gad_interval, config.gad_fraction)
+    if spec.pull and spec.pull not in SCORE_FORMS and not gate.opens(pairs.times[:-1]).any():
+        times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
+        raise ValueError(f"gad_interval {config.gad_interval} holds none of the chain's times {times}: GAD never acts")
     score_form = None
     if spec.pull in SCORE_FORMS:
         score_form = ScoreForm(spec.pull, power, config.gad_weight, gate)

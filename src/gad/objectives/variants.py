@@ -38,6 +38,13 @@ VARIANTS = {
 }
 
 
+def trained_as(name: str, gad_weight: float) -> str:
+    """The variant itself, or what is left of it without weight on its term: the baseline, or the anchor alone."""
+    if gad_weight or VARIANTS[name].pull is None:
+        return name
+    return "pointwise_anchor" if VARIANTS[name].anchored else "baseline"
+
+
 def check_variant(name: str, paradigm: str) -> Variant:
     """The variant of that name. Raises ValueError where it makes no sense in the paradigm, and says why."""
     variant = VARIANTS[name]
