@@ -68,6 +68,6 @@ class SisterConfig(Section):
     negative_prompt: str | None = None  # none: the second object of two-object captions (emoji)
     inversion_samples: Count = 8
     rounds: Count = 8  # of the fixed point at each step
-    descent_steps: Count = 60  # for maps of one step, which have no fixed point
+    descent_steps: Count = 60  # for chains of a few steps, whose fixed points need not attract
     batch_size: Count = 32
     seed: Seed = 0

@@ -10,7 +10,8 @@ Its inverse is the fixed point
 
 where the first round alone is DDIM inversion (Song et al. 2021) and more rounds are fixed-point inversion (Pan et al.
 2023). A chain of one step starts at alpha_1 = 0 and ends at sigma_0 = 0, where neither form says anything: there the
-distance to the image is descended.
+distance to the image is descended. Steps as long as a quarter of the chain need not contract either, so short chains
+are descended as well.
 """
 
 from collections.abc import Callable

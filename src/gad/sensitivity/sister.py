@@ -27,6 +27,7 @@ from gad.teachers.load import Model
 from gad.worlds.emoji import Prompt, make_prompt
 
 AT_ONCE = 8  # pictures that are decoded together
+FEW = 8  # steps, up to which a chain is inverted by descent
 
 
 def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
@@ -111,8 +112,8 @@ def inversion_rows(
     """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
 
     ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image tells its noise; higher is better);
-    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). One step is descended,
-    more are inverted by fixed point: compare maps of different kinds with care.
+    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). Chains of a few long
+    steps are descended, others inverted by fixed point: compare maps of different kinds with care.
     """
     conditioning = model.condition(prompts)
 
@@ -121,7 +122,7 @@ def inversion_rows(
 
     with torch.no_grad():
         x0 = phi(noise)
-    if num_steps == 1:
+    if num_steps <= FEW:
         found = invert_by_descent(phi, x0, num_steps=config.descent_steps)
     else:
         found = invert(denoise, x0, conditioning, num_steps=num_steps, rounds=config.rounds)
