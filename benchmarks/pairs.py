@@ -11,12 +11,12 @@ import statistics
 import time
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import FlowMatchEulerDiscreteScheduler
 
 from gad.artifacts import stage_dir
 from gad.config import load_recipe
 from gad.models.denoiser import on_device
-from gad.models.families import family_of
+from gad.models.families import family_of, plain_scheduler
 from gad.noise import draw_noise
 from gad.noise_pairs import answer
 from gad.processes import own_device
@@ -30,11 +30,9 @@ def stock_options(model: Model, num_steps: int) -> dict:
     pipeline, options = model.pipeline, dict(family_of(model.pipeline).sample_options)
     if "use_resolution_binning" in options:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
-    if "FlowMatch" in type(pipeline.scheduler).__name__:
+    pipeline.scheduler = plain_scheduler(pipeline)
+    if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = node_times(num_steps)[:-1].tolist()
-    else:
-        config = dict(timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True)
-        pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **config)
     size = model.latent_shape[-1] * pipeline.vae_scale_factor
     return options | {"height": size, "width": size, "num_inference_steps": num_steps, "output_type": "latent"}
 

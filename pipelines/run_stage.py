@@ -72,6 +72,11 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
         if not folder.is_dir() or not any(folder.iterdir()):
             command = f"dvc repro {label}" if recipe in listed else f"pipelines/run_stage.py {name} --recipe {recipe}"
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {command}")
+    if "student" in INPUTS[stage] and not (root / "data" / recipe / "student" / "baseline").is_dir():
+        target = f"student@{recipe}-baseline"
+        command = f"pipelines/run_stage.py student --recipe {recipe} --variant baseline"
+        command = f"dvc repro {target}" if recipe in listed else command
+        raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {command}")
 
 
 def check_disk(root: Path) -> None:

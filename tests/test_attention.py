@@ -93,15 +93,6 @@ def test_under_guidance_only_the_prompts_are_averaged(pipeline, conditioning, no
         assert torch.allclose(maps.mean(2), alone, atol=1e-5)
 
 
-def test_the_first_calls_can_be_read_alone(pipeline, conditioning, noise):
-    denoiser = denoiser_of(pipeline)
-    with torch.no_grad(), cross_attention(network_of(pipeline)) as maps:
-        denoiser(noise, TIMES, conditioning)
-        first = maps.mean(2)
-        denoiser(noise / 2, TIMES, conditioning)
-        assert torch.equal(maps.mean(2, 1), first) and not torch.equal(maps.mean(2), first)
-
-
 def test_keys_with_a_norm_across_heads_are_recorded_as_they_are_used(noise):
     torch.manual_seed(0)
     network = SanaTransformer2DModel(

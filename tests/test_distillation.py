@@ -3,17 +3,19 @@
 import pandas as pd
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, PNDMScheduler
+from tiny import PROMPTS
 
 from gad.actor import Actor
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
+from gad.models.families import denoiser_of, load_pipeline, network_of
 from gad.noise import draw_noise
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.prompts import prompt_of
 from gad.sampling import sample
 from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
-from gad.students import seed_dir, train_seeds, usage_line
-from gad.teachers.load import load_model
+from gad.students import save_student, seed_dir, start_student, train_seeds, usage_line
+from gad.teachers.load import Model, load_model
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,
@@ -91,6 +93,34 @@ def test_a_killed_seed_goes_on_to_the_same_weights(teacher, pairs, students, tmp
     list(train_seeds(teacher, pairs, config, **options))
     resumed, whole = (load_model(seed_dir(folder, 1)) for folder in (tmp_path / "gad", students))
     assert torch.equal(weights(resumed), weights(whole))
+
+
+HUB_SCHEDULERS = {  # as the published pipelines have them
+    "unet": PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True,
+                          steps_offset=1),
+    "dit": DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02),
+    "flow": DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+def test_a_student_is_saved_with_a_scheduler_that_samples_it_whatever_its_teacher_came_with(
+    saved, backbone, num_steps, tmp_path
+):
+    whole = load_pipeline(saved)
+    whole.scheduler = HUB_SCHEDULERS[backbone]
+    config = network_of(whole).config
+    teacher = Model(denoiser_of(whole), (config.in_channels, config.sample_size, config.sample_size), whole)
+    save_student(start_student(teacher, STUDENT, seed=0), teacher, tmp_path / "student")
+    assert whole.scheduler is HUB_SCHEDULERS[backbone]
+    student = load_model(tmp_path / "student")
+    noise = draw_noise([3], student.latent_shape, seed=0)
+    line = usage_line(student, num_steps).removesuffix(")")
+    side = config.sample_size * whole.vae_scale_factor
+    call = f"{line}, latents=noise, height={side}, width={side}, output_type='latent')"
+    latents = eval(call, {"pipe": student.pipeline, "prompt": PROMPTS[0], "noise": noise}).images
+    ours = sample(student.denoiser, noise, student.condition(PROMPTS[:1]), num_steps=num_steps)[-1]
+    assert torch.allclose(latents, ours, rtol=1e-4, atol=1e-3 * ours.abs().max().item())
 
 
 def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(students):

@@ -241,7 +241,7 @@ def test_what_a_recipe_borrows_has_a_line_each():
     told = problems(load_recipe("sd21_ladd"))
     for key in (
         "control.clip: openai/clip-vit-base-patch32",
-        "control.layout.detector: facebook/detr-resnet-50",
+        "control.layout.detector: hustvl/yolos-small",
         "control.layout.boxes_file: there is no file data/prompts/boxdiff.json",
         "control.diversity.prompts: there is no file data/prompts/captions.csv",
         "sensitivity.seeds.classifier: facebook/convnext-tiny-224",

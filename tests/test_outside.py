@@ -10,8 +10,13 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from tiny import PROMPTS
 
+from gad.actor import Actor
 from gad.artifacts import RECIPES, ROOT
 from gad.config import OutsideStudent, RecipeError, load_recipe
+from gad.config.layout import LayoutConfig
+from gad.control.attention import cross_attention
+from gad.control.layout_prompts import emoji_layouts
+from gad.control.steering import energy_of, plan_of
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
@@ -131,6 +136,19 @@ def test_a_stochastic_sampler_is_a_function_of_the_noise_and_depends_on_no_batch
     assert torch.allclose(together[1:], alone, atol=1e-4 * alone.abs().max().item())
     other = load_outside_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3, seed=1), teacher)
     assert not torch.allclose(other.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS)), together, atol=1e-2)
+
+
+def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sampler(foreign, teacher):
+    student = load_outside_student(entry(foreign, num_steps=3), teacher)
+    actor = Actor("foreign", 0, student, num_steps=1)
+    layouts = emoji_layouts(2)
+    with cross_attention(student.denoiser.network) as recorded:
+        energy = energy_of(actor, plan_of(actor, layouts, 64), LayoutConfig(num_prompts=2, attention_steps=2), recorded)
+        values, _ = energy(NOISE)
+        assert {len(calls) for calls in recorded.layers.values()} == {2} and values.isfinite().all()
+    conditioning = student.condition([layout.caption for layout in layouts])
+    whole = student.denoiser(NOISE, torch.ones(2), conditioning)
+    assert torch.equal(student.denoiser.begin(NOISE, conditioning, calls=3), whole)
 
 
 def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):

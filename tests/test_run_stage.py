@@ -104,6 +104,21 @@ def test_a_missing_input_names_the_command_that_makes_it(project, recipe):
 
 
 @pytest.mark.parametrize(
+    ("recipe", "command"),
+    [("emoji_quick", "dvc repro student@emoji_quick-baseline"), ("sd21_ladd", "run_stage.py student .*baseline")],
+)
+def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, recipe, command):
+    for name in ("teacher", "student/gad"):
+        folder = project / "data" / recipe / name
+        folder.mkdir(parents=True)
+        (folder / "done").touch()
+    with pytest.raises(run_stage.StageError, match=f"'sensitivity' compares with the baseline, .*run: .*{command}"):
+        run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
+    (project / "data" / recipe / "student" / "baseline").mkdir()
+    run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["teaching", "--recipe", "smoke"], "unknown stage 'teaching'; there are: world, teacher"),

@@ -78,12 +78,15 @@ def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, 
 
 
 def answers_to(
-    ids: range, teacher: Model, denoise: Denoiser, config: NoisePairsConfig, device: torch.device
+    ids: range,
+    denoise: Denoiser,
+    shape: tuple[int, int, int],
+    conditioning: Conditioning | None,
+    config: NoisePairsConfig,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     """What a shard holds of these sample ids: their trajectories, and singular directions with their strengths."""
-    shape, copies = teacher.latent_shape, range(config.directions_per_noise)
-    with text_encoder_on(teacher, device):
-        conditioning = teacher.condition(prompt_of(ids, config.prompts))
+    copies = range(config.directions_per_noise)
     conditioning = None if conditioning is None else conditioning.to(device)
     noise, basis, stored = draw_noise(ids, shape, seed=config.seed), None, {}
     if config.direction == "singular":
@@ -118,10 +121,12 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
         stop = min(start + config.shard_size, config.num_pairs)
         path = folder / f"shard_{start:06d}.safetensors"
         if not path.exists():
-            parts = []
-            for first in range(start, stop, config.batch_size):
-                ids = range(first, min(first + config.batch_size, stop))
-                parts.append(answers_to(ids, teacher, denoise, config, device))
+            step, parts = config.batch_size, []
+            batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
+            with text_encoder_on(teacher, device):  # once a shard: it may be the largest network of all
+                prompts = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
+            for ids, conditioning in zip(batches, prompts, strict=True):
+                parts.append(answers_to(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
             write_tensors(path, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
     if rank > 0:

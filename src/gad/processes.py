@@ -15,6 +15,8 @@ from torch.distributed.tensor import DTensor
 
 POLL = 1.0  # seconds
 
+torch.backends.cudnn.allow_tf32 = False  # a float32 convolution shall be one: small differences are taken of them
+
 
 def make_accelerator(device: str) -> Accelerator:
     """An accelerator on ``device``; "auto" takes what accelerate finds. ValueError for a device that is not there."""

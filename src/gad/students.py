@@ -14,7 +14,7 @@ from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, stage
 from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning, concatenate
 from gad.models.denoiser import NetworkDenoiser
-from gad.models.families import family_of, network_of, save_pipeline
+from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
@@ -52,16 +52,19 @@ def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> Networ
 
 
 def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.teachers.load.load_model` reads; a stock diffusers pipeline for text-to-image."""
+    """A folder that :func:`gad.teachers.load.load_model` reads; a stock diffusers pipeline for text-to-image.
+
+    Its scheduler walks our times, whatever the teacher came with.
+    """
     if teacher.pipeline is None:
         return save_point_network(student.network, folder)
     name = family_of(teacher.pipeline).network
-    original = network_of(teacher.pipeline)
-    teacher.pipeline.register_modules(**{name: student.network})
+    original = {name: network_of(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
+    teacher.pipeline.register_modules(**{name: student.network, "scheduler": plain_scheduler(teacher.pipeline)})
     try:
         save_pipeline(teacher.pipeline, folder)
     finally:
-        teacher.pipeline.register_modules(**{name: original})
+        teacher.pipeline.register_modules(**original)
 
 
 def steps_of(config: StudentConfig, variant: str) -> int:

@@ -28,8 +28,10 @@ def sample_with_scheduler(
     uncond: Conditioning | None = None,
     eta: float = 0.0,
     seed: int = 0,
+    stop: int | None = None,
 ) -> Latent:
-    """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it.
+    """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it; the state
+    after ``stop`` steps where that is given.
 
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
@@ -49,7 +51,7 @@ def sample_with_scheduler(
         return call(network, x.to(weight), timestep.to(weight.device).expand(len(x)), prompts).to(noise)
 
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
-    for timestep in scheduler.timesteps:
+    for timestep in scheduler.timesteps[:stop]:
         scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
         if guidance_scale == 1:
             output = predict(scaled, timestep, conditioning)
@@ -80,5 +82,9 @@ class WholeMap:
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if not bool((t == 1).all()):
             raise ValueError(f"{self.settings.name} is a whole map from noise to x0 and cannot be asked at t < 1")
-        options = self.settings.model_dump(include=OPTIONS)
-        return sample_with_scheduler(self.pipeline, x_t, conditioning, uncond=self.uncond, **options)
+        return self.begin(x_t, conditioning)
+
+    def begin(self, noise: Latent, conditioning: Conditioning, *, calls: int | None = None) -> Latent:
+        """The state after the chain's first ``calls``, or x0."""
+        options = self.settings.model_dump(include=OPTIONS) | {"uncond": self.uncond, "stop": calls}
+        return sample_with_scheduler(self.pipeline, noise, conditioning, **options)

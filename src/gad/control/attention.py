@@ -27,14 +27,13 @@ class AttentionMaps:
         """Forget the calls so far, and their graphs."""
         self.layers.clear()
 
-    def mean(self, batch: int, first: int | None = None) -> Float[Tensor, "B H W T"]:
-        """The mean over heads, the ``first`` calls (all of them) and the layers of one size, for the last ``batch``
-        samples of each call.
+    def mean(self, batch: int) -> Float[Tensor, "B H W T"]:
+        """The mean over heads, calls and the layers of one size, for the last ``batch`` samples of each call.
 
         Under guidance the first half of a call is the empty prompt, which has no words to look at. Raises ValueError
         when nothing was recorded, or when the picture is not a square.
         """
-        maps = [call[-batch:].mean(1) for calls in self.layers.values() for call in calls[:first]]  # B pixels tokens
+        maps = [call[-batch:].mean(1) for calls in self.layers.values() for call in calls]  # B pixels tokens
         if not maps:
             raise ValueError("no cross-attention was recorded: call the network inside the block")
         sides = {math.isqrt(found.shape[1]) for found in maps}

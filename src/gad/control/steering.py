@@ -17,6 +17,7 @@ from gad.control.optimise import Energy, optimise_noise, stepping, turning
 from gad.control.words import word_tokens
 from gad.sampling import ddim_step, node_times
 from gad.shapes import Latent, PerSample
+from gad.whole_map import WholeMap
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
 
     The chain has ``attention_nodes`` steps where the model takes more: in few long ones it soon comes to times at
     which the layout is settled. The model's own sampler leads from one call to the next; the last call is made for its
-    attention only, without guidance. A map that brings its own sampler runs whole, and its first calls are read.
+    attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are.
     """
     model, nodes = actor.model, min(config.attention_nodes or actor.num_steps, actor.num_steps)
     last = min(config.attention_steps, nodes) - 1
@@ -69,8 +70,11 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
         for step in range(last):
             t, t_next = (time.to(noise).expand(len(noise)) for time in times[step : step + 2])
             x_t = ddim_step(guided.schedule, x_t, guided(x_t, t, conditioning), t, t_next)
-        model.denoiser(x_t, times[last].to(noise).expand(len(noise)), conditioning)
-        maps = plan.maps(recorded.mean(len(noise), config.attention_steps))
+        if isinstance(model.denoiser, WholeMap):
+            model.denoiser.begin(x_t, conditioning, calls=config.attention_steps)
+        else:
+            model.denoiser(x_t, times[last].to(noise).expand(len(noise)), conditioning)
+        maps = plan.maps(recorded.mean(len(noise)))
         masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
         shares = {"top_share": config.top_share, "corner_range": config.corner_range}
         energy, worst = layout_energy(maps, masks, present, **shares)

@@ -36,7 +36,9 @@ def judges_of(settings: Recipe) -> dict[str, str]:
         named["sensitivity.seeds.classifier"] = measures.seeds.classifier
     if measures.fidelity:
         scores = measures.fidelity.scores.items()
-        named |= {f"sensitivity.fidelity.scores.{name}": score.model for name, score in scores}
+        for name, score in scores:
+            named[f"sensitivity.fidelity.scores.{name}"] = score.model
+            named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = score.tokenizer
         if measures.fidelity.features != EFFLITE0:
             named["sensitivity.fidelity.features"] = measures.fidelity.features
     return {key: source for key, source in named.items() if source is not None}

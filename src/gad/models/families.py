@@ -9,7 +9,7 @@ from pathlib import Path
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from gad.artifacts import read_json, replacing
@@ -87,6 +87,18 @@ def schedule_of(scheduler) -> tuple[Schedule, Parameterisation]:
     if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":
         return FlowSchedule(), "flow"
     return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
+
+
+def plain_scheduler(pipeline: DiffusionPipeline):
+    """The stock scheduler that walks our times: DDIM from the last time on, or for flows Euler without a shift.
+
+    A hub pipeline's own one may be of another order, shift its times, or ask pure noise at t = 0 in a single step.
+    """
+    config = pipeline.scheduler.config
+    if isinstance(schedule_of(pipeline.scheduler)[0], FlowSchedule):
+        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=config.num_train_timesteps, shift=1.0)
+    options = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
+    return DDIMScheduler.from_config(config, **options)
 
 
 def network_of(pipeline: DiffusionPipeline) -> nn.Module:

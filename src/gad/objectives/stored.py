@@ -21,9 +21,10 @@ from gad.shapes import Latent
 class Alignment:
     """Terms on stored pairs: the teacher's answer itself, and its response.
 
-    ``jvp_power`` is the teacher's mean squared response. ``gad`` is relative to it, so 1 means no response at all; in
-    the paper's units (loss on differences, mean over elements) its weight is divided by jvp_power h². ``pull`` names
-    the term that is trained on.
+    ``jvp_power`` is the mean squared response of the teacher's whole map. ``gad`` is relative to it, so in chains of
+    one node 1 means no response at all; at later nodes the teacher's own response is another. In the paper's units
+    (loss on differences, mean over elements) its weight is divided by jvp_power h². ``pull`` names the term that is
+    trained on.
     """
 
     jvp_power: float

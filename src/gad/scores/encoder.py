@@ -48,7 +48,7 @@ def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> En
     path = ROOT / source
     place = str(path) if path.is_dir() else source
     try:
-        model = CLIPModel.from_pretrained(place, dtype=torch.float32, use_safetensors=True)
+        model = CLIPModel.from_pretrained(place, dtype=torch.float32)  # .bin by weights_only
         processor = AutoProcessor.from_pretrained(place, use_fast=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"there is no CLIP model at {source}: {str(error).splitlines()[0]}") from error
