@@ -90,6 +90,8 @@ def test_the_intervals_to_quote_cover_seeds_and_noises(metrics):
     row = two_level_table(metrics).iloc[0]
     assert (row["metric, directions"], row["variant"], row["clear of 0"]) == ("jvp_cosine, isotropic", "gad", "")
     assert row["minus baseline"].startswith("0.15 [-0.4")  # .15 -+ 12.7 * .05
+    assert float(row["p, Holm"]) == pytest.approx(0.2, abs=0.01)  # t = 3 with one degree of freedom
+    assert float(row["smallest visible"]) > 0.5
     without = metrics | {"sensitivity": metrics["sensitivity"] | {"two_level": {}}}
     assert two_level_table(without).empty and direction_kinds(without["sensitivity"]) == ["isotropic"]
 

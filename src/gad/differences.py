@@ -79,8 +79,10 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
 def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """Differences to the baseline paired by seed, noise and prompt; intervals for other seeds and other noises.
 
-    The ones to quote: those over seeds alone speak of these noises only. Variants of one seed are left out, unless
-    there are no others.
+    The ones to quote: those over seeds alone speak of these noises only. ``p, Holm`` and ``smallest visible`` are as in
+    :func:`difference_table`, from the same interval with as few degrees of freedom as its seeds leave: where noises
+    add some, p is too large below .05, and less could have been seen than is said. Variants of one seed are left out,
+    unless there are no others.
     """
     first = direction_kinds(metrics["sensitivity"])[0]
     found = [
@@ -91,8 +93,19 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         and (name.split(", ")[0] not in WITHOUT_DIRECTION or name.endswith(f", {first}"))
     ]
     quoted = [row for row in found if row[2]["low"] is not None] or found
-    rows = [[name, variant, number(value), "yes" if _clear(value) else ""] for name, variant, value in quoted]
-    return pd.DataFrame(rows, columns=["metric, directions", "variant", "minus baseline", "clear of 0"])
+    effects = [effect_of(**value) for _, _, value in quoted]
+    columns = {
+        "metric, directions": [name for name, _, _ in quoted],
+        "variant": [variant for _, variant, _ in quoted],
+        "minus baseline": [number(value) for _, _, value in quoted],
+        "clear of 0": ["yes" if _clear(value) else "" for _, _, value in quoted],
+        "p, Holm": [_short(p) for p in holm([effect.p for effect in effects])],
+        "smallest visible": [
+            "" if _clear(value) else _short(effect.smallest_visible)
+            for (_, _, value), effect in zip(quoted, effects, strict=True)
+        ],
+    }
+    return pd.DataFrame(columns)
 
 
 def _clear(estimate: dict) -> bool:
