@@ -105,7 +105,7 @@ def test_the_target_leads_on_along_the_stored_trajectory(point_pairs, variant):
         assert any(matches)
 
 
-def test_every_variant_makes_the_same_number_of_student_calls_on_as_many_states(point_pairs):
+def test_in_output_matching_every_variant_makes_one_student_call_on_as_many_states(point_pairs):
     for variant in VARIANTS:
         sizes = []
         network = build_point_network(16, 2, seed=0)

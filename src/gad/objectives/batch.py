@@ -105,7 +105,7 @@ def draw_batch(
     """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
 
     Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
-    members, so every variant makes the same number of student calls on an equal number of stored trajectories.
+    members, so the base loss of every variant sees an equal number of stored trajectories.
     ``partners`` restricts which of a noise's partners may be drawn.
     """
     generator = step_generator(*key)
