@@ -67,16 +67,18 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
     listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+
+    def command(target: str, words: str) -> str:
+        return f"dvc repro {target}" if recipe in listed else f"pipelines/run_stage.py {words}"
+
     for name in INPUTS[stage]:
         folder = root / "data" / recipe / name
         if not folder.is_dir() or not any(folder.iterdir()):
-            command = f"dvc repro {label}" if recipe in listed else f"pipelines/run_stage.py {name} --recipe {recipe}"
-            raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {command}")
+            how = command(label, f"{name} --recipe {recipe}")
+            raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {how}")
     if "student" in INPUTS[stage] and not (root / "data" / recipe / "student" / "baseline").is_dir():
-        target = f"student@{recipe}-baseline"
-        command = f"pipelines/run_stage.py student --recipe {recipe} --variant baseline"
-        command = f"dvc repro {target}" if recipe in listed else command
-        raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {command}")
+        how = command(f"student@{recipe}-baseline", f"student --recipe {recipe} --variant baseline")
+        raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {how}")
 
 
 def check_disk(root: Path) -> None:

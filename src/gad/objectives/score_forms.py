@@ -59,9 +59,8 @@ class ScoreForm:
         if self.form == "released":
             term = released_term(scores, student, batch.conditioning, state, batch.normal(generator))
         else:
-            step = response_of_pairs(batch.noise, batch.h).jvp
             if self.form == "score":
-                fake, real = self._jvps(scores, batch, state, step)
+                fake, real = self._jvps(scores, batch, state, response_of_pairs(batch.noise, batch.h).jvp)
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
                 answer = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
