@@ -5,8 +5,8 @@
 Variants train side by side in one process and take turns, a step each, so what slows the machine down slows all of
 them; what a variant adds is the median over turns. Peak memory is that of a process of its own for each variant. The
 recipe's noise pairs must be there (dvc repro noise_pairs@<recipe>). A variant's name with an ending of CHEAP runs in
-that cheaper setting, but for _sparse: which of a few steps have GAD is chance, so its time is computed, turn by turn,
-from the baseline's and the variant's own. Where a step's time goes: benchmarks/step_profile.py.
+that cheaper setting, but for those of SPARSE: which of a few steps have GAD is chance, so their time is computed, turn
+by turn, from steps with GAD and steps without. Where a step's time goes: benchmarks/step_profile.py.
 """
 
 import argparse
@@ -29,13 +29,20 @@ from gad.students import encode_pair_prompts, start_student
 from gad.teachers.load import Model, load_model
 from gad.training import train
 
-CHEAP = {  # at a fifth of the steps, on a quarter of the pairs, at the pairs between two times
-    "_sparse": {"gad_fraction": 0.2},
+CHEAP = {  # on a quarter of the pairs, at the pairs between two times; the endings of what runs
     "_thin": {"gad_batch_stride": 4},
     "_gated": {"gad_interval": [0.2, 0.6]},
 }
-SPARSE = "_sparse"
+SPARSE = {"_fifth": 0.2, "_half": 0.5}  # at this share of the steps (gad_fraction); may follow one of CHEAP
 WARM = 3  # steps before those that count
+
+
+def sparse(name: str) -> tuple[str, float | None]:
+    """The variant whose steps a sparse one has at a share of the steps, and that share; None for one that runs."""
+    for ending, share in SPARSE.items():
+        if name.endswith(ending):
+            return name.removesuffix(ending), share
+    return name, None
 
 
 def settings_of(name: str) -> tuple[str, dict]:
@@ -88,15 +95,13 @@ def peak_alone(recipe: str, name: str) -> float:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def with_sparse(values: dict[str, list[float]], names: list[str], share: float) -> dict[str, list[float]]:
-    """The variants of ``names``: what is sparse costs ``share`` of what its variant adds to the baseline."""
+def with_sparse(values: dict[str, list[float]], names: list[str]) -> dict[str, list[float]]:
+    """The variants of ``names``: what is sparse costs its share of what its variant adds to the baseline."""
     found = {}
     for name in names:
-        if name.endswith(SPARSE):
-            both = zip(values["baseline"], values[name.removesuffix(SPARSE)], strict=True)
-            found[name] = [base + share * (dear - base) for base, dear in both]
-        else:
-            found[name] = values[name]
+        dense, share = sparse(name)
+        both = zip(values["baseline"], values[dense], strict=True)
+        found[name] = values[name] if share is None else [base + share * (dear - base) for base, dear in both]
     return found
 
 
@@ -121,18 +126,19 @@ def default_variants(recipe: str) -> list[str]:
     """The baseline and GAD, and the cheaper settings where there is a call to save."""
     settings = load_recipe(recipe)
     free = settings.student.paradigm == "matching" or settings.noise_pairs.num_nodes == 1
-    return ["baseline", "gad", *(() if free else ("gad" + ending for ending in CHEAP))]
+    return ["baseline", "gad", *(() if free else ("gad_fifth", "gad_thin", "gad_thin_half", "gad_gated"))]
 
 
 def check(variants: list[str]) -> str | None:
     """What is wrong with the names, in one line."""
-    unknown = {settings_of(name)[0] for name in variants} - set(VARIANTS)
+    unknown = {settings_of(sparse(name)[0])[0] for name in variants} - set(VARIANTS)
     if unknown:
         return f"unknown variant {', '.join(sorted(unknown))}; there are: {', '.join(VARIANTS)}"
     for name in variants:
-        absent = {"baseline", name.removesuffix(SPARSE)} - set(variants)
-        if name.endswith(SPARSE) and absent:
-            return f"{name} is computed from the baseline and {name.removesuffix(SPARSE)}: name {min(absent)} too"
+        dense, share = sparse(name)
+        absent = {"baseline", dense} - set(variants)
+        if share is not None and absent:
+            return f"{name} is computed from the baseline and {dense}: name {min(absent)} too"
     return None
 
 
@@ -151,12 +157,12 @@ def main() -> None:
     fault = check(variants)
     if fault:
         parser.error(fault)
-    timed = [name for name in variants if not name.endswith(SPARSE)]
+    timed = [name for name in variants if sparse(name)[1] is None]
     peaks = {name: peak_alone(recipe, name) for name in timed}
     laps = by_turns([partial(laps_of, recipe, name, arguments.turns) for name in timed])
-    laps = with_sparse(dict(zip(timed, laps, strict=True)), variants, CHEAP[SPARSE]["gad_fraction"])
+    laps = with_sparse(dict(zip(timed, laps, strict=True)), variants)
     print(f"{recipe}: {arguments.turns} turns of each variant")
-    print(compare(laps, {name: peaks[name.removesuffix(SPARSE)] for name in variants}).to_string())
+    print(compare(laps, {name: peaks[sparse(name)[0]] for name in variants}).to_string())
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@
 
 Per recipe: a call of noise pairs, a training step without GAD and with it, a student's folder written and read, a
 response of the analysis, and a turn of the noise in layout control; then what GAD adds to the step. Every line is a
-process of its own. GAD at a fifth of the steps is computed from the two kinds of step that it is made of: its time is a
-mean, its peak memory that of GAD. Output matching on free pairs is the setting in which GAD costs no further call. On a
-CPU networks compute in float32.
+process of its own; with --rounds they are run in turn that often, for medians. The thin GAD is that on a quarter of the
+pairs. GAD at a share of the steps is computed from the two kinds of step that it is made of: its time is a mean, its
+peak memory that of GAD. Output matching on free pairs is the setting in which GAD costs no further call. On a CPU
+networks compute in float32.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 import torch
@@ -28,9 +30,10 @@ from gad.full_scale.cost import Cost, utilisation
 from gad.full_scale.dry_run import run_part
 from gad.full_scale.estimate import memory_bytes
 
-SPARSE = 0.2
+THIN = "_thin"  # after a variant: on a quarter of the pairs
 FREE = "matching:"  # before a variant: output matching in place of the recipe's paradigm
-PARTS = ("noise_pairs", "baseline", "gad", FREE + "baseline", FREE + "gad", "folder", "sensitivity", "control")
+STUDENT = ("baseline", "gad", "gad" + THIN, FREE + "baseline", FREE + "gad")
+PARTS = ("noise_pairs", *STUDENT, "folder", "sensitivity", "control")
 
 
 def prepared(recipe: str, part: str, batch: int | None, directions: int | None = None) -> Recipe:
@@ -39,6 +42,8 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
     changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}, "control": {}}
     if part.startswith(FREE):
         changes["student"]["paradigm"] = "matching"
+    if part.endswith(THIN):
+        changes["student"]["gad_batch_stride"] = 4
     changes["student"]["shard"] = False  # one process measures
     if batch is not None:
         changes["student"] |= {"batch_size": batch, "accumulate": 1}
@@ -58,7 +63,7 @@ def measure(recipe: str, part: str, arguments) -> dict:
     settings = prepared(recipe, part, arguments.batch, arguments.directions)
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
-        cost = run_part(settings, part.removeprefix(FREE), Path(folder), **options)
+        cost = run_part(settings, part.removeprefix(FREE).removesuffix(THIN), Path(folder), **options)
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
@@ -100,14 +105,25 @@ def table(rows: list[dict]) -> pd.DataFrame:
 def added(rows: list[dict]) -> list[str]:
     """What GAD adds to the step's time and to the peak memory."""
     by, lines = {row["part"]: row for row in rows}, []
-    for prefix, name in (("", "GAD at every step"), (FREE, "GAD on free pairs (output matching)")):
-        if prefix + "gad" in by and prefix + "baseline" in by:
-            gad, base = by[prefix + "gad"], by[prefix + "baseline"]
-            time, memory = (gad[key] / base[key] - 1 for key in ("seconds", "peak"))
-            lines.append(f"{name}: time {time:+.1%}, memory {memory:+.1%}")
-            if not prefix:
-                lines.append(f"GAD at a fifth of the steps, computed: time {SPARSE * time:+.1%}, memory {memory:+.1%}")
+
+    def line(name: str, part: str, base: str, share: float = 1.0) -> None:
+        if {part, base} <= set(by):
+            time, memory = (by[part][key] / by[base][key] - 1 for key in ("seconds", "peak"))
+            flops = by[part]["flops"] / by[base]["flops"] - 1
+            lines.append(f"{name}: time {share * time:+.1%}, FLOPs {share * flops:+.1%}, memory {memory:+.1%}")
+
+    line("GAD at every step", "gad", "baseline")
+    line("GAD at a fifth of the steps, computed", "gad", "baseline", 0.2)
+    line("GAD on a quarter of the pairs", "gad" + THIN, "baseline")
+    line("GAD on a quarter of the pairs at half of the steps, computed", "gad" + THIN, "baseline", 0.5)
+    line("GAD on free pairs (output matching)", FREE + "gad", FREE + "baseline")
     return lines
+
+
+def median_of(rounds: list[list[dict]]) -> list[dict]:
+    """Each part's row with the medians over the rounds."""
+    names = ("seconds", "peak")
+    return [rows[0] | {name: median(row[name] for row in rows) for name in names} for rows in zip(*rounds, strict=True)]
 
 
 def report(recipe: str, rows: list[dict], arguments) -> None:
@@ -133,15 +149,16 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of the latent")
     parser.add_argument("--batch", type=int, help="samples a step, in one part")
     parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=1, help="how often each part is run")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
         return
     for recipe in arguments.recipes:
-        rows = [alone(recipe, part, arguments) for part in arguments.parts]
-        report(recipe, rows, arguments)
+        rounds = [[alone(recipe, part, arguments) for part in arguments.parts] for _ in range(arguments.rounds)]
+        report(recipe, median_of(rounds), arguments)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,12 @@ _spec.loader.exec_module(cost)
 
 
 def test_sparse_gad_costs_its_share_of_what_gad_adds_and_its_whole_memory():
-    laps = cost.with_sparse({"baseline": [2.0, 4.0], "gad": [3.0, 6.0]}, ["baseline", "gad", "gad_sparse"], 0.2)
-    assert laps["gad_sparse"] == pytest.approx([2.2, 4.4])
-    table = cost.compare(laps, {"baseline": 100.0, "gad": 130.0, "gad_sparse": 130.0})
-    assert table["time added"].tolist() == ["+0.0%", "+50.0%", "+10.0%"]
-    assert table["memory added"].tolist() == ["+0.0%", "+30.0%", "+30.0%"]
+    names = ["baseline", "gad", "gad_fifth", "gad_thin_half"]
+    laps = cost.with_sparse({"baseline": [2.0, 4.0], "gad": [3.0, 6.0], "gad_thin": [2.4, 4.8]}, names)
+    assert laps["gad_fifth"] == pytest.approx([2.2, 4.4]) and laps["gad_thin_half"] == pytest.approx([2.2, 4.4])
+    table = cost.compare(laps, {"baseline": 100.0, "gad": 130.0, "gad_fifth": 130.0, "gad_thin_half": 105.0})
+    assert table["time added"].tolist() == ["+0.0%", "+50.0%", "+10.0%", "+10.0%"]
+    assert table["memory added"].tolist() == ["+0.0%", "+30.0%", "+30.0%", "+5.0%"]
 
 
 def test_a_slow_spell_that_all_variants_meet_changes_no_ratio():
@@ -30,10 +31,11 @@ def test_a_slow_spell_that_all_variants_meet_changes_no_ratio():
 
 
 def test_sparse_gad_without_what_it_is_computed_from_is_refused_in_one_line():
-    command = [sys.executable, PATH, "smoke", "--variants", "baseline", "gad_sparse"]
+    command = [sys.executable, PATH, "smoke", "--variants", "baseline", "gad_thin_half"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].endswith("gad_sparse is computed from the baseline and gad: name gad too")
+    told = "gad_thin_half is computed from the baseline and gad_thin: name gad_thin too"
+    assert done.stderr.splitlines()[-1].endswith(told)
 
 
 def test_works_take_turns_and_one_that_ends_early_leaves_the_others_theirs():
