@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from gad.ablations import QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.artifacts import RESULTS, replacing
@@ -29,13 +30,17 @@ STATES = ("Queued", "Running", "Success", "Failed")
 
 
 def dvc(*arguments: str, check: bool = True) -> str:
-    """Output of a DVC command; its last error line ends this program."""
-    options = {"cwd": ROOT, "env": stage_environment(), "capture_output": True, "text": True}
-    done = subprocess.run(dvc_command(*arguments), **options)
-    if check and done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["dvc failed"]
-        sys.exit(f"error: dvc {' '.join(arguments[:3])}: {lines[-1]}")
-    return done.stdout
+    """Output of a DVC command; its last error line ends this program.
+
+    It goes to files: a pipe would stay open, and be waited for, as long as workers live that the command has started.
+    """
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
+        done = subprocess.run(dvc_command(*arguments), cwd=ROOT, env=stage_environment(), stdout=out, stderr=errors)
+        out.seek(0), errors.seek(0)
+        if check and done.returncode:
+            lines = [line for line in errors if line.strip()] or ["dvc failed"]
+            sys.exit(f"error: dvc {' '.join(arguments[:3])}: {lines[-1].strip()}")
+        return out.read()
 
 
 def git(*arguments: str) -> str | None:

@@ -1,7 +1,9 @@
 """Ablations: settings that a recipe refuses are refused before anything runs, and tables show what was recorded."""
 
 import importlib.util
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +156,12 @@ def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path,
 
 def test_a_revision_is_read_without_its_line_end():
     assert not ablate.git("rev-parse", "HEAD").endswith("\n") and ablate.git("rev-parse", "nowhere") is None
+
+
+def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(ablate, "dvc_command", lambda *arguments: ["sh", "-c", "sleep 60 & echo $!"])
+    worker = int(ablate.dvc("queue", "start"))
+    os.kill(worker, signal.SIGTERM)  # raises where it has ended, as after a wait
 
 
 def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tmp_path):
