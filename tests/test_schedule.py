@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
+from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import schedule_of
 from gad.schedule import CosineSchedule, FlowSchedule, TableSchedule, add_noise, from_x0, to_x0
 
@@ -100,3 +101,11 @@ def test_nothing_of_a_derivative_stays_in_a_schedule():
     _, pull_back = torch.func.vjp(lambda z: add_noise(schedule, 2 * z, z, t), noise)
     pull_back(noise)
     assert torch.equal(copy.deepcopy(schedule).alphas_cumprod, schedule.alphas_cumprod)
+
+
+def test_a_networks_table_goes_where_its_weights_go():
+    table = TableSchedule(DDIM.alphas_cumprod)
+    denoiser = NetworkDenoiser(torch.nn.Linear(2, 2), lambda network, *asked: network(asked[0]), table, "eps")
+    assert denoiser.to("meta").schedule.alphas_cumprod.device.type == "meta"
+    assert table.alphas_cumprod.device.type == "cpu"
+    assert denoiser.half().schedule.alphas_cumprod.dtype == torch.float32  # numbers of a schedule are never rounded

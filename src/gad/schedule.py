@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gad.shapes import Latent, PerSample
 
@@ -28,6 +28,9 @@ class Schedule(Protocol):
     def timestep(self, t: PerSample) -> Tensor:
         """The number that the network is told for ``t``."""
 
+    def to(self, device: torch.device | str) -> "Schedule":
+        """The schedule with what it holds on ``device``: times from there are answered without waiting for a copy."""
+
 
 @dataclass(frozen=True)
 class CosineSchedule:
@@ -42,6 +45,9 @@ class CosineSchedule:
     def timestep(self, t: PerSample) -> Tensor:
         return t
 
+    def to(self, device: torch.device | str) -> "CosineSchedule":
+        return self
+
 
 @dataclass(frozen=True)
 class FlowSchedule:
@@ -55,6 +61,9 @@ class FlowSchedule:
 
     def timestep(self, t: PerSample) -> Tensor:
         return 1000 * t
+
+    def to(self, device: torch.device | str) -> "FlowSchedule":
+        return self
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,20 @@ class TableSchedule:
 
     def sigma(self, t: PerSample) -> PerSample:
         return (1 - self._alpha_squared(t)).sqrt()
+
+    def to(self, device: torch.device | str) -> "TableSchedule":
+        return TableSchedule(self.alphas_cumprod.to(device))
+
+
+class OnSchedule(nn.Module):
+    """A module whose schedule goes where its weights go."""
+
+    schedule: Schedule
+
+    def _apply(self, *arguments, **options):
+        super()._apply(*arguments, **options)
+        self.schedule = self.schedule.to(next(self.parameters()).device)
+        return self
 
 
 def expand(scale: PerSample, like: Tensor) -> Tensor:

@@ -73,7 +73,8 @@ def train(
     prepare_networks(student, objective, config, accelerator.device)
     if config.shard:  # before anything moves: a network need not fit the device
         shard(networks_of(student, objective), accelerator.device)
-    network = student.network.to(accelerator.device).train().requires_grad_(True)
+    at_home = student.schedule  # on the CPU, where batches are drawn
+    network = student.to(accelerator.device).network.train().requires_grad_(True)
     objective = objective.to(accelerator.device)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
@@ -92,11 +93,11 @@ def train(
     first = _resume(folder / LAST, parts)
     average.to(accelerator.device)
     watch = Watch(variant, seed, accelerator)
-    probe = Probe(pairs, prompts, student.schedule, accelerator.device)
+    probe = Probe(pairs, prompts, at_home, accelerator.device)
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
         options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
-        batch = draw_batch(pairs, prompts, student.schedule, **options).to(accelerator.device)
+        batch = draw_batch(pairs, prompts, at_home, **options).to(accelerator.device)
         processes = accelerator.num_processes
         batches = batch.split(config.accumulate * processes)[accelerator.process_index :: processes]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
@@ -134,7 +135,7 @@ def train(
     student.compute = None
     if config.shard:
         student.network = gather(network, plain)
-    student.network.eval().requires_grad_(False).to("cpu")
+    student.to("cpu").network.eval().requires_grad_(False)
 
 
 def _check_parts(config: StudentConfig, processes: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gad.models.conditioning import Conditioning, concatenate
-from gad.schedule import Parameterisation, Schedule, to_x0
+from gad.schedule import OnSchedule, Parameterisation, Schedule, to_x0
 from gad.shapes import Latent, PerSample
 
 
@@ -27,7 +27,7 @@ class Denoiser(Protocol):
 NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
 
 
-class NetworkDenoiser(nn.Module):
+class NetworkDenoiser(OnSchedule):
     """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in.
 
     The network may lie on another device than what it is asked: questions go there and answers come back.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser
-from gad.schedule import Schedule, expand
+from gad.schedule import OnSchedule, Schedule, expand
 from gad.shapes import Latent, PerSample
 
 WIDTH = 64  # channels inside a head
@@ -89,7 +89,7 @@ class Head(nn.Module):
         return logits.flatten(1)
 
 
-class Discriminator(nn.Module):
+class Discriminator(OnSchedule):
     """Logits ``[B, K]`` of a noisy latent: heads of all features side by side. Only the heads are its parameters."""
 
     def __init__(self, features: Features, schedule: Schedule, channels: list[int], text_width: int | None):
