@@ -10,7 +10,7 @@ from gad import artifacts
 from gad.actor import Actor, everyone
 from gad.artifacts import read_json
 from gad.config import ControlConfig, OutsideStudent, load_recipe
-from gad.control import diversity
+from gad.control import diversity, stage
 from gad.control.diversity import seeds_found
 from gad.control.models import ask, load_world_detector, single_prompts
 from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
@@ -199,6 +199,25 @@ def test_a_task_without_a_section_does_not_run(smoke, point_teacher, data):
     results = list(run_tasks(teacher, [("gad", 0, student)], settings.model_copy(update={"control": control})))
     assert [(r.task, r.variant) for r in results] == [("diversity", "teacher"), ("diversity", "gad")]
     assert not (data / "smoke" / "noise_library").exists()
+
+
+def test_pictures_of_the_first_prompts_alone_are_kept_and_found_again(saved, data, monkeypatch):
+    monkeypatch.setattr(stage, "SHOWN", 1)
+    teacher, student, settings = on_pictures(saved)
+    control = ControlConfig.model_validate({"diversity": {"num_prompts": 2, "seeds_per_prompt": 3}})
+    settings = settings.model_copy(update={"control": control})
+    models = [("gad", 0, student), ("gad", 1, student)]
+    of_teacher, first, second = run_tasks(teacher, models, settings)
+    assert of_teacher.rows["kept"].tolist() == first.rows["kept"].tolist() == [True] * 3 + [False] * 3
+    assert len(second.outputs) == second.rows["kept"].sum() == 0 and len(second.rows) == 6
+    whole = diversity.run(*asked_of(student, teacher, settings), control.diversity).outputs
+    assert torch.equal(shown([of_teacher, first, second], "diversity", prompt=0)["gad"], whole[:3])
+    assert len(shown([first], "diversity", prompt=1)["gad"]) == 0
+
+
+def asked_of(student: Model, teacher: Model, settings) -> tuple:
+    actors = everyone(teacher, [("gad", 0, student)], settings, batch_size=settings.control.batch_size)
+    return actors[1], diversity.prepare(actors[0], settings)
 
 
 def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):

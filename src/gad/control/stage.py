@@ -27,6 +27,8 @@ TASKS = {
     "layout": layout,
 }
 
+SHOWN = 8  # prompts whose pictures are kept: at 512 px those of all would be gigabytes a model
+
 CODE = code(  # what decides the answers
     *("actor.py", "lora.py", "outside.py", "whole_map.py", "control", "prompts.py", "scores", "noise.py"),
     *("sample_ids.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py", "worlds/swiss_roll.py"),
@@ -37,7 +39,8 @@ CODE = code(  # what decides the answers
 class TaskResult:
     """One model's answer to one task: a row per sample, the headline numbers, and what was made.
 
-    Row i is about ``outputs[i]``; outputs are kept for the teacher and one seed of each variant, else there are none.
+    ``outputs[i]`` is that of the i-th row whose ``kept`` is true: of the teacher and one seed of each variant, all
+    points, but only the pictures of the first ``SHOWN`` prompts.
     """
 
     task: str
@@ -66,8 +69,10 @@ def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
 
     def run(name: str, actor: Actor, inputs) -> Result:
         answer = TASKS[name].run(actor, inputs, getattr(settings.control, name))
-        shown = answer.outputs if first[actor.name] is actor else answer.outputs[:0].clone()
-        return {"rows": answer.rows, "outputs": shown}
+        kept = torch.full((len(answer.rows),), first[actor.name] is actor)
+        if answer.outputs.ndim == 4:
+            kept &= torch.tensor(answer.rows["prompt"].to_numpy()) < SHOWN
+        return {"rows": answer.rows.assign(kept=kept.tolist()), "outputs": answer.outputs[kept]}
 
     return [
         Job(
@@ -124,10 +129,11 @@ def save_rows(results: list[TaskResult], folder: Path) -> None:
 
 
 def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
-    """What the teacher and one seed of each variant made in the rows where every named column has that value."""
+    """What was kept of the rows where every named column has that value, by variant."""
     found = {}
     for result in results:
         if result.task == task and len(result.outputs):
-            chosen = (result.rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
+            rows = result.rows[result.rows["kept"]]
+            chosen = (rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
             found[result.variant] = result.outputs[torch.tensor(chosen)]
     return found
