@@ -3,12 +3,12 @@
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
     python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 4        (a CPU: reduced, and named so)
 
-Per recipe: a call of noise pairs, a training step without GAD and with it, a student's folder written and read, a
-response of the analysis, and a turn of the noise in layout control; then what GAD adds to the step. Every line is a
-process of its own; with --rounds they are run in turn that often, for medians. The thin GAD is that on a quarter of the
-pairs. GAD at a share of the steps is computed from the two kinds of step that it is made of: its time is a mean, its
-peak memory that of GAD. Output matching on free pairs is the setting in which GAD costs no further call. On a CPU
-networks compute in float32.
+Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
+a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
+GAD adds to the step. Every line is a process of its own; with --turns the steps are timed in one process in which the
+variants take turns: that needs memory for all of them, but on a busy CPU nothing else tells them apart. GAD at a share
+of the steps is computed from the two kinds of step that it is made of: its time is a mean, its peak memory that of GAD.
+Output matching on free pairs is the setting in which GAD costs no further call. On a CPU networks compute in float32.
 """
 
 import argparse
@@ -18,16 +18,18 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import pandas as pd
 import torch
 
+from gad.clocked import Alternating, Turns, by_turns
 from gad.config import Recipe, load_recipe
 from gad.full_scale.architectures import architecture_of, build_network, count_parameters
 from gad.full_scale.cost import Cost, utilisation
-from gad.full_scale.dry_run import run_part
+from gad.full_scale.dry_run import TIMED, run_part, some_steps, teacher_of
 from gad.full_scale.estimate import memory_bytes
 
 THIN = "_thin"  # after a variant: on a quarter of the pairs
@@ -59,11 +61,15 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
     return settings.model_copy(update=updated)
 
 
+def variant_of(part: str) -> str:
+    return part.removeprefix(FREE).removesuffix(THIN)
+
+
 def measure(recipe: str, part: str, arguments) -> dict:
     settings = prepared(recipe, part, arguments.batch, arguments.directions)
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
-        cost = run_part(settings, part.removeprefix(FREE).removesuffix(THIN), Path(folder), **options)
+        cost = run_part(settings, variant_of(part), Path(folder), **options)
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
@@ -76,6 +82,24 @@ def alone(recipe: str, part: str, arguments) -> dict:
     if done.returncode:
         sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[float]:
+    """Seconds of the training steps of a part, each waited for."""
+    settings = prepared(recipe, part, arguments.batch)
+    clock = partial(Alternating, turns=turns, mine=mine)
+    teacher = teacher_of(settings, depth=arguments.depth, size=arguments.size)
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"steps": arguments.turns, "teacher": teacher, "clock": clock}
+        return some_steps(settings, variant_of(part), Path(folder), **options).laps[TIMED:]
+
+
+def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
+    """The rows with, for training steps, the ``laps`` of every turn and their median in place of the ``seconds``."""
+    parts = [row["part"] for row in rows if row["part"] in STUDENT]
+    laps = by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
+    timed = {part: {"laps": own, "seconds": median(own)} for part, own in zip(parts, laps, strict=True)}
+    return [row | timed.get(row["part"], {}) for row in rows]
 
 
 def device_name() -> str:
@@ -108,8 +132,9 @@ def added(rows: list[dict]) -> list[str]:
 
     def line(name: str, part: str, base: str, share: float = 1.0) -> None:
         if {part, base} <= set(by):
-            time, memory = (by[part][key] / by[base][key] - 1 for key in ("seconds", "peak"))
-            flops = by[part]["flops"] / by[base]["flops"] - 1
+            flops, memory = (by[part][key] / by[base][key] - 1 for key in ("flops", "peak"))
+            ours, theirs = (by[name].get("laps", [by[name]["seconds"]]) for name in (part, base))
+            time = median(a / b for a, b in zip(ours, theirs, strict=True)) - 1
             lines.append(f"{name}: time {share * time:+.1%}, FLOPs {share * flops:+.1%}, memory {memory:+.1%}")
 
     line("GAD at every step", "gad", "baseline")
@@ -118,12 +143,6 @@ def added(rows: list[dict]) -> list[str]:
     line("GAD on a quarter of the pairs at half of the steps, computed", "gad" + THIN, "baseline", 0.5)
     line("GAD on free pairs (output matching)", FREE + "gad", FREE + "baseline")
     return lines
-
-
-def median_of(rounds: list[list[dict]]) -> list[dict]:
-    """Each part's row with the medians over the rounds."""
-    names = ("seconds", "peak")
-    return [rows[0] | {name: median(row[name] for row in rows) for name in names} for rows in zip(*rounds, strict=True)]
 
 
 def report(recipe: str, rows: list[dict], arguments) -> None:
@@ -150,15 +169,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, help="samples a step, in one part")
     parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rounds", type=int, default=1, help="how often each part is run")
+    parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
         return
     for recipe in arguments.recipes:
-        rounds = [[alone(recipe, part, arguments) for part in arguments.parts] for _ in range(arguments.rounds)]
-        report(recipe, median_of(rounds), arguments)
+        rows = [alone(recipe, part, arguments) for part in arguments.parts]
+        report(recipe, by_turns_too(recipe, rows, arguments) if arguments.turns else rows, arguments)
 
 
 if __name__ == "__main__":

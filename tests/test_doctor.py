@@ -45,7 +45,7 @@ def settings(teacher, tmp_path):
                             "prompts": PromptsConfig(file=str(tmp_path / "prompts.csv"))},
             "student": {},
             "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "sister": None},
-            "control": {"clip": None, "noise_query": None, "layout": None},
+            "control": {"clip": None, "noise_query": None, "noise_optimisation": None, "layout": None},
         }  # fmt: skip
         updated = {
             name: getattr(recipe, name).model_copy(update=values | changes.get(name, {}))

@@ -95,6 +95,31 @@ def test_batches_do_not_mix(point_teacher):
     assert torch.allclose(ascents[0].score[:3], ascents[1].score[:3], atol=1e-4)
 
 
+def test_a_gradient_made_anew_is_the_same_and_of_one_call_at_a_time(point_teacher):
+    calls, noise = [], draw_noise(range(3), (2, 1, 1), seed=3)
+
+    def gradient(**options):
+        def counted(x_t, t, conditioning):
+            calls.append(torch.is_grad_enabled())
+            return point_teacher.denoiser(x_t, t, conditioning)
+
+        counted.schedule = point_teacher.denoiser.schedule
+        phi = Actor("teacher", 0, Model(counted, (2, 1, 1)), num_steps=4, **options).phi([""] * 3)
+        return value_and_gradient(lambda z: (phi(z).sum(1), phi(z)), noise)[1]
+
+    held = gradient()
+    assert len(calls) == 8
+    assert torch.equal(gradient(recompute=True), held)
+    assert len(calls) == 8 + 8 + 4  # of two answers the first, the score, has a gradient
+
+
+def test_memory_saved_changes_no_ascent(point_teacher):
+    teacher = Actor("teacher", 0, point_teacher, num_steps=4)
+    saving = CONFIG.model_copy(update={"recompute": True, "batch_size": 4})
+    ascents = [climb(teacher, points_inputs(teacher, prepared=False), config) for config in (CONFIG, saving)]
+    assert torch.allclose(ascents[0].score[:3], ascents[1].score[:3], atol=1e-4)
+
+
 def test_a_constant_model_gains_nothing(point_teacher):
     teacher = Actor("teacher", 0, point_teacher, num_steps=4)
     flat = Model(ExactDenoiser(torch.tensor([0.5, -0.2]).view(1, 2, 1, 1), CosineSchedule()), (2, 1, 1))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gad.config import Recipe
+from gad.models.denoiser import Recomputed
 from gad.sampling import sample
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
@@ -27,11 +28,13 @@ class Actor:
     num_steps: int
     guidance_scale: float = 1.0  # 1 is plain; with empty prompts that is the unconditional answer
     batch_size: int = 64  # samples at once; does not change results beyond rounding
+    recompute: bool = False  # calls, for their gradient: slower, but of a chain's graph one call is held
 
     def phi(self, prompts: Sequence[str]) -> Callable[[Tensor], Tensor]:
         """The differentiable map from noise ``[B, C, H, W]`` to images ``[B, 3, H, W]`` in [-1, 1] or points ``[B, 2]``
         under these prompts."""
         denoise, conditioning = self.model.guided(self.guidance_scale), self.model.condition(list(prompts))
+        denoise = Recomputed(denoise) if self.recompute else denoise
 
         def phi(noise: Tensor) -> Tensor:
             return self.model.images(sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1])

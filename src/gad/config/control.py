@@ -39,6 +39,8 @@ class NoiseOptimisationConfig(Section):
     iterations: Count
     angle: Positive = 0.3  # radians that a noise turns in the first step; halved where the score falls
     prompts: str | None = None  # a file of prompts, from the project's root
+    recompute: bool = False  # calls, for their gradient: slower, but of a chain's graph one call is held
+    batch_size: Count | None = None  # noises at once; the section's own unless given
 
 
 class ControlConfig(Section):

@@ -5,12 +5,13 @@ r"""Noise optimisation (ReNO, Eyring et al. 2024): climb a differentiable score 
 
 The step turns the noise on the sphere that it lies on, where N(0, I) has its mass, so no regulariser is needed. A turn
 that lowers the score is taken back and halved. The gradient is exact for every model, the teacher's many guided steps
-included: choose few prompts and iterations. A flat map has no gradient and gains nothing. A
-model that starts near the highest score has little left to gain: read the gain beside the score at the start.
+included: choose few prompts and iterations, and ``recompute`` where a chain's graph does not fit the memory. A flat map
+has no gradient and gains nothing. A model that starts near the highest score has little left to gain: read the gain
+beside the score at the start.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -76,6 +77,7 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
 
 def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
+    actor = _within_memory(actor, config)
     own = inputs.teacher if actor.name == TEACHER else climb(actor, inputs, config)
     last = inputs.teacher.noise[-1]
     with torch.no_grad():
@@ -105,7 +107,8 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def climb(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
-    """The ascent of every noise under its own prompt, ``actor.batch_size`` at a time."""
+    """The ascent of every noise under its own prompt, a batch at a time."""
+    actor = _within_memory(actor, config)
     steps = {"iterations": config.iterations, "angle": config.angle}
 
     def one(scored: Scored, part: Tensor) -> tuple[Tensor, ...]:
@@ -113,6 +116,10 @@ def climb(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Asce
         return tuple(values.transpose(0, 1) for values in (ascent.noise, ascent.score, ascent.outputs))
 
     return Ascent(*(values.transpose(0, 1) for values in _in_parts(actor, inputs, one)))
+
+
+def _within_memory(actor: Actor, config: NoiseOptimisationConfig) -> Actor:
+    return replace(actor, recompute=config.recompute, batch_size=config.batch_size or actor.batch_size)
 
 
 def ascend(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> Ascent:

@@ -7,13 +7,14 @@ learned here means anything; times, memory and code paths do.
 import copy
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gad.clocked import Clocked, peak_bytes
-from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.config import NoisePairsConfig, Recipe
 from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.cost import Cost
@@ -88,36 +89,49 @@ class _Counted(Clocked):
             self.counter.__enter__()
 
 
-def student_cost(teacher: Model, config: StudentConfig, settings: Recipe, folder: Path, tokens: int, **what) -> Cost:
-    """A training step of ``variant``: median over ``steps`` of them."""
-    variant, steps = what["variant"], what["steps"]
+def some_steps(
+    settings: Recipe, variant: str, folder: Path, *, steps: int, teacher: Model, clock: Callable[..., Clocked]
+) -> Clocked:
+    """Train a variant for ``steps`` steps, and for those that warm up and that log, watched by ``clock(objective,
+    accumulate)``."""
     list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
-    pairs = NoisePairs(folder / "pairs")
-    count = TIMED + steps + 1
-    config = config.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
+    pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
+    config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
     denoiser = teacher.denoiser
     student = NetworkDenoiser(
         copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation
     )
     objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
-    clock = _Counted(objective, config.accumulate)
+    watched = clock(objective, config.accumulate)
     prompts = encode_pair_prompts(teacher, pairs)
-    list(train(student, clock, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
+    list(train(student, watched, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
+    return watched
+
+
+def student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:
+    """A training step of ``variant``: median over ``steps`` of them."""
+    clock = some_steps(settings, variant, folder, steps=steps, teacher=teacher, clock=_Counted)
     laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
     seconds = torch.tensor(laps, dtype=torch.float64).median().item()
-    read = config.batch_size * tokens
-    return Cost("student", f"step of {config.batch_size}", seconds, clock.flops, read, clock.peak)
+    size = settings.student.batch_size
+    return Cost("student", f"step of {size}", seconds, clock.flops, size * tokens, clock.peak)
+
+
+def teacher_of(settings: Recipe, *, depth: int | None, size: int | None) -> Model:
+    """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it."""
+    return random_teacher(
+        architecture_of(settings.teacher.pretrained), depth=depth or settings.dry_run_depth, size=size
+    )
 
 
 def run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
     """The cost of ``noise_pairs``, ``folder``, ``sensitivity``, ``control``, or a training step of that variant."""
-    architecture = architecture_of(settings.teacher.pretrained)
-    depth = depth or settings.dry_run_depth
-    teacher, tokens = random_teacher(architecture, depth=depth, size=size), image_tokens(architecture, size)
+    teacher = teacher_of(settings, depth=depth, size=size)
+    tokens = image_tokens(architecture_of(settings.teacher.pretrained), size)
     if part == "noise_pairs":
         return pairs_cost(teacher, settings, folder, tokens)
     if part == "folder":
         return folder_cost(teacher, folder)
     if part in ANALYSES:
         return ANALYSES[part](teacher, settings, tokens)
-    return student_cost(teacher, settings.student, settings, folder, tokens, variant=part, steps=steps)
+    return student_cost(teacher, settings, folder, tokens, variant=part, steps=steps)

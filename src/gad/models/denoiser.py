@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from gad.models.conditioning import Conditioning, concatenate
 from gad.schedule import OnSchedule, Parameterisation, Schedule, to_x0
@@ -75,6 +76,17 @@ class Guided:
         both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
         uncond, cond = both.chunk(2)
         return uncond + self.guidance_scale * (cond - uncond)
+
+
+class Recomputed:
+    """A denoiser whose calls are made again for their gradient: of a chain's graph one call is held at a time."""
+
+    def __init__(self, denoiser: Denoiser):
+        self.denoiser = denoiser
+        self.schedule = denoiser.schedule
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        return checkpoint(self.denoiser, x_t, t, conditioning, use_reentrant=False)
 
 
 def on_device(denoiser: Denoiser, device) -> Denoiser:
