@@ -8,7 +8,7 @@ from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.report import changed_sections, headline_table, kind_title
-from gad.sensitivity.paired import paired_table, paired_values, two_level
+from gad.sensitivity.paired import paired_answers, paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
 
@@ -153,6 +153,32 @@ def test_noises_and_seeds_that_one_variant_lacks_are_left_out():
     rows = samples(0.5)
     rows = rows[(rows["variant"] == "baseline") | ((rows["seed"] < 2) & (rows["noise"] > 1))]
     assert paired_values(rows, "score", "gad").shape == (2, 6)
+
+
+def test_answers_are_paired_by_noise_image_and_prompt():
+    rng, models = np.random.default_rng(0), [(name, seed) for name in ("baseline", "gad") for seed in range(2)]
+    path, images, seeds = [], [], []
+    for name, seed in models:
+        model, better = {"variant": name, "seed": seed}, name == "gad"
+        path += [model | {"t": t, "noise": n, "deviation": n + t - 0.1 * better} for t in (0.75, 0.0) for n in range(4)]
+        of_image = [n + 0.2 * better + 1e-3 * rng.random() for n in range(4)]
+        images += [model | {"sample": n, "prompt": "a", "score": score} for n, score in enumerate(of_image)]
+        for size, trained_on in ((4, "self"), (8, "self"), (8, "teacher")):
+            told = model | {"train_prompts": size, "trained_on": trained_on, "predicted": 0}
+            right = better and size == 8 and trained_on == "self"
+            seeds += [told | {"prompt": p, "noise": n, "right": right or n == 0} for p in range(3) for n in (0, 1)]
+    teacher = {"variant": "teacher", "seed": 0, "sample": 0, "prompt": "a", "score": 9.0}
+    rows = {"trajectory": pd.DataFrame(path), "scored": pd.DataFrame([*images, teacher]), "seeds": pd.DataFrame(seeds)}
+    table = paired_answers(["baseline", "gad"], **rows).set_index(["metric", "directions"])
+    assert table["variant"].tolist() == ["gad"] * 5
+    assert table["difference"].round(2).to_dict() == {
+        ("deviation", "t = 0.75"): -0.1,
+        ("deviation", "t = 0"): -0.1,
+        ("score", "by image"): 0.2,
+        ("self_identifiability", "by prompt"): 0.5,
+        ("teacher_alignment", "by prompt"): 0.0,
+    }
+    assert table["num_noises"].tolist() == [4, 4, 4, 3, 3]
 
 
 def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
