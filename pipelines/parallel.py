@@ -2,11 +2,12 @@
 
 accelerate launch pipelines/parallel.py noise_pairs --recipe R
 accelerate launch pipelines/parallel.py student --recipe R --variant V
-accelerate launch pipelines/parallel.py sensitivity --recipe R    # its seeds, fidelity and sister properties
+accelerate launch pipelines/parallel.py sensitivity --recipe R
 accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
-metrics. Started again after a kill, the work goes on from its last shard, checkpoint or model. ``torchrun`` does, too.
+metrics. Started again after a kill, the work goes on from its last shard, checkpoint,
+model or batch of noises. ``torchrun`` does, too.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from gad.objectives.variants import VARIANTS, check_variant
 from gad.outside import load_outside
 from gad.parts import parts_dir
 from gad.processes import own_device, place
-from gad.sensitivity import evaluations
+from gad.sensitivity import ahead as sensitivity
 from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model
 
-EVALUATIONS = {"sensitivity": evaluations.run_ahead, "control": control.run_ahead}
+EVALUATIONS = {"sensitivity": sensitivity.run_ahead, "control": control.run_ahead}
 
 
 def evaluate(stage: str, recipe: str, settings: Recipe):

@@ -8,8 +8,8 @@ import torch
 from gad.actor import NamedStudent
 from gad.config import Recipe
 from gad.prompts import prompt_of
-from gad.sensitivity.measure import analysis_ids, analysis_noise, whole_map
-from gad.sensitivity.stage import check_student, drawn_kind
+from gad.sensitivity.measure import analysis_ids, analysis_noise, check_student, whole_map
+from gad.sensitivity.stage import drawn_kind
 from gad.sensitivity.steps import FEW, both_ways, mean_cosine
 from gad.teachers.load import Model
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import TEACHER, Actor, NamedStudent, everyone
-from gad.artifacts import EMOJI, code, fingerprint
+from gad.artifacts import EMOJI, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
 from gad.noise import draw_noise
@@ -22,17 +22,13 @@ from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances
 from gad.scores.vision import FeaturesOf, load_features
+from gad.sensitivity.by_batch import CODE
 from gad.sensitivity.pictures import data_features, scored, seed_images
 from gad.sensitivity.seed_classifiers import build_classifier
 from gad.sensitivity.seed_identifiability import Classifier, Predict, SeedImages, identify
 from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
-
-CODE = code(  # what decides the answers
-    *("actor.py", "lora.py", "outside.py", "whole_map.py", "prompts.py", "scores", "sensitivity", "noise.py"),
-    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py"),
-)
 
 Table = tuple[pd.DataFrame, pd.DataFrame]
 

@@ -1,6 +1,6 @@
 """Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 import pandas as pd
 import torch
@@ -24,6 +24,10 @@ def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps
     return lambda noise: sample(denoise, noise, conditioning, num_steps=num_steps)[-1]
 
 
+Steps = dict[str, float]
+"""The step of each map's difference quotients, by a name of the map, once it was chosen."""
+
+
 def analysis_ids(config: SensitivityConfig) -> range:
     """The sample ids of the analysis."""
     return ids_of(ANALYSIS, config.num_noises)
@@ -32,6 +36,13 @@ def analysis_ids(config: SensitivityConfig) -> range:
 def batches_of(ids: range, batch_size: int) -> list[range]:
     """The ids in batches; all that is measured is measured batch by batch, so memory does not grow with the noises."""
     return [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
+
+
+def check_student(name: str, student: Model, teacher: Model) -> None:
+    """Raise ValueError, in one line, for a student that cannot be given the teacher's noises."""
+    if student.latent_shape != teacher.latent_shape:
+        ours, theirs = ("x".join(map(str, model.latent_shape)) for model in (student, teacher))
+        raise ValueError(f"student {name} has latents of {ours}, its teacher of {theirs}: they have no noise in common")
 
 
 def analysis_noise(
@@ -70,8 +81,8 @@ def answers(
     directions: Tensor,
     config: SensitivityConfig,
     *,
-    steps: dict[Hashable, float] | None = None,
-    key: Hashable = None,
+    steps: Steps | None = None,
+    key: str = "",
 ) -> tuple[Tensor, Tensor]:
     """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
 

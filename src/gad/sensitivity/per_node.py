@@ -6,6 +6,7 @@ alone; what it says at other times is its initialisation, left over.
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -17,11 +18,13 @@ from gad.prompts import prompt_of
 from gad.response import Map
 from gad.sample_ids import ANALYSIS
 from gad.sampling import node_times, sample
-from gad.sensitivity.measure import analysis_ids, analysis_noise, answers, batches_of, compare
-from gad.sensitivity.stage import check_student, drawn_kind
+from gad.sensitivity.by_batch import in_batches
+from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
+from gad.sensitivity.stage import drawn_kind
 from gad.teachers.load import Model
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
+LEVELS_KEPT = "levels"  # the name under which they are kept
 DIRECTIONS = 2  # of each noise, at most
 METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_power"]
 
@@ -37,33 +40,39 @@ def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
     return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)
 
 
+def measure_levels(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T.
+
+    ``parts`` as in :func:`gad.sensitivity.stage.measure_students`.
+    """
+    yield from in_batches(LEVELS_KEPT, levels_at, teacher, students, settings, parts)
+
+
 @torch.no_grad()
-def measure_levels(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
-    """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T."""
-    pairs, students = settings.noise_pairs, list(students)
-    config = settings.sensitivity
-    guided, steps = teacher.guided(pairs.guidance_scale), {}
-    levels = levels_of(pairs.num_nodes, pairs.teacher_steps)
+def levels_at(
+    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
+) -> Iterator[pd.DataFrame]:
+    """:func:`measure_levels` at one batch of noises."""
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
+    _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
+    directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
+    states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)
+    times = levels_of(pairs.num_nodes, pairs.teacher_steps)
+    points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in times}
+
+    def answers_of(denoise: Denoiser, own, name: str, t: float):
+        return answers(call_at(denoise, t, own), points[t], directions, config, steps=steps, key=f"{name} at {t}")
+
+    theirs = {t: answers_of(guided, conditioning, "the teacher", t) for t in times}
     for variant, seed, student in students:
-        check_student(f"{variant} (seed {seed})", student, teacher)
-    for ids in batches_of(analysis_ids(config), config.batch_size):
-        prompts = prompt_of(ids, settings.noise_pairs.prompts)
-        _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
-        directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
-        states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)
-        points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in levels}
-        theirs = {
-            t: answers(call_at(guided, t, conditioning), x_t, directions, config, steps=steps, key=t)
-            for t, x_t in points.items()
-        }
-        for variant, seed, student in students:
-            own = student.condition(prompts)
-            for t, x_t in points.items():
-                told = {"steps": steps, "key": (variant, seed, t)}
-                answer = answers(call_at(student.denoiser, t, own), x_t, directions, config, **told)
-                rows = compare(answer, theirs[t])
-                rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
-                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
+        own = student.condition(prompts)
+        for t in times:
+            rows = compare(answers_of(student.denoiser, own, f"student {variant} (seed {seed})", t), theirs[t])
+            rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
+            yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def level_table(rows: pd.DataFrame) -> pd.DataFrame:

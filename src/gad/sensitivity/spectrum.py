@@ -13,8 +13,7 @@ from gad.noise import draw_noise
 from gad.prompts import prompt_of
 from gad.response import Map, respond_along
 from gad.sensitivity.geometry import spectral_kl, spectrum
-from gad.sensitivity.measure import analysis_ids, whole_map
-from gad.sensitivity.stage import check_student
+from gad.sensitivity.measure import analysis_ids, check_student, whole_map
 from gad.shapes import Latent
 from gad.singular import top_directions
 from gad.teachers.load import Model

@@ -1,10 +1,11 @@
 """The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions.
 
-The loop over batches of noises is outside, that over students inside: the teacher is asked once for each batch, and
-nothing but a batch's derivatives is held.
+The loop over batches of noises is outside (:mod:`gad.sensitivity.by_batch`), that over students inside: nothing but a
+batch's derivatives is held.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -16,17 +17,12 @@ from gad.noise import draw_noise
 from gad.prompts import prompt_of
 from gad.response import Map
 from gad.sample_ids import ANALYSIS
-from gad.sensitivity.measure import (
-    analysis_ids,
-    analysis_noise,
-    answers,
-    batches_of,
-    compare,
-    summarise,
-    whole_map,
-)
+from gad.sensitivity.by_batch import in_batches
+from gad.sensitivity.measure import Steps, analysis_ids, analysis_noise, answers, compare, summarise, whole_map
 from gad.sensitivity.trajectory import TIMES, states_at, trajectory_deviation
 from gad.teachers.load import Model
+
+SAMPLES, OUTSIDE, TRAJECTORY = "samples", "outside", "trajectory"  # what is kept, by name
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
@@ -51,13 +47,6 @@ def drawn_kind(config: SensitivityConfig) -> str:
     return next((kind for kind in reversed(config.directions) if kind != "singular"), "isotropic")
 
 
-def check_student(name: str, student: Model, teacher: Model) -> None:
-    """Raise ValueError, in one line, for a student that cannot be given the teacher's noises."""
-    if student.latent_shape != teacher.latent_shape:
-        ours, theirs = ("x".join(map(str, model.latent_shape)) for model in (student, teacher))
-        raise ValueError(f"student {name} has latents of {ours}, its teacher of {theirs}: they have no noise in common")
-
-
 def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
     """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
     for answer in answers:
@@ -67,36 +56,47 @@ def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
             raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")
 
 
-def measure_students(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
+def measure_students(
+    teacher: Model,
+    students: Iterable[NamedStudent],
+    settings: Recipe,
+    *,
+    name: str = SAMPLES,
+    parts: Path | None = None,
+) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
 
-    Results depend neither on ``batch_size`` nor on the order of the students. Raises ValueError, in one line, for a
-    student of another latent shape and for answers that are not finite.
+    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``parts``, where it is
+    given, batches are kept under ``name``, and those that lie there are not measured again. Raises ValueError, in one
+    line, for a student of another latent shape and for answers that are not finite.
     """
-    config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
-    guided, steps = teacher.guided(pairs.guidance_scale), {}
+    yield from in_batches(name, responses_at, teacher, students, settings, parts)
+
+
+def responses_at(
+    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
+) -> Iterator[pd.DataFrame]:
+    """:func:`measure_students` at one batch of noises."""
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
+    of_teacher = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+    drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
+    references = dict(_answers_of("the teacher", of_teacher, ids, drawn, config, steps))
     for variant, seed, student in students:
-        check_student(f"{variant} (seed {seed})", student, teacher)
-    for ids in batches_of(analysis_ids(config), config.batch_size):
-        prompts = prompt_of(ids, pairs.prompts)
-        of_teacher = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
-        drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
-        references = dict(_answers_of("the teacher", of_teacher, ids, drawn, config, steps))
-        for variant, seed, student in students:
-            phi = whole_map(student.denoiser, student.condition(prompts), num_steps=pairs.num_nodes)
-            for name, answer in _answers_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
-                rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
-                yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
+        phi = whole_map(student.denoiser, student.condition(prompts), num_steps=pairs.num_nodes)
+        for name, answer in _answers_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
+            rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
+            yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def _answers_of(
-    model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: dict
+    model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: Steps
 ) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     """A map's value and derivatives for each of :func:`kinds_of`; all kinds are asked at once and share the value."""
     noise = next(iter(drawn.values()))[0]
     directions = torch.cat([directions for _, directions in drawn.values()])
     for way, how in ways_of(config).items():
-        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=(model, way))
+        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
         check_finite(model, ids, value, derivatives)
         parts = derivatives.split([len(directions) for _, directions in drawn.values()])
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
@@ -108,26 +108,33 @@ def table_of(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])
 
 
-@torch.no_grad()
-def measure_trajectories(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> Iterator[pd.DataFrame]:
+def measure_trajectories(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its nodes a student is where :func:`gad.sensitivity.trajectory.states_at` says.
+    Between its nodes a student is where :func:`gad.sensitivity.trajectory.states_at` says. ``parts`` as in
+    :func:`measure_students`.
     """
-    config, pairs, students = settings.sensitivity, settings.noise_pairs, list(students)
-    guided, times = teacher.guided(pairs.guidance_scale), TIMES
-    for ids in batches_of(analysis_ids(config), config.batch_size):
-        noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, pairs.prompts)
-        reference = states_at(guided, noise, teacher.condition(prompts), num_steps=pairs.teacher_steps, times=times)
-        for variant, seed, student in students:
-            check_student(f"{variant} (seed {seed})", student, teacher)
-            own = student.condition(prompts)
-            states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
-            deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
-            for t, values in zip(times, deviation, strict=True):
-                numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)
-                rows = {"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values}
-                yield pd.DataFrame(rows)
+    yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)
+
+
+@torch.no_grad()
+def deviations_at(
+    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
+) -> Iterator[pd.DataFrame]:
+    """:func:`measure_trajectories` at one batch of noises."""
+    config, pairs, times = settings.sensitivity, settings.noise_pairs, TIMES
+    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, pairs.prompts)
+    guided, conditioning = teacher.guided(pairs.guidance_scale), teacher.condition(prompts)
+    reference = states_at(guided, noise, conditioning, num_steps=pairs.teacher_steps, times=times)
+    for variant, seed, student in students:
+        own = student.condition(prompts)
+        states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
+        deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
+        for t, values in zip(times, deviation, strict=True):
+            numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)
+            yield pd.DataFrame({"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values})
 
 
 def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,26 @@
+"""The `sensitivity` stage's work shared out over several processes, before its notebook finds it done."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gad.actor import NamedStudent
+from gad.config import Recipe
+from gad.outside import as_whole_maps
+from gad.sensitivity import evaluations
+from gad.sensitivity.by_batch import batches_ahead
+from gad.sensitivity.per_node import LEVELS_KEPT, levels_at
+from gad.sensitivity.stage import OUTSIDE, SAMPLES, TRAJECTORY, deviations_at, responses_at
+from gad.teachers.load import Model
+from gad.whole_map import WholeMap
+
+
+def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+    """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
+    students = list(students)
+    ours = [named for named in students if not isinstance(named[2].denoiser, WholeMap)]
+    theirs = [named for named in students if isinstance(named[2].denoiser, WholeMap)]
+    for name, at in ((SAMPLES, responses_at), (LEVELS_KEPT, levels_at), (TRAJECTORY, deviations_at)):
+        yield from batches_ahead(name, at, teacher, ours, settings, parts)
+    if theirs:
+        yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
+    yield from evaluations.run_ahead(teacher, students, settings, parts=parts)

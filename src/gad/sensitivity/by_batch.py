@@ -1,0 +1,97 @@
+"""What is measured batch by batch of noises, for every student at once, and kept as it comes.
+
+So memory does not grow with the noises, the teacher is asked once for each batch, a killed stage goes on from the
+batches that are done, and several processes may have done them ahead. :mod:`gad.parts` does it model by model.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from gad.actor import NamedStudent
+from gad.artifacts import claim, claimed, code, fingerprint
+from gad.config import Recipe
+from gad.identity import identity_of
+from gad.parts import read_result, write_result
+from gad.processes import place, wait_until
+from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
+from gad.teachers.load import Model
+
+CODE = code(  # what decides the answers
+    *("actor.py", "lora.py", "outside.py", "whole_map.py", "prompts.py", "scores", "sensitivity", "noise.py"),
+    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py"),
+)
+
+At = Callable[[range, Model, list[NamedStudent], Recipe, Steps], Iterator[pd.DataFrame]]
+"""Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
+
+
+def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe) -> str:
+    """A fingerprint of all that decides the rows."""
+    others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
+    section = settings.sensitivity.model_dump(exclude=others)
+    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "num_nodes", "prompts"})
+    models = [(variant, seed, identity_of(model, teacher=teacher)) for variant, seed, model in students]
+    return fingerprint(name, section, chain, identity_of(teacher), models, *CODE)
+
+
+def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
+    """Where the batches are kept; those of another owner are thrown away."""
+    folder, owner = parts / name, owner_of(name, teacher, students, settings)
+    if place()[0] == 0:
+        claim(folder, owner)
+    wait_until(lambda: claimed(folder, owner))
+    return folder
+
+
+def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """What ``make`` yields, kept in ``path`` with the steps; or all of it at once where it lies there."""
+    if path is None:
+        yield from make()
+        return
+    if not path.exists():
+        found = []
+        for rows in make():
+            found.append(rows)
+            yield rows
+        chosen = pd.DataFrame({"map": list(steps), "h": list(steps.values())})
+        write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
+        return
+    kept = read_result(path)
+    steps.update(zip(kept["steps"]["map"], kept["steps"]["h"], strict=True))
+    yield kept["rows"]
+
+
+def in_batches(
+    name: str, at: At, teacher: Model, students: Iterable[NamedStudent], settings: Recipe, parts: Path | None
+) -> Iterator[pd.DataFrame]:
+    """Yield the rows of every batch in turn, from the folder ``parts`` where they lie there; None keeps nothing.
+
+    Raises ValueError, in one line, for a student of another latent shape than the teacher's.
+    """
+    students, config, steps = list(students), settings.sensitivity, {}
+    for variant, seed, student in students:
+        check_student(f"{variant} (seed {seed})", student, teacher)
+    folder = None if parts is None else _own_folder(name, teacher, students, settings, parts)
+    for ids in batches_of(analysis_ids(config), config.batch_size):
+        path = None if folder is None else folder / str(ids.start)
+        yield from _rows(path, steps, lambda ids=ids: at(ids, teacher, students, settings, steps))
+
+
+def batches_ahead(
+    name: str, at: At, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path
+) -> Iterator[str]:
+    """Keep this process's share of the batches in ``parts``, and yield a line for each."""
+    rank, processes = place()
+    config, steps = settings.sensitivity, {}
+    folder = _own_folder(name, teacher, students, settings, parts)
+    batches = batches_of(analysis_ids(config), config.batch_size)
+    first = folder / str(batches[0].start)
+    for number in range(rank, len(batches), processes):
+        ids = batches[number]
+        if number and config.method == "exact":  # where there is no forward mode the first batch has chosen the steps
+            wait_until(first.exists)
+            list(_rows(first, steps, lambda: iter(())))
+        list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, teacher, students, settings, steps)))
+        yield f"{name}: batch {number + 1} of {len(batches)}"
