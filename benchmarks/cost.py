@@ -46,11 +46,13 @@ def sparse(name: str) -> tuple[str, float | None]:
 
 
 def settings_of(name: str) -> tuple[str, dict]:
-    """The variant, and what its ending changes."""
+    """The variant, and what its endings change."""
+    name, share = sparse(name)
+    drawn = {} if share is None else {"gad_fraction": share}
     for ending, changes in CHEAP.items():
         if name.endswith(ending):
-            return name.removesuffix(ending), changes
-    return name, {}
+            return name.removesuffix(ending), changes | drawn
+    return name, drawn
 
 
 def prepare(recipe: str, name: str, steps: int) -> tuple[object, StudentConfig, dict, Model]:
@@ -131,7 +133,7 @@ def default_variants(recipe: str) -> list[str]:
 
 def check(variants: list[str]) -> str | None:
     """What is wrong with the names, in one line."""
-    unknown = {settings_of(sparse(name)[0])[0] for name in variants} - set(VARIANTS)
+    unknown = {settings_of(name)[0] for name in variants} - set(VARIANTS)
     if unknown:
         return f"unknown variant {', '.join(sorted(unknown))}; there are: {', '.join(VARIANTS)}"
     for name in variants:

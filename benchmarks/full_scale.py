@@ -1,7 +1,7 @@
 """What a full-scale recipe costs, with the published networks and random weights: nothing is downloaded.
 
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
-    python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 4        (a CPU: reduced, and named so)
+    python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 8        (a CPU: reduced, and named so)
 
 Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
 a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
@@ -32,7 +32,7 @@ from gad.full_scale.cost import Cost, utilisation
 from gad.full_scale.dry_run import TIMED, run_part, some_steps, teacher_of
 from gad.full_scale.estimate import memory_bytes
 
-THIN = "_thin"  # after a variant: on a quarter of the pairs
+THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
 FREE = "matching:"  # before a variant: output matching in place of the recipe's paradigm
 STUDENT = ("baseline", "gad", "gad" + THIN, FREE + "baseline", FREE + "gad")
 PARTS = ("noise_pairs", *STUDENT, "folder", "sensitivity", "control")
@@ -45,7 +45,7 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
     if part.startswith(FREE):
         changes["student"]["paradigm"] = "matching"
     if part.endswith(THIN):
-        changes["student"]["gad_batch_stride"] = 4
+        changes["student"]["gad_batch_stride"] = THIN_STRIDE
     changes["student"]["shard"] = False  # one process measures
     if batch is not None:
         changes["student"] |= {"batch_size": batch, "accumulate": 1}
@@ -97,9 +97,19 @@ def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[
 def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
     """The rows with, for training steps, the ``laps`` of every turn and their median in place of the ``seconds``."""
     parts = [row["part"] for row in rows if row["part"] in STUDENT]
+    if not parts:
+        return rows
     laps = by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
     timed = {part: {"laps": own, "seconds": median(own)} for part, own in zip(parts, laps, strict=True)}
     return [row | timed.get(row["part"], {}) for row in rows]
+
+
+def parts_of(recipe: str, arguments) -> list[str]:
+    """The parts that are asked for; by default all, but no thin GAD where it saves no call or pairs do not part."""
+    settings = prepared(recipe, "", arguments.batch)
+    pairs = settings.student.batch_size // 2 // settings.student.accumulate
+    thin = settings.noise_pairs.num_nodes > 1 and pairs % THIN_STRIDE == 0
+    return arguments.parts or [part for part in PARTS if thin or not part.endswith(THIN)]
 
 
 def device_name() -> str:
@@ -168,7 +178,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, help="side of the latent")
     parser.add_argument("--batch", type=int, help="samples a step, in one part")
     parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -176,7 +186,7 @@ def main() -> None:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
         return
     for recipe in arguments.recipes:
-        rows = [alone(recipe, part, arguments) for part in arguments.parts]
+        rows = [alone(recipe, part, arguments) for part in parts_of(recipe, arguments)]
         report(recipe, by_turns_too(recipe, rows, arguments) if arguments.turns else rows, arguments)
 
 

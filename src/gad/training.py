@@ -73,7 +73,7 @@ def train(
     prepare_networks(student, objective, config, accelerator.device)
     if config.shard:  # before anything moves: a network need not fit the device
         shard(networks_of(student, objective), accelerator.device)
-    at_home = student.schedule  # on the CPU, where batches are drawn
+    at_home = student.schedule.to("cpu")  # where batches are drawn
     network = student.to(accelerator.device).network.train().requires_grad_(True)
     objective = objective.to(accelerator.device)
     parameters = list(network.parameters())

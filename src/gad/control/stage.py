@@ -54,7 +54,7 @@ class TaskResult:
 def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a task, beside the model that is asked."""
     control, judges = settings.control, EMOJI / "judges"
-    section = getattr(control, name).model_dump(exclude={"batch_size"})  # which changes no result beyond rounding
+    section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result hangs on them
     asked = (name, section, control.seed, control.clip)
     by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
     read = [*files_in([section, control.clip]), *([judges] if judges.exists() else [])]

@@ -15,13 +15,16 @@ from gad.config import Recipe
 from gad.identity import identity_of
 from gad.parts import read_result, write_result
 from gad.processes import place, wait_until
+from gad.prompts import prompt_of
 from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
 from gad.teachers.load import Model
 
 CODE = code(  # what decides the answers
     *("actor.py", "lora.py", "outside.py", "whole_map.py", "prompts.py", "scores", "sensitivity", "noise.py"),
-    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py"),
+    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "singular.py", "models", "worlds/emoji.py"),
 )
+
+MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
 At = Callable[[range, Model, list[NamedStudent], Recipe, Steps], Iterator[pd.DataFrame]]
 """Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
@@ -31,9 +34,10 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
     """A fingerprint of all that decides the rows."""
     others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
     section = settings.sensitivity.model_dump(exclude=others)
-    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "num_nodes", "prompts"})
+    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "num_nodes"})
+    prompts = prompt_of(analysis_ids(settings.sensitivity), settings.noise_pairs.prompts)
     models = [(variant, seed, identity_of(model, teacher=teacher)) for variant, seed, model in students]
-    return fingerprint(name, section, chain, identity_of(teacher), models, *CODE)
+    return fingerprint(name, section, chain, prompts, identity_of(teacher), models, *CODE)
 
 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
@@ -46,7 +50,7 @@ def _own_folder(name: str, teacher: Model, students: list[NamedStudent], setting
 
 
 def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """What ``make`` yields, kept in ``path`` with the steps; or all of it at once where it lies there."""
+    """What ``make`` yields, kept in ``path`` with the steps; read back, in the same tables, where it lies there."""
     if path is None:
         yield from make()
         return
@@ -60,7 +64,8 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
         return
     kept = read_result(path)
     steps.update(zip(kept["steps"]["map"], kept["steps"]["h"], strict=True))
-    yield kept["rows"]
+    names = [name for name in MODEL if name in kept["rows"]]
+    yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
 
 
 def in_batches(
@@ -80,9 +85,19 @@ def in_batches(
 
 
 def batches_ahead(
-    name: str, at: At, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path
+    name: str,
+    at: At,
+    teacher: Model,
+    students: list[NamedStudent],
+    settings: Recipe,
+    parts: Path,
+    *,
+    derivatives: bool = True,
 ) -> Iterator[str]:
-    """Keep this process's share of the batches in ``parts``, and yield a line for each."""
+    """Keep this process's share of the batches in ``parts``, and yield a line for each.
+
+    Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
+    """
     rank, processes = place()
     config, steps = settings.sensitivity, {}
     folder = _own_folder(name, teacher, students, settings, parts)
@@ -90,7 +105,7 @@ def batches_ahead(
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
         ids = batches[number]
-        if number and config.method == "exact":  # where there is no forward mode the first batch has chosen the steps
+        if number and derivatives and config.method == "exact":
             wait_until(first.exists)
             list(_rows(first, steps, lambda: iter(())))
         list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, teacher, students, settings, steps)))
