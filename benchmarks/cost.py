@@ -63,7 +63,8 @@ def prepare(recipe: str, name: str, steps: int) -> tuple[object, StudentConfig, 
     config = StudentConfig(**settings.student.model_dump() | changes | lengths | {"shard": False})
     teacher = load_model(stage_dir(recipe, "teacher"))
     pairs = NoisePairs(stage_dir(recipe, "noise_pairs"))
-    prompts = encode_pair_prompts(teacher, pairs)
+    kept = {"cache": stage_dir(recipe, "prompt_embeds"), "dtype": config.dtype, "device": config.device}
+    prompts = encode_pair_prompts(teacher, pairs, **kept)
     student = start_student(teacher, config, seed=0)
     objective = build_objective(teacher, student, pairs, config, variant=variant, seed=0)
     given = {"student": student, "pairs": pairs, "prompts": prompts, "variant": variant, "seed": 0}

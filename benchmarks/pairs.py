@@ -49,13 +49,12 @@ def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scal
 
 def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, device: torch.device):
     """What :func:`gad.noise_pairs.generate` does for the same noises."""
-    denoise, parts = on_device(model.guided(config.guidance_scale), device), []
-    for start in range(0, len(prompts), config.batch_size):
-        part = slice(start, start + config.batch_size)
-        with text_encoder_on(model, device):
-            conditioning = model.condition(prompts[part]).to(device)
-        parts.append(answer(denoise, noise[part].to(device), conditioning, config)[:, -1])
-    return torch.cat(parts)
+    denoise = on_device(model.guided(config.guidance_scale), device)
+    batches = [slice(start, start + config.batch_size) for start in range(0, len(prompts), config.batch_size)]
+    with text_encoder_on(model, device):
+        encoded = [model.condition(prompts[part]) for part in batches]
+    asked = zip(batches, encoded, strict=True)
+    return torch.cat([answer(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked])
 
 
 def clock(work) -> tuple[float, torch.Tensor]:

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import torch
 from full_scale import alone, device_name, prepared
 
 from gad.clocked import peak_bytes
@@ -116,6 +117,9 @@ def main() -> None:
         if (found := share_pairs(arguments.recipe, arguments)) is not None:
             print(json.dumps(found))
         return
+    devices = torch.cuda.device_count()
+    if devices and max(arguments.processes, default=0) > devices:
+        parser.error(f"{max(arguments.processes)} processes need as many GPUs, there are {devices}")
     cut = f", REDUCED to depth {arguments.depth or 'full'}, latent size {arguments.size or 'full'}"
     print(f"{arguments.recipe} on {device_name()}{cut if arguments.depth or arguments.size else ''}")
     for name, (title, measure) in TABLES.items():

@@ -21,7 +21,6 @@ from gad.response import Response
 from gad.schedule import CosineSchedule
 from gad.students import start_student, steps_of
 from gad.summary import against
-from gad.training import _check_parts
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
@@ -164,9 +163,9 @@ def test_a_part_without_an_open_pair_names_the_terms_that_others_have(pull, poin
 
 def test_a_stride_that_does_not_divide_a_processs_pairs_is_refused(smoke):
     config = smoke.student.model_copy(update={"batch_size": 16, "gad_batch_stride": 4})
-    _check_parts(config, 2)
-    with pytest.raises(ValueError, match="gad_batch_stride 4 does not divide the 2 pairs of a process's part"):
-        _check_parts(config, 4)
+    assert config.parts_of(2) == 2
+    with pytest.raises(ValueError, match="gad_batch_stride 4 does not divide the 2 pairs of a part"):
+        config.parts_of(4)
 
 
 def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):
@@ -180,7 +179,7 @@ def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):
     ("changes", "message"),
     [
         ({"gad_batch_stride": 2}, "nothing to save in output matching"),
-        ({"paradigm": "tdm", "gad_batch_stride": 3}, "gad_batch_stride 3 does not divide the pairs"),
+        ({"paradigm": "tdm", "gad_batch_stride": 3}, "gad_batch_stride 3 does not divide the"),
         ({"side_variants": ["gda"]}, "unknown variant 'gda'"),
         ({"side_variants": ["baseline"]}, "the baseline needs all seeds"),
     ],

@@ -224,7 +224,10 @@ def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content,
         ({"teacher": {"pretrained": "x" * 300}}, "File name too long -> make it readable, or name another there"),
         ({"teacher": {"pretrained": "no/hub/name"}}, "teacher no/hub/name is neither a folder nor in the hub's cache"),
         ({"noise_pairs": {"num_pairs": 100}}, "64 prompts for 108 samples"),
-        ({"noise_pairs": {"perturbation_scale": 0.01}}, "drowns in the rounding of bfloat16 -> use h >= 0.039"),
+        (
+            {"noise_pairs": {"perturbation_scale": 0.01}},
+            "= 0.01 drowns in the rounding of bfloat16 -> use h >= 0.039",
+        ),
         ({"student": {"device": "cuda"}}, "student.device cuda is not here -> use cpu or auto"),
         ({"control": {"device": "cuda"}}, "control.device cuda is not here -> use cpu or auto"),
         ({"student": {"optimizer": "adamw_8bit"}}, "pip install bitsandbytes"),
@@ -293,13 +296,16 @@ def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, coun
     for name, value in launch.items():
         monkeypatch.setenv(name, value)
     recipe = load_recipe("pixart_tdm")
-    one = host_bytes(recipe, architecture_of(recipe.teacher.pretrained))
+    architecture = architecture_of(recipe.teacher.pretrained)
+    one, all_of_them = (host_bytes(recipe, architecture, processes) for processes in (1, count))
+    assert all_of_them > one or count == 1
     monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": one - 1}))
     [line] = [str(finding) for finding in sizes.check_sizes(recipe) if "pipeline" in finding.what]
     each, fewer = (
         (f", held whole by each of {count} processes", ", or fewer processes on it") if count > 1 else ("", "")
     )
-    needed = f"RAM: {count * one / 1e9:.0f} GB for the pipeline in float32{each}, {one / 1e9:.0f} GB there"
+    needed = f"RAM: {all_of_them / 1e9:.0f} GB for pipeline, prompts or checkpoint in float32{each}"
+    needed += f", {one / 1e9:.0f} GB there"
     assert line == f"missing: {needed} -> use a machine with more RAM{fewer}"
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gad.config import NoisePairsConfig, StudentConfig
+from gad.config import NoisePairsConfig, StudentConfig, load_recipe
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
@@ -52,6 +52,20 @@ def test_parts_of_a_batch_keep_pairs_together_and_draw_their_rows_of_the_whole(p
 def test_a_batch_that_does_not_part_into_whole_pairs_is_refused(smoke):
     with pytest.raises(ValueError, match="batch_size 6 does not part into 2 times whole pairs"):
         StudentConfig(**smoke.student.model_dump() | {"batch_size": 6, "accumulate": 2})
+
+
+@pytest.mark.parametrize(("accumulate", "processes", "parts"), [(8, 1, 8), (8, 8, 8), (8, 3, 9), (1, 4, 4), (6, 4, 8)])
+def test_processes_share_the_parts_of_a_batch_equally(smoke, accumulate, processes, parts):
+    config = smoke.student.model_copy(update={"batch_size": 144, "accumulate": accumulate})
+    assert config.parts_of(processes) == parts
+
+
+def test_more_processes_than_a_batch_has_pairs_are_refused_before_anything_is_done(smoke):
+    for recipe, most in (("sd21_ladd", 32), ("pixart_tdm", 32), ("sana_sid", 4)):
+        config = load_recipe(recipe).student
+        assert config.parts_of(most) == max(most, config.accumulate)
+        with pytest.raises(ValueError, match=f"does not part into {2 * most} times whole pairs among {2 * most} proc"):
+            config.parts_of(2 * most)
 
 
 def test_graded_steps_fall_from_the_largest_to_the_smallest(smoke):

@@ -11,7 +11,7 @@ from gad.control import diversity, noise_optimisation
 from gad.control import stage as control
 from gad.identity import identity_of
 from gad.models.families import denoiser_of
-from gad.parts import Job, names_of, read_result, results, write_result
+from gad.parts import Job, Keep, at_once, names_of, read_result, results, write_result
 from gad.sensitivity import evaluations
 from gad.students import start_student
 from gad.teachers.load import Model, load_model
@@ -48,6 +48,24 @@ def test_a_result_comes_back_as_it_was_kept(tmp_path):
     pd.testing.assert_frame_equal(back["rows"], rows)
     assert back["rows"]["boxes"].tolist() == [[[0.5, 1.0]], []] and back["none"].equals(pd.DataFrame())
     assert torch.equal(back["outputs"], kept["outputs"]) and back["empty"].shape == (0, 2)
+
+
+def test_what_is_shared_is_dealt_out_and_had_whole(tmp_path, monkeypatch):
+    made, numbers = [], [{"x": torch.tensor([float(number)])} for number in range(5)]
+
+    def make(part: torch.Tensor) -> dict:
+        made.append(int(part))
+        return numbers[int(part)]
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for number in (1, 3):  # what the second process has made
+        write_result(tmp_path / f"name_{number}", numbers[number])
+    monkeypatch.setenv("RANK", "0")
+    assert [float(found["x"]) for found in Keep(tmp_path).batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
+    assert made == [0, 2, 4]
+    monkeypatch.setenv("RANK", "1")
+    assert len(Keep(tmp_path, wait=True).batches("name", 5, 1, make)) == 5 and len(made) == 3
+    assert [float(found["x"]) for found in at_once.batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
 
 
 def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, students, data):

@@ -33,19 +33,21 @@ class Actor:
     def phi(self, prompts: Sequence[str]) -> Callable[[Tensor], Tensor]:
         """The differentiable map from noise ``[B, C, H, W]`` to images ``[B, 3, H, W]`` in [-1, 1] or points ``[B, 2]``
         under these prompts."""
+        latents = self._latents(prompts)
+        return lambda noise: self.model.images(latents(noise))
+
+    def _latents(self, prompts: Sequence[str]) -> Callable[[Tensor], Tensor]:
+        """The map from noise to x0."""
         denoise, conditioning = self.model.guided(self.guidance_scale), self.model.condition(list(prompts))
         denoise = Recomputed(denoise) if self.recompute else denoise
-
-        def phi(noise: Tensor) -> Tensor:
-            return self.model.images(sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1])
-
-        return phi
+        return lambda noise: sample(denoise, noise, conditioning, num_steps=self.num_steps)[-1]
 
     @torch.no_grad()
     def generate(self, noise: Tensor, prompts: Sequence[str]) -> Tensor:
         """What the model makes of each noise under its prompt, ``batch_size`` at a time."""
         parts = torch.arange(len(noise)).split(self.batch_size)
-        return torch.cat([self.phi([prompts[i] for i in part.tolist()])(noise[part]) for part in parts])
+        made = (self._latents([prompts[i] for i in part.tolist()])(noise[part]) for part in parts)
+        return torch.cat([self.model.decode(latents) for latents in made])
 
 
 def steps_of(model: Model, settings: Recipe) -> int:

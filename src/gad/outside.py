@@ -4,6 +4,7 @@ Such a model is run whole (:mod:`gad.whole_map`) and stands in the tables of one
 steps it takes inside.
 """
 
+import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,7 +88,10 @@ def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
         name = options.pop("class", type(pipeline.scheduler).__name__)
         if not hasattr(diffusers, str(name)):
             raise ValueError(f"{settings.name}: diffusers has no scheduler {name!r}")
-        pipeline.scheduler = getattr(diffusers, str(name)).from_config(pipeline.scheduler.config, **options)
+        kind, given = getattr(diffusers, str(name)), pipeline.scheduler.config
+        if "clip_sample" in inspect.signature(kind).parameters and "clip_sample" not in given:
+            options = {"clip_sample": False} | options  # some cut x0 to [-1, 1] unless told: latents are wider
+        pipeline.scheduler = kind.from_config(given, **options)
     return pipeline
 
 

@@ -8,12 +8,13 @@ sees the same bits whoever made them.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import torch
 from pyarrow import parquet as pq
 from torch import Tensor
 
@@ -27,32 +28,10 @@ TENSORS = "tensors.safetensors"
 Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
 
-Keep = Callable[[str, Callable[[], Result]], Result]
-"""A name, and how what it names is made: gives it, made or kept."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is asked of every model: ``run(actor, inputs)``, where ``prepare(keep)`` makes what all models share.
-
-    ``owner()`` is a fingerprint of all that decides the answers beside the model asked. Of what is shared, ``keep``
-    keeps what is costly to make.
-    """
-
-    name: str
-    owner: Callable[[], str]
-    prepare: Callable[[Keep], Any]
-    run: Callable[[Actor, Any], Result]
-
 
 def parts_dir(recipe: str, stage: str) -> Path:
     """Where a recipe's stage keeps what it has done so far; no output of the stage."""
     return stage_dir(recipe, "live", "parts", stage)
-
-
-def at_once(name: str, make: Callable[[], Result]) -> Result:
-    """What ``make`` gives, kept nowhere."""
-    return make()
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -80,18 +59,42 @@ def _read_table(path: Path) -> pd.DataFrame:
     return rows
 
 
-def keeping(folder: Path, *, wait: bool = False) -> Keep:
-    """Keep results in ``folder``; with ``wait`` none is made here: another process makes it and is waited for."""
+@dataclass(frozen=True)
+class Keep:
+    """Gives what is named: made, kept in ``folder``, and read back from there; without a folder made alone.
 
-    def keep(name: str, make: Callable[[], Result]) -> Result:
-        path = folder / name
-        if wait:
+    With ``wait`` nothing is made: another process makes it and is waited for.
+    """
+
+    folder: Path | None = None
+    wait: bool = False
+
+    def __call__(self, name: str, make: Callable[[], Result]) -> Result:
+        if self.folder is None:
+            return make()
+        path = self.folder / name
+        if self.wait:
             wait_until(path.exists)
         elif not path.exists():
             write_result(path, make())
         return read_result(path)
 
-    return keep
+    def each(self, name: str, makes: Sequence[Callable[[], Result]]) -> list[Result]:
+        """All of them, dealt out over the processes, which have to come here all."""
+        if self.folder is None:
+            return [make() for make in makes]
+        rank, processes = place()
+        for number in range(rank, len(makes), processes):
+            Keep(self.folder)(f"{name}_{number}", makes[number])
+        others = Keep(self.folder, wait=True)
+        return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
+
+    def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
+        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` deals them out."""
+        return self.each(name, [partial(make, part) for part in torch.arange(count).split(size)])
+
+
+at_once = Keep()
 
 
 def names_of(everyone: Sequence[Actor]) -> list[str]:
@@ -117,21 +120,48 @@ def files_in(values) -> list[Path]:
     return [ROOT / values] if isinstance(values, str) and values and os.path.exists(ROOT / values) else []
 
 
-def answers(job: Job, folder: Path | None = None, *, wait: bool = False) -> Callable[[Actor, str], Result]:
-    """How a model's answer is had, given its name: from ``folder`` where it lies there, else made and kept.
+@dataclass(frozen=True)
+class Job:
+    """What is asked of every model: ``run(actor, inputs)``, where ``prepare(keep)`` makes what all models share.
 
-    What is shared is made when the first answer needs it, or with ``wait`` by another process. Answers to a job of
-    another owner are thrown away.
+    ``owner()`` is a fingerprint of all that decides the answers beside the model asked. Of what is shared, ``keep``
+    keeps what is costly to make.
     """
-    keep = keep_shared = at_once
-    if folder is not None:
-        own, owner = folder / job.name, job.owner()
-        if place()[0] == 0:
-            claim(own, owner)
-        wait_until(lambda: claimed(own, owner))
-        keep, keep_shared = keeping(own), keeping(own / "shared", wait=wait)
-    inputs = cache(lambda: job.prepare(keep_shared))
-    return lambda actor, name: keep(name, lambda: job.run(actor, inputs()))
+
+    name: str
+    owner: Callable[[], str]
+    prepare: Callable[[Keep], Any]
+    run: Callable[[Actor, Any], Result]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A job's answers: had by model and name, and the inputs that all models share, made once when first asked for."""
+
+    job: Job
+    keep: Keep
+    inputs: Callable[[], Any]
+
+    def __call__(self, actor: Actor, name: str) -> Result:
+        return self.keep(name, lambda: self.job.run(actor, self.inputs()))
+
+    def lack(self, names: Sequence[str]) -> bool:
+        """Whether one of those models has not answered yet."""
+        return not all((self.keep.folder / name).exists() for name in names)
+
+
+def answers(job: Job, folder: Path | None = None, *, wait: bool = False) -> Answers:
+    """A job's answers, from ``folder`` where they lie there, else made and kept.
+
+    With ``wait`` what is shared is made by another process. Answers to a job of another owner are thrown away.
+    """
+    if folder is None:
+        return Answers(job, at_once, cache(lambda: job.prepare(at_once)))
+    own, owner = folder / job.name, job.owner()
+    if place()[0] == 0:
+        claim(own, owner)
+    wait_until(lambda: claimed(own, owner))
+    return Answers(job, Keep(own), cache(lambda: job.prepare(Keep(own / "shared", wait))))
 
 
 def results(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path | None) -> Iterator[tuple[Job, Actor, Result]]:
@@ -146,11 +176,14 @@ def results(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path | None)
 def make_ahead(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path) -> Iterator[str]:
     """Keep this process's share of the answers in ``folder``, and yield a line for each.
 
-    The teacher's come first and make what is shared; the others are dealt out in turn.
+    All processes make what is shared together; then the answers are dealt out, the teacher's first.
     """
     rank, processes = place()
     names = names_of(everyone)
     asked = [answers(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
+    for of_job in asked:
+        if of_job.lack(names):
+            of_job.inputs()
     order = [(number, 0) for number in range(len(jobs))]
     order += [(number, model) for number in range(len(jobs)) for model in range(1, len(everyone))]
     for number, model in order[rank::processes]:

@@ -31,12 +31,15 @@ class Probe:
         return {"probe_jvp_cosine": cosine, "probe_gain": jacobian_norm_ratio(ours, theirs)}
 
 
-def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter]) -> dict[str, float]:
-    """Norm of each term's own gradient, before its weight, as ``gradient_norm_<term>``; the graph is kept."""
+def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter], scale: float = 1.0) -> dict[str, float]:
+    """Norm of each term's own gradient, before its weight, as ``gradient_norm_<term>``; the graph is kept.
+
+    The term is raised by ``scale`` on the way back, where half precision would lose small gradients.
+    """
     norms = {}
     for name, term in terms.items():
         if name != "total" and term.requires_grad:
-            norms[f"gradient_norm_{name}"] = _gradient_norm(term, parameters)
+            norms[f"gradient_norm_{name}"] = _gradient_norm(scale * term, parameters) / scale
     return norms
 
 

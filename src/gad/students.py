@@ -12,7 +12,7 @@ from dvclive import Live
 
 from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, stage_dir, write_tensors
 from gad.config import StudentConfig
-from gad.models.conditioning import Conditioning, concatenate
+from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
@@ -91,20 +91,31 @@ def encode_pair_prompts(
     path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
     if place()[0] == 0 and not path.exists():
         with text_encoder_on(teacher, own_device(device)):
-            parts = [_encode(teacher, prompts[i : i + ENCODED], dtype) for i in range(0, len(prompts), ENCODED)]
+            whole = _encode(teacher, prompts, getattr(torch, dtype))
         for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large
             old.unlink()
-        whole = concatenate(*parts)
         mask = whole.prompt_attention_mask
         write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
+        del whole, mask  # what is read back lies in the file
     wait_until(path.exists)
     tensors = read_tensors(path)
     return Conditioning(tensors["embeds"], tensors.get("mask"))
 
 
-def _encode(teacher: Model, prompts: list[str], dtype: str) -> Conditioning:
-    encoded = teacher.condition(prompts)
-    return Conditioning(encoded.prompt_embeds.to(getattr(torch, dtype)), encoded.prompt_attention_mask)
+def _encode(teacher: Model, prompts: list[str], dtype: torch.dtype) -> Conditioning:
+    """All of them in ``dtype``, some at a time into one tensor: it may be as large as the memory allows."""
+    embeds = mask = None
+    for start in range(0, len(prompts), ENCODED):
+        part = teacher.condition(prompts[start : start + ENCODED])
+        rows = slice(start, start + len(part))
+        if embeds is None:
+            embeds = part.prompt_embeds.new_empty(len(prompts), *part.prompt_embeds.shape[1:], dtype=dtype)
+            if part.prompt_attention_mask is not None:
+                mask = part.prompt_attention_mask.new_empty(len(prompts), part.prompt_attention_mask.shape[1])
+        embeds[rows] = part.prompt_embeds.to(dtype)
+        if mask is not None:
+            mask[rows] = part.prompt_attention_mask
+    return Conditioning(embeds, mask)
 
 
 def own_copy(teacher: Model, config: StudentConfig) -> Model:
@@ -132,8 +143,9 @@ def train_seeds(
     """
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
+    config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device", "shard"})
+    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"})
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
     if first:
         claim(folder, owner)

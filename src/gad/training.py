@@ -68,7 +68,7 @@ def train(
     ``shard`` the objective's teacher has to be its own copy: it is parted in place.
     """
     accelerator = make_accelerator(config.device)
-    _check_parts(config, accelerator.num_processes)
+    num_parts = config.parts_of(accelerator.num_processes)
     plain = copy.deepcopy(student.network) if config.shard else None
     prepare_networks(student, objective, config, accelerator.device)
     if config.shard:  # before anything moves: a network need not fit the device
@@ -98,8 +98,7 @@ def train(
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
         options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
         batch = draw_batch(pairs, prompts, at_home, **options).to(accelerator.device)
-        processes = accelerator.num_processes
-        batches = batch.split(config.accumulate * processes)[accelerator.process_index :: processes]
+        batches = batch.split(num_parts)[accelerator.process_index :: accelerator.num_processes]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
         done = step + 1
         telling = done % config.log_every == 0 or done == config.num_steps
@@ -111,7 +110,7 @@ def train(
                 means[name] = means.get(name, 0.0) + watch.wide(term.detach().mean()) / len(batches)
             watch.check_terms(means, step)
             if telling and not config.shard:  # a parted weight has no gradient of its own to ask for
-                watched = watched or gradient_norms(terms, parameters)  # of the first part
+                watched = watched or gradient_norms(terms, parameters, scaler.get_scale())  # of the first part
             scaler.scale(terms["total"] / len(batches)).backward()
         average_gradients(parameters, accelerator)
         scaler.unscale_(optimizer)
@@ -136,18 +135,6 @@ def train(
     if config.shard:
         student.network = gather(network, plain)
     student.to("cpu").network.eval().requires_grad_(False)
-
-
-def _check_parts(config: StudentConfig, processes: int) -> None:
-    """Raise ValueError where the processes cannot have equal parts of a batch."""
-    parts = config.accumulate * processes
-    if config.batch_size % (2 * parts):
-        raise ValueError(f"batch_size {config.batch_size} does not part into {parts} times whole pairs, one a process")
-    pairs = config.batch_size // 2 // parts
-    if pairs % config.gad_batch_stride:
-        raise ValueError(
-            f"gad_batch_stride {config.gad_batch_stride} does not divide the {pairs} pairs of a process's part"
-        )
 
 
 class _Auxiliary:

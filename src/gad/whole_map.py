@@ -56,7 +56,7 @@ def sample_with_scheduler(
         if guidance_scale == 1:
             output = predict(scaled, timestep, conditioning)
         else:
-            both = concatenate(uncond[[0] * len(x)], conditioning)
+            both = concatenate(uncond.repeated(len(x)), conditioning)
             without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
             output = without + guidance_scale * (with_prompt - without)
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]

@@ -14,7 +14,7 @@ class StudentConfig(Section):
     paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node: DMD2's loss
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
-    accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient
+    accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient. Processes share them
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
@@ -58,14 +58,9 @@ class StudentConfig(Section):
         if unknown or "baseline" in self.side_variants:
             fault = f"unknown variant {unknown[0]!r}" if unknown else "the baseline needs all seeds"
             raise ValueError(f"side_variants: {fault}; there are {', '.join(VARIANTS)}")
-        if self.batch_size % (2 * self.accumulate):
-            raise ValueError(f"batch_size {self.batch_size} does not part into {self.accumulate} times whole pairs")
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
-        if (self.batch_size // 2 // self.accumulate) % self.gad_batch_stride:
-            raise ValueError(
-                f"gad_batch_stride {self.gad_batch_stride} does not divide the pairs of a (part of a) batch"
-            )
+        self.parts_of(1)
         if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit"):
             raise ValueError("shard goes with dtype float32 or bfloat16 and optimizer adamw")
         if self.shard and (self.compile or self.channels_last):
@@ -80,3 +75,17 @@ class StudentConfig(Section):
     def seeds_of(self, variant: str) -> list[int]:
         """The seeds that a variant is trained with, in order."""
         return self.seeds[: self.side_seeds] if variant in self.side_variants else self.seeds
+
+    def parts_of(self, processes: int) -> int:
+        """Parts of a batch: ``accumulate``, or what is next above it that so many processes share equally.
+
+        Raises ValueError, in one line, where a part would not be whole pairs, or ``gad_batch_stride`` not divide them.
+        """
+        parts = processes * -(-self.accumulate // processes)
+        if self.batch_size % (2 * parts):
+            among = f" among {processes} processes" if processes > 1 else ""
+            raise ValueError(f"batch_size {self.batch_size} does not part into {parts} times whole pairs{among}")
+        pairs = self.batch_size // 2 // parts
+        if pairs % self.gad_batch_stride:
+            raise ValueError(f"gad_batch_stride {self.gad_batch_stride} does not divide the {pairs} pairs of a part")
+        return parts

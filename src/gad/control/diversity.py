@@ -16,7 +16,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
-from gad.parts import Keep, at_once
+from gad.parts import Keep, Result, at_once
 from gad.processes import own_device
 from gad.sample_ids import DIVERSITY, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -53,7 +53,11 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     noise = draw_noise(ids_of(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
     prompts = Prompts([""] * count) if points else ask(count, config.prompts, single=True)
     captions = [caption for caption in prompts.captions for _ in range(group)]
-    answers = keep("answers", lambda: {"outputs": teacher.generate(noise, captions)})["outputs"]
+
+    def some(part: Tensor) -> Result:
+        return {"outputs": teacher.generate(noise[part], [captions[i] for i in part.tolist()])}
+
+    answers = torch.cat([r["outputs"] for r in keep.batches("answers", len(noise), teacher.batch_size, some)])
     shared = (noise, captions, group, answers)
     if points:
         return Inputs(*shared)

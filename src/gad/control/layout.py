@@ -23,7 +23,7 @@ from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
-from gad.parts import Keep, at_once
+from gad.parts import Keep, Result, at_once
 from gad.processes import own_device
 from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
@@ -75,7 +75,7 @@ def _clip_score(config: LayoutConfig, clip: str | None, device: torch.device | s
 def _image_size(actor: Actor) -> int:
     if actor.model.pipeline is None:
         raise ValueError("layout control needs pictures and prompts, and this model has none")
-    return actor.model.decode(torch.zeros(1, *actor.model.latent_shape)).shape[-1]
+    return actor.model.image_side
 
 
 def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
@@ -100,7 +100,11 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInp
         teacher.model.latent_shape,
         seed=config.seed,
     )
-    moved = keep("steered", lambda: {"noise": steer(teacher, prompts, noise, config, size)})["noise"]
+
+    def some(part: Tensor) -> Result:
+        return {"noise": steer(teacher, [prompts[i] for i in part.tolist()], noise[part], config, size)}
+
+    moved = torch.cat([r["noise"] for r in keep.batches("steered", len(noise), config.batch_size, some)])
     return LayoutInputs(prompts, noise, moved, size, *judges)
 
 

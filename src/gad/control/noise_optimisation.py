@@ -23,7 +23,7 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
-from gad.parts import Keep, at_once
+from gad.parts import Keep, Result, at_once
 from gad.processes import own_device
 from gad.sample_ids import OPTIMISATION, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -58,6 +58,11 @@ class Inputs:
     detector: Detector | None
     teacher: Ascent | None = None
 
+    def part(self, index: Tensor) -> "Inputs":
+        """What is asked of the prompts with those numbers, before the teacher has climbed."""
+        captions = [self.prompts.captions[i] for i in index.tolist()]
+        return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
+
 
 def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
@@ -71,8 +76,14 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
         encoder = load_encoder(settings.control.clip, device=device)
         detector = None if prompts.scenes is None else load_world_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)
-    ascent = Ascent(**keep("ascent", lambda: vars(climb(teacher, inputs, config))))
-    return Inputs(**(vars(inputs) | {"teacher": ascent}))
+
+    def some(part: Tensor) -> Result:
+        return vars(climb(teacher, inputs.part(part), config))
+
+    size = _within_memory(teacher, config).batch_size
+    found = keep.batches("ascent", count, size, some)
+    ascent = Ascent(*(torch.cat([part[name] for part in found], dim=1) for name in ("noise", "score", "outputs")))
+    return replace(inputs, teacher=ascent)
 
 
 def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:

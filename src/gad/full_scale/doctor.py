@@ -15,6 +15,7 @@ from gad.full_scale.finding import Finding
 from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification, check_rounding
 from gad.full_scale.sizes import check_sizes
+from gad.processes import processes_per_node
 from gad.prompts import load_prompts
 
 HUB = "huggingface.co"
@@ -62,6 +63,10 @@ def check_device(settings: Recipe) -> Iterator[Finding]:
     best = next(name for name in ("cuda", "mps", "cpu") if found[name])
     if settings.student.dtype == "float16" and (best != "cuda" or settings.student.device == "cpu"):
         yield Finding("warn", "float16 without a CUDA GPU is slow", "set student.dtype: float32, or use a GPU")
+    try:
+        settings.student.parts_of(processes_per_node())
+    except ValueError as error:
+        yield Finding("missing", f"student: {error}", "launch fewer processes, or set student.batch_size or accumulate")
     if settings.student.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         yield Finding("missing", "optimizer adamw_8bit needs bitsandbytes", "pip install bitsandbytes")
     name = torch.cuda.get_device_name() if found["cuda"] else best

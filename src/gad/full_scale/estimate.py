@@ -40,12 +40,14 @@ def memory_bytes(settings: Recipe, architecture: Architecture) -> dict[str, int]
 
 
 def host_bytes(settings: Recipe, architecture: Architecture, processes: int = 1) -> int:
-    """Bytes of RAM that the teacher's pipeline and the student take before training starts, float32.
+    """Bytes of RAM that training takes at most beside what lies on the GPU, float32.
 
-    Each of a machine's ``processes`` reads them whole.
+    Each of a machine's ``processes`` reads the teacher's pipeline and starts a student; then either one of them encodes
+    all prompts, or all read a checkpoint.
     """
-    count = count_parameters(build_network(architecture, device="meta"))
-    return processes * 4 * (2 * count + architecture.text_parameters)
+    count, disk = count_parameters(build_network(architecture, device="meta")), disk_bytes(settings, architecture)
+    each = 4 * (2 * count + architecture.text_parameters)
+    return processes * each + max(disk["prompt embeddings"], processes * disk["checkpoint"])
 
 
 def image_tokens(architecture: Architecture, size: int | None = None) -> int:

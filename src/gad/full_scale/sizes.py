@@ -58,6 +58,6 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
     host = host_bytes(settings, architecture, processes)
     if cuda or processes > 1 or host > ram:
         each = f", held whole by each of {processes} processes" if processes > 1 else ""
-        what = f"RAM: {host / GB:.0f} GB for the pipeline in float32{each}, {ram / GB:.0f} GB there"
+        what = f"RAM: {host / GB:.0f} GB for pipeline, prompts or checkpoint in float32{each}, {ram / GB:.0f} GB there"
         do = "use a machine with more RAM" + (", or fewer processes on it" if processes > 1 else "")
         yield Finding("ok" if host < ram else "missing", what, "" if host < ram else do)

@@ -24,6 +24,10 @@ class Conditioning:
     def __getitem__(self, index) -> "Conditioning":
         return self._map(lambda tensor: tensor[index])
 
+    def repeated(self, count: int) -> "Conditioning":
+        """A batch of one as a batch of ``count``, without waiting for a GPU as an index would."""
+        return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+
     def to(self, device) -> "Conditioning":
         return self._map(lambda tensor: sent(tensor, device))
 

@@ -72,7 +72,7 @@ class Guided:
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if self.guidance_scale == 1:
             return self.denoiser(x_t, t, conditioning)
-        empty = self.uncond[[0] * len(conditioning)]
+        empty = self.uncond.repeated(len(conditioning))
         both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
         uncond, cond = both.chunk(2)
         return uncond + self.guidance_scale * (cond - uncond)

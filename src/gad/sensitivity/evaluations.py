@@ -3,7 +3,7 @@
 So a killed stage goes on from the models that are done, and several processes may have done them ahead.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances
 from gad.scores.vision import FeaturesOf, load_features
 from gad.sensitivity.by_batch import CODE
-from gad.sensitivity.pictures import data_features, scored, seed_images
+from gad.sensitivity.pictures import data_features, scored, seed_images, split_images, whole_set
 from gad.sensitivity.seed_classifiers import build_classifier
-from gad.sensitivity.seed_identifiability import Classifier, Predict, SeedImages, identify
+from gad.sensitivity.seed_identifiability import Classifier, Predict, identify
 from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
@@ -58,18 +58,18 @@ def seeds_job(teacher: Actor, settings: Recipe) -> Job:
     """Each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
-    def images_of(actor: Actor, classifier: Classifier) -> SeedImages:
+    def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:
         return seed_images(replace(actor, batch_size=config.batch_size), classifier, settings)
 
     def prepare(keep: Keep) -> SeedReference:
         classifier = build_classifier(config, device=device)
-        images = SeedImages(**keep("images", lambda: vars(images_of(teacher, classifier))))
+        images = split_images(keep.each("images", images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
 
     def run(actor: Actor, of_teacher: SeedReference) -> Result:
         if actor.name == TEACHER:
             return {"rows": of_teacher.rows}
-        images = images_of(actor, of_teacher.classifier)
+        images = split_images([make() for make in images_of(actor, of_teacher.classifier)], config)
         return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
 
     return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
@@ -79,24 +79,25 @@ def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
 
-    def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf):
+    def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
         return scored(replace(actor, batch_size=config.batch_size), scores, features, settings)
 
     def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
         features = load_features(config.features, batch_size=config.batch_size, device=device)
+        own = whole_set(keep.each("teacher", shown(teacher, scores, features)))
+        reference = {"rows": own["rows"], "teacher": own["features"]} | keep("data", lambda: real(features))
+        return scores, features, reference
 
-        def reference() -> Result:
-            rows, found, side = shown(teacher, scores, features)
-            real = data_features(settings, features, side)
-            return {"rows": rows, "teacher": found} | ({} if real is None else {"data": real})
-
-        return scores, features, keep("reference", reference)
+    def real(features: FeaturesOf) -> Result:
+        found = data_features(settings, features, teacher.model.image_side)
+        return {} if found is None else {"data": found}
 
     def run(actor: Actor, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
         scores, features, reference = inputs
         own = actor.name == TEACHER
-        rows, found = (reference["rows"], reference["teacher"]) if own else shown(actor, scores, features)[:2]
+        answer = {} if own else whole_set([make() for make in shown(actor, scores, features)])
+        rows, found = answer.get("rows", reference["rows"]), answer.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
             | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)

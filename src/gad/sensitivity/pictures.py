@@ -4,7 +4,8 @@ Every model gets the same noises and prompts. Images are read as they are made a
 :mod:`gad.sensitivity.evaluations` asks every model in turn.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from gad.actor import Actor
 from gad.artifacts import ROOT
-from gad.config import Recipe
+from gad.config import Recipe, SeedsConfig
 from gad.noise import draw_noise
+from gad.parts import Result
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.scores.alignment import Score, score_all
@@ -26,19 +28,25 @@ from gad.stats import mean_over_seeds
 from gad.worlds.emoji import make_scene
 
 
-def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> SeedImages:
-    """The recipe's noises under its prompts, a few prompts at a time."""
+def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
+    """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     config = settings.sensitivity.seeds
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
     prompts = prompt_of(ids_of(SEEDS, config.num_prompts), settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
-    parts = []
-    for start in range(0, len(prompts), per_part):
+
+    def part(start: int) -> Result:
         here = prompts[start : start + per_part]
         repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
         images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
-        parts.append(prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare))
-    return split(torch.cat(parts), config)
+        return {"images": prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
+
+    return [partial(part, start) for start in range(0, len(prompts), per_part)]
+
+
+def split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
+    """What the calls of :func:`seed_images` have made, split by prompt."""
+    return split(torch.cat([part["images"] for part in parts]), config)
 
 
 def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
@@ -68,18 +76,26 @@ def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor |
 
 def scored(
     actor: Actor, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
-) -> tuple[pd.DataFrame, Tensor, int]:
-    """A row per image, the features ``[N, D]``, and the images' side."""
+) -> list[Callable[[], Result]]:
+    """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
     config, shape = settings.sensitivity.fidelity, actor.model.latent_shape
     ids = ids_of(FIDELITY, config.num_images)
-    prompts, tables, found = prompt_of(ids, settings.noise_pairs.prompts), [], []
-    for part in torch.arange(config.num_images).split(config.batch_size):
+    prompts = prompt_of(ids, settings.noise_pairs.prompts)
+
+    def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
         images = actor.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
         columns = {name: score_all(score, images, here).tolist() for name, score in scores.items()}
-        tables.append(pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns))
-        found.append(features(images))
-    return pd.concat(tables, ignore_index=True), torch.cat(found), images.shape[-1]
+        rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
+        return {"rows": rows, "features": features(images)}
+
+    return [partial(some, part) for part in torch.arange(config.num_images).split(config.batch_size)]
+
+
+def whole_set(parts: Sequence[Result]) -> Result:
+    """What the calls of :func:`scored` have given, put together."""
+    rows = pd.concat([part["rows"] for part in parts], ignore_index=True)
+    return {"rows": rows, "features": torch.cat([part["features"] for part in parts])}
 
 
 def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from gad.config import PromptsConfig, SisterConfig
 from gad.models.conditioning import Conditioning, concatenate
-from gad.models.denoiser import Denoiser
+from gad.models.denoiser import Denoiser, Recomputed
 from gad.noise import draw_noise
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sample_ids import SISTER, ids_of
@@ -116,14 +116,15 @@ def inversion_rows(
     steps are descended, others inverted by fixed point: compare maps of different kinds with care.
     """
     conditioning = model.condition(prompts)
+    kept = denoise if num_steps == 1 else Recomputed(denoise)
 
     def phi(z: Tensor) -> Tensor:
-        return sample(denoise, z, conditioning, num_steps=num_steps)[-1]
+        return sample(kept, z, conditioning, num_steps=num_steps)[-1]
 
     with torch.no_grad():
         x0 = phi(noise)
     if num_steps <= FEW:
-        found = invert_by_descent(phi, x0, num_steps=config.descent_steps)
+        found = invert_by_descent(phi, x0, num_steps=config.descent_steps)  # its graph holds a call at a time
     else:
         found = invert(denoise, x0, conditioning, num_steps=num_steps, rounds=config.rounds)
     with torch.no_grad():

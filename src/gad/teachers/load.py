@@ -16,6 +16,8 @@ from gad.models.families import denoiser_of, load_pipeline, network_of
 from gad.models.mlp import load_point_network, point_denoiser
 from gad.schedule import CosineSchedule
 
+PIXELS = 8 * 512**2  # that are decoded at once: an autoencoder's widest layers take 3 kB for each
+
 
 @dataclass(frozen=True)
 class Model:
@@ -50,8 +52,14 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
-        """The same without gradient, a batch at a time."""
-        return torch.cat([self.images(part) for part in latents.split(batch_size)])
+        """The same without gradient, a batch at a time, of large pictures fewer."""
+        few = batch_size if self.pipeline is None else max(1, PIXELS // self.image_side**2)
+        return torch.cat([self.images(part) for part in latents.split(min(batch_size, few))])
+
+    @property
+    def image_side(self) -> int:
+        """Pixels on a side of the square pictures."""
+        return self.latent_shape[-1] * self.pipeline.vae_scale_factor
 
     def on(self, device: torch.device) -> "Model":
         """The model with its networks on ``device``; what it is asked and what it answers stay on the CPU."""
