@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 import torch
-from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from tiny import PROMPTS
@@ -117,6 +117,19 @@ def test_every_sampler_ends_where_the_stock_pipeline_does(foreign, teacher, sche
         generator=[torch.Generator().manual_seed(0) for _ in range(2)],
     ).images  # fmt: skip
     assert torch.allclose(ours, theirs, atol=1e-4 * theirs.abs().max().item())
+
+
+@pytest.mark.parametrize(("told", "cut"), [({}, False), ({"clip_sample": True}, True)])
+def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(foreign, teacher, tmp_path, told, cut):
+    pipeline = load_pipeline(foreign)
+    pipeline.scheduler = DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02)  # as PixArt-alpha's
+    pipeline.save_pretrained(tmp_path / "dpm")
+    scheduler = {"class": "DDPMScheduler"} | told
+    student = load_outside_student(entry(tmp_path / "dpm", scheduler=scheduler, num_steps=1, timesteps=[400]), teacher)
+    assert student.pipeline.scheduler.config.clip_sample is cut
+    noise = 5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    x0 = student.denoiser(noise, torch.ones(2), student.condition(PROMPTS))
+    assert (x0.abs().max() <= 1) == cut
 
 
 def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
