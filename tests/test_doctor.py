@@ -10,6 +10,7 @@ from damage import changed, cut, dangling, emptied, header, removed, renamed, sh
 from gad.config import PromptsConfig, load_recipe
 from gad.full_scale import doctor, folders, sizes
 from gad.full_scale.architectures import architecture_of
+from gad.full_scale.borrowed import check_labels
 from gad.full_scale.doctor import check_network, examine
 from gad.full_scale.estimate import host_bytes
 from gad.full_scale.folders import faults_of_pipeline
@@ -210,6 +211,21 @@ def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content,
     assert (
         detector.startswith("missing: control.layout.detector: ") and "is neither a folder with files nor" in detector
     )
+
+
+def test_a_noun_that_the_detector_has_no_label_for_has_its_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "car"}}')
+    assert list(check_labels(str(tmp_path), {"cat"})) == []
+    [line] = map(str, check_labels(str(tmp_path), {"cat", "dragon", "castle"}))
+    assert f"missing: control.layout.detector: {tmp_path} has no label for castle, dragon -> name one" in line
+    assert list(check_labels(str(tmp_path / "nowhere"), {"cat"})) == []  # another line says that it is missing
+
+
+@pytest.mark.parametrize(("processes", "lines"), [("2", 0), ("8", 1)])
+def test_a_batch_that_the_processes_cannot_share_has_its_line(settings, monkeypatch, processes, lines):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    told = "does not part into 8 times whole pairs among 8 processes -> launch fewer processes"
+    assert sum(told in line for line in problems(settings())) == lines
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from gad.artifacts import EMOJI, ROOT
+from gad.artifacts import EMOJI, ROOT, read_json
 from gad.config import Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
 from gad.control.boxdiff_file import read_boxdiff, two_objects
@@ -67,11 +67,28 @@ def check_files(settings: Recipe) -> Iterator[Finding]:
             continue
         try:
             if name == "layout":
-                two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+                asked = two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+                yield from check_labels(section.detector, {thing.noun for prompt in asked for thing in prompt.asked})
             else:
                 ask(section.num_queries if name == "noise_query" else section.num_prompts, path)
         except ValueError as error:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
+
+
+def check_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
+    """Whether a detector that is here can find what is asked for: found out now, not behind all other tasks."""
+    config = ROOT / detector / "config.json"
+    if not config.is_file():
+        try:
+            config = try_to_load_from_cache(detector, "config.json")
+        except ValueError:  # no hub name at all
+            return
+    if not isinstance(config, str | Path):
+        return  # another line says that it is missing
+    unknown = sorted(nouns - set(read_json(config).get("id2label", {}).values()))
+    if unknown:
+        what = f"control.layout.detector: {detector} has no label for {', '.join(unknown)}"
+        yield Finding("missing", what, "name one that has, or a boxes_file without them")
 
 
 def holds_files(path: Path) -> bool:
