@@ -66,7 +66,7 @@ def test_an_error_of_the_answers_stands_once_however_many_kinds_of_direction_the
         "jvp_cosine": 2,
         "pointwise_mse": 1,
     }
-    named = two_level_table(metrics)["metric, directions"].tolist()
+    named = two_level_table(metrics)["metric"].tolist()
     assert sorted(named) == ["jvp_cosine, isotropic", "jvp_cosine, low_frequency", "pointwise_mse, isotropic"]
 
 
@@ -88,7 +88,7 @@ def test_all_other_differences_stand_below_without_p_values(metrics):
 
 def test_the_intervals_to_quote_cover_seeds_and_noises(metrics):
     row = two_level_table(metrics).iloc[0]
-    assert (row["metric, directions"], row["variant"], row["clear of 0"]) == ("jvp_cosine, isotropic", "gad", "")
+    assert (row["metric"], row["variant"], row["clear of 0"]) == ("jvp_cosine, isotropic", "gad", "")
     assert row["minus baseline"].startswith("0.15 [-0.4")  # .15 -+ 12.7 * .05
     assert float(row["p, Holm"]) == pytest.approx(0.2, abs=0.01)  # t = 3 with one degree of freedom
     assert float(row["smallest visible"]) > 0.5

@@ -95,7 +95,7 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     quoted = [row for row in found if row[2]["low"] is not None] or found
     effects = [effect_of(**value) for _, _, value in quoted]
     columns = {
-        "metric, directions": [name for name, _, _ in quoted],
+        "metric": [name for name, _, _ in quoted],
         "variant": [variant for _, variant, _ in quoted],
         "minus baseline": [number(value) for _, _, value in quoted],
         "clear of 0": ["yes" if _clear(value) else "" for _, _, value in quoted],
