@@ -25,7 +25,8 @@ from gad.config import StudentConfig, load_recipe
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS
-from gad.students import encode_pair_prompts, start_student
+from gad.prompt_embeds import encode_pair_prompts
+from gad.students import start_student
 from gad.teachers.load import Model, load_model
 from gad.training import train
 

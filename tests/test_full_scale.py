@@ -15,10 +15,11 @@ from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
 from gad.models.families import network_of
 from gad.objectives.build import build_objective
 from gad.precision import make_optimizer, prepare_networks
+from gad.prompt_embeds import encode_pair_prompts
 from gad.prompts import prompt_of
 from gad.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.sensitivity.stage import measure_students
-from gad.students import encode_pair_prompts, own_copy, seed_dir, start_student, train_seeds
+from gad.students import own_copy, seed_dir, start_student, train_seeds
 from gad.teachers.load import load_model
 from gad.training import train
 

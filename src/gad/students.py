@@ -6,40 +6,29 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import claim, claimed, code, fingerprint, read_tensors, stage_dir, write_tensors
+from gad.artifacts import claim, claimed, code, fingerprint, stage_dir
 from gad.config import StudentConfig
-from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS, trained_as
-from gad.processes import make_accelerator, own_device, place, wait_until
-from gad.prompts import prompt_of
+from gad.processes import make_accelerator, own_device, wait_until
+from gad.prompt_embeds import encode_pair_prompts
 from gad.sampling import node_times
-from gad.teachers.load import Model, load_model, text_encoder_on
+from gad.teachers.load import Model, load_model
 from gad.training import TrainState, train
 from gad.training_log import append_row, join_tables, show_row
 
 LOG = "training.csv"
-ENCODED = 256  # prompts that are encoded at once before they are cast
 CODE = code(  # as in dvc.yaml
-    *(
-        "students.py",
-        "training.py",
-        "watch.py",
-        "precision.py",
-        "processes.py",
-        "sharding.py",
-        "probe.py",
-        "prompts.py",
-    ),
-    *("sensitivity/geometry.py", "objectives", "losses", "response.py", "sampling.py", "schedule.py", "models"),
+    *("students.py", "training.py", "watch.py", "precision.py", "processes.py", "sharding.py", "probe.py", "prompts.py"),
+    *("prompt_embeds.py", "sensitivity/geometry.py", "objectives", "losses", "response.py", "sampling.py"),
+    *("schedule.py", "models"),
 )
 
 
@@ -75,47 +64,6 @@ def steps_of(config: StudentConfig, variant: str) -> int:
 def seed_dir(folder: Path, seed: int) -> Path:
     """Where the student of a seed lies below its variant's folder."""
     return folder / f"seed_{seed}"
-
-
-def encode_pair_prompts(
-    teacher: Model, pairs: NoisePairs, *, cache: Path | None = None, dtype: str = "float32", device: str = "cpu"
-) -> Conditioning | None:
-    """The encoded captions of all sample ids, in order.
-
-    With a ``cache`` folder those of a recipe with its own prompts are encoded once, in ``dtype``, and read from there
-    afterwards, memory-mapped; it holds the latest ones alone. The text encoder is on the device only while it works.
-    """
-    prompts = prompt_of(range(len(pairs)), pairs.config.prompts)
-    if cache is None or pairs.config.prompts is None:
-        return teacher.condition(prompts)
-    path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
-    if place()[0] == 0 and not path.exists():
-        with text_encoder_on(teacher, own_device(device)):
-            whole = _encode(teacher, prompts, getattr(torch, dtype))
-        for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large
-            old.unlink()
-        mask = whole.prompt_attention_mask
-        write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
-        del whole, mask  # what is read back lies in the file
-    wait_until(path.exists)
-    tensors = read_tensors(path)
-    return Conditioning(tensors["embeds"], tensors.get("mask"))
-
-
-def _encode(teacher: Model, prompts: list[str], dtype: torch.dtype) -> Conditioning:
-    """All of them in ``dtype``, some at a time into one tensor: it may be as large as the memory allows."""
-    embeds = mask = None
-    for start in range(0, len(prompts), ENCODED):
-        part = teacher.condition(prompts[start : start + ENCODED])
-        rows = slice(start, start + len(part))
-        if embeds is None:
-            embeds = part.prompt_embeds.new_empty(len(prompts), *part.prompt_embeds.shape[1:], dtype=dtype)
-            if part.prompt_attention_mask is not None:
-                mask = part.prompt_attention_mask.new_empty(len(prompts), part.prompt_attention_mask.shape[1])
-        embeds[rows] = part.prompt_embeds.to(dtype)
-        if mask is not None:
-            mask[rows] = part.prompt_attention_mask
-    return Conditioning(embeds, mask)
 
 
 def own_copy(teacher: Model, config: StudentConfig) -> Model:

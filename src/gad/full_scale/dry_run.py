@@ -23,7 +23,8 @@ from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.build import build_objective
-from gad.students import encode_pair_prompts, own_copy
+from gad.prompt_embeds import encode_pair_prompts
+from gad.students import own_copy
 from gad.teachers.load import Model
 from gad.training import train
 
