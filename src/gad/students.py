@@ -26,9 +26,9 @@ from gad.training_log import append_row, join_tables, show_row
 
 LOG = "training.csv"
 CODE = code(  # as in dvc.yaml
-    *("students.py", "training.py", "watch.py", "precision.py", "processes.py", "sharding.py", "probe.py", "prompts.py"),
-    *("prompt_embeds.py", "sensitivity/geometry.py", "objectives", "losses", "response.py", "sampling.py"),
-    *("schedule.py", "models"),
+    *("students.py", "training.py", "watch.py", "precision.py", "processes.py", "sharding.py", "probe.py"),
+    *("prompts.py", "prompt_embeds.py", "sensitivity/geometry.py", "objectives", "losses", "response.py"),
+    *("sampling.py", "schedule.py", "models"),
 )
 
 
