@@ -10,10 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gad.figures.outputs import to_pixels
-from gad.figures.style import DPI, PALETTE, order
+from gad.figures.style import DPI, looks
 from gad.stats import Estimate, mean_over_seeds
 
-MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
     "mode_coverage": "modes seen (share of all)",
@@ -26,10 +25,9 @@ SCORES = {
 def trade_off(table: pd.DataFrame, *, x: str, y: str, title: str = "") -> Figure:
     """Diversity ``y`` against fidelity ``x``: a small mark per seed, a large one for the mean, and 95 % intervals."""
     figure, axis = plt.subplots(figsize=(6.4, 4.2), dpi=DPI)
-    for name in order(table["variant"]):
+    for name, look in looks(table["variant"]).items():
         seeds = table[table["variant"] == name]
         across, up = mean_over_seeds(seeds[x]), mean_over_seeds(seeds[y])
-        look = {"color": PALETTE[name], "marker": MARKERS[name]}
         if len(seeds) > 1:
             axis.scatter(seeds[x], seeds[y], s=14, alpha=0.45, linewidths=0, **look)
         axis.errorbar(
@@ -45,15 +43,15 @@ def trade_off(table: pd.DataFrame, *, x: str, y: str, title: str = "") -> Figure
 def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", title: str = "") -> Figure:
     """For each low-level attribute how well every variant follows what is asked of it: mean and 95 % interval."""
     columns = [name for name in table if name.endswith(ending) and not name.startswith("attribute_")]
-    names = order(table["variant"])
+    names = looks(table["variant"])
     figure, axis = plt.subplots(figsize=(max(6.0, 0.95 * len(columns)) + 1.6, 3.9), dpi=DPI)
     offsets = np.linspace(-0.3, 0.3, len(names)) if len(names) > 1 else [0.0]
-    for offset, name in zip(offsets, names, strict=True):
+    for offset, (name, look) in zip(offsets, names.items(), strict=True):
         estimates = [mean_over_seeds(table.loc[table["variant"] == name, column]) for column in columns]
         axis.errorbar(
             np.arange(len(columns)) + offset, [e.mean for e in estimates], yerr=[_half(e) for e in estimates],
-            color=PALETTE[name], marker=MARKERS[name], markeredgecolor="black", markeredgewidth=0.5, markersize=7,
-            linestyle="none", linewidth=1.2, capsize=2, label=_plain(name),
+            markeredgecolor="black", markeredgewidth=0.5, markersize=7, linestyle="none", linewidth=1.2, capsize=2,
+            label=_plain(name), **look,
         )  # fmt: skip
     axis.axhline(0, color="#444444", linewidth=0.8)
     labels = [column.removesuffix(ending).replace("_", "\n") for column in columns]
@@ -70,16 +68,14 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
     """The gain in score over the untouched noise after each iteration: mean over prompts, a band for seeds."""
     figure, axis = plt.subplots(figsize=(6.4, 3.7), dpi=DPI)
     own = rows[rows["noise"] == "own"]
-    for name in order(own["variant"]):
+    for name, look in looks(own["variant"]).items():
         scores = own[own["variant"] == name].pivot_table(index="seed", columns="iteration", values="score")
         gains = scores.sub(scores[0], axis=0)
         estimates = [mean_over_seeds(gains[i]) for i in gains]
-        look = {"color": PALETTE[name], "marker": MARKERS[name]}
         axis.plot(gains.columns, [e.mean for e in estimates], linewidth=1.5, label=_plain(name), **look)
         if len(gains) > 1:
-            axis.fill_between(
-                gains.columns, [e.low for e in estimates], [e.high for e in estimates], color=PALETTE[name], alpha=0.18
-            )
+            band = [e.low for e in estimates], [e.high for e in estimates]
+            axis.fill_between(gains.columns, *band, color=look["color"], alpha=0.18)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="iterations", ylabel=label, title=title)
     axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=9, frameon=False)
