@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gad import artifacts
+from gad import artifacts, parts
 from gad.actor import TEACHER, Actor
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.control import diversity, noise_optimisation
@@ -59,13 +59,53 @@ def test_what_is_shared_is_dealt_out_and_had_whole(tmp_path, monkeypatch):
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     for number in (1, 3):  # what the second process has made
-        write_result(tmp_path / f"name_{number}", numbers[number])
+        write_result(tmp_path / f"name_1_{number}", numbers[number])
     monkeypatch.setenv("RANK", "0")
     assert [float(found["x"]) for found in Keep(tmp_path).batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
     assert made == [0, 2, 4]
     monkeypatch.setenv("RANK", "1")
     assert len(Keep(tmp_path, wait=True).batches("name", 5, 1, make)) == 5 and len(made) == 3
     assert [float(found["x"]) for found in at_once.batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
+
+
+def test_parts_of_another_size_are_not_mixed_in(tmp_path):
+    def make(part: torch.Tensor) -> dict:
+        if made and len(part) == 3:
+            raise KeyboardInterrupt  # killed after the first part
+        made.append(part)
+        return {"x": part}
+
+    made, keep = [], Keep(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        keep.batches("name", 7, 3, make)
+    assert torch.cat([found["x"] for found in keep.batches("name", 7, 2, make)]).tolist() == list(range(7))
+
+
+def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelines, data, monkeypatch):
+    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    recipe, kept, write = load_recipe("emoji_quick"), [], parts.write_result
+
+    def settings(size: int):
+        pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
+        fidelity = FidelityConfig(num_images=16, axes=8, batch_size=size)
+        section = recipe.sensitivity.model_copy(update={"fidelity": fidelity})
+        return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": section})
+
+    def killed(path, result):
+        if kept:
+            raise KeyboardInterrupt
+        kept.append(path)
+        write(path, result)
+
+    asked = (teacher, [("gad", 3, teacher)])
+    plain = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(8))]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(parts, "write_result", killed)
+        list(evaluations.measure_fidelity(*asked, settings(8), parts=data / "parts"))
+    again = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(4), parts=data / "parts")]
+    assert kept and [rows["sample"].tolist() for rows in again] == [list(range(16))] * 2
+    for ours, theirs in zip(again, plain, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
 def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, students, data):

@@ -90,8 +90,11 @@ class Keep:
         return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
 
     def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
-        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` deals them out."""
-        return self.each(name, [partial(make, part) for part in torch.arange(count).split(size)])
+        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` deals them out.
+
+        What was kept in parts of another size is not mixed in.
+        """
+        return self.each(f"{name}_{size}", [partial(make, part) for part in torch.arange(count).split(size)])
 
 
 at_once = Keep()

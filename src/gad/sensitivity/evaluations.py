@@ -63,7 +63,7 @@ def seeds_job(teacher: Actor, settings: Recipe) -> Job:
 
     def prepare(keep: Keep) -> SeedReference:
         classifier = build_classifier(config, device=device)
-        images = split_images(keep.each("images", images_of(teacher, classifier)), config)
+        images = split_images(keep.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
 
     def run(actor: Actor, of_teacher: SeedReference) -> Result:
@@ -85,7 +85,7 @@ def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
     def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
         features = load_features(config.features, batch_size=config.batch_size, device=device)
-        own = whole_set(keep.each("teacher", shown(teacher, scores, features)))
+        own = whole_set(keep.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
         reference = {"rows": own["rows"], "teacher": own["features"]} | keep("data", lambda: real(features))
         return scores, features, reference
 
