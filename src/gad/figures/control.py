@@ -16,7 +16,7 @@ from gad.stats import Estimate, mean_over_seeds
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
     "mode_coverage": "modes seen (share of all)",
-    "clip_score": "CLIP score (own judge)",
+    "clip_score": "CLIP score",
     "noun_right": "noun right (share)",
     "distance_to_roll": "distance to the roll (lower is better)",
 }
