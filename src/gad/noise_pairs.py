@@ -15,12 +15,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import claim, claimed, code, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.artifacts import code, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser, on_device
 from gad.noise import draw_direction, draw_noise, perturb
-from gad.processes import own_device, place, wait_until
+from gad.processes import claim_together, own_device, place, wait_until
 from gad.prompts import prompt_of
 from gad.sampling import node_times, sample
 from gad.singular import top_directions
@@ -110,9 +110,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     prompts = prompt_of(range(config.num_pairs), config.prompts)
     owner = fingerprint(config.model_dump(exclude={"batch_size", "device"}), teacher_hash, prompts, *CODE)
     rank, processes = place()
-    if rank == 0:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+    claim_together(folder, owner)
     device = own_device(config.device)
     denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
     starts = range(0, config.num_pairs, config.shard_size)

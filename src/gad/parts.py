@@ -19,9 +19,9 @@ from pyarrow import parquet as pq
 from torch import Tensor
 
 from gad.actor import Actor
-from gad.artifacts import ROOT, claim, claimed, fingerprint, read_tensors, replacing, stage_dir, write_tensors
+from gad.artifacts import ROOT, fingerprint, read_tensors, replacing, stage_dir, write_tensors
 from gad.identity import identity_of
-from gad.processes import place, wait_until
+from gad.processes import claim_together, place, wait_until
 
 TENSORS = "tensors.safetensors"
 
@@ -161,9 +161,7 @@ def answers(job: Job, folder: Path | None = None, *, wait: bool = False) -> Answ
     if folder is None:
         return Answers(job, at_once, cache(lambda: job.prepare(at_once)))
     own, owner = folder / job.name, job.owner()
-    if place()[0] == 0:
-        claim(own, owner)
-    wait_until(lambda: claimed(own, owner))
+    claim_together(own, owner)
     return Answers(job, Keep(own), cache(lambda: job.prepare(Keep(own / "shared", wait))))
 
 

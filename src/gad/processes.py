@@ -6,12 +6,15 @@ Processes are started by ``accelerate launch`` or ``torchrun``. With one process
 import os
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import all_reduce
 from torch.distributed.tensor import DTensor
+
+from gad.artifacts import claim, claimed
 
 POLL = 1.0  # seconds
 
@@ -49,6 +52,13 @@ def wait_until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds. Processes agree over files, so that one may be hours ahead of another."""
     while not condition():
         time.sleep(POLL)
+
+
+def claim_together(folder: Path, owner: str) -> None:
+    """The first process has ``folder`` hold work of ``owner`` only (:func:`gad.artifacts.claim`); the others wait."""
+    if place()[0] == 0:
+        claim(folder, owner)
+    wait_until(lambda: claimed(folder, owner))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:

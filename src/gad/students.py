@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import claim, claimed, code, fingerprint, stage_dir
+from gad.artifacts import code, fingerprint, stage_dir
 from gad.config import StudentConfig
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
@@ -17,7 +17,7 @@ from gad.models.mlp import build_point_network, point_denoiser, save_point_netwo
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS, trained_as
-from gad.processes import make_accelerator, own_device, wait_until
+from gad.processes import claim_together, make_accelerator, own_device
 from gad.prompt_embeds import encode_pair_prompts
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
@@ -95,9 +95,7 @@ def train_seeds(
     config = config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"})
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
-    if first:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+    claim_together(folder, owner)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     seeds, kind = config.seeds_of(variant), trained_as(variant, config.gad_weight)
     for seed in seeds:

@@ -16,8 +16,6 @@ from torch.nn import functional as F
 
 from gad.actor import Actor
 from gad.artifacts import (
-    claim,
-    claimed,
     code,
     file_hash,
     fingerprint,
@@ -28,7 +26,7 @@ from gad.artifacts import (
 )
 from gad.identity import weights_hash
 from gad.noise import draw_noise
-from gad.processes import place, wait_until
+from gad.processes import claim_together, place, wait_until
 from gad.sample_ids import LIBRARY, ids_of
 from gad.scores.encoder import Encoder, features_in_parts
 from gad.scores.low_level import ATTRIBUTES, low_level
@@ -97,9 +95,7 @@ def build_library(
     ids_of(LIBRARY, len(captions))  # no more than there are
     owner = fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE)
     rank, processes = place()
-    if rank == 0:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+    claim_together(folder, owner)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
     for start, path in list(paths.items())[rank::processes]:

@@ -10,11 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import NamedStudent
-from gad.artifacts import claim, claimed, code, fingerprint
+from gad.artifacts import code, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
 from gad.parts import read_result, write_result
-from gad.processes import place, wait_until
+from gad.processes import claim_together, place, wait_until
 from gad.prompts import prompt_of
 from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
 from gad.teachers.load import Model
@@ -43,9 +43,7 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
     """Where the batches are kept; those of another owner are thrown away."""
     folder, owner = parts / name, owner_of(name, teacher, students, settings)
-    if place()[0] == 0:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+    claim_together(folder, owner)
     return folder
 
 

@@ -50,8 +50,9 @@ def analysis_noise(
 ) -> tuple[range, Tensor, Tensor]:
     """Ids, noises ``[N, C, H, W]`` and directions ``[K, N, C, H, W]`` of the analysis; the same for every model.
 
-    ``singular`` directions are the unit vectors that ``phi``, the teacher's map of these ids, answers most strongly.
-    Where the latent has no more than K dimensions the directions are the basis, so that spectra are exact.
+    ``singular`` directions are those that ``phi``, the teacher's map of these ids, answers most strongly, as long as
+    normal ones are: d^½. Where the latent has no more than K dimensions the directions are the basis, so that spectra
+    are exact.
     """
     ids = analysis_ids(config) if ids is None else ids
     noise = draw_noise(ids, model.latent_shape, seed=config.seed)
@@ -62,7 +63,7 @@ def analysis_noise(
     if kind == "singular":
         if phi is None:
             raise ValueError("singular directions are those of a map; give the teacher's as phi")
-        return ids, noise, top_directions(phi, noise, count, ids=ids, seed=config.seed)[0]
+        return ids, noise, dim**0.5 * top_directions(phi, noise, count, ids=ids, seed=config.seed)[0]
     drawn = [draw_direction(ids, model.latent_shape, seed=config.seed, kind=kind, index=k) for k in range(count)]
     return ids, noise, torch.stack(drawn)
 
