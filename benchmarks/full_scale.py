@@ -78,6 +78,7 @@ def alone(recipe: str, part: str, arguments) -> dict:
     options = [(name, getattr(arguments, name)) for name in ("steps", "depth", "size", "batch", "directions")]
     options = [f"--{name}={value}" for name, value in options if value is not None]
     command = [sys.executable, __file__, recipe, *options, "--one", part]
+    print(f"{recipe}: measuring {part}", file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
@@ -99,6 +100,7 @@ def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
     parts = [row["part"] for row in rows if row["part"] in STUDENT]
     if not parts:
         return rows
+    print(f"{recipe}: taking turns of {', '.join(parts)}", file=sys.stderr, flush=True)
     laps = by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
     timed = {part: {"laps": own, "seconds": median(own)} for part, own in zip(parts, laps, strict=True)}
     return [row | timed.get(row["part"], {}) for row in rows]

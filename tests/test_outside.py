@@ -24,7 +24,7 @@ from gad.outside import as_whole_maps, load_outside, load_outside_student, share
 from gad.sensitivity.stage import measure_students, table_of
 from gad.teachers.load import Model
 from gad.teachers.text import clip_text
-from gad.whole_map import sample_with_scheduler
+from gad.whole_map import chain_with_scheduler
 
 README = ROOT / "README.md"
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
@@ -134,7 +134,7 @@ def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(fore
 
 def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
     conditioning = encode_prompts(pipeline, PROMPTS)
-    ours = sample_with_scheduler(pipeline, NOISE, conditioning, num_steps=2)
+    *_, (_, ours) = chain_with_scheduler(pipeline, NOISE, conditioning, num_steps=2)
     theirs = pipeline(
         PROMPTS, latents=NOISE, num_inference_steps=2, guidance_scale=1.0, output_type="latent", height=64, width=64,
         **family_of(pipeline).sample_options,

@@ -28,6 +28,9 @@ class Schedule(Protocol):
     def timestep(self, t: PerSample) -> Tensor:
         """The number that the network is told for ``t``."""
 
+    def time(self, timestep: Tensor) -> PerSample:
+        """The ``t`` of a number that the network is told: the inverse of :meth:`timestep`."""
+
     def to(self, device: torch.device | str) -> "Schedule":
         """The schedule with what it holds on ``device``: times from there are answered without waiting for a copy."""
 
@@ -44,6 +47,9 @@ class CosineSchedule:
 
     def timestep(self, t: PerSample) -> Tensor:
         return t
+
+    def time(self, timestep: Tensor) -> PerSample:
+        return timestep
 
     def to(self, device: torch.device | str) -> "CosineSchedule":
         return self
@@ -62,6 +68,9 @@ class FlowSchedule:
     def timestep(self, t: PerSample) -> Tensor:
         return 1000 * t
 
+    def time(self, timestep: Tensor) -> PerSample:
+        return timestep / 1000
+
     def to(self, device: torch.device | str) -> "FlowSchedule":
         return self
 
@@ -78,6 +87,9 @@ class TableSchedule:
 
     def timestep(self, t: PerSample) -> Tensor:
         return (t * len(self.alphas_cumprod)).round().long().clamp(min=1) - 1
+
+    def time(self, timestep: Tensor) -> PerSample:
+        return (timestep + 1) / len(self.alphas_cumprod)
 
     def _alpha_squared(self, t: PerSample) -> PerSample:
         table = self.alphas_cumprod.to(device=t.device, dtype=t.dtype)

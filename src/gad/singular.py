@@ -9,6 +9,8 @@ W^T = U^T J is the Jacobian seen from the space of its answers, so its right sin
 singular values approach J's from below. Every sample has its own Jacobian, start and decomposition.
 """
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -18,21 +20,25 @@ from gad.noise import draw_direction
 from gad.response import Map, respond_along
 from gad.shapes import Latent
 
+Along = Callable[[Map, Latent, Float[Tensor, "K B C H W"]], tuple[Latent, Float[Tensor, "K B C H W"]]]
+"""Value and derivatives of a map along several directions."""
+
 START = 10_000  # number of the first starting direction of a sample, far from those that noise pairs draw
 SPARE = 4  # further directions that are iterated and dropped: they make the last kept one converge
 
 
 @torch.no_grad()
 def top_directions(
-    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids, seed: int
+    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids, seed: int, along: Along = respond_along
 ) -> tuple[Float[Tensor, "K B C H W"], Float[Tensor, "B K"]]:
     """The ``count`` orthonormal vectors v_k that J answers most strongly at ``x``, and the strengths |J v_k|.
 
     ``phi`` maps each sample by itself. Strengths fall with k, per unit of noise; they are lower bounds of the singular
     values, and more ``rounds`` bring both closer. The start depends on ``ids`` and ``seed`` alone, so a sample's
     answer does not depend on its batch (beyond rounding, which can turn vectors of equal strength into each other). A
-    vector's largest component is positive. Cost: about 2 rounds (count + 4) calls of a derivative. Raises ValueError
-    for more directions than dimensions.
+    vector's largest component is positive. ``along`` takes J v: by differences for a map without forward mode, whose
+    strengths are lower bounds all the same, for they come from J^T u. Cost: about 2 rounds (count + 4) calls of a
+    derivative. Raises ValueError for more directions than dimensions.
     """
     dim = x[0].numel()
     if not 1 <= count <= dim:
@@ -43,7 +49,7 @@ def top_directions(
     with sdpa_kernel(SDPBackend.MATH):
         answer, pull_back = torch.func.vjp(phi, x)
         for _ in range(rounds):
-            moved = respond_along(phi, x, _latents(vectors, x))[1]
+            moved = along(phi, x, _latents(vectors, x))[1]
             basis = torch.linalg.qr(_columns(moved)).Q  # U, B D' m
             (pulled,) = torch.func.vmap(pull_back)(_latents(basis, answer))
             vectors, strengths, _ = torch.linalg.svd(_columns(pulled), full_matrices=False)

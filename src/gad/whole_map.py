@@ -1,6 +1,7 @@
 """A diffusers pipeline seen from outside: one map from initial noise to x0, whatever its own sampler does inside."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,14 +10,14 @@ from torch import Tensor, nn
 
 from gad.config.outside import OutsideStudent
 from gad.models.conditioning import Conditioning, concatenate
-from gad.models.families import family_of, network_of
+from gad.models.families import family_of, network_of, schedule_of
 from gad.schedule import FlowSchedule, Schedule
-from gad.shapes import Latent, PerSample
+from gad.shapes import Latent, PerSample, Trajectory
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 
 
-def sample_with_scheduler(
+def chain_with_scheduler(
     pipeline: DiffusionPipeline,
     noise: Latent,
     conditioning: Conditioning,
@@ -29,9 +30,9 @@ def sample_with_scheduler(
     eta: float = 0.0,
     seed: int = 0,
     stop: int | None = None,
-) -> Latent:
-    """x0 ``[B, C, H, W]`` after all steps of the pipeline's own scheduler, as its ``__call__`` would give it; the state
-    after ``stop`` steps where that is given.
+) -> Iterator[tuple[Tensor | None, Latent]]:
+    """Yield each timestep of the pipeline's own scheduler with the state that the network is shown there, at last None
+    with x0 ``[B, C, H, W]``, as ``__call__`` would give it, or with the state after ``stop`` steps.
 
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
@@ -53,6 +54,7 @@ def sample_with_scheduler(
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     for timestep in scheduler.timesteps[:stop]:
         scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
+        yield timestep, scaled
         if guidance_scale == 1:
             output = predict(scaled, timestep, conditioning)
         else:
@@ -60,7 +62,7 @@ def sample_with_scheduler(
             without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
             output = without + guidance_scale * (with_prompt - without)
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
-    return x
+    yield None, x
 
 
 @dataclass(frozen=True)
@@ -86,5 +88,20 @@ class WholeMap:
 
     def begin(self, noise: Latent, conditioning: Conditioning, *, calls: int | None = None) -> Latent:
         """The state after the chain's first ``calls``, or x0."""
-        options = self.settings.model_dump(include=OPTIONS) | {"uncond": self.uncond, "stop": calls}
-        return sample_with_scheduler(self.pipeline, noise, conditioning, **options)
+        *_, (_, state) = self._chain(noise, conditioning, stop=calls)
+        return state
+
+    def path(self, noise: Latent, conditioning: Conditioning) -> tuple[Schedule, Trajectory, list[float]]:
+        """The schedule that the network knows, the chain's states on it and their falling times, x0 at t = 0 the last.
+
+        Of several states at one time, as second-order samplers have them, the last one counts.
+        """
+        schedule, states = schedule_of(self.pipeline.scheduler)[0], {}
+        for timestep, state in self._chain(noise, conditioning):
+            t = 0.0 if timestep is None else schedule.time(timestep.reshape(1)).item()
+            states = {time: kept for time, kept in states.items() if time > t} | {t: state}
+        return schedule, torch.stack(list(states.values())), list(states)
+
+    def _chain(self, noise: Latent, conditioning: Conditioning, **options) -> Iterator[tuple[Tensor | None, Latent]]:
+        options |= self.settings.model_dump(include=OPTIONS) | {"uncond": self.uncond}
+        return chain_with_scheduler(self.pipeline, noise, conditioning, **options)

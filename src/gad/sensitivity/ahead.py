@@ -21,7 +21,7 @@ def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe
     theirs = [named for named in students if isinstance(named[2].denoiser, WholeMap)]
     yield from batches_ahead(SAMPLES, responses_at, teacher, ours, settings, parts)
     yield from batches_ahead(LEVELS_KEPT, levels_at, teacher, ours, settings, parts)
-    yield from batches_ahead(TRAJECTORY, deviations_at, teacher, ours, settings, parts, derivatives=False)
+    yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
     yield from evaluations.run_ahead(teacher, students, settings, parts=parts)

@@ -7,16 +7,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gad.actor import NamedStudent
-from gad.config import Recipe
+from gad.actor import NamedStudent, steps_of
+from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
 from gad.response import Map, respond_along
 from gad.sensitivity.geometry import spectral_kl, spectrum
-from gad.sensitivity.measure import analysis_ids, check_student, whole_map
+from gad.sensitivity.measure import analysis_ids, check_student, differences, whole_map
 from gad.shapes import Latent
-from gad.singular import top_directions
+from gad.singular import Along, top_directions
 from gad.teachers.load import Model
+from gad.whole_map import WholeMap
 
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 
@@ -28,7 +29,7 @@ def full_singular_values(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
 
 
 def top_singular_values(
-    phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2
+    phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2, along: Along = respond_along
 ) -> Float[Tensor, "B K"]:
     """The ``count`` largest singular values of the Jacobian of ``phi`` at each sample, falling, per unit of noise.
 
@@ -38,7 +39,14 @@ def top_singular_values(
     dim = x[0].numel()
     if dim <= FULL:
         return full_singular_values(phi, x)[:, :count]
-    return top_directions(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds)[1]
+    return top_directions(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds, along=along)[1]
+
+
+def along_of(model: Model, config: SensitivityConfig) -> Along:
+    """How J v is taken for unit vectors: by differences for models from elsewhere, at the length of normal noise."""
+    if isinstance(model.denoiser, WholeMap):
+        return lambda phi, x, units: differences(phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5)
+    return respond_along
 
 
 @torch.no_grad()
@@ -57,13 +65,14 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)
-        return top_singular_values(phi, noise, config.num_singular, ids=ids, seed=config.seed)
+        options = {"ids": ids, "seed": config.seed, "along": along_of(model, config)}
+        return top_singular_values(phi, noise, config.num_singular, **options)
 
     reference = values(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
     tables = [_rows("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
-        tables.append(_rows(variant, seed, values(student, student.denoiser, pairs.num_nodes), reference))
+        tables.append(_rows(variant, seed, values(student, student.denoiser, steps_of(student, settings)), reference))
     return pd.concat(tables, ignore_index=True)
 
 

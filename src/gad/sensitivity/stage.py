@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import NamedStudent
+from gad.actor import NamedStudent, steps_of
 from gad.config import Recipe, SensitivityConfig
 from gad.noise import draw_noise
 from gad.prompts import prompt_of
@@ -113,7 +113,7 @@ def measure_trajectories(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its nodes a student is where :func:`gad.sensitivity.trajectory.states_at` says. ``parts`` as in
+    Between its nodes a student is where :func:`gad.sensitivity.trajectory.between` says. ``parts`` as in
     :func:`measure_students`.
     """
     yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)
@@ -160,4 +160,4 @@ def response_along(
 
     yield curve("teacher", 0, teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
     for variant, seed, student in students:
-        yield curve(variant, seed, student, student.denoiser, pairs.num_nodes)
+        yield curve(variant, seed, student, student.denoiser, steps_of(student, settings))

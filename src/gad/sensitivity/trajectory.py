@@ -8,14 +8,18 @@ The paper gives neither norm nor accumulation; ours, at the times t_1 > t_2 > ..
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser
-from gad.sampling import ddim_step, node_times
+from gad.sampling import ddim_step, node_times, sample, step_target
+from gad.schedule import Schedule
 from gad.shapes import Latent, Trajectory
+from gad.whole_map import WholeMap
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4
+NODE = 1e-6  # a float32 node may lie a hair beside its time
 
 
 def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shared: bool = True) -> Tensor:
@@ -28,23 +32,42 @@ def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shar
     return torch.cumsum(error[1:] if start_shared else error, dim=0)
 
 
+def between(
+    schedule: Schedule, states: Trajectory, at: Sequence[float], times: Sequence[float]
+) -> Float[Tensor, "times B C H W"]:
+    """A chain's states at ``times`` from its ``states`` at the falling times ``at``.
+
+    At a node it is the chain's state; before the first node it is the noise. Between two nodes it is the point on the
+    way that leads from one to the other: the x0 and noise that both imply, mixed for that time, x_s = alpha_s x0 +
+    sigma_s eps. For a DDIM step or an Euler step along a flow that is the way the step takes. So a one-step student,
+    whose only answer is x0 from z, has a path too: from z straight (flow) or on the arc (diffusion) to x0. Raises
+    ValueError for a time after the last node.
+    """
+    found = []
+    for time in times:
+        if time < at[-1] - NODE:
+            raise ValueError(f"the chain ends at t = {at[-1]:g}, before t = {time:g}")
+        k = next(k for k, node in enumerate(at) if node <= time + NODE)
+        if k == 0 or abs(at[k] - time) <= NODE:
+            found.append(states[k])
+        else:
+            x_t, x_next = states[k - 1], states[k]
+            t, t_next, t_wanted = (x_t.new_full((len(x_t),), value) for value in (at[k - 1], at[k], time))
+            x0 = step_target(schedule, x_t, x_next, t, t_next)
+            found.append(ddim_step(schedule, x_t, x0, t, t_wanted))
+    return torch.stack(found)
+
+
 @torch.no_grad()
 def states_at(
     denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, times: Sequence[float]
 ) -> Trajectory:
-    """States of the chain of ``num_steps`` steps at falling ``times`` below 1, ``[len(times), B, C, H, W]``.
+    """States of the chain of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``; see :func:`between`.
 
-    At a node it is the sampler's state. Between two nodes it is the point on the way that the step takes: x0 and the
-    noise it implies, mixed for that time, x_s = alpha_s x0 + sigma_s eps. So a one-step student, whose only answer is
-    x0 from z, has a path too: from z straight (flow) or on the arc (diffusion) to x0.
+    A model from elsewhere is asked for its own chain, whatever ``num_steps`` says.
     """
-    nodes = node_times(num_steps).to(noise)
-    x_t, states, wanted = noise, [], list(times)
-    for t, t_next in zip(nodes[:-1].unbind(), nodes[1:].unbind(), strict=True):
-        start = t.expand(len(noise))
-        x0 = denoise(x_t, start, conditioning)
-        while wanted and wanted[0] >= t_next.item() - 1e-6:  # a float32 node may lie a hair above its time
-            stop = torch.full_like(start, wanted.pop(0))
-            states.append(ddim_step(denoise.schedule, x_t, x0, start, stop))
-        x_t = ddim_step(denoise.schedule, x_t, x0, start, t_next.expand(len(noise)))
-    return torch.stack(states)
+    if isinstance(denoise, WholeMap):
+        schedule, states, at = denoise.path(noise, conditioning)
+        return between(schedule, states, at, times)
+    states = sample(denoise, noise, conditioning, num_steps=num_steps)
+    return between(denoise.schedule, states, node_times(num_steps).tolist(), times)

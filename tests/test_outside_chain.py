@@ -1,0 +1,97 @@
+"""The chain of a model from elsewhere: the path that it walks, and the directions that move its end."""
+
+import pandas as pd
+import pytest
+import torch
+from tiny import PROMPTS
+
+from gad.config import OutsideStudent, load_recipe
+from gad.models.families import denoiser_of, plain_scheduler
+from gad.outside import load_outside, load_outside_student
+from gad.sampling import ddim_step, node_times, sample
+from gad.schedule import FlowSchedule
+from gad.sensitivity.spectrum import spectra_table
+from gad.sensitivity.stage import measure_trajectories
+from gad.sensitivity.trajectory import between, states_at
+from gad.teachers.load import Model
+
+NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
+
+
+@pytest.fixture
+def copied(pipeline, tmp_path):
+    """A pipeline's model, and its folder with a scheduler that walks our times."""
+    own, pipeline.scheduler = pipeline.scheduler, plain_scheduler(pipeline)
+    pipeline.save_pretrained(tmp_path / "copy")
+    pipeline.scheduler = own
+    return Model(denoiser_of(pipeline), (4, 16, 16), pipeline), tmp_path / "copy"
+
+
+def entry(folder, num_steps, **changes) -> OutsideStudent:
+    return OutsideStudent(name="copy", source=str(folder), num_steps=num_steps, **changes)
+
+
+def flow_sigmas(model, num_steps):
+    """Of a flow's own Euler scheduler, which has to be told our times."""
+    return {"sigmas": node_times(num_steps)[:-1].tolist()} if isinstance(model.schedule, FlowSchedule) else {}
+
+
+def recipe_of(student):
+    recipe = load_recipe("emoji_quick")
+    pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 2, "guidance_scale": 1.0})
+    small = {"num_noises": 2, "directions": ["isotropic"], "num_spectra": 2, "num_singular": 2}
+    sensitivity = recipe.sensitivity.model_copy(update=small)
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity, "students": [student]})
+
+
+def test_every_family_walks_its_own_chain_as_ours_does(copied):
+    model, folder = copied
+    outside = load_outside_student(entry(folder, 4, **flow_sigmas(model.denoiser, 4)), model)
+    schedule, states, at = outside.denoiser.path(NOISE, outside.condition(PROMPTS))
+    ours = sample(model.denoiser, NOISE, model.condition(PROMPTS), num_steps=4)
+    assert type(schedule) is type(model.denoiser.schedule)
+    assert at == pytest.approx([1, 0.75, 0.5, 0.25, 0], abs=1e-6)
+    assert torch.allclose(states, ours, atol=1e-4 * ours.abs().max().item())
+
+
+@pytest.mark.parametrize("backbone", ["unet"], indirect=True, scope="session")
+def test_eulers_method_in_sigma_walks_the_same_path_as_ddim(copied):
+    model, folder = copied
+    scheduler = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing", "rescale_betas_zero_snr": False}
+    conditioning, paths = model.condition(PROMPTS), []
+    for told in ({"rescale_betas_zero_snr": False}, scheduler):
+        outside = load_outside_student(entry(folder, 4, scheduler=told), model)
+        paths.append(states_at(outside.denoiser, NOISE, conditioning, num_steps=1, times=(0.6, 0.5, 0.1, 0.0)))
+    start = paths[0].abs().max().item()  # Euler starts at the noise times sqrt(1 + sigma^2) / sigma = 1.002 of it
+    assert torch.allclose(*paths, atol=0.02 * start)
+
+
+def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
+    denoise, z = point_teacher.denoiser, torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
+    states = sample(denoise, z, None, num_steps=3)
+    at = node_times(3).tolist()
+    found = between(denoise.schedule, states, at, (1.0, 0.8, 0.5, 0.0))
+    by_hand = [z]
+    for k, time in ((0, 0.8), (1, 0.5)):
+        t, wanted = torch.full((3,), at[k]), torch.full((3,), time)
+        by_hand.append(ddim_step(denoise.schedule, states[k], denoise(states[k], t, None), t, wanted))
+    assert torch.allclose(found, torch.stack([*by_hand, states[-1]]), atol=1e-5)
+
+
+def test_before_its_first_node_a_chain_is_at_its_noise_and_after_its_last_nowhere():
+    states = torch.stack([torch.full((1, 1, 1, 1), value) for value in (3.0, 1.0)])
+    assert between(FlowSchedule(), states, [0.9, 0.2], (0.95, 0.2)).flatten().tolist() == [3, 1]
+    with pytest.raises(ValueError, match="the chain ends at t = 0.2, before t = 0.1"):
+        between(FlowSchedule(), states, [0.9, 0.2], (0.1,))
+
+
+def test_the_teachers_copy_does_not_deviate_and_has_its_spectrum(copied):
+    model, folder = copied
+    settings = recipe_of(entry(folder, 2, **flow_sigmas(model.denoiser, 2)))
+    named = load_outside(settings, model)
+    rows = pd.concat(measure_trajectories(model, named, settings))
+    size = sample(model.denoiser, NOISE, model.condition(PROMPTS), num_steps=2)[-1].square().mean().item()
+    assert rows["variant"].unique() == ["copy"] and (rows["deviation"] < 1e-6 * max(size, 1)).all()
+    spectra = spectra_table(model, named, settings)
+    values = spectra.pivot(index=["noise", "index"], columns="variant", values="singular_value")
+    assert values["copy"].tolist() == pytest.approx(values["teacher"].tolist(), rel=0.05)  # of two rounds
