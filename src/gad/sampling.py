@@ -9,13 +9,13 @@ from gad.schedule import Schedule, expand
 from gad.shapes import Latent, PerSample, Trajectory
 
 
-def node_times(num_steps: int) -> Tensor:
-    """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``.
+def node_times(num_steps: int, device: torch.device | None = None) -> Tensor:
+    """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``, made on ``device``: no copy to wait for.
 
     They are the timesteps of diffusers' DDIM with trailing spacing where S divides 1000. Its flow scheduler has to be
     told: ``sigmas=[1, ..., 1/S]``; by itself it goes from 1 to 0.001 and then to 0, which is the same for S = 1 only.
     """
-    return torch.linspace(1, 0, num_steps + 1, dtype=torch.float64).float()
+    return torch.arange(num_steps, -1, -1, device=device) / num_steps
 
 
 def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next: PerSample) -> Latent:
@@ -39,7 +39,7 @@ def sample(
     denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, stop: int | None = None
 ) -> Trajectory:
     """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; with ``stop`` those of its first steps."""
-    times = node_times(num_steps)[: None if stop is None else stop + 1].to(noise)
+    times = node_times(num_steps, noise.device)[: None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
         t, t_next = t.expand(len(noise)), t_next.expand(len(noise))

@@ -62,18 +62,17 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
     last = min(config.attention_steps, nodes) - 1
     conditioning = model.condition([prompt.caption for prompt in plan.prompts])
     guided = model.guided(actor.guidance_scale) if last else None
-    times = node_times(nodes)
 
     def energy(noise: Tensor):
         recorded.clear()
-        x_t = noise
+        x_t, times = noise, node_times(nodes, noise.device).to(noise)
         for step in range(last):
-            t, t_next = (time.to(noise).expand(len(noise)) for time in times[step : step + 2])
+            t, t_next = times[step : step + 2, None].expand(2, len(noise))
             x_t = ddim_step(guided.schedule, x_t, guided(x_t, t, conditioning), t, t_next)
         if isinstance(model.denoiser, WholeMap):
             model.denoiser.begin(x_t, conditioning, calls=config.attention_steps)
         else:
-            model.denoiser(x_t, times[last].to(noise).expand(len(noise)), conditioning)
+            model.denoiser(x_t, times[last].expand(len(noise)), conditioning)
         maps = plan.maps(recorded.mean(len(noise)))
         masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
         shares = {"top_share": config.top_share, "corner_range": config.corner_range}

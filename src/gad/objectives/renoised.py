@@ -33,7 +33,7 @@ def answer_renoised(
     ``onward`` (TDM): the answer is taken to the next node first and re-noised to a time between that and its own. Else
     (SiD): it is re-noised from clean data to any time before its own.
     """
-    count, times = len(batch.noise), node_times(num_nodes).to(batch.noise)
+    count, times = len(batch.noise), node_times(num_nodes, batch.noise.device).to(batch.noise)
     node, uniform, eps = batch.integers(num_nodes, generator), batch.uniform(generator), batch.normal(generator)
     with torch.no_grad():
         states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes, stop=num_nodes - 1)

@@ -37,7 +37,7 @@ def invert(
     """
     if num_steps < 2:
         raise ValueError("a chain of one step has no fixed point to invert; use invert_by_descent")
-    schedule, times = denoise.schedule, node_times(num_steps).to(x0)
+    schedule, times = denoise.schedule, node_times(num_steps, x0.device).to(x0)
     x = x0
     for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):
         t, s = t.expand(len(x)), s.expand(len(x))
