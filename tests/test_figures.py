@@ -66,3 +66,11 @@ def test_models_from_elsewhere_are_drawn_beside_ours_and_told_apart():
         legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         assert legend == [name.replace("_", " ") for name in found]
         plt.close(figure)
+
+
+def test_lines_of_models_from_elsewhere_have_colours_and_dashes_of_their_own():
+    names = ["teacher", "gad", "foreign"]
+    table = pd.DataFrame({"variant": names * 2, "seed": 0, "h": [0.0] * 3 + [1.0] * 3, "change": [0.0] * 3 + [0.1] * 3})
+    drawn = figures.response_curves(table).axes[0].lines
+    assert [line.get_label() for line in drawn] == names
+    assert len({line.get_color() for line in drawn}) == len({line.get_linestyle() for line in drawn}) == 3

@@ -1,7 +1,5 @@
 """Geometry by noise level, spectra, and what precision does to a measured cosine. Every line has its own dash."""
 
-import itertools
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,18 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gad.figures import style
-from gad.figures.style import DPI, PALETTE
+from gad.figures.style import DPI
 from gad.stats import mean_over_seeds
 
-_DASHES = dict(
-    zip(PALETTE, itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]), strict=False)
-)
-_MARKS = dict(zip(PALETTE, itertools.cycle("os^DvP"), strict=False))
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 
 
-def _line(axis: Axes, x, y, variant: str) -> None:
-    look = {"color": PALETTE.get(variant), "linestyle": _DASHES.get(variant, "-"), "marker": _MARKS.get(variant, "o")}
+def _line(axis: Axes, x, y, variant: str, look: dict) -> None:
     axis.plot(x, y, label=variant.replace("_", " "), markersize=5, linewidth=1.8, **look)
 
 
@@ -32,13 +25,13 @@ def level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = 
     """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
-        for variant in style.order(levels["variant"]):
+        for variant, look in style.line_looks(levels["variant"]).items():
             groups = levels[levels["variant"] == variant].groupby("t")[metric]
             found = {t: mean_over_seeds(values) for t, values in groups}
             times = sorted(found, reverse=True)
-            _line(axis, times, [found[t].mean for t in times], variant)
+            _line(axis, times, [found[t].mean for t in times], variant, look)
             low, high = ([getattr(found[t], end) for t in times] for end in ("low", "high"))
-            axis.fill_between(times, low, high, color=PALETTE.get(variant), alpha=0.15, linewidth=0)
+            axis.fill_between(times, low, high, color=look["color"], alpha=0.15, linewidth=0)
         axis.set(xlabel="time t (1 is noise)", ylabel=label, xticks=sorted(levels["t"].unique()))
         axis.invert_xaxis()
         if levels[metric].min() > 0 and levels[metric].max() > 30 * levels[metric].min():
@@ -53,9 +46,9 @@ def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     """The largest singular values of each map, geometric mean over noises and seeds, on a logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))
-    for variant in style.order(spectra["variant"]):
+    for variant, look in style.line_looks(spectra["variant"]).items():
         curve = np.exp(logs[logs["variant"] == variant].groupby("index")["log"].mean())
-        _line(axis, curve.index, curve, variant)
+        _line(axis, curve.index, curve, variant, look)
     axis.set(
         yscale="log", xlabel="index k", ylabel="singular value $s_k$ of $J$", title=title,
         xticks=sorted(spectra["index"].unique()),

@@ -1,14 +1,12 @@
 """Numbers of variants with their intervals, and responses along a direction."""
 
-import itertools
-
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from gad.figures import style
-from gad.figures.style import DPI, PALETTE
+from gad.figures.style import DPI
 from gad.stats import mean_over_seeds
 
 PAGE = 15  # inches that a page shows without making labels too small to read
@@ -57,11 +55,8 @@ def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = ""
 def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
     """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
     figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
-    dashes = itertools.cycle(["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))])
-    styles = dict(zip(PALETTE, dashes, strict=False))
-    for name, rows in table.groupby("variant", sort=False):
-        curve = rows.groupby("h")["change"].mean()
-        look = {"color": PALETTE.get(name), "linestyle": styles.get(name, "-")}
+    for name, look in style.line_looks(table["variant"]).items():
+        curve = table[table["variant"] == name].groupby("h")["change"].mean()
         axis.plot(curve.index, curve, label=name.replace("_", " "), **look)
     axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
     axis.legend()

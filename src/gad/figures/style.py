@@ -1,5 +1,11 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
+import itertools
+
+import itertools
+
+import itertools
+
 import seaborn as sns
 
 DPI = 110
@@ -19,6 +25,7 @@ PALETTE = {  # in the order in which they are drawn
 }
 MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
 OTHERS = "ospDv^PX<>hd8"  # of models from elsewhere
+DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
 sns.set_theme(style="whitegrid", context="notebook")
 
@@ -37,3 +44,9 @@ def looks(names) -> dict[str, dict]:
     for number, name in enumerate(elsewhere):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
     return found
+
+
+def line_looks(names) -> dict[str, dict]:
+    """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
+    found = looks(names).items()
+    return {name: look | {"linestyle": dash} for (name, look), dash in zip(found, itertools.cycle(DASHES), strict=False)}
