@@ -66,18 +66,25 @@ def scene(style: str, left: int, top: int, side: int) -> torch.Tensor:
 
 
 def test_the_modes_of_rendered_scenes_are_read_back():
-    places = [(style, x, y) for style in STYLES for y in (2, 26) for x in (2, 26)]
-    images = torch.stack([scene(style, x, y, 36) for style, x, y in places])
-    found = modes_of(load_world_detector(), images)
-    wanted = [4 * STYLES.index(style) + 2 * (y > 2) + (x > 2) for style, x, y in places]
-    assert sum(a == b for a, b in zip(found["mode"].tolist(), wanted, strict=True)) >= 11
-    assert coverage(found["mode"].tolist(), MODES) >= 11 / 12
-    same = modes_of(load_world_detector(), images[:1].expand(6, -1, -1, -1))["mode"].tolist()
-    assert coverage(same, MODES) == pytest.approx(1 / 12) and entropy(same, MODES) == 0
-    sizes = modes_of(load_world_detector(), torch.stack([scene("noto", 8, 8, side) for side in (30, 44)]))["size"]
+    thirds = ((4, 0), (12, 1), (20, 1), (28, 2))  # where a sprite of 32 can begin, and the third of its middle
+    places = [(style, x, y) for style in STYLES for y in thirds for x in thirds]
+    images = torch.stack([scene(style, x, y, 32) for style, (x, _), (y, _) in places])
+    found = modes_of(load_world_detector(), images, "cat")
+    wanted = [9 * STYLES.index(style) + 3 * row + column for style, (_, column), (_, row) in places]
+    assert sum(a == b for a, b in zip(found["mode"].tolist(), wanted, strict=True)) >= 46  # of 48
+    assert coverage(found["mode"].tolist(), MODES) == 1
+    same = modes_of(load_world_detector(), images[:1].expand(6, -1, -1, -1), "cat")["mode"].tolist()
+    assert coverage(same, MODES) == pytest.approx(1 / 27) and entropy(same, MODES) == 0
+    sizes = modes_of(load_world_detector(), torch.stack([scene("noto", 8, 8, side) for side in (30, 44)]), "cat")[
+        "size"
+    ]
     assert sizes.tolist() == [0, 1]
-    blank = modes_of(load_world_detector(), torch.zeros(2, 3, 64, 64))
-    assert all(values.tolist() == [-1, -1] for values in blank.values())
+
+
+def test_an_answer_that_does_not_show_its_noun_is_no_mode():
+    images = torch.stack([torch.zeros(3, 64, 64), scene("noto", 4, 4, 32)])
+    for values in modes_of(load_world_detector(), images, "dog").values():
+        assert values.tolist() == [-1, -1]
 
 
 def test_vendi_counts_copies_once():

@@ -5,7 +5,17 @@ import torch
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
-from gad.control.layout_energy import blur, box_mask, check_box, corners, inner_box, layout_energy, outer_box, word_maps
+from gad.control.layout_energy import (
+    blur,
+    box_mask,
+    check_box,
+    corners,
+    enlarged,
+    inner_box,
+    layout_energy,
+    outer_box,
+    word_maps,
+)  # fmt: skip
 from gad.control.optimise import optimise_noise, stepping
 
 SIDE = 8
@@ -119,3 +129,20 @@ def test_an_impossible_box_is_refused_in_one_line(box, message):
 def test_a_thin_box_keeps_a_cell_also_at_the_border():
     assert box_mask((63, 0, 64, 64), 64, 8).sum() == 8 and box_mask((30, 30, 31, 31), 64, 8).sum() == 1
     assert torch.equal(box_mask((8, 16, 24, 64), 64, 8).nonzero().amin(0), torch.tensor([2, 1]))
+
+
+def test_boxes_of_one_size_have_as_many_cells_wherever_they_lie():
+    for size in (24, 28, 32):
+        cells = {box_mask((at, at, at + size, at + size), 64, 16).sum().item() for at in range(0, 64 - size + 1)}
+        assert cells == {(size / 4) ** 2}
+        assert box_mask((4, 12, 4 + size, 12 + size), 64, 16).nonzero().amin(0).tolist() == [3, 1]  # multiples of 4
+
+
+def test_coarse_maps_are_enlarged_and_keep_what_they_sum_to():
+    maps = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    large = enlarged(maps, 16)
+    assert large.shape == (2, 3, 16, 16)
+    assert torch.allclose(large.mean((2, 3)), maps.mean((2, 3)), atol=0.02)
+    assert torch.equal(enlarged(maps, 8), maps) and enlarged(torch.ones(1, 1, 32, 32), 16).shape[-1] == 32
+    flat = enlarged(torch.full((1, 1, 4, 4), 0.3), 16)
+    assert torch.allclose(flat, torch.full_like(flat, 0.3))

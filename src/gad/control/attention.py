@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-WANTED_SIDE = 16  # cells on a side of the maps that are read; of a network with several sizes the nearest is taken
+WANTED_SIDE = 16  # cells on a side of the maps; of a network with several sizes the nearest is taken
 
 
 @dataclass(frozen=True)

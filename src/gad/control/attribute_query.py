@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gad.scores.low_level import low_level
 
-DECILE = 0.1
+EXTREME = 1 / 3  # of the requests at either end
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def rank_correlation(request, shown) -> float:
 
 
 def extreme_shift(rows: pd.DataFrame) -> float:
-    """How much more is shown for requests in the top tenth than for those in the bottom tenth, in standard deviations
-    of the images that were asked from (whose own shift is about 3.3 for a normal attribute); 0 ignores the request."""
+    """How much more is shown for requests in the top third than for those in the bottom third, in standard deviations
+    of the images that were asked from (whose own shift is about 2.2 for a normal attribute); 0 ignores the request."""
     spread = rows["spread"].iloc[0]
     if spread == 0:
         return 0.0
-    top, bottom = rows["quantile"] > 1 - DECILE, rows["quantile"] < DECILE
+    top, bottom = rows["quantile"] > 1 - EXTREME, rows["quantile"] < EXTREME
     return float(rows.loc[top, "shown"].mean() - rows.loc[bottom, "shown"].mean()) / spread
 
 

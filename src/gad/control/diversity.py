@@ -1,6 +1,7 @@
 """Diversity through the noise: how different are the answers to one prompt, and how many of its modes are seen?
 
-The paper's Fig. 5. For emoji scenes the modes of a one-object caption are counted: art style x quarter of the picture.
+The paper's Fig. 5. For emoji scenes the modes of a one-object caption are counted: art style x place in the
+picture, among the answers that show its noun.
 For the Swiss roll they are sixteen equal arcs.
 """
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from gad.actor import TEACHER, Actor
 from gad.config import DiversityConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.modes import MODES, QUARTERS, SIZES, coverage, entropy, modes_of
+from gad.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.noise import draw_noise
 from gad.parts import Keep, Result, at_once
@@ -27,7 +28,7 @@ from gad.worlds.emoji import STYLES
 from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll
 
 JUDGED = ("noun_right", "colour_right")
-COUNTED = {"mode": MODES, "style": len(STYLES), "quarter": QUARTERS, "size": SIZES}
+COUNTED = {"mode": MODES, "style": len(STYLES), "place": PLACES, "size": SIZES}
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     groups = rows.groupby("prompt")
     if "arc" in rows:
         found = {"mode_coverage": float(groups["arc"].apply(lambda modes: coverage(modes, ARCS)).mean())}
+        found["mode_entropy"] = float(groups["arc"].apply(lambda modes: entropy(modes, ARCS)).mean())
         return found | {name: float(rows[name].mean()) for name in ("distance_to_roll", "spread")}
     names = ("vendi", "intra_prompt_distance", "clip_score", "seeds_found", *JUDGED)
     found = {name: float(rows[name].mean()) for name in names if name in rows}
@@ -114,8 +116,10 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             "seeds_found": seeds_found(part, reference),
         }
         if inputs.detector is not None:
-            accuracy = caption_accuracy(inputs.detector, part, [inputs.prompts.scenes[number]] * len(part))
-            columns |= {name: accuracy[name] for name in JUDGED} | modes_of(inputs.detector, part)
+            scene = inputs.prompts.scenes[number]
+            accuracy = caption_accuracy(inputs.detector, part, [scene] * len(part))
+            columns |= {name: accuracy[name] for name in JUDGED}
+            columns |= modes_of(inputs.detector, part, scene.things[0].noun)
         labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
         tables.append(rows_of(**labels, **columns))
     return pd.concat(tables, ignore_index=True)

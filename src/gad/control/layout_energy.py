@@ -8,6 +8,8 @@ region has cells. C compares the map's largest value in each column (row) with t
 of its edges. All functions give a number per sample; 0 is best.
 """
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -32,9 +34,10 @@ def check_box(box: Box, image_size: int, where: str = "box") -> None:
 
 
 def box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
-    """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, at least one cell is kept."""
+    """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, halves upwards so that a box
+    has the same cells wherever it lies; at least one cell is kept."""
     check_box(box, image_size)
-    edges = [round(edge * side / image_size) for edge in box]
+    edges = [math.floor(edge * side / image_size + 0.5) for edge in box]
     mask = torch.zeros(side, side)
     left, top = (min(edge, side - 1) for edge in edges[:2])
     mask[top : max(edges[3], top + 1), left : max(edges[2], left + 1)] = 1
@@ -49,6 +52,17 @@ def word_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -
     """
     logits = (SHARPNESS * attention).masked_fill(~words[:, None, None, :], float("-inf"))
     return logits.softmax(-1)
+
+
+def enlarged(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2 W2"]:
+    """The maps on ``side`` x ``side`` cells, between their own ones linearly; as they are where they have as many.
+
+    Boxes lie anywhere: on cells of an eighth of the picture one of three eighths that lies between them would be
+    rounded to another box.
+    """
+    if maps.shape[-1] >= side:
+        return maps
+    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
 
 
 def blur(maps: Map) -> Map:

@@ -1,35 +1,39 @@
-"""What a caption leaves open, counted: art style, quarter of the picture and size of a single emoji."""
+"""What a caption leaves open, counted: art style, place in the picture and size of a single emoji."""
 
 import math
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
+from gad.scores.caption_accuracy import best_of
 from gad.scores.detector import Detector, detect, style_of
-from gad.worlds.emoji import GRID_SIDES, SIZE, STYLES
+from gad.worlds.emoji import GRID_SIDES, STYLES
 
-QUARTERS = 4
+EDGES = (26, 38)  # pixels between the thirds of a row or column; no sprite of the grid has its centre within 2 of them
+PLACES = (len(EDGES) + 1) ** 2
 SIZES = 2
-MODES = len(STYLES) * QUARTERS
+MODES = len(STYLES) * PLACES
 MIDDLE_SIDE = sum(GRID_SIDES[1]) / 2  # pixels: single objects are drawn smaller or larger than this
 UNSEEN = -1
 
 
-def modes_of(detector: Detector, images: Tensor) -> dict[str, Tensor]:
-    """``style``, ``quarter``, ``size`` (0 small, 1 large) and ``mode`` (style x quarter, 0..11) of each image, ``[B]``
-    each, read from its strongest detection; -1 where nothing is detected."""
+def modes_of(detector: Detector, images: Tensor, noun: str) -> dict[str, Tensor]:
+    """``style``, ``place`` (0..8, row by row), ``size`` (0 small, 1 large) and ``mode`` (style x place) of each image,
+    ``[B]`` each, read from the strongest detection of the noun; -1 where it is not seen: a wrong answer is no mode."""
     places = []
     for style, found in zip(style_of(detector, images).tolist(), detect(detector, images), strict=True):
-        if not found:
+        best = best_of(found, noun)
+        if best is None:
             places.append([UNSEEN] * 4)
             continue
-        left, top, right, bottom = found[0].box
-        quarter = 2 * int((top + bottom) / 2 >= SIZE / 2) + int((left + right) / 2 >= SIZE / 2)
-        size = int(max(right - left, bottom - top) >= MIDDLE_SIDE)
-        places.append([style, quarter, size, style * QUARTERS + quarter])
-    return dict(zip(("style", "quarter", "size", "mode"), torch.tensor(places).view(-1, 4).unbind(1), strict=True))
+        left, top, right, bottom = best.box
+        row, column = (bisect(EDGES, middle) for middle in ((top + bottom) / 2, (left + right) / 2))
+        place, size = row * (len(EDGES) + 1) + column, int(max(right - left, bottom - top) >= MIDDLE_SIDE)
+        places.append([style, place, size, style * PLACES + place])
+    return dict(zip(("style", "place", "size", "mode"), torch.tensor(places).view(-1, 4).unbind(1), strict=True))
 
 
 def coverage(modes: Iterable[int], num_modes: int) -> float:

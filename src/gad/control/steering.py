@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gad.actor import Actor
 from gad.config.layout import LayoutConfig
-from gad.control.attention import AttentionMaps, cross_attention
-from gad.control.layout_energy import blur, box_mask, layout_energy, word_maps
+from gad.control.attention import WANTED_SIDE, AttentionMaps, cross_attention
+from gad.control.layout_energy import blur, box_mask, enlarged, layout_energy, word_maps
 from gad.control.layout_prompts import LayoutPrompt
 from gad.control.optimise import Energy, optimise_noise, stepping, turning
 from gad.control.words import word_tokens
@@ -37,10 +37,11 @@ class Plan:
                 masks[sample, row] = box_mask(thing.box, self.image_size, side)
         return masks
 
-    def maps(self, attention: Float[Tensor, "B H W T"]) -> Float[Tensor, "B O H W"]:
-        """Each object's map: the mean over its tokens of the softmax over words, blurred."""
+    def maps(self, attention: Float[Tensor, "B H W T"]) -> Float[Tensor, "B O H2 W2"]:
+        """Each object's map: the mean over its tokens of the softmax over words, blurred, on cells fine enough."""
         share = (self.objects / self.objects.sum(-1, keepdim=True).clamp(min=1)).to(attention)
         maps = torch.einsum("bhwt,bot->bohw", word_maps(attention, self.words.to(attention.device)), share)
+        maps = enlarged(maps, WANTED_SIDE)
         return blur(maps.flatten(0, 1)).view_as(maps)
 
 

@@ -2,10 +2,6 @@
 
 import itertools
 
-import itertools
-
-import itertools
-
 import seaborn as sns
 
 DPI = 110
@@ -48,5 +44,6 @@ def looks(names) -> dict[str, dict]:
 
 def line_looks(names) -> dict[str, dict]:
     """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
-    found = looks(names).items()
-    return {name: look | {"linestyle": dash} for (name, look), dash in zip(found, itertools.cycle(DASHES), strict=False)}
+    found = looks(names)
+    dashes = dict(zip(found, itertools.cycle(DASHES), strict=False))
+    return {name: look | {"linestyle": dashes[name]} for name, look in found.items()}

@@ -25,13 +25,14 @@ def background_of(images: Latent) -> list[str]:
     return [list(BACKGROUNDS)[i] for i in torch.cdist(border, palette).argmin(1).tolist()]
 
 
-def _best(found: Sequence[Detection], noun: str) -> Detection | None:
+def best_of(found: Sequence[Detection], noun: str) -> Detection | None:
+    """The detection of a noun with the highest score; None where it is not seen."""
     return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)
 
 
 def noun_right(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when each named noun is detected at least once."""
-    return float(all(_best(found, thing.noun) for thing in prompt.things))
+    return float(all(best_of(found, thing.noun) for thing in prompt.things))
 
 
 def count_right(prompt: Prompt, found: Sequence[Detection]) -> float:
@@ -53,7 +54,7 @@ def colour_right(prompt: Prompt, found: Sequence[Detection]) -> float:
 
 def colour_right_when_found(prompt: Prompt, found: Sequence[Detection]) -> float:
     """As `colour_right`, among the nouns that are detected; NaN when none of them is, or no colour is named."""
-    things = tuple(thing for thing in prompt.things if thing.colour and _best(found, thing.noun))
+    things = tuple(thing for thing in prompt.things if thing.colour and best_of(found, thing.noun))
     return colour_right(Prompt(things, prompt.count, prompt.relation, prompt.background), found)
 
 
@@ -64,7 +65,7 @@ def relation_right(prompt: Prompt, found: Sequence[Detection]) -> float:
     """
     if len(prompt.things) < 2 or prompt.relation == "and":
         return NOT_NAMED
-    first, second = (_best(found, thing.noun) for thing in prompt.things)
+    first, second = (best_of(found, thing.noun) for thing in prompt.things)
     if first is None or second is None:
         return 0.0
     axis = 0 if prompt.relation == "left of" else 1
