@@ -116,11 +116,32 @@ def test_another_recipe_brings_its_prompts_and_directions(points, pictures):
     assert "low_frequency" in box.children[1].children[1].options
 
 
-def test_without_students_the_teacher_is_explored_alone(monkeypatch, point_teacher):
-    def none(recipe, teacher):
-        raise ValueError("no finished students")
+def test_a_recipe_of_points_is_drawn_on_its_own_points(points, pictures):
+    opened, drawn = {"emoji": pictures, "smoke": points}, []
 
-    monkeypatch.setattr(explore, "load_students", none)
+    def picture(answers, *, reference):
+        drawn.append(reference)
+        return figures.strip_png(answers, reference=reference)
+
+    box = panel(list(opened), "emoji", opened.__getitem__, picture)
+    assert drawn[-1] is None
+    box.children[0].children[0].value = "smoke"
+    assert drawn[-1].shape == (len(points.teacher.model.denoiser.points), 2)
+
+
+def test_a_broken_student_is_not_passed_over(monkeypatch, point_teacher):
+    def broken(recipe, teacher):
+        raise ValueError("cannot load seed_0")
+
+    monkeypatch.setattr(explore, "any_finished", lambda recipe: True)
+    monkeypatch.setattr(explore, "load_students", broken)
+    monkeypatch.setattr(explore, "load_model", lambda folder: point_teacher)
+    with pytest.raises(ValueError, match="cannot load seed_0"):
+        explore.explorer_of("smoke")
+
+
+def test_without_students_the_teacher_is_explored_alone(monkeypatch, point_teacher):
+    monkeypatch.setattr(explore, "any_finished", lambda recipe: False)
     monkeypatch.setattr(explore, "load_model", lambda folder: point_teacher)
     explorer = explore.explorer_of("smoke")
     assert explorer.students == () and list(explorer.look(Place("", 0, "isotropic"), 0)) == ["teacher at 0°"]

@@ -13,7 +13,7 @@ from gad.sample_ids import EXPLORE
 from gad.sampling import sample
 from gad.shapes import Latent
 from gad.singular import top_directions
-from gad.students import load_students
+from gad.students import any_finished, load_students
 from gad.teachers.load import load_model
 from gad.worlds.emoji import make_prompt
 
@@ -50,6 +50,12 @@ class Explorer:
         """The kinds of direction that there are here: points have no frequencies."""
         return DIRECTIONS if self.teacher.model.pipeline else ("isotropic", "singular")
 
+    @property
+    def points(self) -> Tensor | None:
+        """What the teacher knows, ``[N, 2]``, to be drawn behind the answers; None for pictures."""
+        points = getattr(self.teacher.model.denoiser, "points", None)
+        return None if points is None else points.flatten(1)
+
     def _ids(self, seed: int) -> range:
         count = 1 if self.teacher.model.pipeline else NUM_POINTS
         return range(EXPLORE + seed * count, EXPLORE + (seed + 1) * count)
@@ -71,7 +77,8 @@ class Explorer:
     def noises(self, place: Place, angles) -> Latent:
         """The start turned by each angle in degrees, ``[A B, C, H, W]``: z + (cos a - 1) P z + sin(a) v, v = P w.
 
-        P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again.
+        P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again where P does
+        not hang on z; singular directions do, and with few of them in many dimensions that changes little.
         """
         ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
         noise = draw_noise(ids, shape, seed=0)
@@ -115,10 +122,7 @@ def explorer_of(recipe: str) -> Explorer:
     settings = load_recipe(recipe)
     pairs = settings.noise_pairs
     teacher = load_model(stage_dir(recipe, "teacher"))
-    try:
-        found = load_students(recipe, teacher)
-    except ValueError:  # none is finished
-        found = []
+    found = load_students(recipe, teacher) if any_finished(recipe) else []
     first = {}
     for variant, seed, model in found:
         first.setdefault(variant, Actor(variant, seed, model, pairs.num_nodes))

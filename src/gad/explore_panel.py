@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import ipywidgets as widgets
-from torch import Tensor
 
 from gad.explore import Explorer, Place
 
-Picture = Callable[[dict[str, Tensor]], bytes]
-"""Each model's answer to a PNG."""
+Picture = Callable[..., bytes]
+"""Each model's answer, and the points that they are drawn on (``reference``, None for pictures), to a PNG."""
 
 
 def panel(recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture) -> widgets.VBox:
@@ -26,7 +25,8 @@ def panel(recipes: list[str], start: str, open_recipe: Callable[[str], Explorer]
 
     def redraw(_=None):
         place = Place(prompt.value, seed.value, direction.value)
-        image.value = picture(opened[recipe.value].look(place, angle.value))
+        explorer = opened[recipe.value]
+        image.value = picture(explorer.look(place, angle.value), reference=explorer.points)
 
     def reopen(_):
         if recipe.value not in opened:

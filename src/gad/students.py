@@ -150,6 +150,11 @@ def usage_line(model: Model, num_steps: int) -> str:
     return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
 
 
+def any_finished(recipe: str) -> bool:
+    """Whether a recipe has a student that is finished."""
+    return any(finished_seeds(stage_dir(recipe, "student", variant)) for variant in VARIANTS)
+
+
 def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
     """Variant, seed and model of every finished student of a recipe, on ``device``, sharing what is the teacher's.
 
@@ -162,5 +167,5 @@ def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[t
             student = load_model(seed_dir(folder, seed), teacher=teacher).on(place)
             found.append((variant, seed, student))
     if not found:
-        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student")
+        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student@{recipe}-baseline")
     return found

@@ -34,7 +34,10 @@ from gad.shapes import Latent
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
-CODE = code("noise.py", "sampling.py", "schedule.py", "models", "control/noise_library.py", "scores/low_level.py")
+CODE = code(
+    *("noise.py", "sampling.py", "schedule.py", "models", "actor.py", "teachers/load.py"),
+    *("control/noise_library.py", "scores/encoder.py", "scores/clip.py", "scores/low_level.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def build_library(
     """
     identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
-    identity |= {"captions": fingerprint(list(captions))}
+    identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
     ids_of(LIBRARY, len(captions))  # no more than there are
-    owner = fingerprint(identity, teacher.guidance_scale, list(captions), shard_size, *CODE)
+    owner = fingerprint(identity, shard_size, *CODE)
     rank, processes = place()
     claim_together(folder, owner)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
@@ -111,20 +114,18 @@ def build_library(
     wait_until((folder / "manifest.json").exists)
 
 
-def open_library(
-    folder: Path, *, teacher: str | None = None, features: str | None = None, captions: Sequence[str] | None = None
-) -> Library:
-    """The finished library in ``folder``. ``teacher`` (a hash), ``features`` and ``captions`` are what it has to have
-    been made with.
+def open_library(folder: Path, *, captions: Sequence[str] | None = None, **made_with: str | int | float) -> Library:
+    """The finished library in ``folder``. ``captions`` and ``made_with`` (``teacher``, a hash, ``features``, ``steps``,
+    ``guidance_scale``) are what it has to have been made with.
 
     Raises ValueError, in one line, for a library that is unfinished, damaged, empty, or made with others.
     """
     if not (folder / "manifest.json").exists():
         raise ValueError(f"there is no finished noise library in {folder}")
     manifest = read_json(folder / "manifest.json")
-    for key, wanted in (("teacher", teacher), ("features", features)):
-        if wanted is not None and manifest[key] != wanted:
-            found = f"another {key.rstrip('s')}: {manifest[key]}, not {wanted}"
+    for key, wanted in made_with.items():
+        if manifest.get(key) != wanted:
+            found = f"other {key.replace('_', ' ')}: {manifest.get(key)}, not {wanted}"
             raise ValueError(f"the noise library in {folder} was made with {found}; build one for this recipe")
     if captions is not None and manifest.get("captions") != fingerprint(list(captions)):
         raise ValueError(

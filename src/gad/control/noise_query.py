@@ -68,11 +68,14 @@ def make_library(teacher: Actor, settings: Recipe, encoder: Encoder | None = Non
         return
     if encoder is None and not points:
         encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
-    # without a prompt the guided answer at scale 0 is the plain answer to the empty one, at half the cost
-    maker = replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
-    asked = (library_folder(settings), maker, encoder, library_captions(config, points))
+    asked = (library_folder(settings), _maker(teacher, config), encoder, library_captions(config, points))
     for _ in build_library(*asked, seed=settings.control.seed, about=config.describe):
         pass
+
+
+def _maker(teacher: Actor, config: NoiseQueryConfig) -> Actor:
+    """The teacher as it makes the library: the plain answer to the empty prompt is the guided one, at half the cost."""
+    return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
 def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
@@ -84,7 +87,8 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     make_library(teacher, settings, encoder)
     captions = library_captions(config, points)
     wanted = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, config.describe)}
-    wanted |= {"captions": captions}
+    maker = _maker(teacher, config)
+    wanted |= {"captions": captions, "steps": maker.num_steps, "guidance_scale": maker.guidance_scale}
     library = open_library(library_folder(settings), **wanted)
     generator = torch.Generator().manual_seed(seed)
     noises = (

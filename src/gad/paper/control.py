@@ -56,7 +56,7 @@ def noise_query_beside_ours(control: dict) -> pd.DataFrame:
         if metric in ours["teacher"]:
             row = {"from": "ours", "setting": "this recipe", "noise": noise}
             row |= {model: number(ours[model][metric]) for model in models if model in ours}
-            rows.append(row | {"comparable?": "Within this table's lower part only: own judge, a cosine."})
+            rows.append(row | {"comparable?": "Within this table's lower part only: the recipe's judge, a cosine."})
     return pd.DataFrame(rows).fillna("")
 
 
@@ -75,7 +75,7 @@ def diversity_beside_ours(control: dict) -> pd.DataFrame:
         row |= {"paper, CLIP": clip, "ours, CLIP": number(values["clip_score"])}
         if "noun_right" in values:
             row["ours, noun right"] = number(values["noun_right"])
-        rows.append(row | {"comparable?": "Direction only: other features, judge and world."})
+        rows.append(row | {"comparable?": "Direction only: the recipe's own features, judge and prompts."})
     return pd.DataFrame(rows)
 
 
@@ -93,5 +93,5 @@ def layout_beside_ours(control: dict) -> pd.DataFrame:
         variant = SAME_KIND.get(name, "")
         row = {"model": name, "paper, AP": ap, "paper, AP50": ap50, "paper, CLIP": clip or "", "ours": variant}
         row |= {f"ours, {label}": ours(groups, variant, metric) for label, metric in LAYOUT_OURS.items()}
-        rows.append(row | {"comparable?": "Order only: other detector, judge, boxes and world; ours in [0, 1]."})
+        rows.append(row | {"comparable?": "Order only: the recipe's own detector, judge and boxes; ours in [0, 1]."})
     return pd.DataFrame(rows)

@@ -66,7 +66,8 @@ def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> En
         tokens = tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
         return _unit(model.get_text_features(**tokens.to(device))).cpu()
 
-    return Encoder(f"{source}:{fingerprint(path) if path.is_dir() else 'hub'}", images, texts)
+    version = fingerprint(path) if path.is_dir() else getattr(model.config, "_commit_hash", None) or "hub"
+    return Encoder(f"{source}:{version}", images, texts)
 
 
 def _unit(output) -> Tensor:
