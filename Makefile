@@ -1,6 +1,4 @@
-# make repro: environment + main job + report · make repro-all: every recipe · make test · make lab · make report
-# make doctor RECIPE=...: what a recipe lacks on this machine
-# make ablations [NAMES="weight gates"] [QUICK=1] [JOBS=2]: queued as experiments, tables in results/ablations
+# The commands, with what they do: make help
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -8,7 +6,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # packages are compiled at their first import: every stage is a process and would do it again
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: repro repro-all ablations report test lab doctor environment
+.PHONY: help repro repro-all ablations report test lab doctor environment
+
+help:
+	@echo 'make repro          environment, main job, reports/index.html; 20 minutes on 2 cores'
+	@echo 'make test           environment, lint, tests'
+	@echo 'make lab            the notebooks, live'
+	@echo 'make report         the report pages again'
+	@echo 'make repro-all      every recipe and seed: hours'
+	@echo 'make ablations [NAMES="weight gates"] [QUICK=1] [JOBS=2]   queued as experiments, tables in results/ablations'
+	@echo 'make doctor RECIPE=pixart_tdm   what a recipe lacks on this machine'
 
 repro: environment
 	@python pipelines/repro.py

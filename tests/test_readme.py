@@ -1,29 +1,44 @@
-"""The README says what the results say."""
+"""README.md and RESULTS.md say what the results say."""
 
 import pytest
 
 from gad.artifacts import ROOT
-from gad.readme import Metric, with_tables
+from gad.readme import PAGES, with_tables
+from gad.result_tables import Metric, difference_cell
 
-README = (ROOT / "README.md").read_text()
 
-
-def test_the_readmes_tables_are_those_of_the_results():
-    assert with_tables(README) == README, "run: python -m gad.readme"
+@pytest.mark.parametrize("page", PAGES)
+def test_the_tables_of_a_page_are_those_of_the_results(page):
+    text = (ROOT / page).read_text()
+    assert with_tables(text, page) == text, "run: python -m gad.readme"
 
 
 def test_a_table_without_its_mark_is_missed():
-    with pytest.raises(ValueError, match="should have the mark <!-- table emoji --> once, not 0 times"):
-        with_tables(README.replace("<!-- table emoji -->", ""))
+    text = (ROOT / "RESULTS.md").read_text().replace("<!-- table emoji -->", "")
+    with pytest.raises(ValueError, match="RESULTS.md should have the mark <!-- table emoji --> once, not 0 times"):
+        with_tables(text, "RESULTS.md")
 
 
-def test_a_difference_stands_in_the_group_of_its_stage():
+def test_a_difference_is_that_for_other_seeds_and_samples_where_there_is_one():
+    alone, both = ({"mean": mean, "low": mean - 0.05, "high": mean + 0.05} for mean in (0.1, 0.2))
     metrics = {
-        "sensitivity": {"isotropic_minus_baseline": {"gad": {"jvp_cosine": {"mean": 0.1}}}},
-        "control": {"minus_baseline": {"gad": {"noun_right": {"mean": 0.2}}}},
+        "sensitivity": {
+            "isotropic_minus_baseline": {"gad": {"jvp_cosine": alone, "jvp_mse": alone}},
+            "two_level": {"gad": {"jvp_cosine, isotropic": both}},
+        },
+        "control": {"minus_baseline": {"gad": {"noun_right": alone}}},
     }
-    cosine = Metric("", "sensitivity", "isotropic", "jvp_cosine")
-    assert cosine.estimate(metrics, "gad", difference=True)["mean"] == 0.1
+    cosine, error = (Metric("", "sensitivity", "isotropic", name) for name in ("jvp_cosine", "jvp_mse"))
     noun = Metric("", "control", "over_seeds", "noun_right")
-    assert noun.estimate(metrics, "gad", difference=True)["mean"] == 0.2
-    assert noun.estimate(metrics, "gad_anchor", difference=True) is None
+    assert cosine.difference(metrics, "gad") == (both, True)
+    assert error.difference(metrics, "gad") == noun.difference(metrics, "gad") == (alone, False)
+    assert noun.difference(metrics, "gad_anchor") == (None, False)
+
+
+def test_only_a_difference_for_other_samples_too_is_bold_and_only_without_0():
+    clear, open_ = {"mean": 0.1, "low": 0.05, "high": 0.15}, {"mean": 0.1, "low": -0.05, "high": 0.25}
+    assert difference_cell(clear, True) == "**0.1 [0.05, 0.15]**"
+    assert difference_cell(open_, True) == "0.1 [-0.05, 0.25]" and difference_cell(clear, False) == "0.1 [0.05, 0.15] †"
+    assert (
+        difference_cell({"mean": 0.1, "low": None, "high": None}, True) == "0.1" and difference_cell(None, False) == ""
+    )

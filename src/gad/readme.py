@@ -90,7 +90,6 @@ EMOJI_PARADIGMS = Table(
     (
         *PICTURES,
         *(FRECHET, SEEDS_FOUND),
-        _control("modes seen ↑", "mode_coverage"),
         _control("Vendi ↑", "vendi"),
         *(NOUN, LAYOUT),
     ),
