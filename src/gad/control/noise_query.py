@@ -28,7 +28,7 @@ from gad.control.noise_library import Library, build_library, feature_names, ope
 from gad.control.task import Answer, rows_of
 from gad.identity import weights_hash
 from gad.noise import draw_noise
-from gad.parts import Keep, at_once
+from gad.parts import Keep, Result, at_once
 from gad.processes import own_device
 from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
@@ -100,7 +100,7 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_world_detector()
     requests = tuple(
-        _requests(teacher, library, caption, config, partial(keep, f"attributes_{number}"))
+        _requests(teacher, library, caption, config, partial(keep.batches, f"attributes_{number}"))
         for number, caption in enumerate(prompts.captions[: config.attribute_prompts])
     )
     return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
@@ -151,13 +151,16 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return found | (summarise_requests(asked) if len(asked) else {})
 
 
-def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig, kept: Callable) -> Requests:
+def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig, deal: Callable) -> Requests:
     """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
     if config.attributes_of == "library":
         return make_requests(library.attributes, config.requests)
-    entries = torch.arange(min(config.attribute_entries, len(library)))
-    noise, captions = library.noise(entries), [caption] * len(entries)
-    shown = kept(lambda: {"values": low_level(teacher.generate(noise, captions))})["values"]
+
+    def some(part: Tensor) -> Result:
+        return {"values": low_level(teacher.generate(library.noise(part), [caption] * len(part)))}
+
+    count = min(config.attribute_entries, len(library))
+    shown = torch.cat([result["values"] for result in deal(count, teacher.batch_size, some)])
     return make_requests(dict(zip(ATTRIBUTES, shown.unbind(1), strict=True)), config.requests)
 
 
