@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.losses.distribution import min_snr_weight
 from gad.models.denoiser import Guided
 from gad.models.families import denoiser_of
 from gad.models.mlp import build_point_network, point_denoiser
@@ -80,6 +81,24 @@ def test_in_sid_the_forms_vanish_when_the_fake_score_is_the_teacher_under_guidan
         term = objective.terms(student, batch, step_generator(0))[form].abs().max().item()
         largest[paradigm] = term * pairs.jvp_power()
     assert largest["sid"] < 1e-6 and largest["tdm"] > 1e-4  # TDM's fake score is not guided
+
+
+def test_sids_fake_score_is_taught_under_the_guidance_with_which_it_is_asked(pipeline, smoke, tmp_path):
+    teacher = Model(denoiser_of(pipeline), (4, 8, 8), pipeline)
+    changes = {"num_pairs": 2, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 2, "directions_per_noise": 1}
+    list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    pairs, prompts = NoisePairs(tmp_path), teacher.condition(["a red car on a white background"] * 2)
+    config = smoke.student.model_copy(update={"paradigm": "sid"})
+    student = start_student(teacher, config, seed=0)
+    sid = build_objective(teacher, student, pairs, config, variant="baseline", seed=0)
+    batch = draw_batch(pairs, prompts, student.schedule, variant="baseline", batch_size=2, key=(0, 0))
+    state = answer_renoised(student, batch, step_generator(0), num_nodes=sid.num_nodes, onward=False)
+    plain, empty = (
+        sid.fake(state.x_t, state.t, asked) for asked in (batch.conditioning, sid.teacher.uncond.repeated(2))
+    )
+    weight = min_snr_weight(student.schedule, state.t) * state.importance
+    slow = weight * (empty + 2 * (plain - empty) - state.x0).square().flatten(1).mean(1)
+    assert torch.allclose(sid.auxiliary_loss(student, batch, step_generator(0)), slow, rtol=1e-3)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -90,10 +90,11 @@ class Sid:
         return replace(self, teacher=on_device(self.teacher, device), fake=on_device(self.fake, device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
-        """The fake score's denoising loss, ``[B]``."""
+        """The fake score's denoising loss, ``[B]``, under the guidance with which it is asked: so the two scores agree
+        where the student's law is the guided teacher's, and not where it is the plain one's."""
         with torch.no_grad():
             state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
-        return denoising_loss_of_fake(self.fake, state, batch, student.schedule)
+        return denoising_loss_of_fake(guided_alike(self.fake, self.teacher), state, batch, student.schedule)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``sid``, the terms of GAD where they are weighed, and the ``total``."""
