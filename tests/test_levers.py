@@ -82,6 +82,21 @@ def test_a_step_under_the_rounding_floor_is_refused_wherever_it_stands(smoke):
         NoisePairsConfig(**smoke.noise_pairs.model_dump() | GRADED | {"smallest_scale": 1e-9})
 
 
+def test_steps_that_would_grow_are_refused(smoke):
+    with pytest.raises(ValueError, match="smallest_scale 0.3 is larger than perturbation_scale 0.2"):
+        NoisePairsConfig(
+            **smoke.noise_pairs.model_dump() | {"perturbation_scale": 0.2, "smallest_scale": 0.3, "step": "straight"}
+        )
+
+
+def test_the_response_of_all_steps_is_what_gad_is_relative_to(graded):
+    ids, powers = torch.arange(len(graded)), []
+    for index, h in enumerate((0.4, 0.2, 0.1)):
+        change = graded.trajectories(ids, 1 + index)[:, -1] - graded.trajectories(ids, 0)[:, -1]
+        powers.append((change / h).square().mean().item())
+    assert graded.jvp_power() == pytest.approx(sum(powers) / 3, rel=1e-5) and len({round(p, 3) for p in powers}) == 3
+
+
 def test_each_pair_of_a_batch_knows_its_own_step(graded):
     batch = draw_batch(graded, None, CosineSchedule(), variant="gad", batch_size=64, key=(0, 0))
     moved = batch.noise.chunk(2)[1]

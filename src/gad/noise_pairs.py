@@ -191,7 +191,11 @@ class NoisePairs:
         return torch.stack([self._directions[i // size][i % size, index] for i in ids.tolist()])
 
     def jvp_power(self, num_ids: int = 256) -> float:
-        """Mean square of the teacher's response per element and unit of h: E[mean((Phi(z') - Phi(z))²)] / h²."""
-        ids = torch.arange(min(num_ids, len(self)))
-        change = self.trajectories(ids, 1)[:, -1] - self.trajectories(ids, 0)[:, -1]
-        return (change.square().mean() / self.config.perturbation_scale**2).item()
+        """Mean square of the teacher's response per element and unit of h, E[mean((Phi(z') - Phi(z))²) / h²]; mean
+        over the steps h that there are."""
+        ids, steps = torch.arange(min(num_ids, len(self))), self.config.steps
+        value, powers = self.trajectories(ids, 0)[:, -1], []
+        for h in dict.fromkeys(steps):
+            change = self.trajectories(ids, 1 + steps.index(h))[:, -1] - value
+            powers.append((change.square().mean() / h**2).item())
+        return sum(powers) / len(powers)

@@ -40,6 +40,9 @@ class NoisePairsConfig(Section):
             raise ValueError(f"more nodes ({self.num_nodes}) than teacher steps ({self.teacher_steps})")
         if self.teacher_steps % self.num_nodes:
             raise ValueError(f"num_nodes {self.num_nodes} does not divide teacher_steps {self.teacher_steps}")
+        if self.smallest_scale is not None and self.smallest_scale > self.perturbation_scale:
+            scales = f"smallest_scale {self.smallest_scale:g} is larger than perturbation_scale"
+            raise ValueError(f"{scales} {self.perturbation_scale:g}; steps fall from the second to the first")
         for h in self.steps:
             check_step(h, torch.float32)
         return self
