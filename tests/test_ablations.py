@@ -193,5 +193,6 @@ def test_an_unknown_ablation_is_one_line():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "error: unknown ablation 'wieght'; there are: strategies, weight, step, schedule, gates, anchor, cheap, directions"
+        "error: unknown ablation 'wieght'; there are: "
+        "strategies, weight, step, schedule, gates, anchor, cheap, directions"
     )

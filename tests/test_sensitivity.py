@@ -10,12 +10,12 @@ import torch
 from gad.artifacts import write_rows
 from gad.noise import draw_noise
 from gad.sample_ids import ANALYSIS
-from gad.sampling import node_times, sample
+from gad.sampling import ddim_step, node_times, sample
 from gad.schedule import CosineSchedule, FlowSchedule
 from gad.sensitivity.agreement import agreement_table
 from gad.sensitivity.geometry import spectral_kl
 from gad.sensitivity.measure import answers, whole_map
-from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, wide
+from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, next_node, onward, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
 from gad.sensitivity.stage import measure_students, measure_trajectories, response_along, table_of, trajectory_table
 from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
@@ -140,11 +140,44 @@ def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
     assert "\n" not in str(error.value)
 
 
-def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
-    rows = pd.concat(measure_levels(point_teacher, [("copy", 0, point_teacher)], settings))
-    assert sorted(rows["t"].unique()) == [0.25, 0.5, 0.75, 1.0]
+@pytest.mark.parametrize("num_nodes", [1, 4])
+def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there(point_teacher, settings, num_nodes):
+    teacher = point_teacher.denoiser
+
+    @dataclass(frozen=True)
+    class Right:
+        schedule: object = teacher.schedule
+
+        def __call__(self, x_t, t, conditioning=None):
+            time = t[0].item()
+            return onward(teacher, time, next_node(time, num_nodes), None, num_steps=8)(x_t)
+
+    pairs = settings.noise_pairs.model_copy(update={"num_nodes": num_nodes})
+    settings = settings.model_copy(update={"noise_pairs": pairs})
+    rows = pd.concat(measure_levels(point_teacher, [("right", 0, Model(Right(), (2, 1, 1)))], settings))
     table = level_table(rows)
-    assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4) and table["gain"].tolist() == pytest.approx([1] * 4)
+    assert sorted(table["t"]) == [0.25, 0.5, 0.75, 1.0] and (table["pointwise_mse"] < 1e-8).all()
+    assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4, abs=1e-3)
+    assert table["gain"].tolist() == pytest.approx([1] * 4, abs=1e-3)
+
+
+def test_where_a_call_reaches_its_node_leads_there():
+    denoise, z = OneStep(lambda x: x.sin()), torch.linspace(-1, 1, 6).view(3, 2, 1, 1)
+    states = sample(denoise, z, None, num_steps=8)
+    x0 = onward(denoise, 0.75, 0.25, None, num_steps=8)(states[2])
+    times = (torch.full((3,), time) for time in (0.75, 0.25))
+    assert torch.allclose(ddim_step(denoise.schedule, states[2], x0, *times), states[6], atol=1e-5)
+    assert [next_node(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
+
+
+def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
+    pairs = settings.noise_pairs.model_copy(update={"num_nodes": 8})  # the teacher's own: one call leads to the next
+    settings = settings.model_copy(update={"noise_pairs": pairs})
+    rows = pd.concat(measure_levels(point_teacher, [("copy", 0, point_teacher)], settings))
+    assert sorted(rows["t"].unique()) == [k / 8 for k in range(1, 9)]
+    table = level_table(rows[rows["t"] < 1])  # one call at t = 1 answers with the mean of all data, whatever the noise
+    assert table["jvp_cosine"].tolist() == pytest.approx([1] * 7, abs=1e-4)
+    assert table["gain"].tolist() == pytest.approx([1] * 7, abs=1e-4)
     noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     x_t, v = sample(point_teacher.denoiser, noise, None, num_steps=8)[4], torch.tensor([1.0, 0.0]).view(1, 2, 1, 1)
     exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
@@ -155,6 +188,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
 
 def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quarters():
     assert levels_of(1, 20) == levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
+    assert levels_of(5, 10) == [1.0, 0.8, 0.6, 0.5, 0.4, 0.2]
     assert levels_of(2, 10) == [1.0, 0.8, 0.5, 0.2] and levels_of(1, 50) == [1.0, 0.76, 0.5, 0.24]
 
 
@@ -234,6 +268,13 @@ def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(sett
     assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
     whole = answers(phi, x, v, settings.sensitivity)
     assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
+
+
+def test_a_map_without_forward_mode_may_hold_a_prompt_for_each_of_its_noises(settings):
+    x, prompts = torch.linspace(-1, 1, 16).view(8, 2, 1, 1), torch.arange(8.0).view(8, 1, 1, 1)
+    with pytest.warns(UserWarning, match="taken by difference"):
+        _, jvp = answers(lambda z: NoForwardMode.apply(z + prompts), x, torch.ones_like(x)[None], settings.sensitivity)
+    assert torch.allclose(jvp[0], (x + prompts).cos(), atol=2e-2)
 
 
 def test_other_errors_of_a_network_are_not_swallowed():

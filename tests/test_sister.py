@@ -14,7 +14,7 @@ from gad.schedule import CosineSchedule, FlowSchedule
 from gad.sensitivity.evaluations import measure_sister
 from gad.sensitivity.inversion import invert, invert_by_descent
 from gad.sensitivity.pictures import mean_table
-from gad.sensitivity.sister import inversion_rows, negative_pairs, sample_against
+from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows, sample_against
 from gad.teachers.load import Model
 
 CONFIG = SisterConfig(num_samples=6, inversion_samples=4, descent_steps=200)
@@ -143,6 +143,17 @@ def test_guidance_against_a_negative_prompt_is_its_formula(steps):
     found = sample_against(model, noises(3), ["1", "2", "3"], ["4", "", "3"], config, num_steps=steps)
     expected = torch.tensor([4 + 3 * (1 - 4), 0 + 3 * (2 - 0), 3.0])
     assert torch.allclose(found, expected.view(3, 1, 1, 1).expand_as(found), atol=1e-5)
+
+
+def test_without_a_negative_prompt_a_student_makes_its_ordinary_picture():
+    model, asked = Reads(Obedient(), (2, 1, 1)), [(0, "1", "4"), (1, "2", "5")]
+
+    def score(images, prompts):
+        return -(images.mean(1) - torch.tensor([float(prompt) for prompt in prompts])).abs()
+
+    rows = negative_rows(model, model.denoiser, asked, score, CONFIG, num_steps=1)
+    assert rows["prompt_score_without"].tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert rows["moved"].tolist() == pytest.approx([(4 + 3 * (1 - 4) - 1) ** 2, (5 + 3 * (2 - 5) - 2) ** 2], rel=1e-5)
 
 
 def test_the_negative_prompt_of_a_scene_names_what_the_scene_shows():

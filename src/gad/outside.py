@@ -83,6 +83,9 @@ def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
     if settings.kind == "network":
         network = _bare_network(settings, network_of(pipeline)).eval().requires_grad_(False)
         pipeline.register_modules(**{family_of(pipeline).network: network})
+    if getattr(network_of(pipeline).config, "time_cond_proj_dim", None) is not None:
+        name = settings.name
+        raise ValueError(f"{name}: its network wants its guidance as an embedding, which gad does not give; use a LoRA")
     if settings.scheduler:
         options = dict(settings.scheduler)
         name = options.pop("class", type(pipeline.scheduler).__name__)

@@ -72,6 +72,21 @@ def load_prompts(source: PromptsConfig) -> list[str]:
     return list(dict.fromkeys(read_prompts(prompts_path(source), column=source.column)))
 
 
+def different_prompts(start: int, count: int, source: PromptsConfig | None = None) -> list[str]:
+    """The first ``count`` different prompts of the sample ids from ``start`` on: parts of them share none.
+
+    Raises ValueError, in one line, for a source that holds fewer.
+    """
+    if source is not None and len(load_prompts(source)) < count:
+        held = len(load_prompts(source))
+        raise ValueError(f"{held} different prompts are too few for {count} that no two parts share; give more")
+    found, sample_id = {}, start
+    while len(found) < count:
+        found[prompt_of([sample_id], source)[0]] = None
+        sample_id += 1
+    return list(found)
+
+
 def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
     """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 

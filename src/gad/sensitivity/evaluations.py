@@ -36,7 +36,8 @@ Table = tuple[pd.DataFrame, pd.DataFrame]
 def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
     config, prompts = settings.sensitivity, settings.noise_pairs.prompts
-    section = getattr(config, name).model_dump(exclude={"batch_size"})  # which changes no result beyond rounding
+    # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
+    section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
     section |= {"judges": config.fidelity.scores if config.fidelity else {}, "world": settings.teacher.world}
     section["judges"] = {key: score.model_dump() for key, score in section["judges"].items()}
     section["captions"] = prompts.model_dump() if prompts else None
@@ -126,7 +127,8 @@ def sister_job(teacher: Actor, settings: Recipe) -> Job:
         inverted = inversion_rows(model, denoise, prompt_of(ids, prompts), noise, config, num_steps=steps)
         negative = pd.DataFrame()
         if score is not None and not isinstance(model.denoiser, WholeMap):
-            negative = negative_rows(model, negative_pairs(config, prompts), score, config, num_steps=steps)
+            asked = negative_pairs(config, prompts)
+            negative = negative_rows(model, denoise, asked, score, config, num_steps=steps)
         return {"inversion": inverted, "negative": negative}
 
     return Job("sister", partial(owner_of, "sister", teacher, settings), prepare, run)

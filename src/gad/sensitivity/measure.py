@@ -14,7 +14,7 @@ from gad.response import Map, Response, check_step
 from gad.sample_ids import ANALYSIS, ids_of
 from gad.sampling import sample
 from gad.sensitivity import geometry
-from gad.sensitivity.steps import FEW, choose_step, exact_response
+from gad.sensitivity.steps import choose_step, exact_response
 from gad.singular import top_directions
 from gad.teachers.load import Model
 
@@ -97,7 +97,7 @@ def answers(
         return exact
     steps = {} if steps is None else steps
     if key not in steps:
-        steps[key] = choose_step(phi, x[:FEW], directions[0][:FEW])
+        steps[key] = choose_step(phi, x, directions[0])
     return differences(phi, x, directions, h=steps[key])
 
 

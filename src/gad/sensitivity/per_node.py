@@ -1,10 +1,17 @@
-"""One call of both networks at the teacher's own state x_t: the geometry of Table 1 for each noise level.
+r"""One call of the student at the teacher's own state x_t: the geometry of Table 1 for each noise level.
 
-The whole map mixes what a network answers with where its earlier answers have led it. Here both are asked at the same
-point, so that the noise level is seen at which a student stops to listen. A one-step student was trained at t = 1
-alone; what it says at other times is its initialisation, left over.
+The whole map mixes what a network answers with where its earlier answers have led it. Here it is asked at the teacher's
+state, so that the noise level is seen at which a student stops to listen. Its call has to reach the next node s of its
+chain, so it is set beside the x0 whose step leads there as the teacher's chain does,
+
+.. math:: \hat x_0 : \quad \alpha_s \hat x_0 + \sigma_s \hat\epsilon = \Phi_{t \to s}(x_t), \quad
+    \alpha_t \hat x_0 + \sigma_t \hat\epsilon = x_t,
+
+and not beside one call of the teacher, which answers with a mean over all that the noise leaves open. A one-step
+student was trained at t = 1 alone; what it says at other times is its initialisation, left over.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -17,22 +24,46 @@ from gad.models.denoiser import Denoiser
 from gad.prompts import prompt_of
 from gad.response import Map
 from gad.sample_ids import ANALYSIS
-from gad.sampling import node_times, sample
+from gad.sampling import ddim_step, node_times, sample, step_target
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
 from gad.sensitivity.stage import drawn_kind
+from gad.shapes import Latent
 from gad.teachers.load import Model
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 LEVELS_KEPT = "levels"  # the name under which they are kept
-DIRECTIONS = 2  # of each noise, at most
+DIRECTIONS = 1  # of each noise: the teacher is asked for the rest of its chain at every level
 METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_power"]
 
 
 def levels_of(num_nodes: int, teacher_steps: int) -> list[float]:
     """The times, falling, at which both are asked: the student's nodes, and the teacher's next to each quarter."""
-    quarters = [round(level * teacher_steps) / teacher_steps for level in LEVELS]
-    return sorted({*quarters, *node_times(num_nodes).tolist()[:-1]}, reverse=True)
+    times = [round(level * teacher_steps) / teacher_steps for level in LEVELS]
+    times += [1 - k / num_nodes for k in range(num_nodes)]
+    return sorted({round(time, 6) for time in times}, reverse=True)
+
+
+def next_node(t: float, num_nodes: int) -> float:
+    """The first time of a chain of so many steps below ``t``."""
+    return math.ceil(t * num_nodes - 1e-4) / num_nodes - 1 / num_nodes
+
+
+def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
+    """The map from x_t to the x0 whose one step leads to where the chain of ``num_steps`` steps has come at ``stop``.
+
+    Both times are nodes of that chain. To x0 itself at 0.
+    """
+    first, last = (round((1 - time) * num_steps) for time in (t, stop))
+
+    def phi(x_t: Latent) -> Latent:
+        times = node_times(num_steps, x_t.device).to(x_t)[:, None].expand(-1, len(x_t))
+        x = x_t
+        for k in range(first, last):
+            x = ddim_step(denoise.schedule, x, denoise(x, times[k], conditioning), times[k], times[k + 1])
+        return step_target(denoise.schedule, x_t, x, times[first], times[last])
+
+    return phi
 
 
 def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
@@ -43,7 +74,8 @@ def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
 def measure_levels(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T.
+    """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
+    :func:`onward` of the teacher's chain.
 
     ``parts`` as in :func:`gad.sensitivity.stage.measure_students`.
     """
@@ -63,14 +95,17 @@ def levels_at(
     times = levels_of(pairs.num_nodes, pairs.teacher_steps)
     points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in times}
 
-    def answers_of(denoise: Denoiser, own, name: str, t: float):
-        return answers(call_at(denoise, t, own), points[t], directions, config, steps=steps, key=f"{name} at {t}")
+    def answers_of(phi: Map, name: str, t: float):
+        return answers(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
-    theirs = {t: answers_of(guided, conditioning, "the teacher", t) for t in times}
+    ends = {t: next_node(t, pairs.num_nodes) for t in times}
+    maps = {t: onward(guided, t, ends[t], conditioning, num_steps=pairs.teacher_steps) for t in times}
+    theirs = {t: answers_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in students:
         own = student.condition(prompts)
         for t in times:
-            rows = compare(answers_of(student.denoiser, own, f"student {variant} (seed {seed})", t), theirs[t])
+            phi = call_at(student.denoiser, t, own)
+            rows = compare(answers_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
             rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 

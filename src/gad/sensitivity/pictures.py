@@ -18,7 +18,7 @@ from gad.artifacts import ROOT
 from gad.config import Recipe, SeedsConfig
 from gad.noise import draw_noise
 from gad.parts import Result
-from gad.prompts import PROMPT_SEED, prompt_of
+from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.scores.alignment import Score, score_all
 from gad.scores.train import to_images
@@ -32,7 +32,7 @@ def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     config = settings.sensitivity.seeds
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
-    prompts = prompt_of(ids_of(SEEDS, config.num_prompts), settings.noise_pairs.prompts)
+    prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
 
     def part(start: int) -> Result:

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.models.denoiser import Denoiser
-from gad.response import Map, respond
+from gad.response import Map
 from gad.sensitivity.per_node import call_at
+from gad.sensitivity.steps import exact_response
 from gad.teachers.load import Model
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -64,10 +65,10 @@ def cosine_against_step(
     """
     models = {"teacher": teacher, "student": student}
     prompted = {name: model.condition(prompts) for name, model in models.items()}
-    exact = {
-        name: respond(call_at(model.denoiser, t, prompted[name]), noise, direction).jvp
-        for name, model in models.items()
-    }
+    exact = {}
+    for name, model in models.items():
+        found = exact_response(call_at(model.denoiser, t, prompted[name]), noise, direction[None])
+        exact[name] = torch.full_like(noise, torch.nan) if found is None else found[1][0]  # no forward mode
     truth = {
         "true_cosine": _cosine(exact["student"], exact["teacher"]),
         "true_ratio": _ratio(exact["student"], exact["teacher"]),

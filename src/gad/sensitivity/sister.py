@@ -70,10 +70,7 @@ class Against:
 def sample_against(
     model: Model, noise: Tensor, prompts: list[str], negatives: list[str], config: SisterConfig, *, num_steps: int
 ) -> Tensor:
-    """x0 under guidance away from each sample's negative prompt; the empty one is ordinary guidance.
-
-    A one-step student is guided by its own two answers.
-    """
+    """x0 under guidance away from each sample's negative prompt. A student is guided by its own two answers."""
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
@@ -83,21 +80,36 @@ def sample_against(
 
 
 def negative_rows(
-    model: Model, pairs: Sequence[tuple[int, str, str]], score: Score, config: SisterConfig, *, num_steps: int
+    model: Model,
+    denoise: Denoiser,
+    pairs: Sequence[tuple[int, str, str]],
+    score: Score,
+    config: SisterConfig,
+    *,
+    num_steps: int,
 ) -> pd.DataFrame:
     """A row per sample: how well the picture fits the negative prompt and its own, without and with it.
+
+    Without it is the picture as ``denoise`` makes it, the model in its ordinary use: a student has its teacher's
+    guidance in its weights, and guided once more by the empty prompt it would be another model. A shift is worth
+    reading where ``prompt_score_without`` is intact.
 
     ``negative_shift`` = score(picture, negative) without - with: higher, the more the unwanted leaves (0: no effect).
     ``prompt_shift`` = the same for the prompt: what is lost on the way. ``moved`` = mean squared change of the latent.
     """
     ids, prompts, negatives = (list(part) for part in zip(*pairs, strict=True))
     noise = draw_noise(ids, model.latent_shape, seed=config.seed)
-    plain = sample_against(model, noise, prompts, [""] * len(ids), config, num_steps=num_steps)
+    parts = torch.arange(len(noise)).split(config.batch_size)
+    wanted = [model.condition([prompts[i] for i in part.tolist()]) for part in parts]
+    with torch.no_grad():
+        plain = [sample(denoise, noise[i], c, num_steps=num_steps)[-1] for i, c in zip(parts, wanted, strict=True)]
+    plain = torch.cat(plain)
     turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
     before, after = (model.decode(latents, batch_size=AT_ONCE) for latents in (plain, turned))
     columns = {
         "negative_score_without": score(before, negatives),
         "negative_score_with": score(after, negatives),
+        "prompt_score_without": score(before, prompts),
         "negative_shift": score(before, negatives) - score(after, negatives),
         "prompt_shift": score(before, prompts) - score(after, prompts),
         "moved": (turned - plain).square().flatten(1).mean(1),

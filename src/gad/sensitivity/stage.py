@@ -43,8 +43,10 @@ def kinds_of(config: SensitivityConfig) -> list[str]:
 
 
 def drawn_kind(config: SensitivityConfig) -> str:
-    """The last kind of direction that is drawn without asking the teacher."""
-    return next((kind for kind in reversed(config.directions) if kind != "singular"), "isotropic")
+    """The kind of direction of what is measured along one kind alone: isotropic where the recipe has it, else its first
+    one that is drawn without asking the teacher."""
+    drawn = [kind for kind in config.directions if kind != "singular"]
+    return "isotropic" if "isotropic" in drawn or not drawn else drawn[0]
 
 
 def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:

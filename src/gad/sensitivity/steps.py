@@ -16,12 +16,13 @@ NO_FORWARD_MODE = ("forward AD", "autograd.Function", "vmap support", "functorch
 
 @torch.no_grad()
 def choose_step(phi: Map, x: Tensor, direction: Tensor, *, steps: Sequence[float] = STEPS) -> float:
-    """The h at which differences at h and h / 2 agree best, by the median over the samples of ``x``.
+    """The h at which differences at h and h / 2 agree best, by the median over the first few samples of ``x``.
 
-    Below it rounding grows, above it the map bends. ``x`` is float32 or wider. It costs two calls of ``phi`` a step.
-    Raises ValueError where the map is not finite, or does not move at all.
+    Below it rounding grows, above it the map bends. ``x`` is float32 or wider, and whole: ``phi`` may hold a prompt for
+    each of its samples. It costs two calls of ``phi`` a step. Raises ValueError where the map is not finite, or does
+    not move at all.
     """
-    floors = rounding_floor(phi, x, direction, steps=steps).median(dim=1).values
+    floors = rounding_floor(phi, x, direction, steps=steps)[:, :FEW].median(dim=1).values
     if not floors.isfinite().any():
         raise ValueError("no step can be chosen: the map's differences are not finite, or all zero")
     return steps[int(floors.nan_to_num(nan=torch.inf).argmin())]
