@@ -21,7 +21,7 @@ def students(effect, *, seeds, noises, of_seed, of_noise, of_rest, repeats=REPEA
 @pytest.mark.parametrize(("of_seed", "of_noise", "of_rest"), [(1.0, 1.0, 1.0), (0.3, 2.0, 1.0), (1.0, 0.2, 1.0)])
 def test_the_interval_over_seeds_and_noises_covers_95_of_100_students(seeds, of_seed, of_noise, of_rest):
     drawn = students(0.7, seeds=seeds, noises=24, of_seed=of_seed, of_noise=of_noise, of_rest=of_rest)
-    _, low, high = crossed_intervals(drawn)
+    _, low, high, _ = crossed_intervals(drawn)
     assert 0.93 <= np.mean((low <= 0.7) & (high >= 0.7)) <= 0.97
 
 
@@ -70,6 +70,16 @@ def test_the_effect_behind_an_interval_is_that_of_the_sample():
     effect = effect_of(**vars(estimate))
     assert effect.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     assert effect.hedges_g == pytest.approx((1 - 3 / 19) * values.mean() / values.std(ddof=1))
+
+
+def test_an_interval_with_more_freedom_than_its_seeds_leave_has_the_p_of_its_own():
+    values = np.random.default_rng(4).normal(0.3, 1.0, size=(3, 40))  # noises decide: about 39 degrees of freedom
+    estimate = crossed_mean(values)
+    error = (estimate.high - estimate.low) / 2 / stats.t.ppf(0.975, estimate.freedom)
+    assert estimate.freedom > 10
+    assert effect_of(**vars(estimate)).p == pytest.approx(2 * stats.t.sf(abs(estimate.mean) / error, estimate.freedom))
+    alone = effect_of(estimate.mean, estimate.low, estimate.high, estimate.n)
+    assert alone.p > effect_of(**vars(estimate)).p or alone.p > 0.05
 
 
 @pytest.mark.parametrize("n", [3, 5, 16])

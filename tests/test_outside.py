@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from tiny import PROMPTS
 
 from gad.actor import Actor
-from gad.artifacts import RECIPES, ROOT
+from gad.artifacts import RECIPES, ROOT, read_json
 from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.config.layout import LayoutConfig
 from gad.control.attention import cross_attention
@@ -170,6 +170,19 @@ def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, te
     table = table_of(pd.concat(measure_students(teacher, load_outside(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
+
+
+def test_a_network_that_wants_its_guidance_as_an_embedding_is_refused(foreign, teacher, tmp_path):
+    pipeline = load_pipeline(foreign)
+    pipeline.unet.register_to_config(time_cond_proj_dim=8)
+    pipeline.save_pretrained(tmp_path / "lcm")
+    config = tmp_path / "lcm" / "unet" / "config.json"
+    assert read_json(config)["time_cond_proj_dim"] == 8
+    built = UNet2DConditionModel.from_config(read_json(config))  # has a layer for the embedding
+    built.save_pretrained(tmp_path / "lcm" / "unet")
+    with pytest.raises(ValueError, match="foreign: its network wants its guidance as an embedding") as told:
+        load_outside_student(entry(tmp_path / "lcm"), teacher)
+    assert "\n" not in str(told.value)
 
 
 def test_what_students_have_in_common_is_held_once(foreign, teacher):

@@ -45,6 +45,16 @@ def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metr
     assert ("sensitivity", "map_error_median") in METRICS.values()  # ablations read kinds of direction only
 
 
+def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metrics):
+    numbers = {"pickscore": estimate(0.2, 0.3), "hpsv2": estimate(0.1, 0.2), "coverage_to_data": estimate(0.5, 0.6)}
+    metrics["sensitivity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
+    metrics["sensitivity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
+    labels = headline_table(metrics)["metric"].tolist()
+    assert {"pickscore", "hpsv2"} < set(labels) and "coverage_to_data" not in labels
+    quoted = difference_table(metrics)["metric"].tolist()
+    assert {"pickscore", "hpsv2"} < set(quoted) and "coverage_to_data" not in quoted
+
+
 def test_a_difference_that_is_not_clear_says_what_could_have_been_seen(metrics):
     table = difference_table(metrics).set_index("metric")
     assert table.loc["jvp_cosine", "clear of 0"] == "yes" and table.loc["jvp_cosine", "smallest visible"] == ""

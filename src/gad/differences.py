@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.paper import number
-from gad.report import HEADLINE, WITHOUT_DIRECTION, kind_title
+from gad.report import WITHOUT_DIRECTION, headline, kind_title
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 
@@ -47,7 +47,7 @@ def _main(metrics: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
     """A row per group, metric and variant, of the main numbers or of all others, with its ``effect``."""
-    wanted, rows = set(HEADLINE.values()), []
+    wanted, rows = set(headline(metrics).values()), []
     first = kind_title(direction_kinds(metrics["sensitivity"])[0])
     for stage, group, label, variants in _against_baseline(metrics):
         for variant, values in variants.items():
@@ -80,9 +80,8 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """Differences to the baseline paired by seed, noise and prompt; intervals for other seeds and other noises.
 
     The ones to quote: those over seeds alone speak of these noises only. ``p, Holm`` and ``smallest visible`` are as in
-    :func:`difference_table`, from the same interval with as few degrees of freedom as its seeds leave: where noises
-    add some, p is too large below .05, and less could have been seen than is said. Variants of one seed are left out,
-    unless there are no others.
+    :func:`difference_table`, with the interval's own degrees of freedom (metrics files without them: as few as the
+    seeds leave, which makes p too large below .05). Variants of one seed are left out, unless there are no others.
     """
     first = direction_kinds(metrics["sensitivity"])[0]
     found = [

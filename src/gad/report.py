@@ -29,7 +29,6 @@ HEADLINE = {  # label: stage, group of its metrics (None: each kind of direction
     "seed told from the image": ("sensitivity", "seeds", "self_identifiability"),
     "seed told as the teacher's": ("sensitivity", "seeds", "teacher_alignment"),
     "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
-    "CLIP score (own judge)": ("sensitivity", "fidelity", "CLIP score (own judge)"),
     "Fréchet distance to the teacher's images": ("sensitivity", "fidelity", "frechet_to_teacher"),
     "kernel distance to the teacher's images": ("sensitivity", "fidelity", "kernel_to_teacher"),
     "seeds found back": ("control", "over_seeds", "seeds_found"),
@@ -64,10 +63,17 @@ def kind_title(kind: str) -> str:
     return ", ".join([f"{directions} directions", *step])
 
 
+def headline(metrics: dict[str, dict]) -> dict[str, tuple[str, str | None, str]]:
+    """The main numbers of a recipe: ``HEADLINE``, and the fidelity scores by whatever name the recipe gives them."""
+    models = metrics["sensitivity"].get("fidelity", {}).values()
+    named = dict.fromkeys(name for numbers in models for name in numbers if "_to_" not in name)
+    return HEADLINE | {name: ("sensitivity", "fidelity", name) for name in named}
+
+
 def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """A row per headline number and kind of direction, a column per model, teacher first: mean and 95 % interval."""
     rows = []
-    for label, (stage, group, metric) in HEADLINE.items():
+    for label, (stage, group, metric) in headline(metrics).items():
         kinds = [group] if group else direction_kinds(metrics[stage])
         for kind in kinds[:1] if metric in WITHOUT_DIRECTION else kinds:
             cells = {
@@ -118,7 +124,7 @@ def keep_results(recipe: str) -> Path:
 def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     """This run's headline means beside the committed long run's, with the difference."""
     rows = []
-    for label, (stage, group, metric) in HEADLINE.items():
+    for label, (stage, group, metric) in headline(metrics).items():
         groups = [group] if group else direction_kinds(metrics[stage])
         for kind in groups:
             for variant, values in metrics[stage].get(kind, {}).items():

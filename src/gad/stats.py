@@ -54,8 +54,8 @@ def bootstrap_mean(values, *, resamples: int = 2000, seed: int = 0) -> Estimate:
     return Estimate(mean, *map(float, result.confidence_interval), n)
 
 
-def crossed_intervals(values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, low and high of ``values [..., S, N]``, a number for each of S seeds at each of the same N noises.
+def crossed_intervals(values) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Mean, low, high and degrees of freedom of ``values [..., S, N]``: every seed at every noise.
 
     The 95 % interval covers other seeds *and* other noises. Seeds, noises and what is left are random effects of a
     two-way layout, so that Var(mean) = (MS_seed + MS_noise - MS_rest) / (S N), with Satterthwaite's degrees of freedom
@@ -75,18 +75,26 @@ def crossed_intervals(values) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     degrees = np.divide(total**2, spread, out=np.full_like(total, freedom[0]), where=spread > 0)
     degrees = np.clip(degrees, min(freedom[:2]), None)
     half = stats.t.ppf(0.975, degrees) * np.sqrt(total / (num_seeds * num_noises))
-    return np.asarray(mean), np.asarray(mean - half), np.asarray(mean + half)
+    return np.asarray(mean), np.asarray(mean - half), np.asarray(mean + half), np.asarray(degrees)
 
 
-def crossed_mean(values) -> Estimate:
+@dataclass(frozen=True)
+class CrossedEstimate(Estimate):
+    """An estimate whose interval has more degrees of freedom than its seeds alone leave."""
+
+    freedom: float
+
+
+def crossed_mean(values) -> CrossedEstimate:
     """The mean of ``values [S, N]`` with the interval of :func:`crossed_intervals`; NaN for one seed or one noise.
 
     ``n`` is the number of seeds.
     """
-    values = np.asarray(values, dtype=float)
+    values, nothing = np.asarray(values, dtype=float), float("nan")
     if min(values.shape) < 2:
-        return Estimate(float(values.mean()), float("nan"), float("nan"), len(values))
-    return Estimate(*map(float, crossed_intervals(values)), len(values))
+        return CrossedEstimate(float(values.mean()), nothing, nothing, len(values), nothing)
+    mean, low, high, freedom = map(float, crossed_intervals(values))
+    return CrossedEstimate(mean, low, high, len(values), freedom)
 
 
 @dataclass(frozen=True)
@@ -103,9 +111,8 @@ class Effect:
 
 
 @cache
-def _visible_noncentrality(n: int) -> float:
-    """mean sqrt(n) / sd at which a two-sided paired t test of n pairs has a power of ``POWER``."""
-    freedom = n - 1
+def _visible_noncentrality(freedom: float) -> float:
+    """Mean over standard error at which a two-sided t test of so many degrees of freedom has a power of ``POWER``."""
     edge = stats.t.ppf(1 - LEVEL / 2, freedom)
     # the noncentral t averaged over the sample's own standard deviation; scipy's nct is NaN for few degrees of freedom
     edges = edge * np.sqrt(stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, freedom) / freedom)
@@ -116,17 +123,23 @@ def _visible_noncentrality(n: int) -> float:
     return optimize.brentq(lacking, 0.0, 10 * edge)
 
 
-def effect_of(mean: float, low: float | None, high: float | None, n: int) -> Effect:
-    """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed."""
+def effect_of(mean: float, low: float | None, high: float | None, n: int, freedom: float | None = None) -> Effect:
+    """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
+    its degrees of ``freedom`` are n - 1 unless told."""
     nothing = float("nan")
     if n < 2 or low is None or high is None or np.isnan(low):
         return Effect(nothing, nothing, nothing)
-    error = (high - low) / 2 / stats.t.ppf(0.975, n - 1)  # standard error of the mean
+    freedom = n - 1 if freedom is None else freedom
+    error = (high - low) / 2 / stats.t.ppf(0.975, freedom)  # standard error of the mean
     if error == 0:
         return Effect(float(np.copysign(np.inf, mean)) if mean else 0.0, 1.0 if mean == 0 else 0.0, 0.0)
     unbiased = 1 - 3 / (4 * (n - 1) - 1) if n > 2 else nothing  # two pairs leave no unbiased estimate
-    p = 2 * stats.t.sf(abs(mean) / error, n - 1)
-    return Effect(float(unbiased * mean / error / n**0.5), float(p), float(_visible_noncentrality(n) * error))
+    p = 2 * stats.t.sf(abs(mean) / error, freedom)
+    return Effect(
+        float(unbiased * mean / error / n**0.5),
+        float(p),
+        float(_visible_noncentrality(round(float(freedom), 1)) * error),
+    )
 
 
 def holm(p) -> np.ndarray:

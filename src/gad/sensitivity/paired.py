@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gad.stats import Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
+from gad.stats import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
 
 METRICS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")
 
@@ -39,7 +39,8 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
                     "both": crossed_mean(values),
                 }
                 row = {"directions": kind, "metric": metric, "variant": variant, "difference": found["both"].mean}
-                rows.append(row | {"num_seeds": len(values), "num_noises": values.shape[1]} | _columns(found))
+                row |= {"num_seeds": len(values), "num_noises": values.shape[1]} | _columns(found)
+                rows.append(row | {"both freedom": found["both"].freedom})
     return pd.DataFrame(rows)
 
 
@@ -77,6 +78,7 @@ def two_level(table: pd.DataFrame) -> dict:
     """The intervals over seeds and noises as a metrics file holds them: ``{variant: {"metric, directions": ...}}``."""
     result = {}
     for row in table.to_dict("records"):
-        estimate = Estimate(row["difference"], row["both low"], row["both high"], row["num_seeds"])
+        interval = row["both low"], row["both high"], row["num_seeds"], row["both freedom"]
+        estimate = CrossedEstimate(row["difference"], *interval)
         result.setdefault(row["variant"], {})[f"{row['metric']}, {row['directions']}"] = vars(estimate)
     return result
