@@ -114,3 +114,17 @@ def test_steps_fall_or_rise_as_training_goes_on(graded):
     options = {"variant": "gad", "batch_size": 16, "key": (0, 0)}
     late = draw_batch(graded, None, CosineSchedule(), **options, partners=partners_at(0.9, "decreasing", 3))
     assert late.h.tolist() == pytest.approx([0.1] * 8)
+
+
+def test_a_variant_may_have_a_weight_of_its_own(point_teacher, point_pairs, smoke):
+    config = StudentConfig(
+        **smoke.student.model_dump() | {"gad_weight": 0.3, "variant_weights": {"random_gradient": 2}}
+    )
+    student = start_student(point_teacher, config, seed=0)
+    weights = {
+        name: build_objective(point_teacher, student, point_pairs, config, variant=name, seed=0).gad_weight
+        for name in ("gad", "random_gradient")
+    }
+    assert weights == {"gad": 0.3, "random_gradient": 2}
+    with pytest.raises(ValueError, match="variant_weights: 'pointwise_anchor' has no term to weigh"):
+        StudentConfig(**smoke.student.model_dump() | {"variant_weights": {"pointwise_anchor": 2}})

@@ -97,7 +97,7 @@ def train_seeds(
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
     claim_together(folder, owner)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
-    seeds, kind = config.seeds_of(variant), trained_as(variant, config.gad_weight)
+    seeds, kind = config.seeds_of(variant), trained_as(variant, config.weight_of(variant))
     for seed in seeds:
         if seed_dir(folder, seed).exists():
             continue

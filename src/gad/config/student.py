@@ -18,6 +18,8 @@ class StudentConfig(Section):
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
+    # in place of gad_weight, by variant: terms have units of their own (the authors' script's 1 is its lambda)
+    variant_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
     # times where GAD acts: those of the pair's node, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
@@ -58,6 +60,10 @@ class StudentConfig(Section):
         if unknown or "baseline" in self.side_variants:
             fault = f"unknown variant {unknown[0]!r}" if unknown else "the baseline needs all seeds"
             raise ValueError(f"side_variants: {fault}; there are {', '.join(VARIANTS)}")
+        weightless = [name for name in self.variant_weights if name not in VARIANTS or VARIANTS[name].pull is None]
+        if weightless:
+            pulled = ", ".join(name for name in VARIANTS if VARIANTS[name].pull)
+            raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {pulled}")
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
         self.parts_of(1)
@@ -71,6 +77,10 @@ class StudentConfig(Section):
         if not 0 <= low < high <= 1:
             raise ValueError(f"gad_interval must go up within 0 and 1, not {self.gad_interval}")
         return self
+
+    def weight_of(self, variant: str) -> float:
+        """The weight of a variant's term: ``gad_weight``, unless it has its own."""
+        return self.variant_weights.get(variant, self.gad_weight)
 
     def seeds_of(self, variant: str) -> list[int]:
         """The seeds that a variant is trained with, in order."""

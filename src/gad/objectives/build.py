@@ -24,16 +24,16 @@ def build_objective(
     The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have, and
     for an interval that leaves GAD out of every step.
     """
-    spec, power = check_variant(variant, config.paradigm), pairs.jvp_power()
+    spec, power, weight = check_variant(variant, config.paradigm), pairs.jvp_power(), config.weight_of(variant)
     gate = Gate(*config.gad_interval, config.gad_fraction)
     if spec.pull and spec.pull not in SCORE_FORMS and not gate.opens(pairs.times[:-1]).any():
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
         raise ValueError(f"gad_interval {config.gad_interval} holds none of the chain's times {times}: GAD never acts")
     score_form = None
     if spec.pull in SCORE_FORMS:
-        score_form = ScoreForm(spec.pull, power, config.gad_weight, gate)
+        score_form = ScoreForm(spec.pull, power, weight, gate)
     alignment = Alignment(power, config.loss, "gad" if score_form else spec.pull or "gad")
-    gad_weight = config.gad_weight if spec.pull and not score_form else 0.0
+    gad_weight = weight if spec.pull and not score_form else 0.0
     if config.paradigm == "matching":
         return Matching(alignment, gad_weight, gate)
     if score_form and config.gad_batch_stride > 1:

@@ -11,7 +11,8 @@ SCORE_FORMS = ("score", "score_fixed", "released")
 class Variant:
     """How a variant differs from the baseline.
 
-    ``paired``: batches of B/2 noise pairs in place of B noises. ``pull``: the term that ``gad_weight`` weighs.
+    ``paired``: batches of B/2 noise pairs in place of B noises. ``pull``: the term that ``gad_weight`` weighs, or
+    the variant's own weight.
     ``anchored``: regression to the stored pairs beside another base loss. ``longer``: half as many
     steps more, an upper bound of what GAD's further call costs; in chains of one node GAD costs less, so this control
     is generous.
