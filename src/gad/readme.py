@@ -76,7 +76,6 @@ EMOJI = Table(
         Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
         *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, NOUN),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
-        LAYOUT,
     ),
     ("teacher", "baseline", "noise_augmentation", "gad"),
     by_metric=True,
