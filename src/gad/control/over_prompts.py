@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.sensitivity.paired import paired_table
-from gad.stats import Estimate, bootstrap_mean, crossed_mean
+from gad.stats import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean
 
 MEASURED = {  # task: the columns that are compared, those that the rows have
     "diversity": ("vendi", "seeds_found", "noun_right", "colour_right", "distance_to_roll"),
@@ -60,7 +60,8 @@ def control_differences(folder: Path, reference: str = "baseline") -> pd.DataFra
         for row in table.to_dict("records"):
             several = row["num_seeds"] > 1
             end = "both" if several else "noises"
-            estimate = Estimate(row["difference"], row[f"{end} low"], row[f"{end} high"], row["num_seeds"])
+            interval = row["difference"], row[f"{end} low"], row[f"{end} high"], row["num_seeds"]
+            estimate = CrossedEstimate(*interval, row["both freedom"]) if end == "both" else Estimate(*interval)
             name = {"task": label, "metric": row["metric"], "variant": row["variant"]}
             covers = SEEDS_AND_PROMPTS if several else PROMPTS_ALONE
             found.append(name | {"difference": estimate, "covers": covers})
