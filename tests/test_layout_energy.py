@@ -15,7 +15,7 @@ from gad.control.layout_energy import (
     layout_energy,
     outer_box,
     word_maps,
-)  # fmt: skip
+)
 from gad.control.optimise import optimise_noise, stepping
 
 SIDE = 8

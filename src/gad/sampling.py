@@ -36,10 +36,17 @@ def step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t
 
 
 def sample(
-    denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, stop: int | None = None
+    denoise: Denoiser,
+    noise: Latent,
+    conditioning: Conditioning | None,
+    *,
+    num_steps: int,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Trajectory:
-    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; with ``stop`` those of its first steps."""
-    times = node_times(num_steps, noise.device)[: None if stop is None else stop + 1].to(noise)
+    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from node ``start``, where
+    ``noise`` is the state, to node ``stop``."""
+    times = node_times(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
         t, t_next = t.expand(len(noise)), t_next.expand(len(noise))

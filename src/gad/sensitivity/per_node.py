@@ -24,7 +24,7 @@ from gad.models.denoiser import Denoiser
 from gad.prompts import prompt_of
 from gad.response import Map
 from gad.sample_ids import ANALYSIS
-from gad.sampling import ddim_step, node_times, sample, step_target
+from gad.sampling import sample, step_target
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
 from gad.sensitivity.stage import drawn_kind
@@ -57,11 +57,9 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
     first, last = (round((1 - time) * num_steps) for time in (t, stop))
 
     def phi(x_t: Latent) -> Latent:
-        times = node_times(num_steps, x_t.device).to(x_t)[:, None].expand(-1, len(x_t))
-        x = x_t
-        for k in range(first, last):
-            x = ddim_step(denoise.schedule, x, denoise(x, times[k], conditioning), times[k], times[k + 1])
-        return step_target(denoise.schedule, x_t, x, times[first], times[last])
+        end = sample(denoise, x_t, conditioning, num_steps=num_steps, start=first, stop=last)[-1]
+        times = (torch.full((len(x_t),), time, dtype=x_t.dtype, device=x_t.device) for time in (t, stop))
+        return step_target(denoise.schedule, x_t, end, *times)
 
     return phi
 

@@ -106,12 +106,14 @@ def negative_rows(
     plain = torch.cat(plain)
     turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
     before, after = (model.decode(latents, batch_size=AT_ONCE) for latents in (plain, turned))
+    without, with_it = score(before, negatives), score(after, negatives)
+    own = score(before, prompts)
     columns = {
-        "negative_score_without": score(before, negatives),
-        "negative_score_with": score(after, negatives),
-        "prompt_score_without": score(before, prompts),
-        "negative_shift": score(before, negatives) - score(after, negatives),
-        "prompt_shift": score(before, prompts) - score(after, prompts),
+        "negative_score_without": without,
+        "negative_score_with": with_it,
+        "prompt_score_without": own,
+        "negative_shift": without - with_it,
+        "prompt_shift": own - score(after, prompts),
         "moved": (turned - plain).square().flatten(1).mean(1),
     }
     rows = pd.DataFrame({name: column.tolist() for name, column in columns.items()})
