@@ -5,18 +5,21 @@
 
 Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
 a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
-GAD adds to the step. Every line is a process of its own; with --turns the steps are timed in one process in which the
-variants take turns: that needs memory for all of them, but on a busy CPU nothing else tells them apart. GAD at a share
+GAD adds to the step. On a CPU every line is a process of its own, whose peak memory it tells; with --turns the steps
+are timed in one process in which the variants take turns: that needs memory for all of them, but on a busy CPU nothing
+else tells them apart. A part that fails is told in one line, the others go on, and the exit status is 1. GAD at a share
 of the steps is computed from the two kinds of step that it is made of: its time is a mean, its peak memory that of GAD.
 Output matching on free pairs is the setting in which GAD costs no further call. On a CPU networks compute in float32.
 """
 
 import argparse
+import gc
 import json
 import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -73,16 +76,34 @@ def measure(recipe: str, part: str, arguments) -> dict:
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
+def on_emptied_gpu(recipe: str, part: str, arguments) -> dict:
+    """What :func:`measure` finds in this process, once the GPU has forgotten the part before."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return measure(recipe, part, arguments)
+
+
 def alone(recipe: str, part: str, arguments) -> dict:
-    """What :func:`measure` finds in a process of its own, whose peak memory is the part's."""
+    """What :func:`measure` finds in a process of its own, whose peak memory is the part's. Raises RuntimeError."""
     options = [(name, getattr(arguments, name)) for name in ("steps", "depth", "size", "batch", "directions")]
     options = [f"--{name}={value}" for name, value in options if value is not None]
     command = [sys.executable, __file__, recipe, *options, "--one", part]
-    print(f"{recipe}: measuring {part}", file=sys.stderr, flush=True)
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows_of(recipe: str, arguments) -> Iterator[dict]:
+    """The parts that could be measured, each told as it begins; one that fails is told in one line."""
+    measured = on_emptied_gpu if torch.cuda.is_available() else alone
+    for part in parts_of(recipe, arguments):
+        print(f"{recipe}: measuring {part}", file=sys.stderr, flush=True)
+        try:
+            yield measured(recipe, part, arguments)
+        except RuntimeError as error:  # a GPU that is too small raises one, too
+            print(f"{recipe}, {part}: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
 
 
 def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[float]:
@@ -187,9 +208,12 @@ def main() -> None:
     if arguments.one:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
         return
+    missing = 0
     for recipe in arguments.recipes:
-        rows = [alone(recipe, part, arguments) for part in parts_of(recipe, arguments)]
+        rows = list(rows_of(recipe, arguments))
+        missing += len(parts_of(recipe, arguments)) - len(rows)
         report(recipe, by_turns_too(recipe, rows, arguments) if arguments.turns else rows, arguments)
+    sys.exit(missing > 0)
 
 
 if __name__ == "__main__":

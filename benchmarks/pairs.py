@@ -1,22 +1,29 @@
 """Noise pairs against a plain loop: the teacher's answers in batches, and the stock pipeline called once per prompt.
 
-    python benchmarks/pairs.py emoji_flow [--noises 32] [--rounds 3] [--steps 20]
+    python benchmarks/pairs.py emoji_flow [--noises 32] [--rounds 3] [--steps 20] [--dtype bfloat16]
+    python benchmarks/pairs.py pixart_tdm --published --noises 16 --steps 4     (a GPU: nothing is downloaded)
 
 Both encode the prompts and stop at latents; the largest difference between them is printed beside the times. The
-stock pipeline is told the same times as ours. The recipe's teacher must be there. Rounds take turns.
+stock pipeline is told the same times as ours. The recipe's teacher must be there; or --published takes the published
+network with random weights, and random embeddings in place of the text encoder's. Rounds take turns.
 """
 
 import argparse
 import statistics
 import time
+from dataclasses import replace
 
+import diffusers
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
+from torch import nn
 
 from gad.artifacts import stage_dir
 from gad.config import load_recipe
+from gad.full_scale.architectures import BETAS, Architecture, architecture_of
+from gad.full_scale.dry_run import random_teacher
 from gad.models.denoiser import on_device
-from gad.models.families import family_of, plain_scheduler
+from gad.models.families import FAMILIES, family_of, network_of, plain_scheduler
 from gad.noise import draw_noise
 from gad.noise_pairs import answer
 from gad.processes import own_device
@@ -25,10 +32,39 @@ from gad.sampling import node_times
 from gad.teachers.load import Model, load_model, text_encoder_on
 
 
+def published(architecture: Architecture, *, depth: int | None, size: int | None) -> Model:
+    """The published network with random weights in its stock pipeline, which has no text encoder and no autoencoder."""
+    teacher, kind = random_teacher(architecture, depth=depth, size=size), getattr(diffusers, architecture.pipeline)
+    if architecture.betas is None:
+        scheduler = FlowMatchEulerDiscreteScheduler()
+    else:
+        low, high = BETAS[architecture.betas]
+        scheduler = DDIMScheduler(beta_schedule=architecture.betas, beta_start=low, beta_end=high)
+    names = set(kind._get_signature_types()) - {"requires_safety_checker", "scheduler"}
+    parts = dict.fromkeys(names) | {FAMILIES[architecture.pipeline].network: teacher.denoiser.network}
+    quiet = {"requires_safety_checker": False} if "safety_checker" in names else {}
+    pipeline = kind(**parts, scheduler=scheduler, **quiet)
+    pipeline.set_progress_bar_config(disable=True)
+    return replace(teacher, pipeline=pipeline)
+
+
+def asked_of(model: Model, prompt: str, network: nn.Module) -> dict:
+    """The stock pipeline's arguments for a prompt, or for its embeddings where it has no text encoder."""
+    if model.encode is None:
+        return {"prompt": prompt}
+    told, empty = (model.condition([text]).to(network.device) for text in (prompt, ""))
+    embeds = {"prompt_embeds": told.prompt_embeds, "negative_prompt_embeds": empty.prompt_embeds}
+    embeds = {name: values.to(network.dtype) for name, values in embeds.items()}
+    if told.prompt_attention_mask is not None:
+        embeds["prompt_attention_mask"] = told.prompt_attention_mask
+        embeds["negative_prompt_attention_mask"] = empty.prompt_attention_mask
+    return {"prompt": None, "negative_prompt": None} | embeds
+
+
 def stock_options(model: Model, num_steps: int) -> dict:
     """How the stock pipeline is made to visit our times; changes its scheduler where it has to."""
     pipeline, options = model.pipeline, dict(family_of(model.pipeline).sample_options)
-    if "use_resolution_binning" in options:
+    if "use_resolution_binning" in options and model.encode is None:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
     pipeline.scheduler = plain_scheduler(pipeline)
     if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
@@ -40,10 +76,10 @@ def stock_options(model: Model, num_steps: int) -> dict:
 @torch.no_grad()
 def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scale: float, options: dict):
     """The stock pipeline, a call for each prompt."""
-    parts = [
-        model.pipeline(prompt, latents=noise[i : i + 1].clone(), guidance_scale=guidance_scale, **options).images
-        for i, prompt in enumerate(prompts)
-    ]
+    network, parts = network_of(model.pipeline), []
+    for i, prompt in enumerate(prompts):
+        asked = asked_of(model, prompt, network) | {"latents": noise[i : i + 1].to(network.dtype)}
+        parts.append(model.pipeline(**asked, guidance_scale=guidance_scale, **options).images)
     return torch.cat(parts)
 
 
@@ -71,16 +107,26 @@ def main() -> None:
     parser.add_argument("--noises", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, help="the teacher's; the recipe's by default")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="the network's")
+    parser.add_argument("--published", action="store_true", help="the published network with random weights")
+    parser.add_argument("--depth", type=int, help="layers of the published network")
+    parser.add_argument("--size", type=int, help="side of its latent")
     arguments = parser.parse_args()
     settings = load_recipe(arguments.recipe)
     config = settings.noise_pairs
     steps = arguments.steps or config.teacher_steps
     config = config.model_copy(update={"teacher_steps": steps, "num_nodes": 1})
-    model, device = load_model(stage_dir(arguments.recipe, "teacher")), own_device(config.device)
+    if arguments.published:
+        architecture = architecture_of(settings.teacher.pretrained)
+        model = published(architecture, depth=arguments.depth, size=arguments.size)
+    else:
+        model = load_model(stage_dir(arguments.recipe, "teacher"))
+    device = own_device(config.device)
     ids = range(arguments.noises)
-    prompts, noise = prompt_of(ids, config.prompts), draw_noise(ids, model.latent_shape, seed=config.seed)
+    prompts = prompt_of(ids, None if arguments.published else config.prompts)
+    noise = draw_noise(ids, model.latent_shape, seed=config.seed)
     options, times = stock_options(model, steps), {"loop": [], "batches": []}
-    model.pipeline.to(device)
+    model.pipeline.to(device, getattr(torch, arguments.dtype))
     for _ in range(arguments.rounds):
         seconds, loop = clock(lambda: by_loop(model, prompts, noise.to(device), config.guidance_scale, options))
         times["loop"].append(seconds)
@@ -90,7 +136,8 @@ def main() -> None:
     a, b = statistics.median(times["loop"]), statistics.median(times["batches"])
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     difference = (loop - batched).abs().max() / loop.abs().max()
-    print(f"{arguments.recipe} on {name}, {arguments.noises} noises, {steps} steps, batches of {config.batch_size}:")
+    made = f"{arguments.noises} noises, {steps} steps, batches of {config.batch_size}, {arguments.dtype}"
+    print(f"{arguments.recipe} on {name}, {made}:")
     print(f"loop {a:.2f} s, batches {b:.2f} s, ratio {b / a:.2f}; largest relative difference {difference:.1e}")
 
 

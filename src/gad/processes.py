@@ -40,12 +40,14 @@ def processes_per_node() -> int:
 
 
 def own_device(device: str) -> torch.device:
-    """The device of this process for a recipe's ``device``; with several GPUs each process has one."""
+    """The device of this process for a recipe's ``device``: GPUs are dealt out to a machine's processes in turn."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(kind for kind in found if found[kind]) if device == "auto" else device
     if not found[name]:
         raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0))) if name == "cuda" else torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -47,8 +47,9 @@ def synthetic_prompts(architecture: Architecture):
 
 
 def random_teacher(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> Model:
-    """The published network with random weights as a teacher."""
-    network = build_network(architecture, depth=depth, size=size)
+    """The published network with random weights as a teacher, on the CPU as a loaded one is."""
+    drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
+    network = build_network(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
     shape = (network.config.in_channels, network.config.sample_size, network.config.sample_size)
     denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
