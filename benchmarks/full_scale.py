@@ -5,15 +5,14 @@
 
 Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
 a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
-GAD adds to the step. On a CPU every line is a process of its own, whose peak memory it tells; with --turns the steps
-are timed in one process in which the variants take turns: that needs memory for all of them, but on a busy CPU nothing
-else tells them apart. A part that fails is told in one line, the others go on, and the exit status is 1. GAD at a share
+GAD adds to the step. Every line is a process of its own, whose peak memory it tells; with --turns the steps are timed
+in one process in which the variants take turns: that needs memory for all of them, but on a busy CPU nothing else tells
+them apart. A part is told as soon as it is measured, or why it failed; then the exit status is 1. GAD at a share
 of the steps is computed from the two kinds of step that it is made of: its time is a mean, its peak memory that of GAD.
 Output matching on free pairs is the setting in which GAD costs no further call. On a CPU networks compute in float32.
 """
 
 import argparse
-import gc
 import json
 import platform
 import subprocess
@@ -76,14 +75,6 @@ def measure(recipe: str, part: str, arguments) -> dict:
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
-def on_emptied_gpu(recipe: str, part: str, arguments) -> dict:
-    """What :func:`measure` finds in this process, once the GPU has forgotten the part before."""
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    return measure(recipe, part, arguments)
-
-
 def alone(recipe: str, part: str, arguments) -> dict:
     """What :func:`measure` finds in a process of its own, whose peak memory is the part's. Raises RuntimeError."""
     options = [(name, getattr(arguments, name)) for name in ("steps", "depth", "size", "batch", "directions")]
@@ -96,14 +87,16 @@ def alone(recipe: str, part: str, arguments) -> dict:
 
 
 def rows_of(recipe: str, arguments) -> Iterator[dict]:
-    """The parts that could be measured, each told as it begins; one that fails is told in one line."""
-    measured = on_emptied_gpu if torch.cuda.is_available() else alone
+    """The parts that could be measured, each told at once: a run that is cut off has told what it found."""
     for part in parts_of(recipe, arguments):
-        print(f"{recipe}: measuring {part}", file=sys.stderr, flush=True)
+        print(f"{recipe}: measuring {part} ... ", end="", file=sys.stderr, flush=True)
         try:
-            yield measured(recipe, part, arguments)
-        except RuntimeError as error:  # a GPU that is too small raises one, too
-            print(f"{recipe}, {part}: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+            row = alone(recipe, part, arguments)
+        except RuntimeError as error:
+            print(f"failed: {error}", file=sys.stderr, flush=True)
+            continue
+        print(f"{row['seconds']:.3f} s, peak {row['peak'] / 1e9:.2f} GB", file=sys.stderr, flush=True)
+        yield row
 
 
 def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[float]:
