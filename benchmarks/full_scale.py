@@ -76,26 +76,26 @@ def measure(recipe: str, part: str, arguments) -> dict:
 
 
 def alone(recipe: str, part: str, arguments) -> dict:
-    """What :func:`measure` finds in a process of its own, whose peak memory is the part's. Raises RuntimeError."""
+    """What :func:`measure` finds in a process of its own, whose peak memory is the part's; SystemExit if it failed."""
     options = [(name, getattr(arguments, name)) for name in ("steps", "depth", "size", "batch", "directions")]
     options = [f"--{name}={value}" for name, value in options if value is not None]
     command = [sys.executable, __file__, recipe, *options, "--one", part]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        sys.exit(f"{recipe}, {part}: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def rows_of(recipe: str, arguments) -> Iterator[dict]:
     """The parts that could be measured, each told at once: a run that is cut off has told what it found."""
     for part in parts_of(recipe, arguments):
-        print(f"{recipe}: measuring {part} ... ", end="", file=sys.stderr, flush=True)
+        print(f"{recipe}: measuring {part}", file=sys.stderr, flush=True)
         try:
             row = alone(recipe, part, arguments)
-        except RuntimeError as error:
-            print(f"failed: {error}", file=sys.stderr, flush=True)
+        except SystemExit as error:
+            print(error, file=sys.stderr, flush=True)
             continue
-        print(f"{row['seconds']:.3f} s, peak {row['peak'] / 1e9:.2f} GB", file=sys.stderr, flush=True)
+        print(f"  {row['seconds']:.3f} s, peak {row['peak'] / 1e9:.2f} GB", file=sys.stderr, flush=True)
         yield row
 
 

@@ -8,6 +8,7 @@ from launching import launch
 
 from gad.artifacts import read_checkpoint, read_tensors
 from gad.noise_pairs import NoisePairs, generate
+from gad.processes import own_device
 from gad.students import train_seeds
 from gad.training import LAST
 
@@ -99,3 +100,13 @@ def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two
     assert f"{name} 5\n" in done.stdout and f"{name} 4\n" not in done.stdout  # from the checkpoint, not from the start
     ours, theirs = (read_tensors(root / name / "seed_0" / "network.safetensors") for root in (tmp_path, by_two))
     assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_processes_share_the_gpus_of_their_machine(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    found = []
+    for rank in range(4):
+        monkeypatch.setenv("LOCAL_RANK", str(rank))
+        found.append(own_device("auto").index)
+    assert found == [0, 1, 0, 1]

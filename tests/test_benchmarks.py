@@ -1,0 +1,49 @@
+"""The benchmarks of published networks: what they compare and what they tell, rather than times."""
+
+import importlib.util
+import subprocess
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gad.config import load_recipe
+from gad.full_scale.architectures import architecture_of
+from gad.noise import draw_noise
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid"])
+def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe):
+    pairs, settings = script("pairs"), load_recipe(recipe)
+    model = pairs.published(architecture_of(settings.teacher.pretrained), depth=1, size=8)
+    config = settings.noise_pairs.model_copy(update={"teacher_steps": 2, "num_nodes": 1, "batch_size": 2})
+    noise, prompts = draw_noise(range(2), model.latent_shape, seed=0), ["a dog", "two red cars"]
+    loop = pairs.by_loop(model, prompts, noise, config.guidance_scale, pairs.stock_options(model, 2))
+    batched = pairs.by_batches(model, prompts, noise, config, torch.device("cpu"))
+    assert torch.allclose(loop, batched, rtol=1e-3, atol=1e-4 * loop.abs().max().item())
+
+
+def test_a_part_that_fails_is_told_and_the_others_go_on(monkeypatch, capsys):
+    full_scale = script("full_scale")
+
+    def run(command, **_):
+        failed = command[-1] == "gad"
+        row = '{"seconds": 0.5, "peak": 2e9}'
+        return subprocess.CompletedProcess(command, int(failed), "" if failed else row, "a trace\nCUDA out of memory")
+
+    monkeypatch.setattr(full_scale.subprocess, "run", run)
+    options = dict.fromkeys(("depth", "size", "batch", "directions")) | {"steps": 2, "parts": ["gad", "baseline"]}
+    rows = list(full_scale.rows_of("pixart_tdm", Namespace(**options)))
+    told = capsys.readouterr().err.splitlines()
+    assert [row["seconds"] for row in rows] == [0.5]
+    assert told[1] == "pixart_tdm, gad: CUDA out of memory" and told[3] == "  0.500 s, peak 2.00 GB"
