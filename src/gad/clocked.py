@@ -19,6 +19,12 @@ def peak_bytes() -> float:
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def forget_peak() -> None:
+    """Have :func:`peak_bytes` of a GPU begin anew; that of a process is of its whole life."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 class Clocked:
     """Stands in for ``objective`` in :func:`gad.training.train`; ``times`` in seconds, one for each step begun.
 

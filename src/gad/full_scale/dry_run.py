@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from gad.clocked import Clocked, peak_bytes
+from gad.clocked import Clocked, forget_peak, peak_bytes
 from gad.config import NoisePairsConfig, Recipe
 from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
@@ -97,6 +97,7 @@ def some_steps(
     """Train a variant for ``steps`` steps, and for those that warm up and that log, watched by ``clock(objective,
     accumulate)``."""
     list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
+    forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
     denoiser = teacher.denoiser
