@@ -27,6 +27,14 @@ def test_models_from_elsewhere_stand_after_ours_in_the_bars():
     assert [0.2, 0.5, 0.1] in [[round(float(value), 6) for value in line] for line in means]
 
 
+def test_panels_on_one_scale_can_be_compared_by_height():
+    table = pd.DataFrame({"variant": ["baseline", "gad"], "random": [0.01, 0.02], "optimised": [0.3, 0.4]})
+    both = {"random": "random", "optimised": "optimised"}
+    limits = [axis.get_ylim() for axis in figures.metric_bars(table, both, one_scale=True).axes]
+    assert limits[0] == limits[1] and limits[0][1] > 0.4
+    assert figures.metric_bars(table, both).axes[0].get_ylim()[1] < 0.1
+
+
 def test_a_bar_of_a_single_model_has_the_interval_over_its_images():
     table = pd.DataFrame(
         {

@@ -18,14 +18,19 @@ def _interval(values) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
-def metric_bars(table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None) -> Figure:
-    """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label."""
+def metric_bars(
+    table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None, one_scale: bool = False
+) -> Figure:
+    """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label.
+
+    With ``one_scale`` heights can be compared between panels.
+    """
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1
     width = max(3.6, 0.16 * len(order) * (groups + 1))
     columns = min(len(metrics), max(1, int(PAGE / width)))
     rows = -(-len(metrics) // columns)
-    options = {"figsize": (width * columns, 3.8 * rows), "dpi": DPI, "squeeze": False}
+    options = {"figsize": (width * columns, 3.8 * rows), "dpi": DPI, "squeeze": False, "sharey": one_scale}
     figure, axes = plt.subplots(rows, columns, **options)
     for unused in axes.flat[len(metrics) :]:
         unused.remove()
