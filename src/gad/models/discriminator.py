@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser
@@ -33,17 +34,35 @@ def _as_map(output, like: Latent) -> Tensor:
     return hidden.transpose(1, 2).unflatten(2, (height, hidden.shape[1] // height))
 
 
+class _Enough(Exception):
+    """The last block that is read has answered."""
+
+
+def _may_stop(network: nn.Module) -> bool:
+    """Whether a call may end early: hooks of a parted network, and compiled code, have to see it through."""
+    return not isinstance(network, FSDPModule) and network._compiled_call_impl is None
+
+
 def network_features(denoiser: NetworkDenoiser) -> Features:
-    """Maps inside the network, read by hooks that stay only for the call."""
+    """Maps inside the network, read by hooks that stay only for the call.
+
+    A UNet's way up, more than half of its work, is not walked.
+    """
 
     def features(x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> list[Tensor]:
         maps: list[Tensor] = []
-        hooks = [
-            block.register_forward_hook(lambda module, inputs, output: maps.append(_as_map(output, x_t)))
-            for block in feature_blocks(denoiser.network)
-        ]
+        blocks, may_stop = feature_blocks(denoiser.network), _may_stop(denoiser.network)
+
+        def read(module, inputs, output) -> None:
+            maps.append(_as_map(output, x_t))
+            if may_stop and len(maps) == len(blocks):
+                raise _Enough
+
+        hooks = [block.register_forward_hook(read) for block in blocks]
         try:
             denoiser.output(x_t, t, conditioning)
+        except _Enough:
+            pass
         finally:
             for hook in hooks:
                 hook.remove()

@@ -1,0 +1,33 @@
+"""The features that LADD's discriminator reads from its frozen teacher."""
+
+import torch
+
+from gad.models import discriminator
+from gad.models.families import denoiser_of, network_of
+
+T = torch.tensor([0.3, 0.6])
+
+
+def read(pipeline, noise, conditioning):
+    """The features, and the gradient of their sum in the noise."""
+    x = noise.clone().requires_grad_()
+    maps = discriminator.network_features(denoiser_of(pipeline))(x, T, conditioning)
+    return maps, torch.autograd.grad(sum(feature.sum() for feature in maps), x)[0]
+
+
+def test_features_and_their_gradient_are_those_of_a_whole_call(pipeline, noise, conditioning, monkeypatch):
+    short, gradient = read(pipeline, noise, conditioning)
+    monkeypatch.setattr(discriminator, "_may_stop", lambda network: False)
+    whole, slow_gradient = read(pipeline, noise, conditioning)
+    assert len(short) == len(discriminator.feature_blocks(network_of(pipeline)))
+    assert all(torch.equal(*pair) for pair in zip(short, whole, strict=True)) and torch.equal(gradient, slow_gradient)
+
+
+def test_a_unet_is_not_asked_for_its_way_up(pipelines, noise, monkeypatch):
+    unet, asked = pipelines["unet"].unet, []
+    for block in unet.up_blocks:
+        monkeypatch.setattr(block, "forward", lambda *_, **__: asked.append(1))
+    words = torch.zeros(2, 4, unet.config.cross_attention_dim)
+    denoiser = denoiser_of(pipelines["unet"])
+    discriminator.network_features(denoiser)(noise, T, discriminator.Conditioning(words, None))
+    assert not asked and not any(block._forward_hooks for block in discriminator.feature_blocks(unet))
