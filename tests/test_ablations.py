@@ -1,17 +1,16 @@
 """Ablations: settings that a recipe refuses are refused before anything runs, and tables show what was recorded."""
 
-import importlib.util
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
+from scripts import ROOT, load_script
 
 from gad.ablations import QUICK, experiment_name, load_ablations, overrides, table, tables_of, variants_of
 from gad.config import RecipeError, load_recipe
@@ -19,10 +18,7 @@ from gad.figures import ablation_marks
 from gad.paper import paper_ablation
 from gad.report import ablation_table
 
-ROOT = Path(__file__).parents[1]
-_spec = importlib.util.spec_from_file_location("ablate", ROOT / "pipelines" / "ablate.py")
-ablate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(ablate)
+ablate = load_script("pipelines/ablate.py")
 
 
 @pytest.fixture

@@ -1,30 +1,20 @@
 """The benchmarks of published networks: what they compare and what they tell, rather than times."""
 
-import importlib.util
 import subprocess
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
 import torch
+from scripts import load_script
 
 from gad.config import load_recipe
 from gad.full_scale.architectures import architecture_of
 from gad.noise import draw_noise
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-
-
-def script(name: str):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid"])
 def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe):
-    pairs, settings = script("pairs"), load_recipe(recipe)
+    pairs, settings = load_script("benchmarks/pairs.py"), load_recipe(recipe)
     model = pairs.published(architecture_of(settings.teacher.pretrained), depth=1, size=8)
     config = settings.noise_pairs.model_copy(update={"teacher_steps": 2, "num_nodes": 1, "batch_size": 2})
     noise, prompts = draw_noise(range(2), model.latent_shape, seed=0), ["a dog", "two red cars"]
@@ -34,7 +24,7 @@ def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe)
 
 
 def test_a_part_that_fails_is_told_and_the_others_go_on(monkeypatch, capsys):
-    full_scale = script("full_scale")
+    full_scale = load_script("benchmarks/full_scale.py")
 
     def run(command, **_):
         failed = command[-1] == "gad"

@@ -1,19 +1,15 @@
 """The benchmark of what GAD costs: what it computes rather than times, and that trainings take turns."""
 
-import importlib.util
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, load_script
 
 from gad.clocked import Turns, by_turns
 
-PATH = Path(__file__).parents[1] / "benchmarks" / "cost.py"
-_spec = importlib.util.spec_from_file_location("cost", PATH)
-cost = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(cost)
+cost = load_script("benchmarks/cost.py")
 
 
 def test_sparse_gad_costs_its_share_of_what_gad_adds_and_its_whole_memory():
@@ -31,7 +27,7 @@ def test_a_slow_spell_that_all_variants_meet_changes_no_ratio():
 
 
 def test_sparse_gad_without_what_it_is_computed_from_is_refused_in_one_line():
-    command = [sys.executable, PATH, "smoke", "--variants", "baseline", "gad_thin_half"]
+    command = [sys.executable, ROOT / "benchmarks" / "cost.py", "smoke", "--variants", "baseline", "gad_thin_half"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2
     told = "gad_thin_half is computed from the baseline and gad_thin: name gad_thin too"

@@ -1,11 +1,11 @@
 """The doctor says in one line each what a recipe lacks; every broken set-up has a line of its own."""
 
-import importlib.util
 from pathlib import Path
 
 import diffusers
 import pytest
 from damage import changed, cut, dangling, emptied, header, removed, renamed, sharded, written
+from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
 from gad.full_scale import doctor, folders, sizes
@@ -327,10 +327,7 @@ def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, coun
 
 @pytest.fixture(scope="module")
 def command():
-    spec = importlib.util.spec_from_file_location("doctor_command", ROOT / "pipelines" / "doctor.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("pipelines/doctor.py")
 
 
 def test_the_command_ends_with_1_where_something_is_missing(command, capsys):

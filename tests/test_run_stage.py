@@ -1,6 +1,5 @@
 """The runner of one stage, on a small project with a small notebook."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,19 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from scripts import ROOT, load_script
 
-ROOT = Path(__file__).parents[1]
-
-
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "pipelines" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-run_stage = load("run_stage")
-repro = load("repro")
+run_stage = load_script("pipelines/run_stage.py")
+repro = load_script("pipelines/repro.py")
 
 
 @pytest.fixture

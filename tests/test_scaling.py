@@ -1,22 +1,18 @@
 """The benchmark of how work grows: what it computes rather than times."""
 
-import importlib.util
 import sys
 from argparse import Namespace
-from pathlib import Path
 
 import pytest
+from scripts import ROOT, load_script
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = ROOT / "benchmarks"
 
 
 @pytest.fixture
 def scaling(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])  # as for a script in that folder
-    spec = importlib.util.spec_from_file_location("scaling", BENCHMARKS / "scaling.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/scaling.py")
 
 
 def test_a_lines_seconds_are_shared_among_what_was_made(scaling):
