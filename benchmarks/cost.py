@@ -63,7 +63,7 @@ def prepare(recipe: str, name: str, steps: int) -> tuple[object, StudentConfig, 
     lengths = {"num_steps": steps, "log_every": steps, "checkpoint_every": steps}
     config = StudentConfig(**settings.student.model_dump() | changes | lengths | {"shard": False})
     teacher = load_model(stage_dir(recipe, "teacher"))
-    pairs = NoisePairs(stage_dir(recipe, "noise_pairs"))
+    pairs = NoisePairs(stage_dir(recipe, "noise_pairs"), settings.noise_pairs)
     kept = {"cache": stage_dir(recipe, "prompt_embeds"), "dtype": config.dtype, "device": config.device}
     prompts = encode_pair_prompts(teacher, pairs, **kept)
     student = start_student(teacher, config, seed=0)

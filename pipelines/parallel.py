@@ -51,7 +51,7 @@ def work(stage: str, recipe: str, variant: str | None):
     check_variant(variant, settings.student.paradigm)
     folders = {"folder": stage_dir(recipe, "student", variant), "live": DATA / recipe / "live" / variant}
     cache = stage_dir(recipe, "prompt_embeds")
-    pairs = NoisePairs(pairs_folder)
+    pairs = NoisePairs(pairs_folder, settings.noise_pairs)
     for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, cache=cache, **folders):
         terms = ", ".join(f"{name} {value:.4g}" for name, value in state.terms.items())
         yield f"seed {seed}, step {state.step}: {terms}"

@@ -149,6 +149,16 @@ def test_unfinished_pairs_are_refused_in_one_line(make):
         NoisePairs(make("killed", states=2))
 
 
+def test_pairs_of_other_settings_are_refused_in_one_line_and_those_cut_in_other_batches_are_not(make, smoke):
+    folder = make("pairs", batch_size=7, shard_size=10)
+    NoisePairs(folder, smoke.noise_pairs)
+    other = smoke.noise_pairs.model_copy(update={"perturbation_scale": 0.123456789, "guidance_scale": 2.0})
+    wrong = r"made with perturbation_scale 0.\d+ where the recipe says 0.123456789, guidance_scale 1.0 where .*2.0"
+    with pytest.raises(ValueError, match=wrong + ": run noise_pairs again") as error:
+        NoisePairs(folder, other)
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_the_configuration_comes_back_from_the_manifest(make, smoke):
     folder = make("pairs", perturbation_scale=0.123456789)
     assert NoisePairs(folder).config == smoke.noise_pairs.model_copy(update={"perturbation_scale": 0.123456789})

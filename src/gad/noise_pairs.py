@@ -29,6 +29,7 @@ from gad.teachers.load import Model, text_encoder_on
 CODE = code(  # as in dvc.yaml
     *("noise.py", "noise_pairs.py", "prompts.py", "singular.py", "sampling.py", "schedule.py", "models"),
 )
+NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     thrown away. Of n processes each writes every n-th shard, and the first one the manifest when all are there.
     """
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    owner = fingerprint(config.model_dump(exclude={"batch_size", "device"}), teacher_hash, prompts, *CODE)
+    owner = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, *CODE)
     rank, processes = place()
     claim_together(folder, owner)
     device = own_device(config.device)
@@ -147,17 +148,28 @@ def _in_dtype(teacher: Model, dtype: str) -> Model:
     return replace(teacher, denoiser=denoiser)
 
 
+def _refuse_other(folder: Path, found: NoisePairsConfig, wanted: NoisePairsConfig) -> None:
+    """Raises ValueError when the pairs of the folder were made with other settings."""
+    had, want = (config.model_dump(exclude=NO_MATTER | {"shard_size"}) for config in (found, wanted))
+    other = [f"{name} {had[name]} where the recipe says {want[name]}" for name in had if had[name] != want[name]]
+    if other:
+        raise ValueError(f"the noise pairs in {folder} were made with {', '.join(other)}: run noise_pairs again")
+
+
 class NoisePairs:
     """The stored trajectories, memory-mapped. Per sample id: z, then K perturbed noises, then K further ones.
 
-    Raises ValueError when a shard's hash is not the one in the manifest.
+    Raises ValueError when there are none, when they were made with other settings than those ``wanted``, or when a
+    shard's hash is not the one in the manifest.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, wanted: NoisePairsConfig | None = None):
         if not (folder / "manifest.json").exists():
             raise ValueError(f"there are no finished noise pairs in {folder}")
         manifest = read_json(folder / "manifest.json")
         self.config = NoisePairsConfig(**manifest["config"])
+        if wanted is not None:
+            _refuse_other(folder, self.config, wanted)
         self.fingerprint: str = manifest["fingerprint"]
         self.times = node_times(self.config.num_nodes)
         self._shape = tuple(manifest["shape"])
