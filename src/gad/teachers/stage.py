@@ -45,7 +45,8 @@ def write_pointer(source: str, folder: Path, revision: str | None = None) -> Non
         options = {} if path.is_dir() or not revision else {"revision": revision}
         name = DiffusionPipeline.load_config(path if path.is_dir() else source, **options)["_class_name"]
     except OSError as error:
-        raise ValueError(f"there is no diffusers pipeline at {source}") from error
+        fetch = "make doctor RECIPE=... names the command that fetches it"
+        raise ValueError(f"there is no diffusers pipeline at {source}, here or on a hub in reach: {fetch}") from error
     if name not in FAMILIES:
         raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
     pointer = {"source": source, "hash": fingerprint(path) if path.is_dir() else None}
