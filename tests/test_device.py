@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 
 from gad import artifacts
 from gad.actor import Actor
@@ -59,6 +60,7 @@ def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
         pytest.skip("no GPU here")
     losses = {}
     for device in ("cpu", "cuda"):
+        AcceleratorState._reset_state(reset_partial_state=True)  # it keeps a process on its first device
         config = StudentConfig(
             **smoke.student.model_dump() | changes | {"device": device, "paradigm": paradigm, "num_steps": 2}
         )
@@ -66,6 +68,7 @@ def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
         objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
         options = {"variant": "gad", "seed": 0, "folder": tmp_path / device}
         losses[device] = list(train(student, objective, point_pairs, None, config, **options))[-1].terms
+    AcceleratorState._reset_state(reset_partial_state=True)
     assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-3, abs=1e-5)
 
 

@@ -15,7 +15,7 @@ from gad.objectives.build import build_objective
 from gad.objectives.distribution import fake_score_of
 from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
 from gad.schedule import expand
-from gad.students import start_student, train_seeds
+from gad.students import own_copy, start_student, train_seeds
 from gad.teachers.load import Model, load_model
 from gad.training import LAST, train
 
@@ -211,6 +211,26 @@ def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
     assert all(g is None for g in gradients(denoiser.network)) and any(
         g is not None for g in gradients(student.network)
     )
+
+
+@pytest.mark.parametrize("paradigm", PARADIGMS)
+def test_other_samples_prompts_are_drawn_for_ladd_alone(paradigm, pipeline, smoke, tmp_path, monkeypatch):
+    teacher = Model(denoiser_of(pipeline), (4, 8, 8), pipeline)
+    changes = {"num_pairs": 4, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 4, "directions_per_noise": 1}
+    list(generate(tmp_path / "pairs", teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    pairs = NoisePairs(tmp_path / "pairs")
+    prompts = teacher.condition(["a red car", "a dog", "a blue cat", "a tree"])
+    config = smoke.student.model_copy(update={"paradigm": paradigm, "num_steps": 1, "batch_size": 4})
+    student = start_student(teacher, config, seed=0)
+    objective, seen = build_objective(own_copy(teacher, config), student, pairs, config, variant="gad", seed=0), []
+    terms = type(objective).terms
+    monkeypatch.setattr(type(objective), "terms", lambda self, *given: seen.append(given[1]) or terms(self, *given))
+    list(train(student, objective, pairs, prompts, config, variant="gad", seed=0, folder=tmp_path))
+    (batch,) = seen
+    assert torch.equal(batch.conditioning.prompt_embeds, prompts.prompt_embeds[batch.ids])
+    assert (batch.others is None) == (paradigm != "ladd")
+    if batch.others is not None:
+        assert torch.equal(batch.others.prompt_embeds, prompts.prompt_embeds[batch.ids.roll(1)])
 
 
 def test_the_fake_score_starts_as_a_copy_of_the_teacher(pipeline):

@@ -135,7 +135,7 @@ def test_every_family_takes_every_form_under_guidance(form, pipeline, conditioni
     t = torch.full((2,), 0.6)
     moved = noise + torch.tensor([0.0, H]).view(2, 1, 1, 1)
     prompts, rows = (conditioning, conditioning), torch.arange(2)
-    batch = Batch(rows, noise, torch.ones(2), noise, moved, noise, *prompts, torch.full((1,), H), rows, 2)
+    batch = Batch(rows, noise, *[torch.ones(2)] * 2, noise, moved, noise, *prompts, torch.full((1,), H), rows, 2)
     state = Renoised(noise.clone().requires_grad_(True), noise.clone().requires_grad_(True), t, torch.ones(2))
     scores = (Guided(network, conditioning[[0]], 3.0), network)
     terms = ScoreForm(form, 1.0, 1.0).add_to(

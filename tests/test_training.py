@@ -233,6 +233,15 @@ def test_an_unknown_device_is_refused_in_one_line(smoke):
     assert absent
 
 
+def test_a_process_that_has_trained_on_one_device_is_not_silently_kept_on_it(monkeypatch):
+    assert make_accelerator("cpu").device.type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for device in ("cuda", "auto"):
+        with pytest.raises(ValueError, match="^device 'cuda' is asked for in a process that has trained on 'cpu'"):
+            make_accelerator(device)
+
+
 def test_training_ends_frozen_at_the_moving_average(one_seed):
     (run, last), (slow_run, average) = one_seed(ema_decay=0.0, checkpoint_every=100), one_seed(checkpoint_every=100)
     states = [[p.detach().clone() for p in average.network.parameters()] for _ in slow_run]

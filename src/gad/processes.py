@@ -22,10 +22,16 @@ torch.backends.cudnn.allow_tf32 = False  # a float32 convolution shall be one: s
 
 
 def make_accelerator(device: str) -> Accelerator:
-    """An accelerator on ``device``; "auto" takes what accelerate finds. ValueError for a device that is not there."""
-    if device == "cuda" and not torch.cuda.is_available() or device == "mps" and not torch.backends.mps.is_available():
-        raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
-    return Accelerator(cpu=device == "cpu")
+    """An accelerator on ``device``; "auto" takes the best there is.
+
+    Raises ValueError for a device that is not there, or another than this process has trained on before.
+    """
+    wanted = own_device(device).type
+    accelerator = Accelerator(cpu=wanted == "cpu")
+    if accelerator.device.type != wanted:  # accelerate keeps a process's first device for good and says nothing
+        found = accelerator.device.type
+        raise ValueError(f"device {wanted!r} is asked for in a process that has trained on {found!r}: start a new one")
+    return accelerator
 
 
 def place() -> tuple[int, int]:

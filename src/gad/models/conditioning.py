@@ -18,6 +18,10 @@ class Conditioning:
     prompt_embeds: PromptEmbeds
     prompt_attention_mask: PromptMask | None = None
 
+    @property
+    def device(self) -> torch.device:
+        return self.prompt_embeds.device
+
     def __len__(self) -> int:
         return len(self.prompt_embeds)
 

@@ -1,6 +1,7 @@
 """What a training step sees: stored states at one node per sample."""
 
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -19,13 +20,15 @@ class Batch:
     """States at one node per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
 
     Paired batches hold the B/2 unperturbed members first and their perturbed partners, ``h`` away, after them.
-    ``others`` are another sample's prompts. A part of a batch knows its ``rows`` in the whole, so that its random
-    numbers are its own rows of the whole's.
+    ``others`` are another sample's prompts, where they are asked for. A part of a batch knows its ``rows`` in the
+    whole, so that its random numbers are its own rows of the whole's. Rows and ``t_here``, the times again, stay on the
+    CPU on the way to a device: what is chosen by them is chosen without waiting for it.
     """
 
     ids: Tensor
     x_t: Latent
     t: PerSample
+    t_here: PerSample
     target: Latent
     noise: Latent
     endpoint: Latent
@@ -44,7 +47,7 @@ class Batch:
             return value.to(device) if isinstance(value, Conditioning) else sent(value, device)
 
         moved = self._map(move, move)
-        return replace(moved, rows=self.rows)  # they choose random numbers on the CPU: no waiting for the device
+        return replace(moved, rows=self.rows, t_here=self.t_here)
 
     def split(self, parts: int) -> "list[Batch]":
         """Equal parts of the batch; pairs stay together."""
@@ -53,14 +56,15 @@ class Batch:
     def part(self, index: Tensor) -> "Batch":
         """The pairs of those numbers, both members of each, or the samples of an unpaired batch."""
         rows = torch.cat([index, index + len(self.ids) // 2]) if self.paired else index
-        return self._map(lambda value: value[rows], lambda h: h[index])
+        on = cache(partial(sent, rows))
+        return self._map(lambda value: value[on(value.device)], lambda h: h[sent(index, h.device)])
 
     def pairs_at(self, stride: int) -> Tensor:
         """Numbers of the pairs that stand at every ``stride``-th place of the whole batch, however it was split."""
         return (self.rows[: len(self.h)] % stride == 0).nonzero().flatten()
 
     def _map(self, function, function_of_h) -> "Batch":
-        names = ("ids", "x_t", "t", "target", "noise", "endpoint", "conditioning", "others", "rows")
+        names = ("ids", "x_t", "t", "t_here", "target", "noise", "endpoint", "conditioning", "others", "rows")
         values = {name: getattr(self, name) for name in names}
         changed = {name: None if value is None else function(value) for name, value in values.items()}
         return replace(self, **changed, h=None if self.h is None else function_of_h(self.h))
@@ -101,12 +105,13 @@ def draw_batch(
     batch_size: int,
     key: tuple[int, int],
     partners: range | None = None,
+    misaligned: bool = False,
 ) -> Batch:
     """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
 
     Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
     members, so the base loss of every variant sees an equal number of stored trajectories.
-    ``partners`` restricts which of a noise's partners may be drawn.
+    ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with other samples' prompts.
     """
     generator = step_generator(*key)
     copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
@@ -116,10 +121,12 @@ def draw_batch(
     if not paired:
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
-        return stored_states(pairs, prompts, schedule, ids, member, node)
+        batch = stored_states(pairs, prompts, schedule, ids, member, node)
+        return with_others(batch, prompts) if misaligned else batch
     allowed = partners or range(copies)
     partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
-    return stored_pairs(pairs, prompts, schedule, ids, partner, node)
+    batch = stored_pairs(pairs, prompts, schedule, ids, partner, node)
+    return with_others(batch, prompts) if misaligned else batch
 
 
 def stored_pairs(
@@ -140,6 +147,10 @@ def stored_states(
     x_t, x_next = states[rows, node], states[rows, node + 1]
     t, t_next = pairs.times[node], pairs.times[node + 1]
     target = step_target(schedule, x_t, x_next, t, t_next)
-    conditioning, others = (None, None) if prompts is None else (prompts[ids], prompts[ids.roll(1)])
-    ends = (states[:, 0], states[:, -1])
-    return Batch(ids, x_t, t, target, *ends, conditioning, others, None, rows, len(ids))
+    ends, conditioning = (states[:, 0], states[:, -1]), None if prompts is None else prompts[ids]
+    return Batch(ids, x_t, t, t, target, *ends, conditioning, None, None, rows, len(ids))
+
+
+def with_others(batch: Batch, prompts: Conditioning | None) -> Batch:
+    """The batch with the prompt of the sample before as each sample's other one."""
+    return batch if prompts is None else replace(batch, others=prompts[batch.ids.roll(1)])

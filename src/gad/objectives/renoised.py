@@ -37,7 +37,7 @@ def answer_renoised(
     node, uniform, eps = batch.integers(num_nodes, generator), batch.uniform(generator), batch.normal(generator)
     with torch.no_grad():
         states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes, stop=num_nodes - 1)
-    x_node, t_node = states[node, torch.arange(count)], times[node]
+    x_node, t_node = states[node, torch.arange(count, device=node.device)], times[node]
     t_mid = times[node + 1] if onward else torch.zeros_like(t_node)
     x0 = student(x_node, t_node, batch.conditioning)
     x_mid = ddim_step(student.schedule, x_node, x0, t_node, t_mid)

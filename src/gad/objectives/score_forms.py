@@ -78,9 +78,9 @@ class ScoreForm:
         holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer chains the
         student's response is taken at the pair's node and not where x_t comes from.
         """
-        rows = torch.arange(len(step))
-        x_t, t, h = state.x_t[rows], state.t[rows], expand(batch.h, step)
-        prompts = None if batch.conditioning is None else batch.conditioning[rows]
+        first = slice(len(step))
+        x_t, t, h = state.x_t[first], state.t[first], expand(batch.h, step)
+        prompts = None if batch.conditioning is None else batch.conditioning[first]
         real, fake = ((score(x_t + h * step, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
         return fake, real
 
@@ -98,7 +98,7 @@ def released_term(
 
     with torch.no_grad():
         if isinstance(teacher, Guided):
-            empty = teacher.uncond[[0] * len(x_t)]
+            empty = teacher.uncond.repeated(len(x_t))
             real, uncond, guidance = (
                 gap(teacher.denoiser, prompts),
                 gap(teacher.denoiser, empty),

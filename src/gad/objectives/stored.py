@@ -91,7 +91,7 @@ class Stored:
             return terms | {"total": total}
         chosen = torch.arange(len(batch.h)) if x0 is not None else batch.pairs_at(self.stride)
         whole = x0 is not None or self.anchor_weight or self.gate.always
-        used = chosen if whole else chosen[self.gate.opens(batch.t[chosen]).cpu()]  # numbers of pairs lie on the CPU
+        used = chosen if whole else chosen[self.gate.opens(batch.t_here[chosen])]
         if not len(used):  # other processes may have some: the same names everywhere
             return terms | self.alignment.zeros(batch) | {"total": total}
         part = batch if len(used) == len(batch.h) else batch.part(used)
