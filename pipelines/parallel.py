@@ -11,7 +11,10 @@ model or batch of noises. ``torchrun`` does, too.
 """
 
 import argparse
+import os
 import sys
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
 
 from gad.artifacts import DATA, fingerprint, stage_dir
 from gad.config import Recipe, RecipeError, load_recipe

@@ -1,5 +1,6 @@
 """The doctor says in one line each what a recipe lacks; every broken set-up has a line of its own."""
 
+import json
 from pathlib import Path
 
 import diffusers
@@ -8,11 +9,12 @@ from damage import changed, cut, dangling, emptied, header, removed, renamed, sh
 from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
+from gad.config.outside import OutsideStudent
 from gad.full_scale import doctor, folders, sizes
-from gad.full_scale.architectures import architecture_of
+from gad.full_scale.architectures import ARCHITECTURES, architecture_of
 from gad.full_scale.borrowed import check_labels
 from gad.full_scale.doctor import check_network, examine
-from gad.full_scale.estimate import host_bytes
+from gad.full_scale.estimate import host_bytes, memory_bytes
 from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification
 
@@ -286,6 +288,37 @@ def test_a_disk_that_is_too_small_is_told_with_what_fills_it(settings, monkeypat
     recipe = load_recipe("pixart_tdm")
     told = [line for line in lines(recipe) if line.startswith("missing: disk")]
     assert len(told) == 1 and "noise pairs 19.7" in told[0] and "1 GB free" in told[0]
+
+
+def test_a_device_that_the_networks_fill_is_told_to_leave_room_for_activations(monkeypatch):
+    recipe = load_recipe("pixart_tdm")
+    needs = sum(memory_bytes(recipe, ARCHITECTURES["pixart"]).values())
+    told = []
+    for share in (0.5, 0.9, 1.1):
+        total = int(needs / share)
+        monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda total=total: type("Memory", (), {"total": total}))
+        told.append(next(str(finding) for finding in sizes.check_sizes(recipe) if "of networks" in finding.what))
+    assert [line.partition(":")[0] for line in told] == ["ok", "warn", "missing"]
+    assert "little is left for activations -> set student.accumulate higher" in told[1]
+
+
+def test_a_published_teacher_in_a_local_folder_is_known_by_its_config(tmp_path):
+    tuple_free = json.loads(json.dumps(ARCHITECTURES["sd21"].config))
+    (tmp_path / "teacher" / "unet").mkdir(parents=True)
+    config = tmp_path / "teacher" / "unet" / "config.json"
+    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "dropout": 0.0}))
+    assert architecture_of(str(tmp_path / "teacher")) is ARCHITECTURES["sd21"]
+    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "layers_per_block": 1}))
+    with pytest.raises(ValueError, match="no published architecture is known"):
+        architecture_of(str(tmp_path / "teacher"))
+
+
+def test_pinned_models_from_elsewhere_are_fetched_at_their_revisions(settings):
+    student = {"name": "one", "source": "o/lora", "revision": "abc", "kind": "lora", "base": "o/base", "num_steps": 1}
+    borrowed = OutsideStudent(**student, base_revision="def")
+    told = problems(settings().model_copy(update={"students": [borrowed]}))
+    assert sum("hf download o/lora --revision abc (into HF_HOME), or drop the entry" in line for line in told) == 1
+    assert sum("hf download o/base --revision def (into HF_HOME), or drop the entry" in line for line in told) == 1
 
 
 def test_a_machine_without_a_network_is_told_where_to_put_what():

@@ -12,7 +12,9 @@ from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_n
 from gad.full_scale.cost import utilisation
 from gad.full_scale.doctor import held_out_prompts
 from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
+from gad.full_scale.flops import step_flops
 from gad.models.families import network_of
+from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import make_optimizer, prepare_networks
 from gad.prompt_embeds import encode_pair_prompts
@@ -119,6 +121,29 @@ def test_checkpointing_gives_the_same_gradients(hub_run):
         gradients.append([p.grad for p in student.network.parameters() if p.grad is not None])
     for plain, checkpointed in zip(*gradients, strict=True):
         assert torch.allclose(plain, checkpointed, atol=1e-6)
+
+
+def test_flops_of_a_step_are_those_of_its_matrix_products(smoke, point_teacher, point_pairs):
+    config = smoke.student.model_copy(update={"batch_size": 16, "accumulate": 2})
+    student = start_student(point_teacher, config, seed=0)
+    objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    widths = [(layer.in_features, layer.out_features) for layer in student.network.modules() if hasattr(layer, "bias")]
+    each = [a * b for a, b in widths]
+    forward, to_weights, to_inputs = sum(each), sum(each), sum(each[1:])  # nobody asks for the gradient of the noise
+    found = step_flops(student, objective, batch.split(2)[0], config)
+    assert found == 2 * 16 * (forward + to_weights + to_inputs)
+
+
+def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
+    _, teacher, pairs, _ = hub_run
+    prompts, found = encode_pair_prompts(teacher, pairs), []
+    for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}, {"gad_weight": 0.0}):
+        config, student, objective = prepared(hub_run, **changes, channels_last=False, dtype="bfloat16")
+        prepare_networks(student, objective, config, torch.device("cpu"))
+        options = {"variant": "gad", "batch_size": 2, "key": (0, 0)}
+        found.append(step_flops(student, objective, draw_batch(pairs, prompts, student.schedule, **options), config))
+    assert found[0] == found[1] and (found[2] < found[0] or pairs.config.num_nodes == 1)
 
 
 def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, point_teacher, point_pairs):

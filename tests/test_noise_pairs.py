@@ -4,9 +4,12 @@ import torch
 from gad import noise_pairs
 from gad.artifacts import read_json
 from gad.config import PromptsConfig
+from gad.models.exact import ExactDenoiser
 from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
 from gad.prompts import load_prompts
 from gad.sampling import sample
+from gad.schedule import CosineSchedule
+from gad.teachers.load import Model
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -147,6 +150,15 @@ def test_a_corrupt_shard_is_refused_in_one_line(make, harm):
 def test_unfinished_pairs_are_refused_in_one_line(make):
     with pytest.raises(ValueError, match="there are no finished noise pairs in"):
         NoisePairs(make("killed", states=2))
+
+
+def test_answers_that_are_not_finite_are_never_written(tmp_path, smoke):
+    broken = Model(ExactDenoiser(torch.full((4, 2, 1, 1), torch.nan), CosineSchedule()), (2, 1, 1))
+    with pytest.raises(
+        ValueError, match="^the teacher's answers to samples 0 to 15 are not finite; is its folder whole"
+    ):
+        list(generate(tmp_path, broken, "hash", smoke.noise_pairs))
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_pairs_of_other_settings_are_refused_in_one_line_and_those_cut_in_other_batches_are_not(make, smoke):

@@ -127,7 +127,11 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             for ids, conditioning in zip(batches, prompts, strict=True):
                 parts.append(answers_to(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
-            write_tensors(path, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+            shard = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            if not all(tensor.isfinite().all() for tensor in shard.values()):
+                advice = "set noise_pairs.dtype: float32" if config.dtype != "float32" else "is its folder whole?"
+                raise ValueError(f"the teacher's answers to samples {start} to {stop - 1} are not finite; {advice}")
+            write_tensors(path, shard)
     if rank > 0:
         return
     wait_until(lambda: all(path.exists() for path in paths))

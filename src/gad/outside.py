@@ -77,7 +77,8 @@ def load_outside_pipeline(settings: OutsideStudent) -> DiffusionPipeline:
     do not fit.
     """
     whole = settings.kind == "full"
-    pipeline = load_pipeline(_place(settings.source, settings.revision) if whole else _place(settings.base))
+    lender = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
+    pipeline = load_pipeline(_place(*lender))
     if settings.kind == "lora":
         merge_lora(network_of(pipeline), _weights_file(settings), scale=settings.lora_scale)
     if settings.kind == "network":

@@ -35,6 +35,7 @@ class OutsideStudent(Section):
     kind: Literal["full", "network", "lora"] = "full"
     weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
     base: str | None = None  # pipeline that lends everything but the network (kind network), or takes the LoRA
+    base_revision: str | None = None  # of the hub
     lora_scale: float = 1.0
     latent_side: Count | None = None  # of the latents that it is asked for, where that is not its network's own size
     scheduler: dict[str, Option] | None = None  # `class` and options over the folder's own scheduler

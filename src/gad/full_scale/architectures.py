@@ -5,11 +5,13 @@ published counts.
 """
 
 from dataclasses import dataclass
+from os.path import isfile
 
 import torch
 from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DConditionModel
 from torch import nn
 
+from gad.artifacts import ROOT, read_json
 from gad.models.families import FAMILIES
 from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 
@@ -120,11 +122,24 @@ BY_TEACHER = {  # the end of a hub name or folder
 
 
 def architecture_of(pretrained: str) -> Architecture:
-    """The architecture of a teacher's hub name. Raises ValueError for one that is not known."""
+    """The architecture of a teacher's hub name or folder. Raises ValueError for one that is not known."""
     name = pretrained.rstrip("/").rpartition("/")[2]
-    if name not in BY_TEACHER:
-        raise ValueError(f"no published architecture is known for {pretrained!r}; there are: {', '.join(BY_TEACHER)}")
-    return ARCHITECTURES[BY_TEACHER[name]]
+    if name in BY_TEACHER:
+        return ARCHITECTURES[BY_TEACHER[name]]
+    for part in ("unet", "transformer"):
+        config = ROOT / pretrained / part / "config.json"
+        if isfile(config):  # False for a name that the system refuses
+            held = read_json(config)
+            for architecture in ARCHITECTURES.values():
+                if held.get("_class_name") == architecture.kind.__name__ and _holds(held, architecture.config):
+                    return architecture
+    raise ValueError(f"no published architecture is known for {pretrained!r}; there are: {', '.join(BY_TEACHER)}")
+
+
+def _holds(config: dict, published: dict) -> bool:
+    """Whether a network's own config has all the published values; lists and tuples are one."""
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in published.items()}
+    return all(config.get(key) == value for key, value in plain.items())
 
 
 def reduced(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:

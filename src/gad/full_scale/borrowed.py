@@ -47,10 +47,11 @@ def judges_of(settings: Recipe) -> dict[str, str]:
 def check_students(settings: Recipe) -> Iterator[Finding]:
     """The models from elsewhere and the pipelines that lend them their parts."""
     for student in settings.students:
-        for source in filter(None, (student.source, student.base)):
-            if not model_here(source, student.revision if source == student.source else None):
+        lenders = [(student.source, student.revision), (student.base, student.base_revision)]
+        for source, revision in lenders[: 1 if student.base is None else 2]:
+            if not model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
-                yield Finding("missing", what, f"{fetch_model(source)}, or drop the entry")
+                yield Finding("missing", what, f"{fetch_model(source, revision)}, or drop the entry")
 
 
 def check_files(settings: Recipe) -> Iterator[Finding]:
@@ -107,8 +108,8 @@ def model_here(source: str, revision: str | None = None) -> bool:
         return False
 
 
-def fetch_model(source: str) -> str:
+def fetch_model(source: str, revision: str | None = None) -> str:
     """How a model is put in its place; names under ``models/`` are folders that only the user can make."""
     if source.startswith("models/"):
         return f"put its folder at {source}"
-    return f"hf download {source} (into HF_HOME)"
+    return f"hf download {source}{f' --revision {revision}' if revision else ''} (into HF_HOME)"

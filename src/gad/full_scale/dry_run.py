@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from gad.clocked import Clocked, forget_peak, peak_bytes
 from gad.config import NoisePairsConfig, Recipe
@@ -19,6 +18,7 @@ from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
+from gad.full_scale.flops import step_flops
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs, generate
@@ -29,7 +29,7 @@ from gad.teachers.load import Model
 from gad.training import train
 
 PAIRS = 4  # noise pairs that the student's steps draw from
-COUNTED, TIMED = 1, 2  # steps from which FLOPs are counted and times are taken; the ones before warm up
+TIMED = 1  # step from which times are taken; the one before warms up
 ANALYSES = {"sensitivity": sensitivity_cost, "control": control_cost}
 
 
@@ -75,20 +75,12 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
     return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_bytes())
 
 
-class _Counted(Clocked):
-    """Counts the FLOPs of one step, that of number ``COUNTED``, as well."""
+class _Asked(Clocked):
+    """Keeps what the step was last asked about: the student and a part of its batch."""
 
-    def __init__(self, objective, accumulate: int):
-        super().__init__(objective, accumulate)
-        self.flops, self.counter = 0.0, FlopCounterMode(display=False)
-
-    def begin_step(self, step: int) -> None:
-        if step == COUNTED + 1:
-            self.counter.__exit__(None, None, None)
-            self.flops = float(self.counter.get_total_flops())
-        super().begin_step(step)
-        if step == COUNTED:
-            self.counter.__enter__()
+    def terms(self, student, part, generator):
+        self.student, self.part = student, part
+        return super().terms(student, part, generator)
 
 
 def some_steps(
@@ -97,6 +89,7 @@ def some_steps(
     """Train a variant for ``steps`` steps, and for those that warm up and that log, watched by ``clock(objective,
     accumulate)``."""
     list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
+    teacher.denoiser.to("cpu")  # where a student's training finds it
     forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
@@ -113,11 +106,11 @@ def some_steps(
 
 def student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:
     """A training step of ``variant``: median over ``steps`` of them."""
-    clock = some_steps(settings, variant, folder, steps=steps, teacher=teacher, clock=_Counted)
+    clock = some_steps(settings, variant, folder, steps=steps, teacher=teacher, clock=_Asked)
     laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
     seconds = torch.tensor(laps, dtype=torch.float64).median().item()
-    size = settings.student.batch_size
-    return Cost("student", f"step of {size}", seconds, clock.flops, size * tokens, clock.peak)
+    size, flops = settings.student.batch_size, step_flops(clock.student, clock.objective, clock.part, settings.student)
+    return Cost("student", f"step of {size}", seconds, flops, size * tokens, clock.peak)
 
 
 def teacher_of(settings: Recipe, *, depth: int | None, size: int | None) -> Model:

@@ -14,6 +14,7 @@ from gad.full_scale.finding import Finding
 from gad.processes import processes_per_node
 
 GB = 1e9
+ACTIVATIONS = 0.25  # share of a device's memory that has to be left for them
 
 
 def check_sizes(settings: Recipe) -> Iterator[Finding]:
@@ -35,6 +36,8 @@ def check_disk(settings: Recipe, architecture: Architecture) -> Iterator[Finding
     free, total = shutil.disk_usage(DATA if DATA.exists() else ROOT).free, sum(needs.values())
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
     what = f"disk: about {total / GB:.0f} GB needed ({parts}), {free / GB:.0f} GB free"
+    if settings.student.seeds:
+        what += f"; each variant more than baseline and gad takes {needs['students'] / 2 / GB:.1f}"
     do = "" if free > total else f"make room in {DATA}, or lower noise_pairs.num_pairs"
     yield Finding("ok" if free > total else "missing", what, do)
 
@@ -47,8 +50,11 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
     total, place = sum(needs.values()), "GPU memory" if cuda else "RAM"
     what = f"{place}: {total / GB:.0f} GB of networks ({parts}) and activations, {have / GB:.0f} GB there"
-    if total < have:
+    if total < (1 - ACTIVATIONS) * have:
         yield Finding("ok", what, "")
+    elif total < have:
+        do = "set student.accumulate higher, gradient_checkpointing: true or optimizer: adamw_8bit"
+        yield Finding("warn", f"{what}: little is left for activations", do)
     elif settings.student.shard:
         yield Finding("warn", f"{what}, parted over the processes", "start enough of them")
     else:

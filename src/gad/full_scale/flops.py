@@ -1,0 +1,34 @@
+"""Counts the work of a training step from shapes alone."""
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from gad.config import StudentConfig
+from gad.models.denoiser import NetworkDenoiser
+from gad.objectives.batch import Batch, step_generator
+from gad.precision import Trainable, networks_of
+
+
+def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:
+    """FLOPs of a training step whose parts are all like ``part``: the student's terms and the auxiliary's updates.
+
+    The model's own work: what gradient checkpointing computes a second time is not counted. Every network loses its
+    weights: they go to the device "meta", which has shapes alone, so that nothing is computed and nothing fills memory.
+    """
+    for network in networks_of(student, objective):
+        network._compiled_call_impl = None  # compiled for where it was
+        if hasattr(network, "disable_gradient_checkpointing"):
+            network.disable_gradient_checkpointing()
+    for denoiser in (student, *([objective.fake] if hasattr(objective, "fake") else [])):
+        denoiser.compute = None
+    student, objective, part = (thing.to("meta") for thing in (student, objective, part))
+    for network in networks_of(student, objective):
+        network.float()
+    student.network.train().requires_grad_(True)
+    with FlopCounterMode(display=False) as counter:
+        if objective.auxiliary is not None:
+            objective.auxiliary.requires_grad_(True)
+            for update in range(config.auxiliary_updates):
+                objective.auxiliary_loss(student, part, step_generator(0, update)).mean().backward()
+            objective.auxiliary.requires_grad_(False)
+        objective.terms(student, part, step_generator(1))["total"].backward()
+    return float(config.accumulate * counter.get_total_flops())
