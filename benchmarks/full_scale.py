@@ -2,6 +2,7 @@
 
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
     python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 8        (a CPU: reduced, and named so)
+    python benchmarks/full_scale.py sana_sid --flops                                (a step's work, counted: full size)
 
 Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
 a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
@@ -31,7 +32,7 @@ from gad.clocked import Alternating, Turns, by_turns
 from gad.config import Recipe, load_recipe
 from gad.full_scale.architectures import architecture_of, build_network, count_parameters
 from gad.full_scale.cost import Cost, utilisation
-from gad.full_scale.dry_run import TIMED, run_part, some_steps, teacher_of
+from gad.full_scale.dry_run import TIMED, counted_flops, run_part, some_steps, teacher_of
 from gad.full_scale.estimate import memory_bytes
 
 THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
@@ -128,6 +129,18 @@ def parts_of(recipe: str, arguments) -> list[str]:
     return arguments.parts or [part for part in PARTS if thin or not part.endswith(THIN)]
 
 
+def tell_flops(recipe: str, arguments) -> None:
+    """A line for each kind of training step: its FLOPs, and what that adds to the step without GAD."""
+    cut, base = {"depth": arguments.depth, "size": arguments.size}, 0.0
+    for part in (part for part in parts_of(recipe, arguments) if part in STUDENT):
+        settings, variant = prepared(recipe, part, arguments.batch), variant_of(part)
+        with tempfile.TemporaryDirectory() as folder:
+            flops = counted_flops(settings, variant, Path(folder), **cut)
+        base = flops if variant == "baseline" else base
+        told = f"{flops / 1e12:.4g} TFLOP a step of {settings.student.batch_size} ({flops / base - 1:+.1%})"
+        print(f"{recipe}, {part}: {told}", flush=True)
+
+
 def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
 
@@ -196,6 +209,7 @@ def main() -> None:
     parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
+    parser.add_argument("--flops", action="store_true", help="count the FLOPs of training steps; nothing is computed")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -203,6 +217,9 @@ def main() -> None:
         return
     missing = 0
     for recipe in arguments.recipes:
+        if arguments.flops:
+            tell_flops(recipe, arguments)
+            continue
         rows = list(rows_of(recipe, arguments))
         missing += len(parts_of(recipe, arguments)) - len(rows)
         report(recipe, by_turns_too(recipe, rows, arguments) if arguments.turns else rows, arguments)

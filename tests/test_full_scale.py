@@ -16,7 +16,7 @@ from gad.full_scale.flops import step_flops
 from gad.models.families import network_of
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
-from gad.precision import make_optimizer, prepare_networks
+from gad.precision import can_compile, make_optimizer, prepare_networks
 from gad.prompt_embeds import encode_pair_prompts
 from gad.prompts import prompt_of
 from gad.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
@@ -69,6 +69,10 @@ def test_kept_embeddings_are_the_encoders_own(hub_run, tmp_path):
         assert torch.equal(kept.prompt_embeds, plain.prompt_embeds)
     half = encode_pair_prompts(teacher, pairs, cache=tmp_path, dtype="bfloat16")
     assert half.prompt_embeds.dtype == torch.bfloat16 and len(list(tmp_path.iterdir())) == 1  # the old ones went
+
+
+def raises(words):
+    raise RuntimeError(words)
 
 
 def prepared(hub_run, **changes):
@@ -155,6 +159,29 @@ def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, poi
             prepare_networks(student, objective, config, torch.device("cpu"))
 
 
+def test_training_goes_on_without_a_compiler_and_says_so_in_one_line(hub_run, monkeypatch):
+    _, teacher, pairs, _ = hub_run
+    config, student, objective = prepared(hub_run, compile=True)
+    monkeypatch.setattr(torch, "compile", lambda function: raises("no compiler\nand a long story"))
+    with pytest.warns(UserWarning, match="^torch.compile does not work here, going on without: no compiler$"):
+        prepare_networks(student, objective, config, torch.device("cpu"))
+    assert student.network._compiled_call_impl is None
+
+
+def test_a_compiled_network_answers_as_the_plain_one(smoke, point_teacher, point_pairs):
+    config = smoke.student.model_copy(update={"compile": True})
+    student = start_student(point_teacher, config, seed=0)
+    objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
+    if not can_compile(torch.device("cpu")):
+        pytest.skip("torch.compile does not work here")
+    x_t, t = point_pairs.trajectories(torch.arange(8), 0)[:, 0], torch.full((8,), 0.7)
+    with torch.no_grad():
+        plain = student(x_t, t, None)
+        prepare_networks(student, objective, config, torch.device("cpu"))
+        assert student.network._compiled_call_impl is not None
+        assert torch.allclose(student(x_t, t, None), plain, atol=1e-5)
+
+
 def test_an_optimiser_that_is_not_installed_is_told_with_its_command(smoke):
     config = smoke.student.model_copy(update={"optimizer": "adamw_8bit"})
     with pytest.raises(ValueError, match="^optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes$"):
@@ -225,3 +252,5 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     assert utilisation(costs["gad"], "CPU", "float32") is None
     measured = utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)
+    whole = dry_run.counted_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
+    assert whole == costs["gad"].flops

@@ -76,7 +76,7 @@ def prepare_networks(
         # the score identity and LADD send gradients through the teacher as well
         for denoiser in denoisers:
             _checkpoint(denoiser.network)
-    if config.compile and _can_compile(device):
+    if config.compile and can_compile(device):
         for denoiser in denoisers:
             denoiser.network.compile()
 
@@ -93,7 +93,7 @@ def _checkpoint(network: nn.Module) -> None:
     network.enable_gradient_checkpointing()
 
 
-def _can_compile(device: torch.device) -> bool:
+def can_compile(device: torch.device) -> bool:
     """Whether torch.compile works on this machine; says so in one line where it does not."""
     try:
         torch.compile(lambda x: 2 * x + 1)(torch.ones(4, device=device))

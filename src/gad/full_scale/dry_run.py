@@ -8,12 +8,13 @@ import copy
 import time
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from gad.clocked import Clocked, forget_peak, peak_bytes
-from gad.config import NoisePairsConfig, Recipe
+from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.cost import Cost
@@ -22,8 +23,12 @@ from gad.full_scale.flops import step_flops
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs, generate
+from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
+from gad.precision import Trainable
 from gad.prompt_embeds import encode_pair_prompts
+from gad.schedule import Schedule
+from gad.shapes import Latent, PerSample
 from gad.students import own_copy
 from gad.teachers.load import Model
 from gad.training import train
@@ -83,6 +88,13 @@ class _Asked(Clocked):
         return super().terms(student, part, generator)
 
 
+def begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
+    """A student that starts as the teacher, and its objective."""
+    own = teacher.denoiser
+    student = NetworkDenoiser(copy.deepcopy(own.network), own.call, own.schedule, own.parameterisation)
+    return student, build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
+
+
 def some_steps(
     settings: Recipe, variant: str, folder: Path, *, steps: int, teacher: Model, clock: Callable[..., Clocked]
 ) -> Clocked:
@@ -93,15 +105,32 @@ def some_steps(
     forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
-    denoiser = teacher.denoiser
-    student = NetworkDenoiser(
-        copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation
-    )
-    objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
-    watched = clock(objective, config.accumulate)
-    prompts = encode_pair_prompts(teacher, pairs)
+    student, objective = begin(teacher, pairs, config, variant)
+    watched, prompts = clock(objective, config.accumulate), encode_pair_prompts(teacher, pairs)
     list(train(student, watched, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
     return watched
+
+
+class _Half:
+    """Answers with half of what it is asked: a teacher where nothing but shapes counts."""
+
+    def __init__(self, schedule: Schedule):
+        self.schedule = schedule
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None = None) -> Latent:
+        return x_t / 2
+
+
+def counted_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
+    """FLOPs of a training step of ``variant``, from shapes: for a full-size network a CPU takes a minute."""
+    teacher, config = teacher_of(settings, depth=depth, size=size), settings.student
+    silent = replace(teacher, denoiser=_Half(teacher.denoiser.schedule))
+    list(generate(folder / "pairs", silent, "dry run", small_pairs(settings, PAIRS)))
+    pairs = NoisePairs(folder / "pairs")
+    student, objective = begin(teacher, pairs, config, variant)
+    options = {"variant": variant, "batch_size": config.batch_size, "misaligned": config.paradigm == "ladd"}
+    batch = draw_batch(pairs, encode_pair_prompts(teacher, pairs), student.schedule, key=(0, 0), **options)
+    return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 
 def student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:
