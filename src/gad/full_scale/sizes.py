@@ -53,7 +53,9 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
     if total < (1 - ACTIVATIONS) * have:
         yield Finding("ok", what, "")
     elif total < have:
-        do = "set student.accumulate higher, gradient_checkpointing: true or optimizer: adamw_8bit"
+        more = {"gradient_checkpointing: true": settings.student.gradient_checkpointing}
+        more["optimizer: adamw_8bit"] = settings.student.optimizer == "adamw_8bit"
+        do = " or ".join(["set student.accumulate higher", *(option for option, on in more.items() if not on)])
         yield Finding("warn", f"{what}: little is left for activations", do)
     elif settings.student.shard:
         yield Finding("warn", f"{what}, parted over the processes", "start enough of them")
