@@ -1,0 +1,39 @@
+"""A recipe on a local folder in the hub's format goes through all six stages and their notebooks."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import hub_folders
+import pytest
+from ruamel.yaml import YAML
+from scripts import ROOT
+
+STAGES = ("teacher", "noise_pairs", "student baseline", "student gad", "sensitivity", "control", "report")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project, with nothing made in it yet."""
+    for name in ("src", "pipelines", "notebooks", "data/sprites"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("recipe", hub_folders.BUILDERS)
+def test_a_local_folder_goes_through_every_stage(project, recipe):
+    settings = hub_folders.small_recipe(recipe, project / "models")
+    YAML().dump(settings.model_dump(exclude={"name"}), project / "pipelines" / "recipes" / "local.yaml")
+    for line in STAGES:
+        stage, *variant = line.split()
+        command = [sys.executable, "pipelines/run_stage.py", stage, "--recipe", "local"]
+        command += ["--variant", *variant] if variant else []
+        done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True)
+        assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
+        assert done.stdout.splitlines()[-1] == f"reports/local/{line.replace(' ', '-')}.html"
+    report = (project / "reports" / "local" / "report.html").read_text()
+    assert all(f"<th>{name}</th>" in report or f">{name}<" in report for name in ("teacher", "baseline", "gad"))
+    assert "local" in (project / "reports" / "index.html").read_text()
