@@ -37,7 +37,7 @@ PARADIGMS = {"unet": "ladd", "dit": "tdm", "flow": "sid"}
 def by_two(pipelines, smoke, tmp_path_factory):
     """A folder of each family: teacher, pairs, and the student that two processes trained."""
     root = tmp_path_factory.mktemp("parted")
-    changes = {"seeds": [0, 1], "batch_size": 8, "accumulate": 2, "num_steps": 2, "warmup_steps": 0, "lr": 1e-4}
+    changes = {"seeds": [0], "batch_size": 8, "accumulate": 2, "num_steps": 2, "warmup_steps": 0, "lr": 1e-4}
     changes |= {"log_every": 1, "ema_decay": 0.0, "max_grad_norm": 1e6}
     small = {"num_pairs": 8, "shard_size": 8, "batch_size": 8, "teacher_steps": 2, "guidance_scale": 2.0}
     for backbone, paradigm in PARADIGMS.items():
@@ -72,13 +72,10 @@ def by_one(by_two, request):
 def test_two_processes_end_with_the_student_of_one(by_one, name, close):
     pd.testing.assert_frame_equal(logged(by_one / name), logged(by_one / "one"), rtol=close, atol=1e-6)
     start = load_model(by_one / "teacher").denoiser.network.state_dict()
-    for seed in (0, 1):
-        ours, theirs = (
-            load_model(by_one / who / f"seed_{seed}").denoiser.network.state_dict() for who in (name, "one")
-        )
-        moved = sum((theirs[key] - start[key]).square().sum() for key in theirs).sqrt()
-        apart = sum((theirs[key] - ours[key]).square().sum() for key in theirs).sqrt()
-        assert moved > 0 and apart < 0.02 * moved
+    ours, theirs = (load_model(by_one / who / "seed_0").denoiser.network.state_dict() for who in (name, "one"))
+    moved = sum((theirs[key] - start[key]).square().sum() for key in theirs).sqrt()
+    apart = sum((theirs[key] - ours[key]).square().sum() for key in theirs).sqrt()
+    assert moved > 0 and apart < 0.02 * moved
 
 
 def test_a_single_process_cannot_part_a_network():
