@@ -131,13 +131,14 @@ def parts_of(recipe: str, arguments) -> list[str]:
 
 def tell_flops(recipe: str, arguments) -> None:
     """A line for each kind of training step: its FLOPs, and what that adds to the step without GAD."""
-    cut, base = {"depth": arguments.depth, "size": arguments.size}, 0.0
+    cut, found = {"depth": arguments.depth, "size": arguments.size}, {}
     for part in (part for part in parts_of(recipe, arguments) if part in STUDENT):
         settings, variant = prepared(recipe, part, arguments.batch), variant_of(part)
         with tempfile.TemporaryDirectory() as folder:
-            flops = counted_flops(settings, variant, Path(folder), **cut)
-        base = flops if variant == "baseline" else base
-        told = f"{flops / 1e12:.4g} TFLOP a step of {settings.student.batch_size} ({flops / base - 1:+.1%})"
+            found[part] = counted_flops(settings, variant, Path(folder), **cut)
+        base = found.get(FREE * part.startswith(FREE) + "baseline")
+        more = f" ({found[part] / base - 1:+.1%})" if base else ""
+        told = f"{found[part] / 1e12:.4g} TFLOP a step of {settings.student.batch_size}{more}"
         print(f"{recipe}, {part}: {told}", flush=True)
 
 

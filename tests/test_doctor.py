@@ -1,6 +1,5 @@
 """The doctor says in one line each what a recipe lacks; every broken set-up has a line of its own."""
 
-import json
 from pathlib import Path
 
 import diffusers
@@ -10,11 +9,9 @@ from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
 from gad.config.outside import OutsideStudent
-from gad.full_scale import doctor, folders, sizes
-from gad.full_scale.architectures import ARCHITECTURES, architecture_of
+from gad.full_scale import doctor, folders
 from gad.full_scale.borrowed import check_labels
 from gad.full_scale.doctor import check_network, examine
-from gad.full_scale.estimate import host_bytes, memory_bytes
 from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification
 
@@ -283,36 +280,6 @@ def test_a_column_that_is_not_there_is_named(settings, tmp_path):
     assert any("has no column 'caption'" in line for line in problems(settings(noise_pairs={"prompts": source})))
 
 
-def test_a_disk_that_is_too_small_is_told_with_what_fills_it(settings, monkeypatch):
-    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
-    recipe = load_recipe("pixart_tdm")
-    told = [line for line in lines(recipe) if line.startswith("missing: disk")]
-    assert len(told) == 1 and "noise pairs 19.7" in told[0] and "1 GB free" in told[0]
-
-
-def test_a_device_that_the_networks_fill_is_told_to_leave_room_for_activations(monkeypatch):
-    recipe = load_recipe("pixart_tdm")
-    needs = sum(memory_bytes(recipe, ARCHITECTURES["pixart"]).values())
-    told = []
-    for share in (0.5, 0.9, 1.1):
-        total = int(needs / share)
-        monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda total=total: type("Memory", (), {"total": total}))
-        told.append(next(str(finding) for finding in sizes.check_sizes(recipe) if "of networks" in finding.what))
-    assert [line.partition(":")[0] for line in told] == ["ok", "warn", "missing"]
-    assert "little is left for activations -> set student.accumulate higher" in told[1]
-
-
-def test_a_published_teacher_in_a_local_folder_is_known_by_its_config(tmp_path):
-    tuple_free = json.loads(json.dumps(ARCHITECTURES["sd21"].config))
-    (tmp_path / "teacher" / "unet").mkdir(parents=True)
-    config = tmp_path / "teacher" / "unet" / "config.json"
-    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "dropout": 0.0}))
-    assert architecture_of(str(tmp_path / "teacher")) is ARCHITECTURES["sd21"]
-    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "layers_per_block": 1}))
-    with pytest.raises(ValueError, match="no published architecture is known"):
-        architecture_of(str(tmp_path / "teacher"))
-
-
 def test_pinned_models_from_elsewhere_are_fetched_at_their_revisions(settings):
     student = {"name": "one", "source": "o/lora", "revision": "abc", "kind": "lora", "base": "o/base", "num_steps": 1}
     borrowed = OutsideStudent(**student, base_revision="def")
@@ -328,34 +295,6 @@ def test_a_machine_without_a_network_is_told_where_to_put_what():
 
 def test_a_whole_folder_has_no_fault(saved):
     assert list(faults_of_pipeline(saved)) == []
-
-
-@pytest.mark.parametrize(
-    "launch, count",
-    [
-        ({}, 1),
-        ({"WORLD_SIZE": "2"}, 2),
-        ({"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}, 8),
-        ({"WORLD_SIZE": "many"}, 1),
-    ],
-)
-def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, count):
-    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in launch.items():
-        monkeypatch.setenv(name, value)
-    recipe = load_recipe("pixart_tdm")
-    architecture = architecture_of(recipe.teacher.pretrained)
-    one, all_of_them = (host_bytes(recipe, architecture, processes) for processes in (1, count))
-    assert all_of_them > one or count == 1
-    monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": one - 1}))
-    [line] = [str(finding) for finding in sizes.check_sizes(recipe) if "pipeline" in finding.what]
-    each, fewer = (
-        (f", held whole by each of {count} processes", ", or fewer processes on it") if count > 1 else ("", "")
-    )
-    needed = f"RAM: {all_of_them / 1e9:.0f} GB for pipeline, prompts or checkpoint in float32{each}"
-    needed += f", {one / 1e9:.0f} GB there"
-    assert line == f"missing: {needed} -> use a machine with more RAM{fewer}"
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Full scale without a hub: local folders as diffusers writes them, published sizes, options of memory and speed."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
 from gad.full_scale.cost import utilisation
 from gad.full_scale.doctor import held_out_prompts
-from gad.full_scale.estimate import disk_bytes, image_tokens, memory_bytes
+from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
 from gad.models.families import network_of
 from gad.objectives.batch import draw_batch
@@ -42,11 +43,15 @@ def test_the_published_teachers_of_the_recipes_are_known():
         architecture_of("owner/other")
 
 
-def test_estimates_count_what_is_stored():
-    settings, architecture = load_recipe("sana_sid"), ARCHITECTURES["sana_600m"]
-    assert disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 32 * 16 * 16 * 4
-    needs = memory_bytes(settings, architecture)
-    assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
+def test_a_published_teacher_in_a_local_folder_is_known_by_its_config(tmp_path):
+    tuple_free = json.loads(json.dumps(ARCHITECTURES["sd21"].config))
+    (tmp_path / "teacher" / "unet").mkdir(parents=True)
+    config = tmp_path / "teacher" / "unet" / "config.json"
+    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "dropout": 0.0}))
+    assert architecture_of(str(tmp_path / "teacher")) is ARCHITECTURES["sd21"]
+    config.write_text(json.dumps(tuple_free | {"_class_name": "UNet2DConditionModel", "layers_per_block": 1}))
+    with pytest.raises(ValueError, match="no published architecture is known"):
+        architecture_of(str(tmp_path / "teacher"))
 
 
 def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path):

@@ -1,6 +1,5 @@
 """A recipe on a local folder in the hub's format goes through all six stages and their notebooks."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -31,9 +30,9 @@ def test_a_local_folder_goes_through_every_stage(project, recipe):
         stage, *variant = line.split()
         command = [sys.executable, "pipelines/run_stage.py", stage, "--recipe", "local"]
         command += ["--variant", *variant] if variant else []
-        done = subprocess.run(command, cwd=project, env=os.environ, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True)
         assert done.returncode == 0, f"{line}: {done.stderr[-2000:]}"
         assert done.stdout.splitlines()[-1] == f"reports/local/{line.replace(' ', '-')}.html"
     report = (project / "reports" / "local" / "report.html").read_text()
-    assert all(f"<th>{name}</th>" in report or f">{name}<" in report for name in ("teacher", "baseline", "gad"))
-    assert "local" in (project / "reports" / "index.html").read_text()
+    assert all(f">{name}<" in report for name in ("teacher", "baseline", "gad"))
+    assert "local/report.html" in (project / "reports" / "index.html").read_text()

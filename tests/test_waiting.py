@@ -38,9 +38,9 @@ class HostRunsAhead(TorchDispatchMode):
 def test_a_step_on_a_device_waits_for_nothing(point_teacher, point_pairs, smoke, paradigm, changes):
     base = smoke.student.model_dump() | {"paradigm": paradigm}
     config = StudentConfig(**base | ({} if paradigm == "matching" else changes))
-    student = start_student(point_teacher, config, seed=0)
     scores = paradigm in ("tdm", "sid") and "gad_batch_stride" not in changes
     for variant in ["gad", "gad_score_fixed", "gad_released"] if scores else ["gad"]:
+        student = start_student(point_teacher, config, seed=0)
         objective = build_objective(point_teacher, student, point_pairs, config, variant=variant, seed=0)
         batch = draw_batch(point_pairs, None, student.schedule, variant=variant, batch_size=16, key=(0, 0))
         objective, away = objective.to("meta"), student.to("meta")
@@ -50,7 +50,6 @@ def test_a_step_on_a_device_waits_for_nothing(point_teacher, point_pairs, smoke,
                 if objective.auxiliary is not None:
                     objective.auxiliary_loss(away, part, step_generator(0))
                 assert objective.terms(away, part, step_generator(1))["total"].is_meta
-        student = start_student(point_teacher, config, seed=0)
 
 
 def test_networks_of_every_family_are_asked_without_waiting(saved, noise, conditioning):

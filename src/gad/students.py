@@ -34,7 +34,7 @@ CODE = code(  # as in dvc.yaml
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
     """A student before training: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
-    if teacher.pipeline is None:
+    if not isinstance(teacher.denoiser, NetworkDenoiser):
         return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
     denoiser = teacher.denoiser
     return NetworkDenoiser(copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation)

@@ -97,7 +97,7 @@ def train(
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
         options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
-        batch = draw_batch(pairs, prompts, at_home, **options, misaligned=config.paradigm == "ladd")
+        batch = draw_batch(pairs, prompts, at_home, **options, misaligned=config.misaligned)
         mine = batch.split(num_parts)[accelerator.process_index :: accelerator.num_processes]
         batches = [part.to(accelerator.device) for part in mine]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}

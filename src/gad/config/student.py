@@ -82,6 +82,11 @@ class StudentConfig(Section):
         """The weight of a variant's term: ``gad_weight``, unless it has its own."""
         return self.variant_weights.get(variant, self.gad_weight)
 
+    @property
+    def misaligned(self) -> bool:
+        """Whether a step reads other samples' prompts: LADD shows real samples under them as further fakes."""
+        return self.paradigm == "ladd"
+
     def seeds_of(self, variant: str) -> list[int]:
         """The seeds that a variant is trained with, in order."""
         return self.seeds[: self.side_seeds] if variant in self.side_variants else self.seeds

@@ -47,9 +47,8 @@ def judges_of(settings: Recipe) -> dict[str, str]:
 def check_students(settings: Recipe) -> Iterator[Finding]:
     """The models from elsewhere and the pipelines that lend them their parts."""
     for student in settings.students:
-        lenders = [(student.source, student.revision), (student.base, student.base_revision)]
-        for source, revision in lenders[: 1 if student.base is None else 2]:
-            if not model_here(source, revision):
+        for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
+            if source is not None and not model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
                 yield Finding("missing", what, f"{fetch_model(source, revision)}, or drop the entry")
 

@@ -10,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.artifacts import ROOT
 from gad.config import Recipe, SensitivityConfig
-from gad.full_scale.borrowed import check_files, check_judges, check_students
+from gad.full_scale.borrowed import check_files, check_judges, check_students, fetch_model
 from gad.full_scale.finding import Finding
 from gad.full_scale.folders import faults_of_pipeline
 from gad.full_scale.rounding import check_amplification, check_rounding
@@ -76,8 +76,7 @@ def check_device(settings: Recipe) -> Iterator[Finding]:
 
 def fetch_command(source: str, revision: str | None) -> str:
     """How a teacher is fetched, here or on a machine with a network whose files are then carried over."""
-    pin = f" --revision {revision}" if revision else ""
-    return f"hf download {source}{pin} (into HF_HOME), or with --local-dir DIR and teacher.pretrained: DIR"
+    return f"{fetch_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
 
 
 def check_teacher(settings: Recipe) -> Iterator[Finding]:

@@ -4,7 +4,6 @@ Text encoders are not built: embeddings are random numbers of their shape, drawn
 learned here means anything; times, memory and code paths do.
 """
 
-import copy
 import time
 import zlib
 from collections.abc import Callable
@@ -29,7 +28,7 @@ from gad.precision import Trainable
 from gad.prompt_embeds import encode_pair_prompts
 from gad.schedule import Schedule
 from gad.shapes import Latent, PerSample
-from gad.students import own_copy
+from gad.students import own_copy, start_student
 from gad.teachers.load import Model
 from gad.training import train
 
@@ -90,8 +89,7 @@ class _Asked(Clocked):
 
 def begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
     """A student that starts as the teacher, and its objective."""
-    own = teacher.denoiser
-    student = NetworkDenoiser(copy.deepcopy(own.network), own.call, own.schedule, own.parameterisation)
+    student = start_student(teacher, config, seed=0)
     return student, build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
 
 
@@ -128,7 +126,7 @@ def counted_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
     list(generate(folder / "pairs", silent, "dry run", small_pairs(settings, PAIRS)))
     pairs = NoisePairs(folder / "pairs")
     student, objective = begin(teacher, pairs, config, variant)
-    options = {"variant": variant, "batch_size": config.batch_size, "misaligned": config.paradigm == "ladd"}
+    options = {"variant": variant, "batch_size": config.batch_size, "misaligned": config.misaligned}
     batch = draw_batch(pairs, encode_pair_prompts(teacher, pairs), student.schedule, key=(0, 0), **options)
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 

@@ -36,8 +36,8 @@ def check_disk(settings: Recipe, architecture: Architecture) -> Iterator[Finding
     free, total = shutil.disk_usage(DATA if DATA.exists() else ROOT).free, sum(needs.values())
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
     what = f"disk: about {total / GB:.0f} GB needed ({parts}), {free / GB:.0f} GB free"
-    if settings.student.seeds:
-        what += f"; each variant more than baseline and gad takes {needs['students'] / 2 / GB:.1f}"
+    one = disk_bytes(settings, architecture, num_variants=1)["students"]
+    what += f"; each variant more than baseline and gad takes {one / GB:.1f}"
     do = "" if free > total else f"make room in {DATA}, or lower noise_pairs.num_pairs"
     yield Finding("ok" if free > total else "missing", what, do)
 

@@ -111,7 +111,8 @@ def draw_batch(
 
     Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
     members, so the base loss of every variant sees an equal number of stored trajectories.
-    ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with other samples' prompts.
+    ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with the prompt of the sample
+    before as each sample's other one.
     """
     generator = step_generator(*key)
     copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
@@ -122,11 +123,13 @@ def draw_batch(
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
         batch = stored_states(pairs, prompts, schedule, ids, member, node)
-        return with_others(batch, prompts) if misaligned else batch
-    allowed = partners or range(copies)
-    partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
-    batch = stored_pairs(pairs, prompts, schedule, ids, partner, node)
-    return with_others(batch, prompts) if misaligned else batch
+    else:
+        allowed = partners or range(copies)
+        partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
+        batch = stored_pairs(pairs, prompts, schedule, ids, partner, node)
+    if not misaligned or prompts is None:
+        return batch
+    return replace(batch, others=prompts[batch.ids.roll(1)])
 
 
 def stored_pairs(
@@ -149,8 +152,3 @@ def stored_states(
     target = step_target(schedule, x_t, x_next, t, t_next)
     ends, conditioning = (states[:, 0], states[:, -1]), None if prompts is None else prompts[ids]
     return Batch(ids, x_t, t, t, target, *ends, conditioning, None, None, rows, len(ids))
-
-
-def with_others(batch: Batch, prompts: Conditioning | None) -> Batch:
-    """The batch with the prompt of the sample before as each sample's other one."""
-    return batch if prompts is None else replace(batch, others=prompts[batch.ids.roll(1)])

@@ -1,0 +1,63 @@
+"""What a recipe will need of disk, RAM and GPU, and what the doctor says of it."""
+
+import pytest
+
+from gad.config import load_recipe
+from gad.full_scale import sizes
+from gad.full_scale.architectures import ARCHITECTURES, architecture_of
+from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.full_scale.sizes import check_sizes
+
+
+def test_estimates_count_what_is_stored():
+    settings, architecture = load_recipe("sana_sid"), ARCHITECTURES["sana_600m"]
+    assert disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 32 * 16 * 16 * 4
+    needs = memory_bytes(settings, architecture)
+    assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
+
+
+def test_a_disk_that_is_too_small_is_told_with_what_fills_it(monkeypatch):
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
+    recipe = load_recipe("pixart_tdm")
+    told = [line for line in map(str, check_sizes(recipe)) if line.startswith("missing: disk")]
+    assert len(told) == 1 and "noise pairs 19.7" in told[0] and "1 GB free; each variant" in told[0]
+
+
+def test_a_device_that_the_networks_fill_is_told_to_leave_room_for_activations(monkeypatch):
+    recipe = load_recipe("pixart_tdm")
+    needs = sum(memory_bytes(recipe, ARCHITECTURES["pixart"]).values())
+    told = []
+    for share in (0.5, 0.9, 1.1):
+        total = int(needs / share)
+        monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda total=total: type("Memory", (), {"total": total}))
+        told.append(next(str(finding) for finding in check_sizes(recipe) if "of networks" in finding.what))
+    assert [line.partition(":")[0] for line in told] == ["ok", "warn", "missing"]
+    assert "little is left for activations -> set student.accumulate higher" in told[1]
+
+
+@pytest.mark.parametrize(
+    "launch, count",
+    [
+        ({}, 1),
+        ({"WORLD_SIZE": "2"}, 2),
+        ({"WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}, 8),
+        ({"WORLD_SIZE": "many"}, 1),
+    ],
+)
+def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, count):
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in launch.items():
+        monkeypatch.setenv(name, value)
+    recipe = load_recipe("pixart_tdm")
+    architecture = architecture_of(recipe.teacher.pretrained)
+    one, all_of_them = (host_bytes(recipe, architecture, processes) for processes in (1, count))
+    assert all_of_them > one or count == 1
+    monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": one - 1}))
+    [line] = [str(finding) for finding in check_sizes(recipe) if "pipeline" in finding.what]
+    each, fewer = (
+        (f", held whole by each of {count} processes", ", or fewer processes on it") if count > 1 else ("", "")
+    )
+    needed = f"RAM: {all_of_them / 1e9:.0f} GB for pipeline, prompts or checkpoint in float32{each}"
+    needed += f", {one / 1e9:.0f} GB there"
+    assert line == f"missing: {needed} -> use a machine with more RAM{fewer}"
