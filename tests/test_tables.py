@@ -6,8 +6,9 @@ import pytest
 
 from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
+from gad.headline import headline_tables, kind_title
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
-from gad.report import changed_sections, headline_table, kind_title
+from gad.report import changed_sections
 from gad.sensitivity.paired import paired_answers, paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
@@ -39,18 +40,37 @@ def metrics():
 
 def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metrics):
     assert direction_kinds(metrics["sensitivity"]) == ["isotropic"]
-    labels = headline_table(metrics)["metric"].tolist()
     assert kind_title("low_frequency, h = 0.5") == "low-frequency directions, h = 0.5"
-    assert "JVP cosine, isotropic directions" in labels and not any("per_node" in label for label in labels)
+    tables = headline_tables(metrics)
+    assert list(tables) == ["Answers", "Response to the noise, isotropic directions", "Seeds and modes"]
+    assert tables["Answers"].columns.tolist() == ["model", "seeds", "map error", "trajectory deviation at t = 0"]
     assert ("sensitivity", "map_error_median") in METRICS.values()  # ablations read kinds of direction only
+
+
+def test_main_numbers_have_a_row_per_model_with_its_seeds_and_the_teacher_first(metrics):
+    metrics["control"]["over_seeds"]["teacher"] = {"vendi": estimate(3.0), "mode_coverage": estimate(1.0)}
+    table = headline_tables(metrics)["Seeds and modes"]
+    assert table.columns.tolist() == ["model", "seeds", "modes seen", "Vendi (EffLite0)"]
+    assert table.to_numpy().tolist() == [["teacher", "", "1", "3"], ["gad", "1", "", "2"]]
+    response = headline_tables(metrics)["Response to the noise, isotropic directions"].set_index("model")
+    assert response["seeds"].to_dict() == {"baseline": "3", "gad": "3"}
+    assert response.loc["gad", "JVP cosine"] == "0.55 [0.426,\u00a00.674]"  # .55 -+ 4.303 * .05 / sqrt(3)
+
+
+def test_each_kind_of_direction_has_a_table_of_its_own_and_errors_of_answers_stand_once(metrics):
+    sensitivity = metrics["sensitivity"]
+    sensitivity["low_frequency, h = 0.5"] = sensitivity["isotropic"]
+    titles = list(headline_tables(metrics))
+    assert titles[1:3] == [f"Response to the noise, {kind_title(kind)}" for kind in direction_kinds(sensitivity)]
+    assert sum("map error" in table for table in headline_tables(metrics).values()) == 1
 
 
 def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metrics):
     numbers = {"pickscore": estimate(0.2, 0.3), "hpsv2": estimate(0.1, 0.2), "coverage_to_data": estimate(0.5, 0.6)}
     metrics["sensitivity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
     metrics["sensitivity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
-    labels = headline_table(metrics)["metric"].tolist()
-    assert {"pickscore", "hpsv2"} < set(labels) and "coverage_to_data" not in labels
+    shown = headline_tables(metrics)["Answers"]
+    assert {"pickscore", "hpsv2"} < set(shown) and "coverage_to_data" not in shown
     quoted = difference_table(metrics)["metric"].tolist()
     assert {"pickscore", "hpsv2"} < set(quoted) and "coverage_to_data" not in quoted
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from gad.headline import WITHOUT_DIRECTION, headline, kind_title
 from gad.paper import number
-from gad.report import WITHOUT_DIRECTION, headline, kind_title
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 
@@ -13,7 +13,7 @@ COLUMNS = ["group", "metric", "variant", "minus baseline", "clear of 0", "effect
 
 
 def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """Paired differences of the main numbers (``HEADLINE``) to the baseline at equal seeds, with their effect sizes.
+    """Paired differences of the main numbers (``headline``) to the baseline at equal seeds, with their effect sizes.
 
     ``effect size`` is Hedges' g of the paired differences · ``clear of 0``: the 95 % interval does not hold 0 ·
     ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``clear after Holm`` is right for
@@ -65,7 +65,7 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
 
 
 def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | None, str, dict]]:
-    """Stage, group as ``HEADLINE`` names it, title, and numbers per variant of every group of paired differences."""
+    """Stage, group as ``headline`` names it, title, and numbers per variant of every group of paired differences."""
     sensitivity, ending = metrics["sensitivity"], "_minus_baseline"
     kinds = direction_kinds(sensitivity)
     for title, variants in sensitivity.items():

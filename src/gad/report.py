@@ -1,4 +1,4 @@
-"""Tables of a recipe's numbers, and the index page over all recipes."""
+"""What a report shows of a recipe beside its main numbers, and the index page over all recipes."""
 
 import html
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
-from gad.objectives.variants import VARIANTS
+from gad.headline import headline, headline_tables
 from gad.paper import number
 from gad.summary import direction_kinds
 
@@ -19,74 +19,10 @@ th { background: #f3f4f6 } img { max-width: 100%; display: block; margin: .8rem 
 nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
 """
 
-HEADLINE = {  # label: stage, group of its metrics (None: each kind of direction), metric
-    "map error": ("sensitivity", None, "pointwise_mse"),
-    "median map error": ("sensitivity", None, "map_error_median"),
-    "JVP cosine": ("sensitivity", None, "jvp_cosine"),
-    "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
-    "spectral KL": ("sensitivity", None, "spectral_kl"),
-    "median gain": ("sensitivity", None, "gain_median"),
-    "seed told from the image": ("sensitivity", "seeds", "self_identifiability"),
-    "seed told as the teacher's": ("sensitivity", "seeds", "teacher_alignment"),
-    "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
-    "Fréchet distance to the teacher's images": ("sensitivity", "fidelity", "frechet_to_teacher"),
-    "kernel distance to the teacher's images": ("sensitivity", "fidelity", "kernel_to_teacher"),
-    "seeds found back": ("control", "over_seeds", "seeds_found"),
-    "modes seen": ("control", "over_seeds", "mode_coverage"),
-    "entropy of the modes seen": ("control", "over_seeds", "mode_entropy"),
-    "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
-    "noun right": ("control", "over_seeds", "noun_right"),
-    "layout AP50, random noise": ("control", "over_seeds", "ap50_random"),
-    "layout AP50, optimised noise": ("control", "over_seeds", "ap50_optimised"),
-    "layout AP50, teacher's optimised noise": ("control", "over_seeds", "ap50_teacher"),
-    "CLIP score, fresh noise": ("control", "over_seeds", "query_clip_score_none"),
-    "CLIP score, random noise": ("control", "over_seeds", "query_clip_score_random"),
-    "CLIP score, retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),
-    "CLIP score, own library": ("control", "over_seeds", "query_clip_score_own"),
-    "low-level requests, rank correlation": ("control", "over_seeds", "attribute_rank_correlation"),
-    "distance to target, random noise": ("control", "over_seeds", "query_target_distance_random"),
-    "distance to target, retrieved noise": ("control", "over_seeds", "query_target_distance_retrieved"),
-    "gain by noise optimisation": ("control", "over_seeds", "optimised_gain"),
-    "gain with the teacher's optimised noise": ("control", "over_seeds", "optimised_gain_teachers_noise"),
-}
-WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone: the same for every kind
-
 
 def recipe_metrics(recipe: str) -> dict[str, dict]:
     """The metrics of the stages `sensitivity` and `control` of this run."""
     return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "control")}
-
-
-def kind_title(kind: str) -> str:
-    """How a kind of direction, "low_frequency, h = 0.5", is shown."""
-    directions, *step = kind.replace("_", "-").split(", ")
-    return ", ".join([f"{directions} directions", *step])
-
-
-def headline(metrics: dict[str, dict]) -> dict[str, tuple[str, str | None, str]]:
-    """The main numbers of a recipe: ``HEADLINE``, and the fidelity scores by whatever name the recipe gives them."""
-    models = metrics["sensitivity"].get("fidelity", {}).values()
-    named = dict.fromkeys(name for numbers in models for name in numbers if "_to_" not in name)
-    return HEADLINE | {name: ("sensitivity", "fidelity", name) for name in named}
-
-
-def headline_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """A row per headline number and kind of direction, a column per model, teacher first: mean and 95 % interval."""
-    rows = []
-    for label, (stage, group, metric) in headline(metrics).items():
-        kinds = [group] if group else direction_kinds(metrics[stage])
-        for kind in kinds[:1] if metric in WITHOUT_DIRECTION else kinds:
-            cells = {
-                variant: number(values[metric])
-                for variant, values in metrics[stage].get(kind, {}).items()
-                if metric in values and values[metric]["mean"] is not None
-            }
-            if cells:
-                plain = group or metric in WITHOUT_DIRECTION
-                rows.append({"metric": label if plain else f"{label}, {kind_title(kind)}", **cells})
-    table = pd.DataFrame(rows).fillna("")
-    ours = [name for name in ("teacher", *VARIANTS) if name in table]
-    return table[["metric", *ours, *(name for name in table.columns[1:] if name not in ours)]]
 
 
 def folded(title: str, table: pd.DataFrame) -> str:
@@ -173,10 +109,14 @@ def _recipe_section(folder: Path) -> str:
     facts = {key: value for key, value in summary["provenance"].items() if not isinstance(value, dict)}
     facts |= {f"{key} of packages": value for key, value in summary["provenance"].items() if key == "versions"}
     facts["section hashes"] = summary["provenance"]["section_hashes"]
+    tables = "".join(
+        f"<h3>{html.escape(title)}</h3>{numbers.to_html(index=False)}"
+        for title, numbers in headline_tables(summary["metrics"]).items()
+    )
     table = pd.DataFrame([(key, str(value)) for key, value in facts.items()], columns=["provenance", ""])
     return (
         f"<h2 id='{folder.name}'>{folder.name}</h2><nav>{pages}</nav>"
-        f"{headline_table(summary['metrics']).to_html(index=False)}{images}"
+        f"{tables}{images}"
         f"<details><summary>Provenance</summary>{table.to_html(index=False)}</details>"
     )
 

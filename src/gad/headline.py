@@ -1,0 +1,104 @@
+"""The main numbers of a recipe, by subject: where its metrics files hold them, and their tables."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from gad.objectives.variants import VARIANTS
+from gad.result_tables import cell
+from gad.summary import direction_kinds
+
+Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
+
+WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone: the same for every kind
+ANSWERS = {
+    "map error": ("sensitivity", None, "pointwise_mse"),
+    "median map error": ("sensitivity", None, "map_error_median"),
+    "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
+    "Fréchet distance to the teacher's images": ("sensitivity", "fidelity", "frechet_to_teacher"),
+    "kernel distance to the teacher's images": ("sensitivity", "fidelity", "kernel_to_teacher"),
+    "noun right": ("control", "over_seeds", "noun_right"),
+}
+RESPONSE = {
+    "JVP cosine": ("sensitivity", None, "jvp_cosine"),
+    "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
+    "spectral KL": ("sensitivity", None, "spectral_kl"),
+    "median gain": ("sensitivity", None, "gain_median"),
+}
+SEEDS_AND_MODES = {
+    "seed told from the image": ("sensitivity", "seeds", "self_identifiability"),
+    "seed told as the teacher's": ("sensitivity", "seeds", "teacher_alignment"),
+    "seeds found back": ("control", "over_seeds", "seeds_found"),
+    "modes seen": ("control", "over_seeds", "mode_coverage"),
+    "entropy of the modes seen": ("control", "over_seeds", "mode_entropy"),
+    "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
+}
+LAYOUT = {
+    "layout AP50, random noise": ("control", "over_seeds", "ap50_random"),
+    "layout AP50, optimised noise": ("control", "over_seeds", "ap50_optimised"),
+    "layout AP50, teacher's optimised noise": ("control", "over_seeds", "ap50_teacher"),
+}
+TOLD_NOISE = {
+    "CLIP score, fresh noise": ("control", "over_seeds", "query_clip_score_none"),
+    "CLIP score, random noise": ("control", "over_seeds", "query_clip_score_random"),
+    "CLIP score, retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),
+    "CLIP score, own library": ("control", "over_seeds", "query_clip_score_own"),
+    "low-level requests, rank correlation": ("control", "over_seeds", "attribute_rank_correlation"),
+    "distance to target, random noise": ("control", "over_seeds", "query_target_distance_random"),
+    "distance to target, retrieved noise": ("control", "over_seeds", "query_target_distance_retrieved"),
+    "gain by noise optimisation": ("control", "over_seeds", "optimised_gain"),
+    "gain with the teacher's optimised noise": ("control", "over_seeds", "optimised_gain_teachers_noise"),
+}
+
+
+def kind_title(kind: str) -> str:
+    """How a kind of direction, "low_frequency, h = 0.5", is shown."""
+    directions, *step = kind.replace("_", "-").split(", ")
+    return ", ".join([f"{directions} directions", *step])
+
+
+def headline(metrics: dict[str, dict]) -> dict[str, Place]:
+    """The main numbers of a recipe by label, the fidelity scores among them by whatever name the recipe gives them."""
+    return _answers(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | TOLD_NOISE
+
+
+def headline_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
+    """The main numbers as a table per subject, by its title: a row per model, a column per metric.
+
+    A cell is the mean over student seeds with its 95 % interval, or one student's number where ``seeds`` is 1. The
+    teacher, first where it has the metric, has no seeds.
+    """
+    tables = {title: _table(metrics, places, kind) for title, places, kind in _subjects(metrics)}
+    return {title: table for title, table in tables.items() if len(table)}
+
+
+def _answers(metrics: dict[str, dict]) -> dict[str, Place]:
+    models = metrics["sensitivity"].get("fidelity", {}).values()
+    scores = dict.fromkeys(name for numbers in models for name in numbers if "_to_" not in name)
+    return ANSWERS | {name: ("sensitivity", "fidelity", name) for name in scores}
+
+
+def _subjects(metrics: dict[str, dict]) -> Iterator[tuple[str, dict[str, Place], str]]:
+    """Title, numbers, and the kind of direction at which those of every kind are read."""
+    kinds = direction_kinds(metrics["sensitivity"])
+    yield "Answers", _answers(metrics), kinds[0]
+    for kind in kinds:
+        yield f"Response to the noise, {kind_title(kind)}", RESPONSE, kind
+    yield "Seeds and modes", SEEDS_AND_MODES, ""
+    yield "Layout through the noise", LAYOUT, ""
+    yield "Noise that was retrieved or optimised", TOLD_NOISE, ""
+
+
+def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.DataFrame:
+    rows: dict[str, dict[str, str]] = {}
+    for label, (stage, group, metric) in places.items():
+        for model, values in metrics[stage].get(group or kind, {}).items():
+            if metric in values and values[metric]["mean"] is not None:
+                seeds = "" if model == "teacher" else str(values[metric]["n"])
+                shown = cell(values[metric]).replace(", ", ",\u00a0")  # an interval is not broken over two lines
+                rows.setdefault(model, {"model": model, "seeds": seeds})[label] = shown
+    ours = [name for name in ("teacher", *VARIANTS) if name in rows]
+    order = [*ours, *(name for name in rows if name not in ours)]
+    columns = ["model", "seeds", *places]
+    table = pd.DataFrame([rows[name] for name in order], columns=columns)
+    return table.dropna(axis="columns", how="all").fillna("")
