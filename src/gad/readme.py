@@ -31,6 +31,7 @@ SEEDS_TOLD = Metric("seeds told as the teacher's ↑", "sensitivity", "seeds", "
 FRECHET = Metric("Fréchet distance to the teacher ↓", "sensitivity", "fidelity", "frechet_to_teacher")
 SEEDS_FOUND, NOUN = _control("seeds found back ↑", "seeds_found"), _control("noun right ↑", "noun_right")
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
+MODES = _control("modes seen ↑", "mode_coverage")
 
 ANSWER = Overview(
     {
@@ -57,8 +58,7 @@ SWISS_ROLL = Table(
         _points("spectral KL ↓", "spectral_kl"),
         _points("squared error of the JVP ↓", "jvp_mse"),
         ROLL,
-        _control("modes seen ↑", "mode_coverage"),
-        RETRIEVED,
+        *(MODES, RETRIEVED),
     ),
     ("baseline", "noise_augmentation", "gad"),
     by_metric=True,
@@ -74,7 +74,7 @@ EMOJI = Table(
     (
         *PICTURES,
         Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
-        *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, NOUN),
+        *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, MODES, NOUN, LAYOUT),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
     ),
     ("teacher", "baseline", "noise_augmentation", "gad"),
@@ -88,7 +88,7 @@ EMOJI_PARADIGMS = Table(
     },
     (
         *PICTURES,
-        *(FRECHET, SEEDS_FOUND),
+        *(FRECHET, SEEDS_FOUND, MODES),
         _control("Vendi ↑", "vendi"),
         *(NOUN, LAYOUT),
     ),
