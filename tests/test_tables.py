@@ -8,7 +8,7 @@ from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
 from gad.headline import headline_tables, kind_title
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
-from gad.report import changed_sections
+from gad.report import beside_committed, changed_sections
 from gad.sensitivity.paired import paired_answers, paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
@@ -98,6 +98,9 @@ def test_an_error_of_the_answers_stands_once_however_many_kinds_of_direction_the
     }
     named = two_level_table(metrics)["metric"].tolist()
     assert sorted(named) == ["jvp_cosine, isotropic", "jvp_cosine, low_frequency", "pointwise_mse, isotropic"]
+    again = beside_committed(metrics, {"metrics": metrics})["metric"].tolist()
+    assert again.count("map error") == 2 and again.count("JVP cosine, low_frequency") == 2  # rows of two variants
+    assert "map error, low_frequency" not in again
 
 
 def test_p_values_are_adjusted_for_the_main_numbers_alone(metrics):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gad.headline import WITHOUT_DIRECTION, headline, kind_title
+from gad.headline import headline, kind_title, kinds_read
 from gad.paper import number
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
@@ -48,13 +48,13 @@ def _main(metrics: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
     """A row per group, metric and variant, of the main numbers or of all others, with its ``effect``."""
     wanted, rows = set(headline(metrics).values()), []
-    first = kind_title(direction_kinds(metrics["sensitivity"])[0])
+    kinds = direction_kinds(metrics["sensitivity"])
     for stage, group, label, variants in _against_baseline(metrics):
         for variant, values in variants.items():
             for metric, estimate in values.items():
                 if ((stage, group, metric) in wanted) != main or estimate["mean"] is None:
                     continue
-                if group is None and metric in WITHOUT_DIRECTION and label != first:
+                if group is None and label not in map(kind_title, kinds_read(metric, kinds)):
                     continue
                 effect, clear = effect_of(**estimate), _clear(estimate)
                 row = {"group": label, "metric": metric, "variant": variant, "minus baseline": number(estimate)}
@@ -83,13 +83,12 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     :func:`difference_table`, with the interval's own degrees of freedom (metrics files without them: as few as the
     seeds leave, which makes p too large below .05). Variants of one seed are left out, unless there are no others.
     """
-    first = direction_kinds(metrics["sensitivity"])[0]
+    kinds = direction_kinds(metrics["sensitivity"])
     found = [
         (name, variant, estimate)
         for variant, values in metrics["sensitivity"].get("two_level", {}).items()
         for name, estimate in values.items()
-        if estimate["mean"] is not None
-        and (name.split(", ")[0] not in WITHOUT_DIRECTION or name.endswith(f", {first}"))
+        if estimate["mean"] is not None and _is_read(name, kinds)
     ]
     quoted = [row for row in found if row[2]["low"] is not None] or found
     effects = [effect_of(**value) for _, _, value in quoted]
@@ -105,6 +104,12 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         ],
     }
     return pd.DataFrame(columns)
+
+
+def _is_read(name: str, kinds: list[str]) -> bool:
+    """Whether a metric named with its kind of direction, "jvp_cosine, isotropic", is read at that kind."""
+    metric, _, kind = name.partition(", ")
+    return kind not in kinds or kind in kinds_read(metric, kinds)
 
 
 def _clear(estimate: dict) -> bool:

@@ -10,7 +10,7 @@ from gad.summary import direction_kinds
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
-WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone: the same for every kind
+WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone
 ANSWERS = {
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
@@ -55,6 +55,11 @@ def kind_title(kind: str) -> str:
     """How a kind of direction, "low_frequency, h = 0.5", is shown."""
     directions, *step = kind.replace("_", "-").split(", ")
     return ", ".join([f"{directions} directions", *step])
+
+
+def kinds_read(metric: str, kinds: list[str]) -> list[str]:
+    """The kinds of direction at which a metric is read: the first where it is the same for every kind."""
+    return kinds[:1] if metric in WITHOUT_DIRECTION else kinds
 
 
 def headline(metrics: dict[str, dict]) -> dict[str, Place]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
-from gad.headline import headline, headline_tables
+from gad.headline import headline, headline_tables, kinds_read
 from gad.paper import number
 from gad.summary import direction_kinds
 
@@ -61,12 +61,12 @@ def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     """This run's headline means beside the committed long run's, with the difference."""
     rows = []
     for label, (stage, group, metric) in headline(metrics).items():
-        groups = [group] if group else direction_kinds(metrics[stage])
+        groups = [group] if group else kinds_read(metric, direction_kinds(metrics[stage]))
         for kind in groups:
             for variant, values in metrics[stage].get(kind, {}).items():
                 other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
                 if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
-                    row = {"metric": label if group else f"{label}, {kind}", "variant": variant}
+                    row = {"metric": label if len(groups) == 1 else f"{label}, {kind}", "variant": variant}
                     row |= {"this run": number(values[metric]), "committed": number(other)}
                     rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
     return pd.DataFrame(rows)
