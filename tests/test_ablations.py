@@ -119,9 +119,10 @@ NUMBER = {"mean": 0.5, "low": 0.4, "high": 0.6, "n": 3}
 def metrics(**changes):
     """What an experiment records, as far as tables read it."""
     values = {"map_error_median": NUMBER, "jvp_cosine": NUMBER | changes, "gain_median": NUMBER}
+    less = {"gad": {"jvp_cosine": NUMBER | {"mean": 0.2}}}
     values = {"baseline": values, "gad": values}
     control = {"over_seeds": {"teacher": {}, "gad": {"mode_coverage": NUMBER | {"mean": 0.55}}}}
-    return {"sensitivity": {"isotropic": values, "isotropic_minus_baseline": values}, "control": control}
+    return {"sensitivity": {"isotropic": values, "isotropic_minus_baseline": less}, "control": control}
 
 
 def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
@@ -130,7 +131,10 @@ def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
     assert rows["setting"].tolist() == ["gad_weight 0.2"] * 2 and rows["variant"].tolist() == ["baseline", "gad"]
     assert rows.loc[1, "JVP cosine mean"] == 0.7 and rows.loc[1, "median gain n"] == 3
     assert rows.loc[1, "mode coverage mean"] == 0.55 and pd.isna(rows.loc[0, "mode coverage mean"])
+    assert rows.loc[1, "JVP cosine, minus baseline mean"] == 0.2
+    assert pd.isna(rows.loc[0, "JVP cosine, minus baseline mean"])
     shown = ablation_table(rows)
+    assert shown.loc[1, "JVP cosine, minus baseline"] == "0.2 [0.4, 0.6]"
     assert shown.loc[1, "JVP cosine"] == "0.7 [0.4, 0.6]" and shown.loc[0, "mode coverage"] == ""
 
 

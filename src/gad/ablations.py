@@ -25,6 +25,7 @@ METRICS = {  # column: stage, metric
     "mode coverage": ("control", "mode_coverage"),
     "Vendi (EffLite0)": ("control", "vendi"),
 }
+PAIRED = ("map error, median", "JVP cosine")  # of these the difference to the baseline at equal seeds is told as well
 
 
 class Ablation(Section):
@@ -106,7 +107,11 @@ def label_of(setting: Setting) -> str:
 
 
 def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> pd.DataFrame:
-    """A row per setting, variant and kind of direction; ``metrics`` are those of each stage, None where missing."""
+    """A row per setting, variant and kind of direction; ``metrics`` are those of each stage, None where missing.
+
+    A number is its mean over student seeds, the 95 % interval and how many seeds there are, in four columns; of the
+    metrics in ``PAIRED`` so are the differences to the baseline at equal seeds.
+    """
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
         kinds = (recorded or {}).get("sensitivity", {})
@@ -115,11 +120,18 @@ def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> pd.DataF
                 row = {"setting": label_of(setting), "directions": kind, "variant": variant}
                 found = {"sensitivity": values, "control": recorded["control"]["over_seeds"].get(variant, {})}
                 for column, (stage, metric) in METRICS.items():
-                    estimate = found[stage].get(metric, {})
-                    if estimate.get("mean") is not None:
-                        row |= {f"{column} {part}": estimate[part] for part in ("mean", "low", "high", "n")}
+                    row |= _parts(column, found[stage].get(metric, {}))
+                less = kinds.get(f"{kind}_minus_baseline", {}).get(variant, {})
+                for column in PAIRED:
+                    row |= _parts(f"{column}, minus baseline", less.get(METRICS[column][1], {}))
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _parts(column: str, estimate: dict) -> dict[str, float]:
+    if estimate.get("mean") is None:
+        return {}
+    return {f"{column} {part}": estimate[part] for part in ("mean", "low", "high", "n")}
 
 
 def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
