@@ -66,7 +66,7 @@ SWISS_ROLL = Table(
 SWISS_ROLL_PARADIGMS = Table(
     {"swiss_roll_ladd": "LADD", "swiss_roll_dmd2": "DMD2", "swiss_roll_sid": "SiD"},
     (MEDIAN, COSINE, RATIO, ROLL, RETRIEVED),
-    ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_released"),
+    ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
     by_metric=False,
 )
 EMOJI = Table(
