@@ -24,8 +24,8 @@ from gad.config import RecipeError
 from gad.dvc_command import dvc_command, stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
-POLL = 10  # seconds
-PATIENCE = 6  # polls without a worker before it is held for dead; a busy one may not answer in time
+POLL = 30  # seconds; an answer costs two or three of a core
+PATIENCE = 3  # polls without a worker before it is held for dead; a busy one may not answer in time
 STATES = ("Queued", "Running", "Success", "Failed")
 
 
