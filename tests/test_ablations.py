@@ -5,6 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import reduce
+from operator import getitem
 
 import pandas as pd
 import pytest
@@ -45,6 +47,8 @@ def test_the_projects_ablations_are_all_possible():
     [
         ("{student.gad_wieght: 1.0}", "recipe smoke has no key student.gad_wieght"),
         ("{gad_weight: 1.0}", "has no key gad_weight"),
+        ("{student.gad_weight.gad: 1.0}", "has no key student.gad_weight.gad"),
+        ("{student.variant_weights.random: 1.0}", "'random' has no term to weigh"),
         ("{noise_pairs.perturbation_scale: 1.0e-9}", "drowns in the rounding"),
         ("{student.gad_weight: -1.0}", "greater than or equal to 0"),
     ],
@@ -75,8 +79,8 @@ def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
                 apply_overrides(str(copy), own)
             meant = load_recipe(ablation.recipe).model_dump()
             for key, value in (ablation.common | setting).items():
-                section, _, field = key.partition(".")
-                meant[section][field] = value
+                *path, last = key.split(".")
+                reduce(getitem, path, meant)[last] = value
             assert load_recipe(ablation.recipe, folder).model_dump() == meant
             assert sorted(variants_of(ablation.recipe, folder / "params.yaml")) == sorted(ablation.variants)
             others = [recipe for recipe in YAML().load(ROOT / "params.yaml")["recipes"] if recipe != ablation.recipe]
@@ -194,5 +198,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, gates, anchor, cheap, directions"
+        "strategies, weight, step, schedule, gates, random, anchor, cheap, directions"
     )

@@ -1,6 +1,8 @@
 """Ablations: a recipe with a few keys changed, one experiment each, and the table that their metrics make."""
 
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +18,7 @@ ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
 QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
-"""A recipe's keys, as ``section.key``, and their values."""
+"""A recipe's keys, as ``section.key`` or ``section.key.name``, and their values."""
 
 METRICS = {  # column: stage, metric
     "map error, median": ("sensitivity", "map_error_median"),
@@ -66,15 +68,19 @@ def check_settings(name: str, ablation: Ablation) -> None:
     for setting in ablation.settings:
         values = recipe.model_dump()
         for key, value in (ablation.common | setting).items():
-            section, _, field = key.partition(".")
-            if not isinstance(values.get(section), dict) or field not in values[section]:
-                raise RecipeError(f"ablation {name}: recipe {ablation.recipe} has no key {key}")
-            values[section][field] = value
+            *path, last = key.split(".")
+            try:
+                reduce(getitem, path, values)[last] = value
+            except (KeyError, TypeError) as error:
+                raise RecipeError(f"ablation {name}: recipe {ablation.recipe} has no key {key}") from error
         try:
             type(recipe).model_validate(values)
         except ValidationError as error:
             fault = error.errors()[0]
-            raise RecipeError(f"ablation {name}: {setting}: {fault['msg'].removeprefix('Value error, ')}") from error
+            words = fault["msg"].removeprefix("Value error, ")
+            if fault["type"] == "extra_forbidden":
+                words = f"recipe {ablation.recipe} has no key {'.'.join(map(str, fault['loc']))}"
+            raise RecipeError(f"ablation {name}: {setting}: {words}") from error
 
 
 def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
