@@ -8,7 +8,7 @@ from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
 from gad.headline import headline_tables, kind_title
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
-from gad.report import beside_committed, changed_sections
+from gad.report import beside_committed, changed_sections, styled
 from gad.sensitivity.paired import paired_answers, paired_table, paired_values, two_level
 from gad.stats import mean_over_seeds
 from gad.summary import direction_kinds
@@ -226,3 +226,14 @@ def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
         assert table.set_index("model").loc["LADD", f"ours, {column}"] == "0.5 [0.4, 0.6]"
     assert table.set_index("model").loc["LADD", "ours, CLIP, random noise"] == ""
     assert layout_beside_ours({"over_seeds": {"teacher": {}}}).empty
+
+
+def test_a_page_says_once_what_holds_for_all_rows_and_breaks_no_interval():
+    notes = ["Order only.", "Order only."]
+    table = pd.DataFrame({"paper, AP": [6.6, np.nan], "ours": ["0.5 [0.4, 0.6]", "0.1 (n = 1)"], "comparable?": notes})
+    page = styled(table).to_html()
+    assert page.count("Order only.") == 1 and "comparable? Order only.</caption>" in page
+    assert ">6.6<" in page and "nan" not in page
+    assert "0.5 [0.4,\N{NO-BREAK SPACE}0.6]" in page and "0.1 (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1)" in page
+    table.loc[1, "comparable?"] = "No."
+    assert ">Order only.<" in styled(table).to_html() and ">No.<" in styled(table).to_html()

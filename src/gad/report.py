@@ -1,9 +1,11 @@
 """What a report shows of a recipe beside its main numbers, and the index page over all recipes."""
 
 import html
+import re
 from pathlib import Path
 
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
 from gad.headline import headline, headline_tables, kinds_read
@@ -23,6 +25,23 @@ nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
 def recipe_metrics(recipe: str) -> dict[str, dict]:
     """The metrics of the stages `sensitivity` and `control` of this run."""
     return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "control")}
+
+
+def styled(table: pd.DataFrame) -> Styler:
+    """The table as a page shows it: no index, short numbers, no line break within an interval.
+
+    What the columns "paper's table" and "comparable?" say of all rows alike stands above the table, once.
+    """
+    alike = [name for name in ("paper's table", "comparable?") if name in table and table[name].nunique() == 1]
+    said = " · ".join(f"{name} {table[name].iloc[0]}" for name in alike)
+    shown = table.drop(columns=alike).style.hide().format(_unbroken, na_rep="")
+    return shown.set_caption(said).set_table_styles([{"selector": "caption", "props": "text-align: left"}])
+
+
+def _unbroken(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return re.sub(r"\[[^]]*\]|\([^)]*\)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), str(value))
 
 
 def folded(title: str, table: pd.DataFrame) -> str:

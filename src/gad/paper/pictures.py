@@ -52,12 +52,17 @@ def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:
     rows = []
     for setting, models in PAPER_SCORES.items():
         for (name, (clip, pick)), variant in zip(models.items(), OURS.values(), strict=True):
-            row = {"paper's table": "3", "setting": setting, "model": name, "paper": f"CLIP {clip}, PickScore {pick}"}
+            row = {
+                "paper's table": "3",
+                "setting": setting,
+                "model": name,
+                "paper": f"CLIP {clip:.2f}, PickScore {pick:.2f}",
+            }
             found = ", ".join(f"{score}: {ours(fidelity, variant, score)}" for score in scores)
             rows.append(row | {"ours, teacher, baseline or GAD": found})
     for setting, values in PAPER_FID.items():
         for kind, value in zip(("without GAD", "with GAD"), values, strict=True):
-            row = {"paper's table": "12", "setting": setting, "model": kind, "paper": f"FID {value}"}
+            row = {"paper's table": "12", "setting": setting, "model": kind, "paper": f"FID {value:.2f}"}
             found = ours(fidelity, OURS[kind], "frechet_to_teacher")
             rows.append(row | {"ours, teacher, baseline or GAD": f"Fréchet: {found}" if found else ""})
     return pd.DataFrame(rows)
