@@ -5,8 +5,8 @@
 Run it again after an interruption: what DVC has recorded is kept, and what was left undone is queued anew. A worker
 that dies meanwhile is replaced, and its experiment starts again. Experiments belong to the commit they start from, so
 do not commit while they run;
-results/ablations/<name>.csv is what outlives it. --quick trains for a shorter time, into <name>_quick.csv; --table
-only writes the tables of what is recorded.
+results/ablations/<name>.csv is what outlives it, and <name>_kept.csv where the ablation asks for it. --quick trains for
+a shorter time, into <name>_quick.csv; --table only writes the tables of what is recorded.
 """
 
 import argparse
@@ -16,12 +16,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
-from gad.ablations import QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
+import pandas as pd
+
+from gad.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.artifacts import RESULTS, replacing
 from gad.config import RecipeError
 from gad.dvc_command import dvc_command, stage_environment
+from gad.kept import kept_table
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 30  # seconds; an answer costs two or three of a core
@@ -148,6 +151,21 @@ def write_table(name: str, ablation: Ablation, base: str) -> Path | None:
     return path
 
 
+def write_kept(name: str, ablation: Ablation, base: str) -> None:
+    """results/ablations/<name>_kept.csv from each setting's own table by seed, where all settings are recorded."""
+    revisions, tables = recorded(base), []
+    with TemporaryDirectory() as folder:
+        for number, setting in enumerate(ablation.settings):
+            revision = revisions.get(experiment_name(name, ablation, setting))
+            if revision is None:
+                return
+            file = f"{folder}/{number}.csv"
+            dvc("get", ".", f"data/{ablation.recipe}/sensitivity/table.csv", "--rev", revision, "--out", file)
+            tables.append(pd.read_csv(file))
+    with replacing(RESULTS / "ablations" / f"{name}{KEPT}.csv") as partial:
+        kept_table(ablation, tables).to_csv(partial, index=False, float_format="%.6g")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
@@ -182,6 +200,8 @@ def main() -> int:
             failed += run(named, stages, arguments.jobs, base)
         if write_table(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
+        elif ablation.kept:
+            write_kept(name, ablation, base)
     for experiment in failed:
         print(f"error: {experiment} failed; see: dvc queue logs {experiment}", file=sys.stderr)
     return 1 if failed else 0

@@ -14,7 +14,16 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
-from gad.ablations import QUICK, experiment_name, load_ablations, overrides, table, tables_of, variants_of
+from gad.ablations import (
+    QUICK,
+    experiment_name,
+    kept_of,
+    load_ablations,
+    overrides,
+    table,
+    tables_of,
+    variants_of,
+)
 from gad.config import RecipeError, load_recipe
 from gad.figures import ablation_marks
 from gad.paper import paper_ablation
@@ -156,6 +165,29 @@ def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path,
     assert "stays as it is: 1 of 2 settings are not recorded yet" in capsys.readouterr().out
     found.clear()
     assert ablate.write_table("b", ablation, "base") is None
+
+
+def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeypatch):
+    ablation = load_ablations(write("{}\n    - {student.gad_weight: 0.2}"))["a"]
+    names = [experiment_name("a", ablation, setting) for setting in ablation.settings]
+    found, gains = {names[0]: "1a2b3c4"}, {"1a2b3c4": 0.2, "5d6e7f8": 0.1}
+
+    def get(command, url, path, rev, revision, out, file):  # each revision's students by seed, as DVC fetches them
+        assert (command, path) == ("get", "data/smoke/sensitivity/table.csv")
+        rows = [("baseline", seed, "isotropic", 0.5, 1.0) for seed in range(3)]
+        rows += [("gad", seed, "isotropic", 0.5 + gains[revision], 1.0 - gains[revision]) for seed in range(3)]
+        columns = ["variant", "seed", "directions", "jvp_cosine", "map_error_median"]
+        pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+
+    monkeypatch.setattr(ablate, "RESULTS", tmp_path)
+    monkeypatch.setattr(ablate, "recorded", lambda base: found)
+    monkeypatch.setattr(ablate, "dvc", get)
+    ablate.write_kept("a", ablation, "base")
+    assert kept_of("a", tmp_path / "ablations") is None
+    found[names[1]] = "5d6e7f8"
+    ablate.write_kept("a", ablation, "base")
+    shares = kept_of("a", tmp_path / "ablations")
+    assert shares["setting"].tolist() == ["gad_weight 0.2"] and shares["JVP cosine, kept mean"][0] == pytest.approx(0.5)
 
 
 def test_a_revision_is_read_without_its_line_end():

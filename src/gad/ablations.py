@@ -15,6 +15,7 @@ from gad.objectives.variants import VARIANTS
 from gad.summary import direction_kinds
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
+KEPT = "_kept"  # ends the name of an ablation's second table
 QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
@@ -31,7 +32,10 @@ PAIRED = ("map error, median", "JVP cosine")  # of these the difference to the b
 
 
 class Ablation(Section):
-    """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run."""
+    """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run.
+
+    ``kept``: a second table tells what the further settings keep of the first one's gain (:mod:`gad.kept`).
+    """
 
     title: str
     recipe: str
@@ -39,6 +43,7 @@ class Ablation(Section):
     common: Setting = {}
     quick: Setting = {}
     settings: list[Setting] = Field(min_length=1)
+    kept: bool = False
 
     def hurried(self) -> "Ablation":
         """The same with the changes of a quick run."""
@@ -149,3 +154,9 @@ def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULT
             if ablation.recipe == recipe and path.exists():
                 found[name + ending] = (ablation.title + words, pd.read_csv(path))
     return found
+
+
+def kept_of(name: str, folder: Path = RESULTS / "ablations") -> pd.DataFrame | None:
+    """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
+    path = folder / f"{name}{KEPT}.csv"
+    return pd.read_csv(path) if path.exists() else None
