@@ -16,6 +16,7 @@ from gad.sampling import sample
 from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
 from gad.students import save_student, seed_dir, start_student, train_seeds, usage_line
 from gad.teachers.load import Model, load_model
+from gad.untrained import UNTRAINED, untrained_metrics
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,
@@ -154,3 +155,24 @@ def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
     gains = row["jacobian_norm_ratio"], row["gain_median"]
     assert (row["jvp_cosine"], *gains) == pytest.approx((1, 1, 1), abs=1e-4)
     assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
+
+
+def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smoke):
+    with_singular = SENSITIVITY.model_copy(update={"directions": ["singular", "isotropic", "low_frequency"]})
+    settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": with_singular})
+    start = Model(start_student(teacher, STUDENT, seed=0), teacher.latent_shape, teacher.pipeline)
+    plain = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
+    table = table_of(pd.concat(measure_students(teacher, [("start", 0, start)], plain))).set_index("directions")
+    found = untrained_metrics(teacher, settings)
+    assert list(found) == list(table.index) == list(kinds_of(SENSITIVITY))  # singular ones are left out
+    for kind, row in table.iterrows():
+        metrics = found[kind][UNTRAINED]
+        for name, value in row.drop(["variant", "seed"]).items():
+            assert metrics[name]["mean"] == pytest.approx(value, rel=1e-5) and metrics[name]["n"] == 2
+        assert metrics["jvp_cosine"]["low"] <= metrics["jvp_cosine"]["mean"] <= metrics["jvp_cosine"]["high"]
+        assert metrics["jacobian_norm_ratio"]["low"] is None
+
+
+def test_students_of_points_have_no_start_to_measure(point_teacher, smoke):
+    with pytest.raises(ValueError, match="start from random weights"):
+        untrained_metrics(point_teacher, smoke)

@@ -1,0 +1,41 @@
+"""Measures the networks that students of pictures start from, as they are before the first step.
+
+    python benchmarks/untrained.py [RECIPE ...]
+
+The recipe's teacher must be there, nothing else. Minutes a recipe; results/untrained.json is written anew with those
+of the recipes that are named (all small recipes of pictures unless any is) beside those that stood there.
+"""
+
+import argparse
+import sys
+import time
+
+from gad.artifacts import RESULTS, read_json, stage_dir, write_json
+from gad.config import RecipeError, load_recipe
+from gad.processes import own_device
+from gad.provenance import git_revision
+from gad.teachers.load import load_model
+from gad.untrained import untrained_metrics
+
+PATH = RESULTS / "untrained.json"
+RECIPES = ("emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipes", nargs="*")
+    try:
+        for name in parser.parse_args().recipes or RECIPES:
+            settings, start = load_recipe(name), time.perf_counter()
+            teacher = load_model(stage_dir(name, "teacher")).on(own_device(settings.sensitivity.device))
+            found = {"metrics": {"sensitivity": untrained_metrics(teacher, settings)}, "provenance": git_revision()}
+            write_json(PATH, (read_json(PATH) if PATH.exists() else {}) | {name: found})
+            print(f"{name}: {time.perf_counter() - start:.0f} s")
+    except (RecipeError, ValueError, FileNotFoundError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

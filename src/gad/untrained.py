@@ -1,0 +1,40 @@
+"""Where students of pictures start: the teacher's own network, unguided and in the student's few steps.
+
+What a base loss or a term has brought or taken is to be seen against it, and not against the teacher alone. Students of
+points start from random weights, of which there is nothing to say.
+"""
+
+import pandas as pd
+
+from gad.config import Recipe
+from gad.models.denoiser import NetworkDenoiser
+from gad.sensitivity.stage import measure_students, table_of
+from gad.stats import bootstrap_mean
+from gad.teachers.load import Model
+
+UNTRAINED = "untrained"
+MEANS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")  # over noises; the others are ratios and medians
+
+
+def untrained_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
+    """``{kind of direction: {"untrained": {metric: estimate}}}``, as the metrics of stage `sensitivity` have it.
+
+    At the recipe's own analysis noises and drawn directions. There is one such network, so intervals are for other
+    noises (bootstrap), ``n`` counts noises, and a number without an interval is the sample's. Raises ValueError for a
+    teacher that is no network.
+    """
+    if not isinstance(teacher.denoiser, NetworkDenoiser):
+        raise ValueError("students of this teacher start from random weights: there is no start to measure")
+    drawn = [kind for kind in settings.sensitivity.directions if kind != "singular"]
+    section = settings.sensitivity.model_copy(update={"directions": drawn})
+    settings = settings.model_copy(update={"sensitivity": section})
+    rows = pd.concat(list(measure_students(teacher, [(UNTRAINED, 0, teacher)], settings)))
+    found = {}
+    for kind, group in rows.groupby("directions", sort=False):
+        table = table_of(group).iloc[0].drop(["variant", "seed", "directions"])
+        by_noise = group.groupby("noise")
+        count = by_noise.ngroups
+        metrics = {name: {"mean": float(value), "low": None, "high": None, "n": count} for name, value in table.items()}
+        metrics |= {name: vars(bootstrap_mean(by_noise[name].mean())) for name in MEANS}
+        found[kind] = {UNTRAINED: metrics}
+    return found
