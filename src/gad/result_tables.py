@@ -38,7 +38,9 @@ class Metric:
     def difference(self, metrics: dict, variant: str) -> tuple[dict | None, bool]:
         """Mean and 95 % interval of a variant's difference to the baseline; whether it covers other samples too."""
         found = metrics[self.stage]
-        both = _found(found.get("two_level", {}), variant, f"{self.name}, {self.group}")
+        names = (f"{self.name}, {by}" for by in (self.group, "by prompt", "by image"))  # what it is paired by
+        quoted = (_found(found.get("two_level", {}), variant, name) for name in names)
+        both = next(filter(None, quoted), None)
         group = f"{self.group.removeprefix('over_seeds')}_minus_baseline".removeprefix("_")
         return both or _found(found.get(group, {}), variant, self.name), both is not None
 
