@@ -22,7 +22,7 @@ SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
 from gad.artifacts import ROOT
-from gad.config import RecipeError, load_recipe
+from gad.config import Recipe, RecipeError, load_recipe
 from gad.objectives.variants import VARIANTS
 from gad.pages import page_of
 from gad.report import write_index
@@ -87,6 +87,17 @@ def check_disk(root: Path) -> None:
         raise StageError(
             f"only {free / 1e6:.0f} MB free on the disk of the project; a stage needs {FREE_DISK / 1e6:.0f}"
         )
+
+
+def warn_of_rounding(stage: str, settings: Recipe) -> None:
+    """Say that the recipe's step h drowns in what this stage computes in, before it takes its hours."""
+    if stage not in ("noise_pairs", "student"):
+        return
+    from gad.full_scale.rounding import check_rounding  # here, since it takes seconds, for the networks it knows
+
+    for finding in check_rounding(settings):
+        if finding.state == "warn" and finding.what.startswith(f"{stage}."):
+            print(f"warning: {finding.what} -> {finding.do}", file=sys.stderr)
 
 
 def failing_cell(notebook: nbformat.NotebookNode) -> str:
@@ -162,6 +173,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
     check_disk(root)
+    if recipe:
+        warn_of_rounding(stage, settings)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
     if recipe:  # what gad.parts has kept of it has served

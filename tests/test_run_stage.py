@@ -11,6 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from scripts import ROOT, load_script
 
+from gad.config import load_recipe
+
 run_stage = load_script("pipelines/run_stage.py")
 repro = load_script("pipelines/repro.py")
 
@@ -106,6 +108,20 @@ def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, r
         run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
     (project / "data" / recipe / "student" / "baseline").mkdir()
     run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
+
+
+def test_a_step_that_drowns_is_told_before_the_stage_that_it_spoils(capsys):
+    settings = load_recipe("pixart_tdm")
+    for stage in ("teacher", "noise_pairs", "sensitivity"):  # pairs are float32
+        run_stage.warn_of_rounding(stage, settings)
+    assert capsys.readouterr().err == ""
+    run_stage.warn_of_rounding("student", settings)
+    line = capsys.readouterr().err
+    assert (
+        line.startswith("warning: student.dtype: h = 0.01 drowns in the rounding of float16") and line.count("\n") == 1
+    )
+    run_stage.warn_of_rounding("student", load_recipe("emoji_dit_tdm"))
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
