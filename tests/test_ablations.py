@@ -230,5 +230,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, gates, random, anchor, cheap, directions"
+        "strategies, weight, step, schedule, gates, random, anchor, cheap, directions, pairs"
     )
