@@ -17,7 +17,7 @@ import sys
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
 
 from gad.artifacts import DATA, fingerprint, stage_dir
-from gad.config import Recipe, RecipeError, load_recipe
+from gad.config import Recipe, load_recipe
 from gad.control import stage as control
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.variants import VARIANTS, check_variant
@@ -27,6 +27,7 @@ from gad.processes import own_device, place
 from gad.sensitivity import ahead as sensitivity
 from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model
+from gad.watch import NonFiniteLoss
 
 EVALUATIONS = {"sensitivity": sensitivity.run_ahead, "control": control.run_ahead}
 
@@ -54,7 +55,7 @@ def work(stage: str, recipe: str, variant: str | None):
     check_variant(variant, settings.student.paradigm)
     folders = {"folder": stage_dir(recipe, "student", variant), "live": DATA / recipe / "live" / variant}
     cache = stage_dir(recipe, "prompt_embeds")
-    pairs = NoisePairs(pairs_folder, settings.noise_pairs)
+    pairs = NoisePairs(pairs_folder, settings.noise_pairs, teacher=fingerprint(teacher_folder))
     for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, cache=cache, **folders):
         terms = ", ".join(f"{name} {value:.4g}" for name, value in state.terms.items())
         yield f"seed {seed}, step {state.step}: {terms}"
@@ -73,7 +74,7 @@ def main() -> int:
         for line in work(arguments.stage, arguments.recipe, arguments.variant):
             if rank == 0 or arguments.stage != "student":  # whose processes do the same
                 print(f"[{rank + 1}/{processes}] {line}", flush=True)
-    except (RecipeError, ValueError) as error:
+    except (ValueError, NonFiniteLoss, OSError) as error:  # a recipe's fault is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -4,7 +4,6 @@ python pipelines/run_stage.py STAGE --recipe R [--variant V]
 """
 
 import argparse
-import errno
 import os
 import shutil
 import sys
@@ -22,10 +21,11 @@ SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
 from gad.artifacts import ROOT
-from gad.config import Recipe, RecipeError, load_recipe
-from gad.objectives.variants import VARIANTS
+from gad.config import Recipe, load_recipe
+from gad.objectives.variants import VARIANTS, check_variant
 from gad.pages import page_of
 from gad.report import write_index
+from gad.trained import check_trained
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "world": [],
@@ -69,7 +69,7 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
     listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
-        return f"dvc repro {target}" if recipe in listed else f"pipelines/run_stage.py {words}"
+        return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"
 
     for name in INPUTS[stage]:
         folder = root / "data" / recipe / name
@@ -167,6 +167,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
             raise StageError(f"recipe {recipe!r} is a dry run; run: python benchmarks/full_scale.py {recipe}")
     if variant and variant not in VARIANTS:
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
+    if variant:
+        check_variant(variant, settings.student.paradigm)
     parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}
     notebook = find_notebook(stage, root)
     check_parameters(notebook, parameters)
@@ -174,6 +176,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
     check_disk(root)
     if recipe:
+        if "student" in INPUTS[stage]:
+            check_trained(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
@@ -200,13 +204,11 @@ def main() -> int:
         os.environ.setdefault(name, value)
     try:
         page = run_stage(arguments.stage, arguments.recipe, arguments.variant)
-    except (StageError, RecipeError) as error:
+    except (StageError, ValueError) as error:  # a recipe's fault is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(f"error: no space left on the disk: {error.filename or ROOT}", file=sys.stderr)
+        print(f"error: {error.filename or ROOT}: {error.strerror or error}", file=sys.stderr)
         return 1
     print(f"{page.relative_to(ROOT)}.html")
     return 0

@@ -134,7 +134,7 @@ def test_work_of_other_prompts_is_thrown_away(make, tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["flip a bit", "cut", "delete"])
-def test_a_corrupt_shard_is_refused_in_one_line(make, harm):
+def test_a_corrupt_shard_is_refused_in_one_line_and_made_again(make, harm):
     folder = make("pairs")
     shard = folder / "shard_000032.safetensors"
     whole = shard.read_bytes()
@@ -145,6 +145,17 @@ def test_a_corrupt_shard_is_refused_in_one_line(make, harm):
     with pytest.raises(ValueError, match=r"shard_000032.safetensors is corrupt") as error:
         NoisePairs(folder)
     assert len(str(error.value).splitlines()) == 1
+    others = {path: path.stat().st_mtime_ns for path in folder.glob("shard_*") if path != shard}
+    NoisePairs(make("pairs"))  # as the message says
+    assert shard.read_bytes() == whole
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+
+
+def test_pairs_of_another_teacher_are_refused_in_one_line(make):
+    folder = make("pairs", owner="first")
+    NoisePairs(folder, teacher="first")
+    with pytest.raises(ValueError, match="^the noise pairs in .* are another teacher's: run noise_pairs again$"):
+        NoisePairs(folder, teacher="second")
 
 
 def test_unfinished_pairs_are_refused_in_one_line(make):

@@ -111,6 +111,8 @@ def test_a_foreign_damaged_or_empty_library_is_refused_in_one_line(teacher, tmp_
     (folder / "shard_000008.safetensors").write_bytes(b"")
     with pytest.raises(ValueError, match="^shard .*shard_000008.safetensors is corrupt"):
         open_library(folder)
+    build(folder, teacher)  # makes it anew
+    assert len(open_library(folder, **right)) == 20
     write_json(folder / "manifest.json", {"teacher": "a", "features": "b", "shards": {}, "seed": 0, "shape": [2, 1, 1]})
     with pytest.raises(ValueError, match="is empty$"):
         open_library(folder)

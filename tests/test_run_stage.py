@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
+from gad.trained import check_trained, write_trained
 
 run_stage = load_script("pipelines/run_stage.py")
 repro = load_script("pipelines/repro.py")
@@ -122,6 +123,34 @@ def test_a_step_that_drowns_is_told_before_the_stage_that_it_spoils(capsys):
     )
     run_stage.warn_of_rounding("student", load_recipe("emoji_dit_tdm"))
     assert capsys.readouterr().err == ""
+
+
+def test_students_of_other_settings_or_lacking_a_seed_are_refused(tmp_path):
+    settings = load_recipe("smoke")
+    for name in ("baseline", "gad"):
+        for seed in settings.student.seeds:
+            (tmp_path / name / f"seed_{seed}").mkdir(parents=True)
+        write_trained(tmp_path / name, settings.student, settings.noise_pairs)
+    check_trained(settings, tmp_path)
+    harmless = settings.student.model_copy(update={"device": "cuda", "accumulate": 2})
+    check_trained(settings.model_copy(update={"student": harmless}), tmp_path)
+    faster = settings.model_copy(update={"student": settings.student.model_copy(update={"lr": 0.5})})
+    message = (
+        "^students of baseline were trained with student.lr .* where the recipe says 0.5; train it again: .*baseline$"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_trained(faster, tmp_path)
+    longer = settings.model_copy(update={"noise_pairs": settings.noise_pairs.model_copy(update={"seed": 9})})
+    with pytest.raises(ValueError, match="noise_pairs.seed 0 where the recipe says 9"):
+        check_trained(longer, tmp_path)
+    (tmp_path / "gad" / f"seed_{settings.student.seeds[-1]}").rmdir()
+    with pytest.raises(ValueError, match=f"^gad lacks the student of seed {settings.student.seeds[-1]}, which"):
+        check_trained(settings, tmp_path)
+
+
+def test_a_variant_that_the_paradigm_cannot_have_is_refused_before_anything_runs(project):
+    with pytest.raises(ValueError, match="variant 'gad_score' needs a fake score"):
+        run_stage.run_stage("student", "smoke", "gad_score", project)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,6 @@ DATA = ROOT / "data"
 SPRITES = DATA / "sprites"
 EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, judges/
 RECIPES = ROOT / "pipelines" / "recipes"
-NOTEBOOKS = ROOT / "notebooks"
 REPORTS = ROOT / "reports"
 RESULTS = ROOT / "results"  # long results, committed with their provenance
 
@@ -81,7 +80,11 @@ def write_json(path: Path, value, *, digits: int = 6) -> None:
 
 
 def read_json(path: Path):
-    return json.loads(Path(path).read_text())
+    """Raises ValueError, in one line, for a file that is no JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"cannot read {path}: no JSON, {error}") from error
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -140,6 +143,26 @@ def fingerprint(*values) -> str:
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove the shards in ``folder`` that are not what its manifest says, and with them the manifest.
+
+    So they are made again. Any number of processes may do so, each before it asks which shards are there.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return
+    try:
+        shards = read_json(manifest)["shards"]
+    except FileNotFoundError:  # another process has been faster
+        return
+    there = {folder / name: hashed for name, hashed in shards.items() if (folder / name).exists()}
+    damaged = [path for path, hashed in there.items() if file_hash(path) != hashed]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        manifest.unlink(missing_ok=True)
 
 
 def code(*names: str) -> list[Path]:

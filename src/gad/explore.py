@@ -19,7 +19,7 @@ from gad.worlds.emoji import make_prompt
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")
 ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place
-PROMPT_SEED = 6  # captions to choose from; no model learned from them
+PROMPT_SEED = 6  # captions to choose from, drawn for themselves
 NUM_PROMPTS = 8
 NUM_POINTS = 64  # noises of the Swiss roll that are turned together
 SINGULAR = 4  # top singular directions of the teacher's map that span its space

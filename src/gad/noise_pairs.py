@@ -15,8 +15,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import code, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.artifacts import code, drop_damaged, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
+from gad.config.noise_pairs import NO_MATTER
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser, on_device
 from gad.noise import draw_direction, draw_noise, perturb
@@ -29,7 +30,6 @@ from gad.teachers.load import Model, text_encoder_on
 CODE = code(  # as in dvc.yaml
     *("noise.py", "noise_pairs.py", "prompts.py", "singular.py", "sampling.py", "schedule.py", "models"),
 )
-NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,14 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     """Write the shards that are missing and yield the number of sample ids done so far.
 
     A killed run goes on where it stopped; shards of another teacher, configuration or code, or of other prompts, are
-    thrown away. Of n processes each writes every n-th shard, and the first one the manifest when all are there.
+    thrown away, and so are those that are not what the manifest of an earlier run says. Of n processes each writes
+    every n-th shard, and the first one the manifest when all are there.
     """
     prompts = prompt_of(range(config.num_pairs), config.prompts)
     owner = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, *CODE)
     rank, processes = place()
     claim_together(folder, owner)
+    drop_damaged(folder)
     device = own_device(config.device)
     denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
     starts = range(0, config.num_pairs, config.shard_size)
@@ -136,11 +138,9 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
         return
     wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-    write_json(
-        folder / "manifest.json",
-        {"config": config.model_dump(), "fingerprint": owner, "shards": hashes, "shape": list(teacher.latent_shape)},
-        digits=17,
-    )
+    manifest = {"config": config.model_dump(), "fingerprint": owner, "teacher": teacher_hash}
+    manifest |= {"shards": hashes, "shape": list(teacher.latent_shape)}
+    write_json(folder / "manifest.json", manifest, digits=17)
 
 
 def _in_dtype(teacher: Model, dtype: str) -> Model:
@@ -163,24 +163,26 @@ def _refuse_other(folder: Path, found: NoisePairsConfig, wanted: NoisePairsConfi
 class NoisePairs:
     """The stored trajectories, memory-mapped. Per sample id: z, then K perturbed noises, then K further ones.
 
-    Raises ValueError when there are none, when they were made with other settings than those ``wanted``, or when a
-    shard's hash is not the one in the manifest.
+    Raises ValueError when there are none, when they were made with other settings than those ``wanted`` or with another
+    ``teacher`` than the one of that fingerprint, or when a shard's hash is not the one in the manifest.
     """
 
-    def __init__(self, folder: Path, wanted: NoisePairsConfig | None = None):
+    def __init__(self, folder: Path, wanted: NoisePairsConfig | None = None, *, teacher: str | None = None):
         if not (folder / "manifest.json").exists():
             raise ValueError(f"there are no finished noise pairs in {folder}")
         manifest = read_json(folder / "manifest.json")
         self.config = NoisePairsConfig(**manifest["config"])
         if wanted is not None:
             _refuse_other(folder, self.config, wanted)
+        if teacher not in (None, manifest.get("teacher")):
+            raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
         self.fingerprint: str = manifest["fingerprint"]
         self.times = node_times(self.config.num_nodes)
         self._shape = tuple(manifest["shape"])
         self._shards, self._directions = [], []
         for name, expected in manifest["shards"].items():
             if not (folder / name).exists() or file_hash(folder / name) != expected:
-                raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
+                raise ValueError(f"shard {folder / name} is corrupt: run noise_pairs again, which makes it anew")
             with safe_open(folder / name, framework="pt") as file:
                 self._shards.append(file.get_tensor("trajectories"))  # a memory-mapped view: pages load when read
                 if self.config.direction == "singular":

@@ -77,7 +77,7 @@ EMOJI = Table(
         *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, MODES, NOUN, LAYOUT),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
     ),
-    ("teacher", "baseline", "noise_augmentation", "gad"),
+    ("teacher", "untrained", "baseline", "noise_augmentation", "gad"),
     by_metric=True,
 )
 EMOJI_PARADIGMS = Table(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from gad.artifacts import RESULTS, read_json
 from gad.paper import number
 
+UNTRAINED = "untrained"  # in place of a variant: the network that students start from
 NAMES = {
+    UNTRAINED: "before training",
     "baseline": "baseline",
     "equal_time": "half as many steps more",
     "noise_augmentation": "noise augmentation",
@@ -87,7 +89,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Overview:
-    """A row a recipe: one metric of the baseline, and what each variant changes it by."""
+    """A row a recipe: one metric before training and of the baseline, and what each variant changes it by."""
 
     rows: dict[str, tuple[str, Metric]]
     variants: tuple[str, ...]
@@ -95,18 +97,28 @@ class Overview:
 
     def lines(self) -> list[str]:
         results = read_results(self.rows)
-        head = ["", "seeds", f"{self.label}, baseline", *(f"{NAMES[name]}: change" for name in self.variants)]
+        columns = [
+            f"{self.label}, {NAMES[UNTRAINED]}",
+            "baseline",
+            *(f"{NAMES[name]}: change" for name in self.variants),
+        ]
         rows = []
         for recipe, (title, metric) in self.rows.items():
             base = metric.estimate(results[recipe], "baseline")
             changes = (difference_cell(*metric.difference(results[recipe], name)) for name in self.variants)
-            rows.append([f"{title} (`{recipe}`)", str(base["n"]), cell(base), *changes])
-        return markdown(head, rows)
+            start = cell(metric.estimate(results[recipe], UNTRAINED))
+            rows.append([f"{title} (`{recipe}`)", str(base["n"]), start, cell(base), *changes])
+        return markdown(["", "seeds", *columns], rows)
 
 
 def read_results(recipes) -> dict[str, dict]:
-    """The metrics of each recipe."""
-    return {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
+    """The metrics of each recipe, with those of the network that its students start from where they were measured."""
+    results = {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
+    for name, start in read_json(RESULTS / "untrained.json").items():
+        for kind, values in start["metrics"]["sensitivity"].items():
+            if name in results:
+                results[name]["sensitivity"][kind] |= values
+    return results
 
 
 def markdown(head: list[str], rows: list[list[str]]) -> list[str]:

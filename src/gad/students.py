@@ -21,6 +21,7 @@ from gad.processes import claim_together, make_accelerator, own_device
 from gad.prompt_embeds import encode_pair_prompts
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
+from gad.trained import NO_RESULT, write_trained
 from gad.training import TrainState, train
 from gad.training_log import append_row, join_tables, show_row
 
@@ -92,10 +93,12 @@ def train_seeds(
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
-    config = config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude={"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"})
+    recorded, config = config, config.model_copy(update={"num_steps": steps_of(config, variant)})
+    settings = config.model_dump(exclude=NO_RESULT)
     owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
     claim_together(folder, owner)
+    if first:
+        write_trained(folder, recorded, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     seeds, kind = config.seeds_of(variant), trained_as(variant, config.weight_of(variant))
     for seed in seeds:

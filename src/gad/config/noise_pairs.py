@@ -6,9 +6,11 @@ import torch
 from pydantic import Field, model_validator
 
 from gad.config.prompts import PromptsConfig
-from gad.config.section import Count, Device, Dtype, Section, Seed
+from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.response import check_step
 from gad.sample_ids import WIDTH
+
+NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding
 
 
 class NoisePairsConfig(Section):
@@ -22,7 +24,7 @@ class NoisePairsConfig(Section):
     singular_steps: Count = 1  # steps of the teacher's chain whose Jacobian they are taken from; 1 is a single call
     singular_rounds: Count = 2  # of subspace iteration
     perturbation_scale: float  # h, in noise standard deviations
-    smallest_scale: float | None = None  # h of a noise's last direction, those between on a geometric scale
+    smallest_scale: Positive | None = None  # h of a noise's last direction, those between on a geometric scale
     step: Literal["straight", "spherical"]
     teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
     guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional

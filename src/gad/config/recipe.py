@@ -80,6 +80,8 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
         values = YAML(typ="safe", pure=True).load(folder / f"{name}.yaml")  # YAML 1.2, as DVC: 1e-5 is a number
     except YAMLError as error:
         raise RecipeError(f"recipe {name}: not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise RecipeError(f"recipe {name}: cannot read {error.filename}: {error.strerror}") from error
     if not isinstance(values, dict):
         raise RecipeError(f"recipe {name}: expected sections, found {type(values).__name__}")
     if "name" in values:

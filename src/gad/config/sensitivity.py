@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, NonNegativeInt, model_validator
 
 from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
-from gad.config.section import Count, Device, Section, Seed
+from gad.config.section import Count, Device, Positive, Section, Seed
 from gad.response import check_step
 
 
@@ -18,7 +18,7 @@ class SensitivityConfig(Section):
     directions: Annotated[list[Literal["isotropic", "low_frequency", "singular"]], Field(min_length=1)]
     method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
-    finite_step: float | None = None  # a large h at which differences are measured as well, as the noise pairs' own
+    finite_step: Positive | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     device: Device = "cpu"  # of the networks; noises, pictures and what is measured stay on the CPU
     batch_size: Count = 32
     num_spectra: NonNegativeInt = 3  # noises at which the largest singular values are taken; 0: none

@@ -7,7 +7,7 @@ from gad.prompts import read_prompts
 from gad.scores.detector import Detector, load_detector
 from gad.worlds.emoji import Prompt, make_prompt
 
-PROMPT_SEED = 3  # captions of the control tasks; no teacher or student learned from them
+PROMPT_SEED = 3  # captions of the control tasks, drawn for themselves: short ones may be a student's as well
 
 
 def load_world_detector() -> Detector:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from gad.actor import Actor
 from gad.artifacts import (
     code,
+    drop_damaged,
     file_hash,
     fingerprint,
     read_json,
@@ -99,6 +100,7 @@ def build_library(
     owner = fingerprint(identity, shard_size, *CODE)
     rank, processes = place()
     claim_together(folder, owner)
+    drop_damaged(folder)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
     for start, path in list(paths.items())[rank::processes]:
@@ -137,7 +139,7 @@ def open_library(folder: Path, *, captions: Sequence[str] | None = None, **made_
     parts = []
     for name, expected in sorted(manifest["shards"].items()):
         if not (folder / name).exists() or file_hash(folder / name) != expected:
-            raise ValueError(f"shard {folder / name} is corrupt: its hash differs from the manifest's")
+            raise ValueError(f"shard {folder / name} is corrupt: build the library again, which makes it anew")
         parts.append(read_tensors(folder / name))
     whole = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     attributes = dict(zip(ATTRIBUTES, whole["attributes"].unbind(1), strict=True)) if "attributes" in whole else {}

@@ -20,7 +20,7 @@ from gad.teachers.train import train_teacher
 from gad.worlds.emoji import SIZE, Prompt, make_prompt
 from gad.worlds.swiss_roll import make_points
 
-JUDGE_SEED = 77  # captions that the teachers never learned from
+JUDGE_SEED = 77  # captions drawn for themselves; most one-object ones stand among those that teachers learn from, too
 JUDGE_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 

@@ -1,0 +1,40 @@
+"""What a variant's students were trained with, beside them, and whether that is what the recipe says."""
+
+from pathlib import Path
+
+from gad.artifacts import read_json, write_json
+from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.config.noise_pairs import NO_MATTER
+from gad.objectives.variants import VARIANTS
+
+TRAINED = "trained.json"
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"}  # of a student that is trained
+
+
+def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:
+    facts = {f"student.{name}": value for name, value in student.model_dump(exclude=NO_RESULT).items()}
+    matter = pairs.model_dump(exclude=NO_MATTER | {"shard_size"})
+    return facts | {f"noise_pairs.{name}": value for name, value in matter.items()}
+
+
+def write_trained(folder: Path, student: StudentConfig, pairs: NoisePairsConfig) -> None:
+    """Write what decides the students of a variant's ``folder``: its settings, and those of its pairs."""
+    write_json(folder / TRAINED, _facts(student, pairs), digits=17)
+
+
+def check_trained(settings: Recipe, folder: Path) -> None:
+    """Raise ValueError, in one line, for a variant in ``folder`` whose students were trained with other settings than
+    the recipe's, or that lacks some of its seeds. Variants that are not there at all are not missed."""
+    for variant in (name for name in VARIANTS if (folder / name).exists()):
+        again = f"train it again: stage student, variant {variant}"
+        seeds = settings.student.seeds_of(variant)
+        lacking = [seed for seed in seeds if not (folder / variant / f"seed_{seed}").exists()]
+        if lacking:
+            raise ValueError(f"{variant} lacks the student of seed {lacking[0]}, which the recipe names; {again}")
+        path = folder / variant / TRAINED
+        had = read_json(path) if path.exists() else {}  # students of older code tell nothing
+        wanted = _facts(settings.student, settings.noise_pairs)
+        other = [name for name in wanted if name in had and had[name] != wanted[name]]
+        if other:
+            was = f"{other[0]} {had[other[0]]} where the recipe says {wanted[other[0]]}"
+            raise ValueError(f"students of {variant} were trained with {was}; {again}")
