@@ -19,8 +19,11 @@ from pathlib import Path
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.artifacts import stage_dir
 from gad.clocked import Alternating, Clocked, Turns, by_turns
+from gad.command import end_with, positive
 from gad.config import StudentConfig, load_recipe
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
@@ -149,7 +152,7 @@ def check(variants: list[str]) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--turns", type=int, default=10, help="steps of each variant that are timed")
+    parser.add_argument("--turns", type=positive, default=10, help="steps of each variant that are timed")
     parser.add_argument("--variants", nargs="+")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -170,4 +173,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -28,7 +28,10 @@ from statistics import median
 import pandas as pd
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.clocked import Alternating, Turns, by_turns
+from gad.command import end_with, positive
 from gad.config import Recipe, load_recipe
 from gad.full_scale.architectures import architecture_of, build_network, count_parameters
 from gad.full_scale.cost import Cost, utilisation
@@ -200,14 +203,14 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
     print(f"GB by network without activations: {needs}")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+")
-    parser.add_argument("--steps", type=int, default=4, help="training steps that are timed")
-    parser.add_argument("--depth", type=int, help="layers of the network; a UNet: levels")
-    parser.add_argument("--size", type=int, help="side of the latent")
-    parser.add_argument("--batch", type=int, help="samples a step, in one part")
-    parser.add_argument("--directions", type=int, help="directions a noise of the analysis")
+    parser.add_argument("--steps", type=positive, default=4, help="training steps that are timed")
+    parser.add_argument("--depth", type=positive, help="layers of the network; a UNet: levels")
+    parser.add_argument("--size", type=positive, help="side of the latent")
+    parser.add_argument("--batch", type=positive, help="samples a step, in one part")
+    parser.add_argument("--directions", type=positive, help="directions a noise of the analysis")
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
     parser.add_argument("--flops", action="store_true", help="count the FLOPs of training steps; nothing is computed")
@@ -215,7 +218,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.one:
         print(json.dumps(measure(arguments.recipes[0], arguments.one, arguments)))
-        return
+        return 0
+    for recipe in arguments.recipes:  # before processes are started for each
+        architecture_of(load_recipe(recipe).teacher.pretrained)
     missing = 0
     for recipe in arguments.recipes:
         if arguments.flops:
@@ -224,8 +229,8 @@ def main() -> None:
         rows = list(rows_of(recipe, arguments))
         missing += len(parts_of(recipe, arguments)) - len(rows)
         report(recipe, by_turns_too(recipe, rows, arguments) if arguments.turns else rows, arguments)
-    sys.exit(missing > 0)
+    return int(missing > 0)
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -10,15 +10,20 @@ network with random weights, and random embeddings in place of the text encoder'
 
 import argparse
 import statistics
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import diffusers
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.artifacts import stage_dir
+from gad.command import end_with, positive
 from gad.config import load_recipe
 from gad.full_scale.architectures import BETAS, Architecture, architecture_of
 from gad.full_scale.dry_run import random_teacher
@@ -104,13 +109,13 @@ def clock(work) -> tuple[float, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--noises", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, help="the teacher's; the recipe's by default")
+    parser.add_argument("--noises", type=positive, default=32)
+    parser.add_argument("--rounds", type=positive, default=3)
+    parser.add_argument("--steps", type=positive, help="the teacher's; the recipe's by default")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="the network's")
     parser.add_argument("--published", action="store_true", help="the published network with random weights")
-    parser.add_argument("--depth", type=int, help="layers of the published network")
-    parser.add_argument("--size", type=int, help="side of its latent")
+    parser.add_argument("--depth", type=positive, help="layers of the published network")
+    parser.add_argument("--size", type=positive, help="side of its latent")
     arguments = parser.parse_args()
     settings = load_recipe(arguments.recipe)
     config = settings.noise_pairs
@@ -142,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

@@ -22,7 +22,10 @@ import pandas as pd
 import torch
 from full_scale import alone, device_name, prepared
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.clocked import peak_bytes
+from gad.command import end_with, positive
 from gad.full_scale.architectures import architecture_of
 from gad.full_scale.dry_run import random_teacher, small_pairs
 from gad.noise_pairs import generate
@@ -107,10 +110,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     for name in TABLES:
-        parser.add_argument(f"--{name}", nargs="+", type=int, default=[])
-    parser.add_argument("--batch", type=int, help="samples where the batch does not grow; the recipe's else")
-    parser.add_argument("--depth", type=int, help="layers of the network; a UNet: levels")
-    parser.add_argument("--size", type=int, help="side of the latent")
+        parser.add_argument(f"--{name}", nargs="+", type=positive, default=[])
+    parser.add_argument("--batch", type=positive, help="samples where the batch does not grow; the recipe's else")
+    parser.add_argument("--depth", type=positive, help="layers of the network; a UNet: levels")
+    parser.add_argument("--size", type=positive, help="side of the latent")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
@@ -128,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

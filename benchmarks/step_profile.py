@@ -6,14 +6,19 @@ Variants are named as for benchmarks/cost.py, and the recipe's noise pairs must 
 """
 
 import argparse
+import sys
 from dataclasses import is_dataclass, replace
+from pathlib import Path
 
 import pandas as pd
 import torch
 from cost import check, default_variants, prepare, run
 from torch.profiler import ProfilerActivity, profile, record_function
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.clocked import Clocked
+from gad.command import end_with, positive
 
 PHASE = "phase: "
 OPERATIONS = 15  # of the profile, by their own time
@@ -94,7 +99,7 @@ def show_profile(recipe: str, name: str, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--steps", type=int, default=5, help="half of the steps that are profiled")
+    parser.add_argument("--steps", type=positive, default=5, help="half of the steps that are profiled")
     parser.add_argument("--variants", nargs="+")
     arguments = parser.parse_args()
     variants = arguments.variants or default_variants(arguments.recipe)
@@ -106,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    end_with(main)

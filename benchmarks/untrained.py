@@ -9,9 +9,13 @@ of the recipes that are named (all small recipes of pictures unless any is) besi
 import argparse
 import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.artifacts import RESULTS, read_json, stage_dir, write_json
-from gad.config import RecipeError, load_recipe
+from gad.command import end_with
+from gad.config import load_recipe
 from gad.processes import own_device
 from gad.provenance import git_revision
 from gad.teachers.load import load_model
@@ -21,21 +25,16 @@ PATH = RESULTS / "untrained.json"
 RECIPES = ("emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="*")
-    try:
-        for name in parser.parse_args().recipes or RECIPES:
-            settings, start = load_recipe(name), time.perf_counter()
-            teacher = load_model(stage_dir(name, "teacher")).on(own_device(settings.sensitivity.device))
-            found = {"metrics": {"sensitivity": untrained_metrics(teacher, settings)}, "provenance": git_revision()}
-            write_json(PATH, (read_json(PATH) if PATH.exists() else {}) | {name: found})
-            print(f"{name}: {time.perf_counter() - start:.0f} s")
-    except (RecipeError, ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    for name in parser.parse_args().recipes or RECIPES:
+        settings, start = load_recipe(name), time.perf_counter()
+        teacher = load_model(stage_dir(name, "teacher")).on(own_device(settings.sensitivity.device))
+        found = {"metrics": {"sensitivity": untrained_metrics(teacher, settings)}, "provenance": git_revision()}
+        write_json(PATH, (read_json(PATH) if PATH.exists() else {}) | {name: found})
+        print(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -20,8 +20,11 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 import pandas as pd
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.artifacts import RESULTS, replacing
+from gad.command import positive
 from gad.config import RecipeError
 from gad.dvc_command import dvc_command, stage_environment
 from gad.kept import kept_table
@@ -29,6 +32,7 @@ from gad.kept import kept_table
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 30  # seconds; an answer costs two or three of a core
 PATIENCE = 3  # polls without a worker before it is held for dead; a busy one may not answer in time
+ATTEMPTS = 3  # workers that may die one after another without an experiment done
 STATES = ("Queued", "Running", "Success", "Failed")
 
 
@@ -106,7 +110,7 @@ def run(experiments: dict[str, list[str]], targets: list[str], jobs: int, base: 
     names = set(experiments)
     _, workers = queue()
     take_out(names, running=not workers)  # also what an older commit left queued
-    waiting, absent = put_in(experiments, targets, jobs, base), 0
+    waiting, absent, died = put_in(experiments, targets, jobs, base), 0, 0
     while waiting:
         states, workers = queue()
         left = [name for name in waiting if states.get(name) in ("Queued", "Running")]
@@ -118,7 +122,11 @@ def run(experiments: dict[str, list[str]], targets: list[str], jobs: int, base: 
         if absent >= PATIENCE:
             print("\nthe worker is gone; what it left is queued again", flush=True)
             take_out(names, running=True)
+            before = len(waiting)
             waiting, absent = put_in(experiments, targets, jobs, base), 0
+            died = 0 if len(waiting) < before else died + 1
+            if died == ATTEMPTS:
+                sys.exit(f"error: {died} workers ended one after another with nothing done; see: dvc queue logs NAME")
         time.sleep(POLL)
     return sorted(names - set(recorded(base)))
 
@@ -169,7 +177,7 @@ def write_kept(name: str, ablation: Ablation, base: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--jobs", type=int, default=1, help="experiments at once")
+    parser.add_argument("--jobs", type=positive, default=1, help="experiments at once")
     parser.add_argument("--quick", action="store_true", help="shorter training, tables of their own")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
@@ -190,6 +198,9 @@ def main() -> int:
         )
         return 1
     failed, base = [], git("rev-parse", "HEAD")
+    if base is None:
+        print("error: experiments belong to a commit, and this is no git checkout that has one", file=sys.stderr)
+        return 1
     for name in arguments.names or ablations:
         ablation = ablations[name].hurried() if arguments.quick else ablations[name]
         name += QUICK if arguments.quick else ""

@@ -7,8 +7,11 @@ LOCAL_WORLD_SIZE=8 before it counts the RAM of 8 processes on this machine.
 
 import os
 import sys
+from pathlib import Path
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
 from gad.full_scale.doctor import Finding, examine

@@ -13,8 +13,11 @@ model or batch of noises. ``torchrun`` does, too.
 import argparse
 import os
 import sys
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.artifacts import DATA, fingerprint, stage_dir
 from gad.config import Recipe, load_recipe

@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 from ruamel.yaml import YAML
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
+
 from gad.dvc_command import dvc_command, stage_environment
 from gad.report import keep_results
 

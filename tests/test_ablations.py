@@ -73,6 +73,33 @@ def test_an_unknown_key_of_an_ablation_is_refused(write):
         load_ablations(write("{student.gad_weight: 1.0}", extra="  colour: red"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "ablations.yaml: expected sections, found NoneType"),
+        ("- weight", "ablations.yaml: expected sections, found list"),
+        ("a: [", "ablations.yaml: not YAML: "),
+        ("weight: 3", "^ablation weight: Input should be"),
+    ],
+)
+def test_a_file_that_holds_no_ablations_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / "ablations.yaml"
+    path.write_text(text)
+    with pytest.raises(RecipeError, match=message) as error:
+        load_ablations(path)
+    assert "\n" not in str(error.value)
+
+
+def test_workers_that_die_one_after_another_are_not_replaced_without_end(monkeypatch):
+    monkeypatch.setattr(ablate, "POLL", 0)
+    monkeypatch.setattr(ablate, "recorded", lambda base: {})
+    monkeypatch.setattr(ablate, "git", lambda *arguments: "base")
+    monkeypatch.setattr(ablate, "dvc", lambda *arguments, check=True: "")  # whose queue is empty, without a worker
+    monkeypatch.setattr(ablate, "queue", lambda: ({"a-1": "Queued"}, 0))
+    with pytest.raises(SystemExit, match="3 workers ended one after another with nothing done"):
+        ablate.run({"a-1": []}, [], 1, "base")
+
+
 def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
     for ablation in load_ablations().values():
         for number, setting in enumerate(ablation.settings):

@@ -1,11 +1,12 @@
 """The benchmarks of published networks: what they compare and what they tell, rather than times."""
 
 import subprocess
+import sys
 from argparse import Namespace
 
 import pytest
 import torch
-from scripts import load_script
+from scripts import ROOT, load_script
 
 from gad.config import load_recipe
 from gad.full_scale.architectures import architecture_of
@@ -37,3 +38,23 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(monkeypatch, capsys):
     told = capsys.readouterr().err.splitlines()
     assert [row["seconds"] for row in rows] == [0.5]
     assert told[1] == "pixart_tdm, gad: CUDA out of memory" and told[3] == "  0.500 s, peak 2.00 GB"
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["full_scale.py", "nope"], "error: unknown recipe 'nope'; there are emoji_dit"),
+        (
+            ["full_scale.py", "swiss_roll"],
+            "error: the teacher of this recipe is made here: it has no published architecture",
+        ),
+        (["scaling.py", "pixart_tdm", "--batches", "0"], "argument --batches: a whole number of at least 1, not 0"),
+        (["untrained.py", "swiss_roll_ladd"], "error: "),
+    ],
+)
+def test_a_wrong_call_is_told_at_once_in_one_line(command, message):
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / command[0], *command[1:]], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr
+    assert message in done.stderr.splitlines()[-1]

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 from gad.artifacts import RECIPES, RESULTS, ROOT, fingerprint
 from gad.config import RecipeError, Section, load_recipe
+from gad.config.recipe import read_sections
 from gad.objectives.variants import VARIANTS
 from gad.summary import direction_kinds
 
@@ -53,12 +54,13 @@ class Ablation(Section):
 def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
     """Every ablation by its name. Raises RecipeError in one line for a fault, also for a key that no recipe has."""
     ablations = {}
-    for name, values in YAML(typ="safe", pure=True).load(path).items():
+    for name, values in read_sections(path, path.name).items():
         try:
             ablations[name] = Ablation.model_validate(values)
         except ValidationError as error:
             fault = error.errors()[0]
-            raise RecipeError(f"ablation {name}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+            place = ": ".join([f"ablation {name}", *([".".join(map(str, fault["loc"]))] if fault["loc"] else [])])
+            raise RecipeError(f"{place}: {fault['msg']}") from error
         check_settings(name, ablations[name])
         check_settings(name, ablations[name].hurried())
     return ablations

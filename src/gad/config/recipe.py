@@ -72,18 +72,24 @@ def recipe_names(folder: Path = RECIPES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
+def read_sections(path: Path, what: str) -> dict:
+    """The mapping in a YAML file. Raises RecipeError, in one line that begins with ``what``, where it holds none."""
+    try:
+        values = YAML(typ="safe", pure=True).load(path)  # YAML 1.2, as DVC: 1e-5 is a number
+    except YAMLError as error:
+        raise RecipeError(f"{what}: not YAML: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise RecipeError(f"{what}: cannot read {error.filename}: {error.strerror}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"{what}: expected sections, found {type(values).__name__}")
+    return values
+
+
 def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
     """The checked recipe of that name. Raises RecipeError, in one line, for anything that is wrong with it."""
     if name not in recipe_names(folder):
         raise RecipeError(f"unknown recipe {name!r}; there are {', '.join(recipe_names(folder))}")
-    try:
-        values = YAML(typ="safe", pure=True).load(folder / f"{name}.yaml")  # YAML 1.2, as DVC: 1e-5 is a number
-    except YAMLError as error:
-        raise RecipeError(f"recipe {name}: not YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise RecipeError(f"recipe {name}: cannot read {error.filename}: {error.strerror}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"recipe {name}: expected sections, found {type(values).__name__}")
+    values = read_sections(folder / f"{name}.yaml", f"recipe {name}")
     if "name" in values:
         raise RecipeError(f"recipe {name}: unknown key name; a recipe is named by its file")
     try:

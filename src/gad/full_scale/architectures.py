@@ -122,8 +122,10 @@ BY_TEACHER = {  # the end of a hub name or folder
 }
 
 
-def architecture_of(pretrained: str) -> Architecture:
-    """The architecture of a teacher's hub name or folder. Raises ValueError for one that is not known."""
+def architecture_of(pretrained: str | None) -> Architecture:
+    """The architecture of a teacher's hub name or folder. Raises ValueError for one that is not known, or made here."""
+    if not pretrained:
+        raise ValueError("the teacher of this recipe is made here: it has no published architecture")
     name = pretrained.rstrip("/").rpartition("/")[2]
     if name in BY_TEACHER:
         return ARCHITECTURES[BY_TEACHER[name]]

@@ -22,7 +22,7 @@ def _growth(settings: Recipe) -> float:
     Of published teachers alone, whose schedules are known; 1 for others.
     """
     try:
-        schedule, kind = architecture_of(settings.teacher.pretrained or "").schedule
+        schedule, kind = architecture_of(settings.teacher.pretrained).schedule
     except ValueError:
         return 1.0
     one = torch.ones(1)
