@@ -174,7 +174,7 @@ class NoisePairs:
         self.config = NoisePairsConfig(**manifest["config"])
         if wanted is not None:
             _refuse_other(folder, self.config, wanted)
-        if teacher not in (None, manifest.get("teacher")):
+        if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell
             raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
         self.fingerprint: str = manifest["fingerprint"]
         self.times = node_times(self.config.num_nodes)
