@@ -23,7 +23,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
-from gad.artifacts import RESULTS, replacing
+from gad.artifacts import RESULTS, write_table
 from gad.command import positive
 from gad.config import RecipeError
 from gad.dvc_command import dvc_command, stage_environment
@@ -142,7 +142,7 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     return stages
 
 
-def write_table(name: str, ablation: Ablation, base: str) -> Path | None:
+def record(name: str, ablation: Ablation, base: str) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
     revisions = recorded(base)
     names = [experiment_name(name, ablation, setting) for setting in ablation.settings]
@@ -153,8 +153,7 @@ def write_table(name: str, ablation: Ablation, base: str) -> Path | None:
     if missing and path.exists():
         print(f"{path.relative_to(ROOT)} stays as it is: {missing} of {len(metrics)} settings are not recorded yet")
         return path
-    with replacing(path) as partial:
-        table(ablation, metrics).to_csv(partial, index=False, float_format="%.6g")
+    write_table(path, table(ablation, metrics))
     print(f"{path.relative_to(ROOT)}: {len(metrics) - missing} of {len(metrics)} settings")
     return path
 
@@ -170,8 +169,7 @@ def write_kept(name: str, ablation: Ablation, base: str) -> None:
             file = f"{folder}/{number}.csv"
             dvc("get", ".", f"data/{ablation.recipe}/sensitivity/table.csv", "--rev", revision, "--out", file)
             tables.append(pd.read_csv(file))
-    with replacing(RESULTS / "ablations" / f"{name}{KEPT}.csv") as partial:
-        kept_table(ablation, tables).to_csv(partial, index=False, float_format="%.6g")
+    write_table(RESULTS / "ablations" / f"{name}{KEPT}.csv", kept_table(ablation, tables))
 
 
 def main() -> int:
@@ -209,7 +207,7 @@ def main() -> int:
             named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
             failed += run(named, stages, arguments.jobs, base)
-        if write_table(name, ablation, base) is None:
+        if record(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
         elif ablation.kept:
             write_kept(name, ablation, base)

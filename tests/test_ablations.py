@@ -186,12 +186,12 @@ def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path,
     monkeypatch.setattr(ablate, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(ablate, "recorded", lambda base: found)
     monkeypatch.setattr(ablate, "metrics_at", lambda revision, recipe: metrics() if revision else None)
-    whole = ablate.write_table("a", ablation, "base").read_text()
+    whole = ablate.record("a", ablation, "base").read_text()
     del found[names[0]]
-    assert ablate.write_table("a", ablation, "base").read_text() == whole
+    assert ablate.record("a", ablation, "base").read_text() == whole
     assert "stays as it is: 1 of 2 settings are not recorded yet" in capsys.readouterr().out
     found.clear()
-    assert ablate.write_table("b", ablation, "base") is None
+    assert ablate.record("b", ablation, "base") is None
 
 
 def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeypatch):

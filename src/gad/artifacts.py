@@ -116,6 +116,15 @@ def write_rows(path: Path, parts: Iterable[pd.DataFrame]) -> None:
         writer.close()
 
 
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    """A table without its index, by the path's ending: Parquet, or CSV with floats of six significant digits."""
+    with replacing(path) as partial:
+        if path.suffix == ".parquet":
+            rows.to_parquet(partial, index=False)
+        else:
+            rows.to_csv(partial, index=False, float_format="%.6g")
+
+
 def write_checkpoint(path: Path, state: dict) -> None:
     with replacing(path) as partial:
         torch.save(state, partial)

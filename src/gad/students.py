@@ -37,8 +37,7 @@ def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> Networ
     """A student before training: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
     if not isinstance(teacher.denoiser, NetworkDenoiser):
         return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
-    denoiser = teacher.denoiser
-    return NetworkDenoiser(copy.deepcopy(denoiser.network), denoiser.call, denoiser.schedule, denoiser.parameterisation)
+    return teacher.denoiser.copied()
 
 
 def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:

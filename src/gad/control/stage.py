@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gad.actor import Actor, NamedStudent, everyone
-from gad.artifacts import EMOJI, code, fingerprint, replacing
+from gad.artifacts import EMOJI, code, fingerprint, write_table
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
 from gad.identity import identity_of
@@ -124,8 +124,7 @@ def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
 def save_rows(results: list[TaskResult], folder: Path) -> None:
     """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
     for task in dict.fromkeys(result.task for result in results):
-        with replacing(folder / f"{task}.parquet") as partial:
-            rows_of_task(results, task).to_parquet(partial)
+        write_table(folder / f"{task}.parquet", rows_of_task(results, task))
 
 
 def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:

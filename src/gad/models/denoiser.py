@@ -3,6 +3,7 @@
 eps, v and flow predictions are converted here, once. Nothing downstream asks what a network predicts.
 """
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
@@ -43,6 +44,10 @@ class NetworkDenoiser(OnSchedule):
         self.schedule = schedule
         self.parameterisation = parameterisation
         self.compute: torch.dtype | None = None
+
+    def copied(self) -> "NetworkDenoiser":
+        """The same with weights of its own, which computes in their dtype."""
+        return NetworkDenoiser(copy.deepcopy(self.network), self.call, self.schedule, self.parameterisation)
 
     def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         """What the network itself says (eps, v or flow), float32 or wider."""

@@ -5,7 +5,6 @@ re-noised, and teacher and fake score are asked what they see. The fake score is
 denoise the student's answers. One point, one function: both networks are asked at the same x_t.
 """
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -119,5 +118,4 @@ def fake_score_of(teacher: Denoiser, student: NetworkDenoiser) -> NetworkDenoise
     """Where a fake score starts: a copy of the teacher's network, or of the student's for a teacher without one."""
     source = teacher.denoiser if isinstance(teacher, Guided) else teacher
     start = source if isinstance(source, NetworkDenoiser) else student
-    network = copy.deepcopy(start.network)
-    return NetworkDenoiser(network, start.call, start.schedule, start.parameterisation)
+    return start.copied()
