@@ -142,7 +142,7 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     return stages
 
 
-def record(name: str, ablation: Ablation, base: str) -> Path | None:
+def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
     revisions = recorded(base)
     names = [experiment_name(name, ablation, setting) for setting in ablation.settings]
@@ -207,7 +207,7 @@ def main() -> int:
             named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
             failed += run(named, stages, arguments.jobs, base)
-        if record(name, ablation, base) is None:
+        if tabulate(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
         elif ablation.kept:
             write_kept(name, ablation, base)

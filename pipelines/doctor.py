@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         settings = load_recipe(arguments[0])
-    except (RecipeError, OSError) as error:
+    except RecipeError as error:
         print(Finding("missing", str(error), "correct it in pipelines/recipes"))
         return 1
     missing = False

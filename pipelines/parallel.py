@@ -30,6 +30,7 @@ from gad.processes import own_device, place
 from gad.sensitivity import ahead as sensitivity
 from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model
+from gad.trained import check_trained
 from gad.watch import NonFiniteLoss
 
 EVALUATIONS = {"sensitivity": sensitivity.run_ahead, "control": control.run_ahead}
@@ -38,6 +39,7 @@ EVALUATIONS = {"sensitivity": sensitivity.run_ahead, "control": control.run_ahea
 def evaluate(stage: str, recipe: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
     device = getattr(settings, stage).device
+    check_trained(settings, stage_dir(recipe, "student"))
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
     students = load_students(recipe, teacher, device=device) + load_outside(settings, teacher, device=device)
     yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))

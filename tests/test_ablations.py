@@ -54,8 +54,8 @@ def test_the_projects_ablations_are_all_possible():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("{student.gad_wieght: 1.0}", "recipe smoke has no key student.gad_wieght"),
-        ("{gad_weight: 1.0}", "has no key gad_weight"),
+        ("{student.gad_wieght: 1.0}", "unknown key student.gad_wieght; did you mean gad_weight"),
+        ("{gad_weight: 1.0}", "unknown key gad_weight"),
         ("{student.gad_weight.gad: 1.0}", "has no key student.gad_weight.gad"),
         ("{student.variant_weights.random: 1.0}", "'random' has no term to weigh"),
         ("{noise_pairs.perturbation_scale: 1.0e-9}", "drowns in the rounding"),
@@ -69,7 +69,7 @@ def test_an_impossible_setting_is_refused_in_one_line(write, setting, message):
 
 
 def test_an_unknown_key_of_an_ablation_is_refused(write):
-    with pytest.raises(RecipeError, match="ablation a: colour"):
+    with pytest.raises(RecipeError, match="^ablation a: unknown key colour$"):
         load_ablations(write("{student.gad_weight: 1.0}", extra="  colour: red"))
 
 
@@ -186,12 +186,12 @@ def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path,
     monkeypatch.setattr(ablate, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(ablate, "recorded", lambda base: found)
     monkeypatch.setattr(ablate, "metrics_at", lambda revision, recipe: metrics() if revision else None)
-    whole = ablate.record("a", ablation, "base").read_text()
+    whole = ablate.tabulate("a", ablation, "base").read_text()
     del found[names[0]]
-    assert ablate.record("a", ablation, "base").read_text() == whole
+    assert ablate.tabulate("a", ablation, "base").read_text() == whole
     assert "stays as it is: 1 of 2 settings are not recorded yet" in capsys.readouterr().out
     found.clear()
-    assert ablate.record("b", ablation, "base") is None
+    assert ablate.tabulate("b", ablation, "base") is None
 
 
 def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeypatch):

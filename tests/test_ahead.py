@@ -98,9 +98,8 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
 def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher, tmp_path, monkeypatch):
     assert launch(SCRIPT, tmp_path, 1).returncode != 0
     found = (tmp_path / "parts").rglob("*.parquet")
-    whole = [
-        path for path in found if not path.parent.name.endswith(".partial")
-    ]  # the kill may have met one on its way
+    # the kill may have met one on its way
+    whole = [path for path in found if not path.parent.name.endswith(".partial")]
     kept = {path: os.stat(path).st_mtime_ns for path in whole}
     assert 2 <= len(kept) < 9
     assert launch(SCRIPT, tmp_path).returncode == 0

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from gad.artifacts import RECIPES, RESULTS, ROOT, fingerprint
 from gad.config import RecipeError, Section, load_recipe
-from gad.config.recipe import read_sections
+from gad.config.recipe import first_fault, read_sections
 from gad.objectives.variants import VARIANTS
 from gad.summary import direction_kinds
 
@@ -58,9 +58,7 @@ def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
         try:
             ablations[name] = Ablation.model_validate(values)
         except ValidationError as error:
-            fault = error.errors()[0]
-            place = ": ".join([f"ablation {name}", *([".".join(map(str, fault["loc"]))] if fault["loc"] else [])])
-            raise RecipeError(f"{place}: {fault['msg']}") from error
+            raise RecipeError(f"ablation {name}: {first_fault(error, Ablation)}") from error
         check_settings(name, ablations[name])
         check_settings(name, ablations[name].hurried())
     return ablations
@@ -83,11 +81,7 @@ def check_settings(name: str, ablation: Ablation) -> None:
         try:
             type(recipe).model_validate(values)
         except ValidationError as error:
-            fault = error.errors()[0]
-            words = fault["msg"].removeprefix("Value error, ")
-            if fault["type"] == "extra_forbidden":
-                words = f"recipe {ablation.recipe} has no key {'.'.join(map(str, fault['loc']))}"
-            raise RecipeError(f"ablation {name}: {setting}: {words}") from error
+            raise RecipeError(f"ablation {name}: {setting}: {first_fault(error, type(recipe))}") from error
 
 
 def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:

@@ -9,10 +9,14 @@ from gad.stats import Estimate
 
 
 def ratio_of_means(values, reference) -> Estimate:
-    """mean(values) / mean(reference) of pairs, with Fieller's 95 % interval, which covers the error of both means.
+    r"""mean(values) / mean(reference) of pairs, with Fieller's 95 % interval, which covers the error of both means.
 
-    The interval holds every r for which a paired t test does not tell mean(values - r reference) from 0. It has no
-    bounds (NaN) where the reference's mean cannot be told from 0, and for one pair.
+    The interval (Fieller, Some problems in interval estimation, 1954) holds every r for which a paired t test does not
+    tell mean(values - r reference) from 0,
+
+    .. math:: (\bar y - r \bar x)^2 \le \frac{t^2}{n} (s_{yy} - 2 r s_{xy} + r^2 s_{xx})
+
+    It has no bounds (NaN) where the reference's mean cannot be told from 0, and for one pair.
     """
     y, x = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     ratio, n = float(y.mean() / x.mean()), len(x)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from gad.artifacts import ROOT
-from gad.result_tables import NAMES, Metric, Overview, Table
+from gad.result_tables import NAMES, UNTRAINED, Metric, Overview, Table
 
 
 def _points(label: str, name: str) -> Metric:
@@ -77,7 +77,7 @@ EMOJI = Table(
         *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, MODES, NOUN, LAYOUT),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
     ),
-    ("teacher", "untrained", "baseline", "noise_augmentation", "gad"),
+    ("teacher", UNTRAINED, "baseline", "noise_augmentation", "gad"),
     by_metric=True,
 )
 EMOJI_PARADIGMS = Table(

@@ -95,12 +95,11 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
     try:
         return Recipe.model_validate({**values, "name": name})
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {_first_line(error)}") from error
+        raise RecipeError(f"recipe {name}: {first_fault(error, Recipe)}") from error
 
 
-def _keys(section: list[str | int]) -> list[str]:
+def _keys(model: type[Section], section: list[str | int]) -> list[str]:
     """The keys that a section knows, found through optional sections and lists of them; none where it has no model."""
-    model = Recipe
     for part in section:
         if isinstance(part, str):
             annotation = model.model_fields[part].annotation
@@ -111,17 +110,18 @@ def _keys(section: list[str | int]) -> list[str]:
     return list(model.model_fields)
 
 
-def _first_line(error: ValidationError) -> str:
-    """The first fault with its place; a misspelt key with the name that was probably meant."""
+def first_fault(error: ValidationError, model: type[Section]) -> str:
+    """The first fault of a ``model`` with its place; a misspelt key with the name that was probably meant."""
     faults = error.errors()
     # a misspelt key is often a missing one too: say what was written
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
-    place = ".".join(map(str, first["loc"])) or "recipe"
+    place = ".".join(map(str, first["loc"]))  # empty for a fault of the whole
     if first["type"] == "extra_forbidden":
         *section, key = first["loc"]
-        near = difflib.get_close_matches(str(key), _keys(section), 1)
+        near = difflib.get_close_matches(str(key), _keys(model, section), 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")
     if first["type"] == "missing":
         return f"{place} is missing"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {message}" + (f", not {first['input']!r}" if first["type"] != "value_error" else "")
+    said = f", not {first['input']!r}" if first["type"] != "value_error" else ""
+    return ": ".join(filter(None, [place, message])) + said
