@@ -33,7 +33,7 @@ from gad.teachers.load import load_model
 from gad.trained import check_trained
 from gad.watch import NonFiniteLoss
 
-EVALUATIONS = {"sensitivity": sensitivity.run_ahead, "control": control.run_ahead}
+EVALUATIONS = {"sensitivity": sensitivity.precompute_sensitivity, "control": control.precompute_control}
 
 
 def evaluate(stage: str, recipe: str, settings: Recipe):

@@ -26,7 +26,7 @@ from gad import artifacts
 from gad.actor import Actor
 from gad.config import load_recipe
 from gad.control.noise_library import build_library
-from gad.control.stage import run_ahead
+from gad.control.stage import precompute_control
 from gad.models.exact import ExactDenoiser
 from gad.processes import place
 from gad.schedule import CosineSchedule
@@ -40,7 +40,7 @@ teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSched
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
 asked = Actor("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
-for number, line in enumerate(run_ahead(teacher, students, settings, parts=root / "parts")):
+for number, line in enumerate(precompute_control(teacher, students, settings, parts=root / "parts")):
     sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
     sys.stdout.flush()
     if len(sys.argv) > 2 and place()[0] == 1 and number == int(sys.argv[2]):

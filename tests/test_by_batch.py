@@ -10,7 +10,7 @@ from torch import nn
 from gad.config.prompts import PromptsConfig
 from gad.prompts import load_prompts
 from gad.schedule import CosineSchedule
-from gad.sensitivity.ahead import run_ahead
+from gad.sensitivity.ahead import precompute_sensitivity
 from gad.sensitivity.by_batch import batches_ahead, in_batches, owner_of
 from gad.sensitivity.measure import analysis_ids
 from gad.sensitivity.per_node import measure_levels
@@ -101,7 +101,7 @@ def test_the_stage_finds_what_two_processes_did(point_teacher, settings, tmp_pat
     plain = [list(measure(point_teacher, students, settings)) for measure in MEASURES]
     for rank in (0, 1):
         process(monkeypatch, rank, 2)
-        said += run_ahead(point_teacher, students, settings, parts=tmp_path)
+        said += precompute_sensitivity(point_teacher, students, settings, parts=tmp_path)
     assert sorted(said) == sorted(
         f"{name}: batch {number} of 4" for name in ("samples", "levels", "trajectory") for number in (1, 2, 3, 4)
     )

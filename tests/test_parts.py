@@ -217,7 +217,7 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    assert len(list(evaluations.run_ahead(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
+    assert len(list(evaluations.precompute_jobs(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
     monkeypatch.setattr(Actor, "generate", None)
     for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

@@ -98,7 +98,7 @@ def run_tasks(
         yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
-def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_control(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
     models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
     if settings.control.noise_query:

@@ -14,7 +14,7 @@ from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 
 
-def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_sensitivity(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
     """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
     students = list(students)
     ours = [named for named in students if not isinstance(named[2].denoiser, WholeMap)]
@@ -24,4 +24,4 @@ def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe
     yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
-    yield from evaluations.run_ahead(teacher, students, settings, parts=parts)
+    yield from evaluations.precompute_jobs(teacher, students, settings, parts=parts)

@@ -170,7 +170,7 @@ def measure_sister(
     yield from ((f["inversion"], f["negative"]) for f in _measured("sister", teacher, students, settings, parts))
 
 
-def run_ahead(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_jobs(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
     """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
     models = everyone(teacher, students, settings)
     jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]

@@ -22,7 +22,8 @@ from gad.sensitivity.measure import Steps, analysis_ids, analysis_noise, answers
 from gad.sensitivity.trajectory import TIMES, states_at, trajectory_deviation
 from gad.teachers.load import Model
 
-SAMPLES, OUTSIDE, TRAJECTORY = "samples", "outside", "trajectory"  # what is kept, by name
+SAMPLES, OUTSIDE = "samples", "outside"  # what is kept, by name
+TRAJECTORY = "trajectory"
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
