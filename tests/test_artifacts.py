@@ -2,9 +2,8 @@ import os
 
 import pytest
 import torch
-from ruamel.yaml import YAML
 
-from gad import artifacts, noise_pairs, students
+from gad import artifacts
 from gad.artifacts import claim, fingerprint, read_json, read_tensors, replacing, write_json, write_tensors
 
 
@@ -102,14 +101,28 @@ def test_compiled_code_is_not_part_of_a_fingerprint(tmp_path):
     assert fingerprint(tmp_path) == before
 
 
-def test_code_that_is_named_exists():
-    assert all(path.exists() for path in (*noise_pairs.CODE, *students.CODE))
-
-
-def test_code_that_is_named_is_what_its_dvc_stage_depends_on():
-    stages = YAML(typ="safe", pure=True).load(artifacts.ROOT / "dvc.yaml")["stages"]
-    for module, stage in ((noise_pairs, stages["noise_pairs"]), (students, stages["student"]["do"])):
-        assert {str(path.relative_to(artifacts.ROOT)) for path in module.CODE} <= set(stage["deps"])
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ('"""Said better."""\nx = 1\n\n\ndef f(a):\n    """Words."""\n    return a + x\n', True),
+        ("x = 1  # one\ndef f(a): return (a + x)", True),
+        ("x = 2\n\n\ndef f(a):\n    return a + x\n", False),
+        ('x = 1\n\n\ndef f(a):\n    return a + x + len("""Words.""")\n', False),
+    ],
+)
+def test_code_has_another_hash_where_it_does_something_else_and_not_where_words_change(
+    text, same, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(artifacts, "ROOT", tmp_path)
+    (tmp_path / "src" / "room").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").write_text("stages: {student: {do: {deps: [src/room, data/input]}}}")
+    hashes = []
+    for content in ('"""A module."""\nx = 1\n\n\ndef f(a):\n    return a + x\n', text):
+        (tmp_path / "src" / "room" / "module.py").write_text(content)
+        artifacts.code_hash.cache_clear()
+        hashes.append(artifacts.code_hash("student"))
+    artifacts.code_hash.cache_clear()
+    assert (hashes[0] == hashes[1]) == same
 
 
 def test_fingerprint_of_values_depends_on_each_of_them_but_not_on_key_order():

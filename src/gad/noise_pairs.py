@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import code, drop_damaged, file_hash, fingerprint, read_json, write_json, write_tensors
+from gad.artifacts import code_hash, drop_damaged, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.models.conditioning import Conditioning
@@ -26,10 +26,6 @@ from gad.prompts import prompt_of
 from gad.sampling import node_times, sample
 from gad.singular import top_directions
 from gad.teachers.load import Model, text_encoder_on
-
-CODE = code(  # as in dvc.yaml
-    *("noise.py", "noise_pairs.py", "prompts.py", "singular.py", "sampling.py", "schedule.py", "models"),
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +106,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     every n-th shard, and the first one the manifest when all are there.
     """
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    owner = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, *CODE)
+    owner = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, code_hash("noise_pairs"))
     rank, processes = place()
     claim_together(folder, owner)
     drop_damaged(folder)
@@ -138,7 +134,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
         return
     wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-    manifest = {"config": config.model_dump(), "fingerprint": owner, "teacher": teacher_hash}
+    manifest = {"config": config.model_dump(), "teacher": teacher_hash}
     manifest |= {"shards": hashes, "shape": list(teacher.latent_shape)}
     write_json(folder / "manifest.json", manifest, digits=17)
 
@@ -176,7 +172,7 @@ class NoisePairs:
             _refuse_other(folder, self.config, wanted)
         if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell
             raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
-        self.fingerprint: str = manifest["fingerprint"]
+        self.fingerprint = fingerprint(manifest["shards"])
         self.times = node_times(self.config.num_nodes)
         self._shape = tuple(manifest["shape"])
         self._shards, self._directions = [], []

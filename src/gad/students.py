@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import code, fingerprint, stage_dir
+from gad.artifacts import code_hash, fingerprint, stage_dir
 from gad.config import StudentConfig
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
@@ -26,11 +26,6 @@ from gad.training import TrainState, train
 from gad.training_log import append_row, join_tables, show_row
 
 LOG = "training.csv"
-CODE = code(  # as in dvc.yaml
-    *("students.py", "training.py", "watch.py", "precision.py", "processes.py", "sharding.py", "probe.py"),
-    *("prompts.py", "prompt_embeds.py", "sensitivity/geometry.py", "objectives", "losses", "response.py"),
-    *("sampling.py", "schedule.py", "models"),
-)
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -94,7 +89,7 @@ def train_seeds(
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
     recorded, config = config, config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude=NO_RESULT)
-    owner = fingerprint(settings, variant, pairs.fingerprint, *CODE)
+    owner = fingerprint(settings, variant, pairs.fingerprint, code_hash("student"))
     claim_together(folder, owner)
     if first:
         write_trained(folder, recorded, pairs.config)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gad.actor import Actor
 from gad.artifacts import (
-    code,
+    code_hash,
     drop_damaged,
     file_hash,
     fingerprint,
@@ -35,10 +35,6 @@ from gad.shapes import Latent
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
-CODE = code(
-    *("noise.py", "sampling.py", "schedule.py", "models", "actor.py", "teachers/load.py"),
-    *("control/noise_library.py", "scores/encoder.py", "scores/clip.py", "scores/low_level.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,7 @@ def build_library(
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
     ids_of(LIBRARY, len(captions))  # no more than there are
-    owner = fingerprint(identity, shard_size, *CODE)
+    owner = fingerprint(identity, shard_size, code_hash("control"))
     rank, processes = place()
     claim_together(folder, owner)
     drop_damaged(folder)

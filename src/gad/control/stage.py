@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from gad.actor import Actor, NamedStudent, everyone
-from gad.artifacts import EMOJI, code, fingerprint, write_table
+from gad.artifacts import EMOJI, code_hash, fingerprint, write_table
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
 from gad.identity import identity_of
@@ -28,11 +28,6 @@ TASKS = {
 }
 
 SHOWN = 8  # prompts whose pictures are kept: at 512 px those of all would be gigabytes a model
-
-CODE = code(  # what decides the answers
-    *("actor.py", "lora.py", "outside.py", "whole_map.py", "control", "prompts.py", "scores", "noise.py"),
-    *("sample_ids.py", "sampling.py", "schedule.py", "models", "worlds/emoji.py", "worlds/swiss_roll.py"),
-)
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     asked = (name, section, control.seed, control.clip)
     by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
     read = [*files_in([section, control.clip]), *([judges] if judges.exists() else [])]
-    return fingerprint(*asked, *by, *read, *CODE)
+    return fingerprint(*asked, *by, *read, code_hash("control"))
 
 
 def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
@@ -98,7 +93,9 @@ def run_tasks(
         yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
-def precompute_control(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_control(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
     models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
     if settings.control.noise_query:

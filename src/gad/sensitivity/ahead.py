@@ -14,7 +14,9 @@ from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 
 
-def precompute_sensitivity(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_sensitivity(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+) -> Iterator[str]:
     """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
     students = list(students)
     ours = [named for named in students if not isinstance(named[2].denoiser, WholeMap)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import NamedStudent
-from gad.artifacts import code, fingerprint
+from gad.artifacts import code_hash, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
 from gad.parts import read_result, write_result
@@ -18,11 +18,6 @@ from gad.processes import claim_together, place, wait_until
 from gad.prompts import prompt_of
 from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
 from gad.teachers.load import Model
-
-CODE = code(  # what decides the answers
-    *("actor.py", "lora.py", "outside.py", "whole_map.py", "prompts.py", "scores", "sensitivity", "noise.py"),
-    *("sample_ids.py", "response.py", "sampling.py", "schedule.py", "singular.py", "models", "worlds/emoji.py"),
-)
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
@@ -37,7 +32,7 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
     chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "num_nodes"})
     prompts = prompt_of(analysis_ids(settings.sensitivity), settings.noise_pairs.prompts)
     models = [(variant, seed, identity_of(model, teacher=teacher)) for variant, seed, model in students]
-    return fingerprint(name, section, chain, prompts, identity_of(teacher), models, *CODE)
+    return fingerprint(name, section, chain, prompts, identity_of(teacher), models, code_hash("sensitivity"))
 
 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:

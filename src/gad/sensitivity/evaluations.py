@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import TEACHER, Actor, NamedStudent, everyone
-from gad.artifacts import EMOJI, fingerprint
+from gad.artifacts import EMOJI, code_hash, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
 from gad.noise import draw_noise
@@ -22,7 +22,6 @@ from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances
 from gad.scores.vision import FeaturesOf, load_features
-from gad.sensitivity.by_batch import CODE
 from gad.sensitivity.pictures import data_features, scored, seed_images, split_images, whole_set
 from gad.sensitivity.seed_classifiers import build_classifier
 from gad.sensitivity.seed_identifiability import Classifier, Predict, identify
@@ -43,7 +42,7 @@ def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
     judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *judges, *CODE)
+    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity"))
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,9 @@ def measure_sister(
     yield from ((f["inversion"], f["negative"]) for f in _measured("sister", teacher, students, settings, parts))
 
 
-def precompute_jobs(teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path) -> Iterator[str]:
+def precompute_jobs(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+) -> Iterator[str]:
     """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
     models = everyone(teacher, students, settings)
     jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]
