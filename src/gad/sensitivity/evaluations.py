@@ -136,9 +136,16 @@ def sister_job(teacher: Actor, settings: Recipe) -> Job:
 JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
 
 
-def _measured(name: str, teacher: Model, students: Iterable[NamedStudent], settings: Recipe, parts: Path | None):
+def measured(
+    job_of: Callable[[Actor, Recipe], Job],
+    teacher: Model,
+    students: Iterable[NamedStudent],
+    settings: Recipe,
+    parts: Path | None,
+) -> Iterator[Result]:
+    """Yield each model's tables of a job, the teacher's first, with its variant and seed."""
     models = everyone(teacher, students, settings)
-    for _, actor, found in results([JOBS[name](models[0], settings)], models, parts):
+    for _, actor, found in results([job_of(models[0], settings)], models, parts):
         yield {key: rows.assign(variant=actor.name, seed=actor.seed) for key, rows in found.items()}
 
 
@@ -149,7 +156,7 @@ def measure_seeds(
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """
-    yield from (found["rows"] for found in _measured("seeds", teacher, students, settings, parts))
+    yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, parts))
 
 
 def measure_fidelity(
@@ -159,14 +166,14 @@ def measure_fidelity(
 
     References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measure_seeds`.
     """
-    yield from ((f["rows"], f["distances"]) for f in _measured("fidelity", teacher, students, settings, parts))
+    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, parts))
 
 
 def measure_sister(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[Table]:
     """Yield, per model, its rows of inversion and of negative prompts. ``parts`` as in :func:`measure_seeds`."""
-    yield from ((f["inversion"], f["negative"]) for f in _measured("sister", teacher, students, settings, parts))
+    yield from ((f["inversion"], f["negative"]) for f in measured(sister_job, teacher, students, settings, parts))
 
 
 def precompute_jobs(
