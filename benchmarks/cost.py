@@ -21,14 +21,14 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.artifacts import stage_dir
 from gad.clocked import Alternating, Clocked, Turns, by_turns
-from gad.command import end_with, positive
 from gad.config import StudentConfig, load_recipe
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS
 from gad.prompt_embeds import encode_pair_prompts
+from gad.runtime.cli import end_with, positive
+from gad.runtime.paths import stage_dir
 from gad.students import start_student
 from gad.teachers.load import Model, load_model
 from gad.training import train

@@ -25,11 +25,11 @@ from full_scale import alone, device_name, prepared
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.clocked import peak_bytes
-from gad.command import end_with, positive
 from gad.full_scale.architectures import architecture_of
 from gad.full_scale.dry_run import random_teacher, small_pairs
 from gad.noise_pairs import generate
-from gad.processes import make_accelerator
+from gad.runtime.cli import end_with, positive
+from gad.runtime.distributed import make_accelerator
 
 STEPS = 4  # training steps that are timed
 

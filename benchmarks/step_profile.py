@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.clocked import Clocked
-from gad.command import end_with, positive
+from gad.runtime.cli import end_with, positive
 
 PHASE = "phase: "
 OPERATIONS = 15  # of the profile, by their own time

@@ -23,11 +23,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
-from gad.artifacts import RESULTS, write_table
-from gad.command import positive
 from gad.config import RecipeError
-from gad.dvc_command import dvc_command, stage_environment
 from gad.kept import kept_table
+from gad.runtime.cli import dvc_command, positive, stage_environment
+from gad.runtime.files import write_table
+from gad.runtime.paths import RESULTS
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 30  # seconds; an answer costs two or three of a core

@@ -19,14 +19,16 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub un
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.artifacts import DATA, fingerprint, stage_dir
 from gad.config import Recipe, load_recipe
 from gad.control import stage as control
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.variants import VARIANTS, check_variant
 from gad.outside import load_outside
-from gad.parts import parts_dir
-from gad.processes import own_device, place
+from gad.runtime.cache import parts_dir
+from gad.runtime.devices import own_device
+from gad.runtime.distributed import place
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import DATA, stage_dir
 from gad.sensitivity import ahead as sensitivity
 from gad.students import load_students, train_seeds
 from gad.teachers.load import load_model

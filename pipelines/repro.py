@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.dvc_command import dvc_command, stage_environment
 from gad.report import keep_results
+from gad.runtime.cli import dvc_command, stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"

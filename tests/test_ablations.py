@@ -14,16 +14,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
-from gad.ablations import (
-    QUICK,
-    experiment_name,
-    kept_of,
-    load_ablations,
-    overrides,
-    table,
-    tables_of,
-    variants_of,
-)
+from gad.ablations import QUICK, experiment_name, kept_of, load_ablations, overrides, table, tables_of, variants_of
 from gad.config import RecipeError, load_recipe
 from gad.figures import ablation_marks
 from gad.paper import paper_ablation

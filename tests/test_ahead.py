@@ -7,11 +7,11 @@ import pytest
 import torch
 from launching import launch
 
-from gad import artifacts
 from gad.actor import TEACHER, Actor
 from gad.control import diversity, noise_optimisation, noise_query
 from gad.control import stage as control
 from gad.control.noise_library import build_library
+from gad.runtime import files as artifacts
 from gad.students import start_student
 from gad.teachers.load import Model
 

@@ -3,8 +3,9 @@ import os
 import pytest
 import torch
 
-from gad import artifacts
-from gad.artifacts import claim, fingerprint, read_json, read_tensors, replacing, write_json, write_tensors
+from gad.runtime import files as artifacts
+from gad.runtime.files import read_json, read_tensors, replacing, write_json, write_tensors
+from gad.runtime.fingerprint import claim, fingerprint
 
 
 def test_an_error_leaves_the_old_file_and_nothing_half_written(tmp_path):

@@ -6,9 +6,9 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from gad.artifacts import RECIPES
 from gad.config import RecipeError, load_recipe, recipe_names
 from gad.objectives.variants import VARIANTS, check_variant
+from gad.runtime.paths import RECIPES
 
 ROOT = Path(__file__).parents[1]
 YAML12 = YAML(typ="safe", pure=True)

@@ -6,9 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gad import artifacts
 from gad.actor import Actor, everyone
-from gad.artifacts import read_json
 from gad.config import ControlConfig, OutsideStudent, load_recipe
 from gad.control import diversity, stage
 from gad.control.diversity import seeds_found
@@ -19,6 +17,8 @@ from gad.noise import draw_noise
 from gad.outside import load_outside
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.prompts import read_prompts
+from gad.runtime import files as artifacts
+from gad.runtime.files import read_json
 from gad.sampling import sample
 from gad.scores.features import efflite0_features, vendi
 from gad.students import start_student

@@ -6,7 +6,6 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from gad import artifacts
 from gad.actor import Actor
 from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
@@ -14,6 +13,7 @@ from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import steer
 from gad.objectives.build import build_objective
 from gad.response import respond_along
+from gad.runtime import files as artifacts
 from gad.students import load_students, save_student, seed_dir, start_student
 from gad.teachers.load import load_model
 from gad.training import train

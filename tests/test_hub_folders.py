@@ -5,8 +5,8 @@ import math
 import pandas as pd
 import pytest
 
-from gad import artifacts
 from gad.control.stage import TASKS, run_tasks
+from gad.runtime import files as artifacts
 from gad.sensitivity.evaluations import measure_fidelity, measure_seeds, measure_sister
 from gad.students import start_student
 from gad.teachers.load import Model

@@ -9,7 +9,6 @@ import torch
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.actor import Actor
-from gad.artifacts import EMOJI
 from gad.config.layout import LayoutConfig
 from gad.control import layout
 from gad.control.layout_energy import check_box
@@ -19,6 +18,7 @@ from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.models.families import denoiser_of
 from gad.noise import draw_noise, low_frequency_part
+from gad.runtime.paths import EMOJI
 from gad.scores.average_precision import Asked
 from gad.scores.boxes import Detection
 from gad.scores.encoder import load_encoder, score

@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from tiny import PROMPTS
 
 from gad.actor import Actor
-from gad.artifacts import RECIPES, ROOT, read_json
 from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.config.layout import LayoutConfig
 from gad.control.attention import cross_attention
@@ -21,6 +20,8 @@ from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
 from gad.outside import as_whole_maps, load_outside, load_outside_student, share_equal_parts
+from gad.runtime.files import read_json
+from gad.runtime.paths import RECIPES, ROOT
 from gad.sensitivity.stage import measure_students, table_of
 from gad.teachers.load import Model
 from gad.teachers.text import clip_text

@@ -4,14 +4,16 @@ import pandas as pd
 import pytest
 import torch
 
-from gad import artifacts, parts
+from gad import parts
 from gad.actor import TEACHER, Actor
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.control import diversity, noise_optimisation
 from gad.control import stage as control
 from gad.identity import identity_of
 from gad.models.families import denoiser_of
-from gad.parts import Job, Keep, at_once, names_of, read_result, results, write_result
+from gad.parts import Job, names_of, results
+from gad.runtime import files as artifacts
+from gad.runtime.cache import Keep, at_once, read_result, write_result
 from gad.sensitivity import evaluations
 from gad.students import start_student
 from gad.teachers.load import Model, load_model

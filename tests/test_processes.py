@@ -6,11 +6,11 @@ import pytest
 import torch
 from launching import launch
 
-from gad.artifacts import read_checkpoint, read_tensors
 from gad.noise_pairs import NoisePairs, generate
-from gad.processes import own_device
+from gad.runtime.checkpoint import LAST, read_checkpoint
+from gad.runtime.devices import own_device
+from gad.runtime.files import read_tensors
 from gad.students import train_seeds
-from gad.training import LAST
 
 SCRIPT = """
 import json

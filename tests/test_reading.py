@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from gad.artifacts import stage_dir
 from gad.models.conditioning import tokenize
 from gad.models.families import load_pipeline
+from gad.runtime.paths import stage_dir
 from gad.teachers.data import latent_set, tokenized_captions, training_batches
 from gad.teachers.pipelines import build_pipeline
 from gad.teachers.reading import NO_WORD, OFFSETS, learn_to_read, neighbours, reading_loss

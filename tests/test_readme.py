@@ -2,9 +2,9 @@
 
 import pytest
 
-from gad.artifacts import ROOT
 from gad.readme import PAGES, with_tables
 from gad.result_tables import Metric, difference_cell
+from gad.runtime.paths import ROOT
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from gad import sample_ids
-from gad.artifacts import ROOT
+from gad.runtime.paths import ROOT
 from gad.sample_ids import WIDTH, ids_of
 
 STARTS = {name: value for name, value in vars(sample_ids).items() if name.isupper() and name != "WIDTH"}

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.artifacts import write_rows
 from gad.noise import draw_noise
+from gad.runtime.files import write_rows
 from gad.sample_ids import ANALYSIS
 from gad.sampling import ddim_step, node_times, sample
 from gad.schedule import CosineSchedule, FlowSchedule

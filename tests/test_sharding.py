@@ -9,7 +9,7 @@ from launching import launch
 
 from gad.config import StudentConfig
 from gad.noise_pairs import NoisePairs, generate
-from gad.sharding import shard
+from gad.runtime.fsdp import shard
 from gad.students import train_seeds
 from gad.teachers.load import load_model
 

@@ -11,14 +11,15 @@ import torch
 from accelerate import Accelerator
 from pydantic import ValidationError
 
-from gad import artifacts, students
-from gad.artifacts import read_checkpoint
+from gad import students
 from gad.config import StudentConfig
 from gad.noise_pairs import generate
 from gad.objectives.build import build_objective
+from gad.runtime import files as artifacts
+from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.students import finished_seeds, load_students, start_student, train_seeds
 from gad.teachers.load import load_model
-from gad.training import LAST, make_accelerator, train
+from gad.training import make_accelerator, train
 from gad.watch import NonFiniteLoss, Watch
 
 GOLDEN = Path(__file__).parent / "golden" / "smoke_baseline.json"

@@ -9,10 +9,11 @@ import pandas as pd
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 
-from gad.artifacts import RECIPES, RESULTS, ROOT, fingerprint
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import first_fault, read_sections
 from gad.objectives.variants import VARIANTS
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import RECIPES, RESULTS, ROOT
 from gad.summary import direction_kinds
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.headline import headline, kind_title, kinds_read
-from gad.paper import number
+from gad.paper.numbers import number
 from gad.stats import effect_of, holm
 from gad.summary import direction_kinds
 

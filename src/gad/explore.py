@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gad.actor import Actor
-from gad.artifacts import stage_dir
 from gad.config import load_recipe, recipe_names
 from gad.noise import draw_direction, draw_noise, part_of
+from gad.runtime.paths import stage_dir
 from gad.sample_ids import EXPLORE
 from gad.sampling import sample
 from gad.shapes import Latent

@@ -5,8 +5,8 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from gad.artifacts import fingerprint
 from gad.models.families import network_of
+from gad.runtime.fingerprint import fingerprint
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gad.artifacts import read_tensors
+from gad.runtime.files import read_tensors
 
 _PARTS = re.compile(
     r"^(?P<module>.+?)\.(lora_A|lora_down|lora\.down|lora_B|lora_up|lora\.up|alpha)(\.default)?(\.weight)?$"

@@ -15,14 +15,16 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from gad.artifacts import code_hash, drop_damaged, file_hash, fingerprint, read_json, write_json, write_tensors
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import Denoiser, NetworkDenoiser, on_device
 from gad.noise import draw_direction, draw_noise, perturb
-from gad.processes import claim_together, own_device, place, wait_until
 from gad.prompts import prompt_of
+from gad.runtime.devices import own_device
+from gad.runtime.distributed import claim_together, place, wait_until
+from gad.runtime.files import read_json, write_json, write_tensors
+from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
 from gad.sampling import node_times, sample
 from gad.singular import top_directions
 from gad.teachers.load import Model, text_encoder_on

@@ -16,13 +16,13 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import load_file
 from torch import nn
 
-from gad.artifacts import ROOT
 from gad.config import Recipe
 from gad.config.outside import OutsideStudent
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import family_of, load_pipeline, network_of
-from gad.processes import own_device
+from gad.runtime.devices import own_device
+from gad.runtime.paths import ROOT
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 

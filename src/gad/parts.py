@@ -8,96 +8,16 @@ sees the same bits whoever made them.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import pyarrow as pa
-import torch
-from pyarrow import parquet as pq
-from torch import Tensor
-
 from gad.actor import Actor
-from gad.artifacts import ROOT, fingerprint, read_tensors, replacing, stage_dir, write_tensors
 from gad.identity import identity_of
-from gad.processes import claim_together, place, wait_until
-
-TENSORS = "tensors.safetensors"
-
-Result = dict[str, pd.DataFrame | Tensor]
-"""Tables and tensors by name."""
-
-
-def parts_dir(recipe: str, stage: str) -> Path:
-    """Where a recipe's stage keeps what it has done so far; no output of the stage."""
-    return stage_dir(recipe, "live", "parts", stage)
-
-
-def write_result(path: Path, result: Result) -> None:
-    """Write a folder with a file per table and one for all tensors, whole or not at all."""
-    with replacing(path) as partial:
-        partial.mkdir()
-        for name, value in result.items():
-            if isinstance(value, pd.DataFrame):
-                value.to_parquet(partial / f"{name}.parquet")
-        write_tensors(partial / TENSORS, {name: value for name, value in result.items() if isinstance(value, Tensor)})
-
-
-def read_result(path: Path) -> Result:
-    """What :func:`write_result` wrote; lists in tables are lists again. Tensors are memory-mapped."""
-    tables = {file.stem: _read_table(file) for file in sorted(path.glob("*.parquet"))}
-    return tables | read_tensors(path / TENSORS)
-
-
-def _read_table(path: Path) -> pd.DataFrame:
-    table = pq.read_table(path)
-    rows = table.to_pandas()
-    for field in table.schema:
-        if pa.types.is_list(field.type):  # pandas makes arrays of arrays of them
-            rows[field.name] = pd.Series(table[field.name].to_pylist(), index=rows.index, dtype=object)
-    return rows
-
-
-@dataclass(frozen=True)
-class Keep:
-    """Gives what is named: made, kept in ``folder``, and read back from there; without a folder made alone.
-
-    With ``wait`` nothing is made: another process makes it and is waited for.
-    """
-
-    folder: Path | None = None
-    wait: bool = False
-
-    def __call__(self, name: str, make: Callable[[], Result]) -> Result:
-        if self.folder is None:
-            return make()
-        path = self.folder / name
-        if self.wait:
-            wait_until(path.exists)
-        elif not path.exists():
-            write_result(path, make())
-        return read_result(path)
-
-    def each(self, name: str, makes: Sequence[Callable[[], Result]]) -> list[Result]:
-        """All of them, dealt out over the processes, which have to come here all."""
-        if self.folder is None:
-            return [make() for make in makes]
-        rank, processes = place()
-        for number in range(rank, len(makes), processes):
-            Keep(self.folder)(f"{name}_{number}", makes[number])
-        others = Keep(self.folder, wait=True)
-        return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
-
-    def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
-        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` deals them out.
-
-        What was kept in parts of another size is not mixed in.
-        """
-        return self.each(f"{name}_{size}", [partial(make, part) for part in torch.arange(count).split(size)])
-
-
-at_once = Keep()
+from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.distributed import claim_together, place
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import ROOT
 
 
 def names_of(everyone: Sequence[Actor]) -> list[str]:

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import torch
 
-from gad.artifacts import fingerprint, read_tensors, write_tensors
 from gad.models.conditioning import Conditioning
 from gad.noise_pairs import NoisePairs
-from gad.processes import own_device, place, wait_until
 from gad.prompts import prompt_of
+from gad.runtime.devices import own_device
+from gad.runtime.distributed import place, wait_until
+from gad.runtime.files import read_tensors, write_tensors
+from gad.runtime.fingerprint import fingerprint
 from gad.teachers.load import Model, text_encoder_on
 
 ENCODED = 256  # prompts that are encoded at once before they are cast

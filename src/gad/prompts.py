@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 from huggingface_hub import hf_hub_download
 
-from gad.artifacts import ROOT
 from gad.config import PromptsConfig
+from gad.runtime.paths import ROOT
 from gad.sample_ids import WIDTH
 from gad.worlds.emoji import make_prompt
 

@@ -9,8 +9,9 @@ from importlib.metadata import version
 
 import torch
 
-from gad.artifacts import REPORTS, ROOT, fingerprint
 from gad.config import Recipe
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import REPORTS, ROOT
 
 PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "dvc", "numpy", "safetensors")
 

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from gad.artifacts import ROOT
 from gad.result_tables import NAMES, UNTRAINED, Metric, Overview, Table
+from gad.runtime.paths import ROOT
 
 
 def _points(label: str, name: str) -> Metric:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from gad.artifacts import REPORTS, RESULTS, metrics_file, read_json, replacing, write_json
 from gad.headline import headline, headline_tables, kinds_read
-from gad.paper import number
+from gad.paper.numbers import number
+from gad.runtime.files import read_json, replacing, write_json
+from gad.runtime.paths import REPORTS, RESULTS, metrics_file
 from gad.summary import direction_kinds
 
 STYLE = """

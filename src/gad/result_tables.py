@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gad.artifacts import RESULTS, read_json
-from gad.paper import number
+from gad.paper.numbers import number
+from gad.runtime.files import read_json
+from gad.runtime.paths import RESULTS
 
 UNTRAINED = "untrained"  # in place of a variant: the network that students start from
 NAMES = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
-from gad.artifacts import code_hash, fingerprint, stage_dir
 from gad.config import StudentConfig
 from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
@@ -17,8 +16,11 @@ from gad.models.mlp import build_point_network, point_denoiser, save_point_netwo
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.objectives.variants import VARIANTS, trained_as
-from gad.processes import claim_together, make_accelerator, own_device
 from gad.prompt_embeds import encode_pair_prompts
+from gad.runtime.devices import own_device
+from gad.runtime.distributed import claim_together, make_accelerator
+from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.paths import stage_dir
 from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
 from gad.trained import NO_RESULT, write_trained

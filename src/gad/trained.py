@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from gad.artifacts import read_json, write_json
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.objectives.variants import VARIANTS
+from gad.runtime.files import read_json, write_json
 
 TRAINED = "trained.json"
 NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"}  # of a student that is trained

@@ -10,7 +10,6 @@ from accelerate import Accelerator
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 
-from gad.artifacts import read_checkpoint, write_checkpoint
 from gad.config import StudentConfig
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkDenoiser
@@ -18,11 +17,10 @@ from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.probe import Probe, gradient_norms
-from gad.processes import average_gradients, average_numbers, make_accelerator
-from gad.sharding import as_saved, full, gather, reshard, shard
+from gad.runtime.checkpoint import LAST, _resume, _save
+from gad.runtime.distributed import average_gradients, average_numbers, make_accelerator
+from gad.runtime.fsdp import as_saved, full, gather, reshard, shard
 from gad.watch import Watch
-
-LAST = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -167,20 +165,3 @@ class _Auxiliary:
         reshard(self.network)
         self.network.requires_grad_(False)
         return torch.cat(losses)
-
-
-def _save(path: Path, parts: dict, done: int, *, writes: bool) -> None:
-    """Write a checkpoint, or help to gather it."""
-    states = {name: part.state_dict() for name, part in parts.items()}
-    if writes:
-        write_checkpoint(path, states | {"step": done})
-
-
-def _resume(path: Path, parts: dict) -> int:
-    """Load a checkpoint if there is one; return the number of steps that are done."""
-    state = read_checkpoint(path)
-    if state is None:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"]

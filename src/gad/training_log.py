@@ -5,7 +5,7 @@ from pathlib import Path
 
 from dvclive import Live
 
-from gad.artifacts import replacing
+from gad.runtime.files import replacing
 from gad.training import TrainState
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gad.artifacts import EMOJI
+from gad.runtime.paths import EMOJI
 from gad.scores.clip import load_clip
 from gad.scores.detector import load_detector
 from gad.worlds.stage import held_out

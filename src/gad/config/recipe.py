@@ -8,7 +8,6 @@ from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gad.artifacts import RECIPES
 from gad.config.control import ControlConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.outside import OutsideStudent
@@ -17,6 +16,7 @@ from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
 from gad.objectives.variants import VARIANTS
+from gad.runtime.paths import RECIPES
 
 
 class RecipeError(ValueError):

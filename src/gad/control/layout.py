@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from gad.actor import TEACHER, Actor
-from gad.artifacts import ROOT
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.control.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
@@ -23,8 +22,9 @@ from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.noise import draw_noise
-from gad.parts import Keep, Result, at_once
-from gad.processes import own_device
+from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.devices import own_device
+from gad.runtime.paths import ROOT
 from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from gad.artifacts import EMOJI, ROOT
 from gad.prompts import read_prompts
+from gad.runtime.paths import EMOJI, ROOT
 from gad.scores.detector import Detector, load_detector
 from gad.worlds.emoji import Prompt, make_prompt
 

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from gad.actor import TEACHER, Actor
-from gad.artifacts import ROOT, stage_dir
 from gad.config import NoiseQueryConfig, Recipe
 from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.control.models import Prompts, ask, load_world_detector
@@ -28,8 +27,9 @@ from gad.control.noise_library import Library, build_library, feature_names, ope
 from gad.control.task import Answer, rows_of
 from gad.identity import weights_hash
 from gad.noise import draw_noise
-from gad.parts import Keep, Result, at_once
-from gad.processes import own_device
+from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.devices import own_device
+from gad.runtime.paths import ROOT, stage_dir
 from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector

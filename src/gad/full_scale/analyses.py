@@ -16,8 +16,8 @@ from gad.control.steering import Plan, energy_of
 from gad.full_scale.cost import Cost
 from gad.models.denoiser import on_device
 from gad.noise import draw_noise
-from gad.processes import own_device
 from gad.prompts import prompt_of
+from gad.runtime.devices import own_device
 from gad.scores.average_precision import Asked
 from gad.sensitivity.measure import analysis_noise, differences, whole_map
 from gad.sensitivity.stage import drawn_kind

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import psutil
 import torch
 
-from gad.artifacts import DATA, ROOT
 from gad.config import Recipe
 from gad.full_scale.architectures import Architecture, architecture_of
 from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
 from gad.full_scale.finding import Finding
-from gad.processes import processes_per_node
+from gad.runtime.distributed import processes_per_node
+from gad.runtime.paths import DATA, ROOT
 
 GB = 1e9
 ACTIVATIONS = 0.25  # share of a device's memory that has to be left for them

@@ -7,7 +7,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from gad.devices import sent
+from gad.runtime.devices import sent
 from gad.shapes import PromptEmbeds, PromptMask
 
 

@@ -12,9 +12,9 @@ import transformers
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
-from gad.artifacts import read_json, replacing
 from gad.models.conditioning import Conditioning
 from gad.models.denoiser import NetworkCall, NetworkDenoiser
+from gad.runtime.files import read_json, replacing
 from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 
 

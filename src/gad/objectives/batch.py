@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gad.devices import sent
 from gad.models.conditioning import Conditioning
 from gad.noise_pairs import NoisePairs
 from gad.objectives.variants import VARIANTS
+from gad.runtime.devices import sent
 from gad.sampling import step_target
 from gad.shapes import Latent, PerSample
 

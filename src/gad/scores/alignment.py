@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import cached_file, logging
 
-from gad.artifacts import EMOJI
 from gad.config import ScoreConfig
+from gad.runtime.paths import EMOJI
 from gad.scores.clip import clip_score, load_clip
 from gad.shapes import Latent, PerSample
 

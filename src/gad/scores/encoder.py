@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoProcessor, CLIPModel
 
-from gad.artifacts import EMOJI, ROOT, fingerprint
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import EMOJI, ROOT
 from gad.scores.clip import Clip, image_features, load_clip, text_features
 from gad.shapes import PerSample
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import NamedStudent
-from gad.artifacts import code_hash, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
-from gad.parts import read_result, write_result
-from gad.processes import claim_together, place, wait_until
 from gad.prompts import prompt_of
+from gad.runtime.cache import read_result, write_result
+from gad.runtime.distributed import claim_together, place, wait_until
+from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
 from gad.teachers.load import Model
 

@@ -11,13 +11,15 @@ from pathlib import Path
 import pandas as pd
 
 from gad.actor import TEACHER, Actor, NamedStudent, everyone
-from gad.artifacts import EMOJI, code_hash, fingerprint
 from gad.config import Recipe
 from gad.identity import identity_of
 from gad.noise import draw_noise
-from gad.parts import Job, Keep, Result, files_in, make_ahead, results
-from gad.processes import own_device
+from gad.parts import Job, files_in, make_ahead, results
 from gad.prompts import prompt_of
+from gad.runtime.cache import Keep, Result
+from gad.runtime.devices import own_device
+from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.paths import EMOJI
 from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances

@@ -14,11 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from gad.actor import Actor
-from gad.artifacts import ROOT
 from gad.config import Recipe, SeedsConfig
 from gad.noise import draw_noise
-from gad.parts import Result
 from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
+from gad.runtime.cache import Result
+from gad.runtime.paths import ROOT
 from gad.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.scores.alignment import Score, score_all
 from gad.scores.train import to_images

@@ -8,8 +8,10 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.artifacts import ROOT, claim, fingerprint, read_tensors, write_json, write_tensors
 from gad.models.families import FAMILIES, family_of, save_pipeline
+from gad.runtime.files import read_tensors, write_json, write_tensors
+from gad.runtime.fingerprint import claim, fingerprint
+from gad.runtime.paths import ROOT
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import load_detector
 from gad.teachers.data import latent_set, tokenized_captions, training_batches

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from gad.artifacts import SPRITES
+from gad.runtime.paths import SPRITES
 
 SIZE = 64  # pixels on a side
 COLOURS = {"red": 0, "yellow": 50, "green": 125, "blue": 220, "purple": 285}  # hue in degrees

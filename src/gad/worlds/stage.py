@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from gad.artifacts import replacing
+from gad.runtime.files import replacing
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.clip import Clip, logits
 from gad.scores.detector import Detector, style_of

@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from gad.processes import place
+from gad.runtime.distributed import place
 
 
 def shard(networks: Iterable[nn.Module], device: torch.device) -> None:

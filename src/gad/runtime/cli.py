@@ -1,8 +1,10 @@
-"""What the commands in pipelines/ and benchmarks/ share."""
+"""What the command-line programs share: one-line errors, and how DVC is called."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -19,3 +21,14 @@ def end_with(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(main())
     except (ValueError, OSError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
+
+
+def dvc_command(*arguments: str) -> list[str]:
+    """The command line of DVC with these arguments."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def stage_environment() -> dict[str, str]:
+    """This process's environment with its interpreter's folder first on the PATH."""
+    path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
+    return os.environ | {"PATH": os.pathsep.join(path)}

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.distributed import all_reduce
 from torch.distributed.tensor import DTensor
 
-from gad.artifacts import claim, claimed
+from gad.runtime.devices import own_device
+from gad.runtime.fingerprint import claim, claimed
 
 POLL = 1.0  # seconds
 
@@ -43,17 +44,6 @@ def processes_per_node() -> int:
     """How many processes this machine has of a launch, as the launcher says; 1 without one."""
     told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return next((int(count) for count in told if count.isdecimal() and int(count)), 1)
-
-
-def own_device(device: str) -> torch.device:
-    """The device of this process for a recipe's ``device``: GPUs are dealt out to a machine's processes in turn."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    name = next(kind for kind in found if found[kind]) if device == "auto" else device
-    if not found[name]:
-        raise ValueError(f"device {device!r} is not available here; use 'cpu' or 'auto'")
-    if name != "cuda":
-        return torch.device(name)
-    return torch.device(name, int(os.environ.get("LOCAL_RANK", 0)) % torch.cuda.device_count())
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

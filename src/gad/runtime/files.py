@@ -1,0 +1,104 @@
+"""Files of every format, read and written whole.
+
+Everything is written under a temporary name and then renamed, so a reader never meets half a file."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet as pq
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    _remove(partial)
+    try:
+        yield partial
+        if partial.is_dir():
+            _remove(path)
+        os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def rounded(value, digits: int = 6):
+    """The same nested value with floats cut to ``digits`` significant digits and non-finite ones as None."""
+    if isinstance(value, dict):
+        return {str(key): rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(item, digits) for item in value]
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+    return value
+
+
+def write_json(path: Path, value, *, digits: int = 6) -> None:
+    """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(rounded(value, digits), indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path):
+    """Raises ValueError, in one line, for a file that is no JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"cannot read {path}: no JSON, {error}") from error
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    with replacing(path) as partial:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Raises ValueError, in one line, for a file that is missing or not whole."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+
+
+def write_rows(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+    """Append tables of equal columns to one Parquet file as they come, so that only one part is held at a time.
+
+    Raises ValueError when there is none.
+    """
+    writer = None
+    with replacing(path) as partial:
+        for part in parts:
+            table = pa.Table.from_pandas(part, preserve_index=False)
+            writer = writer or pq.ParquetWriter(partial, table.schema)
+            writer.write_table(table)
+        if writer is None:
+            raise ValueError(f"there are no rows to write to {path}")
+        writer.close()
+
+
+def write_table(path: Path, rows: pd.DataFrame) -> None:
+    """A table without its index, by the path's ending: Parquet, or CSV with floats of six significant digits."""
+    with replacing(path) as partial:
+        if path.suffix == ".parquet":
+            rows.to_parquet(partial, index=False)
+        else:
+            rows.to_csv(partial, index=False, float_format="%.6g")

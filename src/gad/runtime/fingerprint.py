@@ -1,0 +1,98 @@
+"""Hashes of what decides a result, and folders that hold the work of one such hash alone."""
+
+import ast
+import hashlib
+import json
+import shutil
+from functools import cache
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from gad.runtime.files import read_json, replacing
+from gad.runtime.paths import ROOT
+
+
+def file_hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(*values) -> str:
+    """A short hash of plain values and of the files and folders named by the paths among them."""
+    digest = hashlib.sha256()
+    for value in values:
+        if isinstance(value, Path):
+            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
+                if file.suffix == ".pyc":  # appears by itself beside code
+                    continue
+                digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
+        else:
+            digest.update(json.dumps(value, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove the shards in ``folder`` that are not what its manifest says, and with them the manifest.
+
+    So they are made again. Any number of processes may do so, each before it asks which shards are there.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        return
+    try:
+        shards = read_json(manifest)["shards"]
+    except FileNotFoundError:  # another process has been faster
+        return
+    there = {folder / name: hashed for name, hashed in shards.items() if (folder / name).exists()}
+    damaged = [path for path, hashed in there.items() if file_hash(path) != hashed]
+    for path in damaged:
+        path.unlink(missing_ok=True)
+    if damaged:
+        manifest.unlink(missing_ok=True)
+
+
+def without_docstrings(source: str) -> str:
+    """The syntax of a Python file as text, without docstrings, comments and formatting."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [line for line in node.body if not _is_text(line)]
+    return ast.dump(tree)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+@cache
+def code_hash(stage: str) -> str:
+    """A short hash of the code that decides a stage's numbers: the rooms of this package that it depends on in
+    ``dvc.yaml``. Comments and docstrings do not count."""
+    entry = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"][stage]
+    rooms = [ROOT / name for name in entry.get("do", entry)["deps"] if name.startswith("src/")]
+    files = sorted(file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room]))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(ROOT)}:{without_docstrings(file.read_text())}".encode())
+    return digest.hexdigest()[:16]
+
+
+def claim(folder: Path, owner: str) -> None:
+    """Make ``folder`` hold the unfinished work of ``owner`` (a fingerprint) only: work of anyone else is thrown away.
+
+    DVC keeps the old files of a persistent output even when its parameters or the code have changed.
+    """
+    mark = folder / "fingerprint.txt"
+    if folder.exists() and (not mark.exists() or mark.read_text() != owner):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not mark.exists():
+        with replacing(mark) as partial:
+            partial.write_text(owner)
+
+
+def claimed(folder: Path, owner: str) -> bool:
+    """Whether ``folder`` holds the work of ``owner``."""
+    mark = folder / "fingerprint.txt"
+    return mark.exists() and mark.read_text() == owner
