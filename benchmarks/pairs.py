@@ -23,17 +23,17 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
+from gad.diffusion.guidance import on_device
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.sampling import node_times
 from gad.full_scale.architectures import BETAS, Architecture, architecture_of
 from gad.full_scale.dry_run import random_teacher
-from gad.models.denoiser import on_device
 from gad.models.families import FAMILIES, family_of, network_of, plain_scheduler
-from gad.noise import draw_noise
 from gad.noise_pairs import answer
 from gad.prompts import prompt_of
 from gad.runtime.cli import end_with, positive
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
-from gad.sampling import node_times
 from gad.teachers.load import Model, load_model, text_encoder_on
 
 

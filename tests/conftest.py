@@ -7,10 +7,10 @@ from tiny import PROMPTS
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.config import load_recipe
+from gad.diffusion.schedule import CosineSchedule
 from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
 from gad.noise_pairs import NoisePairs, generate
-from gad.schedule import CosineSchedule
 from gad.teachers.load import Model, load_model
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.stage import make_teacher

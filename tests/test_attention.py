@@ -80,8 +80,8 @@ def test_the_own_processors_come_back_also_after_an_error(pipeline):
 
 
 def test_under_guidance_only_the_prompts_are_averaged(pipeline, conditioning, noise):
+    from gad.diffusion.guidance import Guided
     from gad.models.conditioning import encode_prompts
-    from gad.models.denoiser import Guided
 
     denoiser = denoiser_of(pipeline)
     guided = Guided(denoiser, encode_prompts(pipeline, [""]), 3.0)

@@ -9,8 +9,8 @@ import torch
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
+from gad.diffusion.noise import draw_noise
 from gad.full_scale.architectures import architecture_of
-from gad.noise import draw_noise
 
 
 @pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid"])

@@ -13,13 +13,13 @@ from gad.control.diversity import seeds_found
 from gad.control.models import ask, load_world_detector, single_prompts
 from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
 from gad.control.stage import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
-from gad.noise import draw_noise
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.sampling import sample
 from gad.outside import load_outside
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.prompts import read_prompts
 from gad.runtime import files as artifacts
 from gad.runtime.files import read_json
-from gad.sampling import sample
 from gad.scores.features import efflite0_features, vendi
 from gad.students import start_student
 from gad.summary import against, by_variant

@@ -8,17 +8,17 @@ import pytest
 import torch
 
 from gad.config import StudentConfig
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.jvp import Response
+from gad.diffusion.schedule import CosineSchedule
 from gad.losses.controls import LARGEST, diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
-from gad.models.denoiser import NetworkDenoiser
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment, Stored
-from gad.response import Response
-from gad.schedule import CosineSchedule
 from gad.students import start_student, steps_of
 from gad.summary import against
 

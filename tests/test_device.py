@@ -11,8 +11,8 @@ from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
 from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import steer
+from gad.diffusion.jvp import respond_along
 from gad.objectives.build import build_objective
-from gad.response import respond_along
 from gad.runtime import files as artifacts
 from gad.students import load_students, save_student, seed_dir, start_student
 from gad.teachers.load import load_model

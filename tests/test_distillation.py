@@ -8,12 +8,12 @@ from tiny import PROMPTS
 
 from gad.actor import Actor
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.sampling import sample
 from gad.models.families import denoiser_of, load_pipeline, network_of
-from gad.noise import draw_noise
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.prompts import prompt_of
 from gad.result_tables import UNTRAINED
-from gad.sampling import sample
 from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
 from gad.students import save_student, seed_dir, start_student, train_seeds, usage_line
 from gad.teachers.load import Model, load_model

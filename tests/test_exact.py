@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.models.exact import ExactDenoiser
-from gad.schedule import CosineSchedule, FlowSchedule
 
 SCHEDULES = [CosineSchedule(), FlowSchedule()]
 TIMES = torch.tensor([0.2, 0.6, 0.95], dtype=torch.float64)

@@ -7,10 +7,10 @@ from PIL import Image
 
 from gad import explore, figures
 from gad.actor import Actor
+from gad.diffusion.noise import low_frequency_part, span_part
 from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
 from gad.models.families import denoiser_of
-from gad.noise import low_frequency_part, span_part
 from gad.students import start_student
 from gad.teachers.load import Model
 

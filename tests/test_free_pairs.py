@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from gad.diffusion.jvp import Response, respond, respond_by_difference
 from gad.losses.gad import gad_response_loss
 from gad.losses.matching import matching_loss
-from gad.response import Response, respond, respond_by_difference
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.response import Response
-from gad.sampling import sample
+from gad.diffusion.jvp import Response
+from gad.diffusion.sampling import sample
 from gad.sensitivity import geometry
 from gad.sensitivity.measure import analysis_noise, answers, compare, summarise, whole_map
 from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table

@@ -16,8 +16,8 @@ from gad.control.layout_prompts import LayoutPrompt, emoji_layouts
 from gad.control.optimise import optimise_noise, stepping, turning
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
+from gad.diffusion.noise import draw_noise, low_frequency_part
 from gad.models.families import denoiser_of
-from gad.noise import draw_noise, low_frequency_part
 from gad.runtime.paths import EMOJI
 from gad.scores.average_precision import Asked
 from gad.scores.boxes import Detection

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from gad.config import NoisePairsConfig, StudentConfig, load_recipe
+from gad.diffusion.schedule import CosineSchedule
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
-from gad.schedule import CosineSchedule
 from gad.students import start_student
 from gad.training import partners_at, train
 

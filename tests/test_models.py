@@ -5,8 +5,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from tiny import PROMPTS
 
-from gad.models.conditioning import Conditioning, concatenate, encode_prompts
-from gad.models.denoiser import Guided
+from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.guidance import Guided
+from gad.models.conditioning import encode_prompts
 from gad.models.families import denoiser_of, load_pipeline, network_of, save_pipeline
 from gad.teachers.pipelines import build_pipeline
 from gad.teachers.text import MAX_TOKENS

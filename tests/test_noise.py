@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.noise import draw_direction, draw_noise, low_frequency_part, perturb
+from gad.diffusion.noise import draw_direction, draw_noise, low_frequency_part, perturb
 
 SHAPE = (4, 8, 8)
 

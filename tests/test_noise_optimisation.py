@@ -10,9 +10,9 @@ from gad.config import NoiseOptimisationConfig
 from gad.control.models import Prompts
 from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
 from gad.control.optimise import turned
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
-from gad.noise import draw_noise
-from gad.schedule import CosineSchedule
 from gad.scores.encoder import load_encoder
 from gad.teachers.load import Model, load_model
 from gad.worlds.swiss_roll import make_points

@@ -3,12 +3,12 @@ import torch
 
 from gad import noise_pairs
 from gad.config import PromptsConfig
+from gad.diffusion.sampling import sample
+from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
 from gad.prompts import load_prompts
 from gad.runtime.files import read_json
-from gad.sampling import sample
-from gad.schedule import CosineSchedule
 from gad.teachers.load import Model
 
 

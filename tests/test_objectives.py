@@ -3,15 +3,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.sampling import ddim_step
+from gad.diffusion.schedule import CosineSchedule
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment
 from gad.objectives.variants import VARIANTS
-from gad.sampling import ddim_step
-from gad.schedule import CosineSchedule
 
 SCHEDULE = CosineSchedule()
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")

@@ -6,10 +6,10 @@ import torch
 from tiny import PROMPTS
 
 from gad.config import OutsideStudent, load_recipe
+from gad.diffusion.sampling import ddim_step, node_times, sample
+from gad.diffusion.schedule import FlowSchedule
 from gad.models.families import denoiser_of, plain_scheduler
 from gad.outside import load_outside, load_outside_student
-from gad.sampling import ddim_step, node_times, sample
-from gad.schedule import FlowSchedule
 from gad.sensitivity.spectrum import spectra_table
 from gad.sensitivity.stage import measure_trajectories
 from gad.sensitivity.trajectory import between, states_at

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.models.denoiser import Guided
+from gad.diffusion.guidance import Guided
+from gad.diffusion.schedule import expand
 from gad.models.families import denoiser_of
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate
@@ -14,7 +15,6 @@ from gad.objectives.build import build_objective
 from gad.objectives.distribution import fake_score_of
 from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
 from gad.runtime.checkpoint import LAST, read_checkpoint
-from gad.schedule import expand
 from gad.students import own_copy, start_student, train_seeds
 from gad.teachers.load import Model, load_model
 from gad.training import train

@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import CosineSchedule
 from gad.models.mlp import PointNetwork, point_denoiser
-from gad.schedule import CosineSchedule
 from gad.sensitivity.precision import cosine_against_step, in_dtype
 from gad.teachers.load import Model
 

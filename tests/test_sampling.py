@@ -3,10 +3,10 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from tiny import PROMPTS
 
+from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
+from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
 from gad.models.exact import ExactDenoiser
 from gad.models.families import denoiser_of, family_of, network_of, schedule_of
-from gad.sampling import ddim_step, node_times, sample, step_target
-from gad.schedule import CosineSchedule, FlowSchedule, from_x0
 from gad.students import save_student, start_student
 from gad.teachers.load import Model, load_model
 

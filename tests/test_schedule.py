@@ -4,9 +4,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import CosineSchedule, FlowSchedule, TableSchedule, add_noise, from_x0, to_x0
 from gad.models.families import schedule_of
-from gad.schedule import CosineSchedule, FlowSchedule, TableSchedule, add_noise, from_x0, to_x0
 
 DDIM = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 SCHEDULES = {

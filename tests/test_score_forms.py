@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.diffusion.guidance import Guided
 from gad.losses.distribution import min_snr_weight
-from gad.models.denoiser import Guided
 from gad.models.families import denoiser_of
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.noise_pairs import NoisePairs, generate

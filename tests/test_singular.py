@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gad.noise import draw_direction, draw_noise, span_part
-from gad.sampling import sample
-from gad.singular import top_directions
+from gad.diffusion.noise import draw_direction, draw_noise, span_part
+from gad.diffusion.sampling import sample
+from gad.diffusion.singular_vectors import top_directions
 
 SHAPE = (2, 3, 4)
 DIM = 24

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from gad.config import SisterConfig, load_recipe
-from gad.models.conditioning import Conditioning
-from gad.noise import draw_noise
-from gad.sampling import sample
-from gad.schedule import CosineSchedule, FlowSchedule
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.sampling import sample
+from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.sensitivity.evaluations import measure_sister
 from gad.sensitivity.inversion import invert, invert_by_descent
 from gad.sensitivity.pictures import mean_table

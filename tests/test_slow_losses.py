@@ -11,12 +11,12 @@ from reference import distillation_losses as slow
 from reference import gad_losses as slow_gad
 
 import gad.losses
+from gad.diffusion.jvp import Response
+from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.losses import adversarial, controls, distribution
 from gad.losses import gad as forms
 from gad.losses.matching import matching_loss
 from gad.losses.score_identity import score_identity_loss
-from gad.response import Response
-from gad.schedule import CosineSchedule, FlowSchedule
 
 GUIDANCE = 4.5
 

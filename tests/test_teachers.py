@@ -4,10 +4,10 @@ import torch
 import transformers
 from torch import nn
 
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import TableSchedule, from_x0, to_x0
 from gad.models.conditioning import encode_prompts
-from gad.models.denoiser import NetworkDenoiser
 from gad.models.families import denoiser_of, family_of, network_of
-from gad.schedule import TableSchedule, from_x0, to_x0
 from gad.teachers.data import latent_set, training_batches
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.train import (

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gad.config import StudentConfig
-from gad.models.denoiser import Guided
+from gad.diffusion.guidance import Guided
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.students import start_student

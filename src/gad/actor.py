@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gad.config import Recipe
-from gad.models.denoiser import Recomputed
-from gad.sampling import sample
+from gad.diffusion.denoiser import Recomputed
+from gad.diffusion.sampling import sample
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from gad.config import StudentConfig
-from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.guidance import Guided
 
 
 @runtime_checkable

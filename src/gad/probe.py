@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
 from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import stored_pairs
 from gad.objectives.stored import response_of_pairs

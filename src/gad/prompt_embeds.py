@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from gad.models.conditioning import Conditioning
+from gad.diffusion.conditioning import Conditioning
 from gad.noise_pairs import NoisePairs
 from gad.prompts import prompt_of
 from gad.runtime.devices import own_device

@@ -10,7 +10,8 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
 from gad.config import StudentConfig
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.sampling import node_times
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs
@@ -21,7 +22,6 @@ from gad.runtime.devices import own_device
 from gad.runtime.distributed import claim_together, make_accelerator
 from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.runtime.paths import stage_dir
-from gad.sampling import node_times
 from gad.teachers.load import Model, load_model
 from gad.trained import NO_RESULT, write_trained
 from gad.training import TrainState, train

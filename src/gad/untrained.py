@@ -7,7 +7,7 @@ points start from random weights, of which there is nothing to say.
 import pandas as pd
 
 from gad.config import Recipe
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.result_tables import UNTRAINED
 from gad.sensitivity.stage import measure_students, table_of
 from gad.stats import bootstrap_mean

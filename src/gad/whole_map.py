@@ -9,10 +9,10 @@ from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from gad.config.outside import OutsideStudent
-from gad.models.conditioning import Conditioning, concatenate
+from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.schedule import FlowSchedule, Schedule
+from gad.diffusion.shapes import Latent, PerSample, Trajectory
 from gad.models.families import family_of, network_of, schedule_of
-from gad.schedule import FlowSchedule, Schedule
-from gad.shapes import Latent, PerSample, Trajectory
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from gad.config.prompts import PromptsConfig
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
-from gad.response import check_step
+from gad.diffusion.jvp import check_step
 from gad.sample_ids import WIDTH
 
 NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding

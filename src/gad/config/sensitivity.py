@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
-from gad.response import check_step
+from gad.diffusion.jvp import check_step
 
 
 class SensitivityConfig(Section):

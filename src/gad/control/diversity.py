@@ -16,7 +16,7 @@ from gad.config import DiversityConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
-from gad.noise import draw_noise
+from gad.diffusion.noise import draw_noise
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.sample_ids import DIVERSITY, ids_of

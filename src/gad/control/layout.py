@@ -21,7 +21,7 @@ from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
-from gad.noise import draw_noise
+from gad.diffusion.noise import draw_noise
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT

@@ -22,7 +22,7 @@ from gad.config import NoiseOptimisationConfig, Recipe
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
-from gad.noise import draw_noise
+from gad.diffusion.noise import draw_noise
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.sample_ids import OPTIMISATION, ids_of

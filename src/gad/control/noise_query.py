@@ -25,8 +25,8 @@ from gad.control.attribute_query import Requests, make_requests, measured, summa
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.control.task import Answer, rows_of
+from gad.diffusion.noise import draw_noise
 from gad.identity import weights_hash
-from gad.noise import draw_noise
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir

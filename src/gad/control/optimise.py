@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gad.noise import low_frequency_part
-from gad.schedule import expand
-from gad.shapes import Latent, PerSample
+from gad.diffusion.noise import low_frequency_part
+from gad.diffusion.schedule import expand
+from gad.diffusion.shapes import Latent, PerSample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
 """Noise to the energy per sample, and a number that stops a sample once it is small enough."""

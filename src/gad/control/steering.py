@@ -15,8 +15,8 @@ from gad.control.layout_energy import blur, box_mask, enlarged, layout_energy, w
 from gad.control.layout_prompts import LayoutPrompt
 from gad.control.optimise import Energy, optimise_noise, stepping, turning
 from gad.control.words import word_tokens
-from gad.sampling import ddim_step, node_times
-from gad.shapes import Latent, PerSample
+from gad.diffusion.sampling import ddim_step, node_times
+from gad.diffusion.shapes import Latent, PerSample
 from gad.whole_map import WholeMap
 
 

@@ -13,9 +13,9 @@ from gad.control.attention import cross_attention
 from gad.control.layout_prompts import LayoutPrompt
 from gad.control.optimise import optimise_noise, turning
 from gad.control.steering import Plan, energy_of
+from gad.diffusion.guidance import on_device
+from gad.diffusion.noise import draw_noise
 from gad.full_scale.cost import Cost
-from gad.models.denoiser import on_device
-from gad.noise import draw_noise
 from gad.prompts import prompt_of
 from gad.runtime.devices import own_device
 from gad.scores.average_precision import Asked

@@ -12,10 +12,10 @@ import torch
 from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DConditionModel
 from torch import nn
 
+from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.models.families import FAMILIES
 from gad.runtime.files import read_json
 from gad.runtime.paths import ROOT
-from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (0.0001, 0.02)}  # of the published schedulers, 1000 steps
 

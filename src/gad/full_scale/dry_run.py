@@ -14,20 +14,20 @@ import torch
 
 from gad.clocked import Clocked, forget_peak, peak_bytes
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample
 from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import NetworkDenoiser
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import Trainable
 from gad.prompt_embeds import encode_pair_prompts
-from gad.schedule import Schedule
-from gad.shapes import Latent, PerSample
 from gad.students import own_copy, start_student
 from gad.teachers.load import Model
 from gad.training import train

@@ -3,7 +3,7 @@
 from torch.utils.flop_counter import FlopCounterMode
 
 from gad.config import StudentConfig
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.objectives.batch import Batch, step_generator
 from gad.precision import Trainable, networks_of
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 
 from gad.config import Recipe
+from gad.diffusion.jvp import smallest_step
 from gad.full_scale.architectures import architecture_of
 from gad.full_scale.finding import Finding
-from gad.response import smallest_step
 
 SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is told
 

@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.shapes import PerSample
+from gad.diffusion.shapes import PerSample
 
 Logits = Float[Tensor, "B K"]
 """A discriminator's answers: one number per head and place; positive means "the teacher's, and of this prompt"."""

@@ -2,8 +2,8 @@ r"""Controls: terms that a noise pair allows as well, and that GAD has to beat a
 
 from torch import Tensor
 
-from gad.response import Response
-from gad.shapes import PerSample
+from gad.diffusion.jvp import Response
+from gad.diffusion.shapes import PerSample
 
 LARGEST = 3.0  # times the teacher's typical response, up to which a larger one counts as more diverse
 

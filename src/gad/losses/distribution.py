@@ -12,8 +12,8 @@ network is called.
 
 from typing import Literal
 
-from gad.schedule import Schedule
-from gad.shapes import Latent, PerSample
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample
 
 DistanceKind = Literal["mse", "pseudo_huber"]
 HUBER = 1e-3  # c of the pseudo-Huber loss

@@ -11,9 +11,9 @@ released
     What the authors' script does, fault for fault.
 """
 
+from gad.diffusion.jvp import Response
+from gad.diffusion.shapes import Latent, PerSample
 from gad.losses.distribution import pseudo_huber
-from gad.response import Response
-from gad.shapes import Latent, PerSample
 
 
 def _mean(error: Latent) -> PerSample:

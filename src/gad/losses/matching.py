@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch.nn import functional as F
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 
 Kind = Literal["mse", "smooth_l1"]
 

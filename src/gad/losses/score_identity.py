@@ -8,7 +8,7 @@ Its minimum over the student, for an ideal fake score, is the teacher's distribu
 through both networks at x_t; the x0 form is the same for diffusion and for flow schedules.
 """
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 
 
 def score_identity_loss(x0: Latent, real: Latent, fake: Latent, *, alpha: float = 1.0) -> PerSample:

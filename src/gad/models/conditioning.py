@@ -1,51 +1,12 @@
 """Prompt embeddings, encoded once and kept; the text encoder is not needed afterwards."""
 
 import warnings
-from dataclasses import dataclass
 
 import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor
 
-from gad.runtime.devices import sent
-from gad.shapes import PromptEmbeds, PromptMask
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Text conditioning of a batch. ``prompt_attention_mask`` is None for families that do not mask (SD)."""
-
-    prompt_embeds: PromptEmbeds
-    prompt_attention_mask: PromptMask | None = None
-
-    @property
-    def device(self) -> torch.device:
-        return self.prompt_embeds.device
-
-    def __len__(self) -> int:
-        return len(self.prompt_embeds)
-
-    def __getitem__(self, index) -> "Conditioning":
-        return self._map(lambda tensor: tensor[index])
-
-    def repeated(self, count: int) -> "Conditioning":
-        """A batch of one as a batch of ``count``, without waiting for a GPU as an index would."""
-        return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
-
-    def to(self, device) -> "Conditioning":
-        return self._map(lambda tensor: sent(tensor, device))
-
-    def _map(self, function) -> "Conditioning":
-        mask = self.prompt_attention_mask
-        return Conditioning(function(self.prompt_embeds), None if mask is None else function(mask))
-
-
-def concatenate(*parts: Conditioning) -> Conditioning:
-    """The batches one after another."""
-    masks = [part.prompt_attention_mask for part in parts]
-    return Conditioning(
-        torch.cat([part.prompt_embeds for part in parts]), None if masks[0] is None else torch.cat(masks)
-    )
+from gad.diffusion.conditioning import Conditioning, concatenate
 
 
 def tokenize(tokenizer, prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser, NetworkDenoiser
-from gad.schedule import OnSchedule, Schedule, expand
-from gad.shapes import Latent, PerSample
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.schedule import OnSchedule, Schedule, expand
+from gad.diffusion.shapes import Latent, PerSample
 
 WIDTH = 64  # channels inside a head
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gad.models.conditioning import Conditioning
-from gad.schedule import Schedule
-from gad.shapes import Latent, PerSample
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample
 
 
 @dataclass(frozen=True)

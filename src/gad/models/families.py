@@ -12,10 +12,10 @@ import transformers
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import NetworkCall, NetworkDenoiser
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
+from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.runtime.files import read_json, replacing
-from gad.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 
 
 def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:

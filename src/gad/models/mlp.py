@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import CosineSchedule
 from gad.runtime.files import read_json, read_tensors, replacing, write_json, write_tensors
-from gad.schedule import CosineSchedule
 
 FREQUENCIES = 4  # sine and cosine pairs that tell the network its time
 

@@ -5,16 +5,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.guidance import on_device
+from gad.diffusion.sampling import sample
+from gad.diffusion.schedule import add_noise
+from gad.diffusion.shapes import Latent
 from gad.losses.adversarial import discriminator_loss, generator_loss
 from gad.losses.matching import matching_loss
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser, on_device
 from gad.models.discriminator import Discriminator
 from gad.objectives.batch import Batch
 from gad.objectives.stored import Stored
-from gad.sampling import sample
-from gad.schedule import add_noise
-from gad.shapes import Latent
 
 LATEST = 0.75  # the re-noised times' upper end
 

@@ -1,7 +1,7 @@
 """From a recipe's student section to the objective that trains it."""
 
 from gad.config import StudentConfig
-from gad.models.denoiser import NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.discriminator import build_discriminator
 from gad.noise_pairs import NoisePairs
 from gad.objectives.adversarial import Ladd

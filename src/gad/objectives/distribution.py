@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.guidance import Guided, on_device
+from gad.diffusion.shapes import PerSample
 from gad.losses.distribution import DistanceKind, distribution_matching_loss, fake_score_loss, min_snr_weight
 from gad.losses.score_identity import score_identity_loss
-from gad.models.denoiser import Denoiser, Guided, NetworkDenoiser, on_device
 from gad.objectives.batch import Batch
 from gad.objectives.renoised import Renoised, answer_renoised
 from gad.objectives.score_forms import ScoreForm
 from gad.objectives.stored import Stored
-from gad.shapes import PerSample
 
 
 def denoising_loss_of_fake(fake: Denoiser, state: Renoised, batch: Batch, schedule) -> PerSample:

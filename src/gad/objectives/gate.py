@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gad.shapes import PerSample
+from gad.diffusion.shapes import PerSample
 
 
 @dataclass(frozen=True)

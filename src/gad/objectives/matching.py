@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gad.models.denoiser import Denoiser
+from gad.diffusion.denoiser import Denoiser
 from gad.objectives.batch import Batch
 from gad.objectives.gate import Gate
 from gad.objectives.stored import Alignment

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.sampling import ddim_step, node_times, sample
+from gad.diffusion.schedule import expand
+from gad.diffusion.shapes import Latent, PerSample
 from gad.losses.distribution import importance_weight, renoise
-from gad.models.denoiser import Denoiser
 from gad.objectives.batch import Batch
-from gad.sampling import ddim_step, node_times, sample
-from gad.schedule import expand
-from gad.shapes import Latent, PerSample
 
 EARLIEST = 0.02  # the re-noised times' lower end
 MARGIN = 0.01  # how far they stay below the node

@@ -9,15 +9,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.guidance import Guided
+from gad.diffusion.schedule import expand
+from gad.diffusion.shapes import Latent, PerSample
 from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser, Guided
 from gad.objectives.batch import Batch
 from gad.objectives.gate import Gate
 from gad.objectives.renoised import Renoised
 from gad.objectives.stored import response_of_pairs
-from gad.schedule import expand
-from gad.shapes import Latent, PerSample
 
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
 

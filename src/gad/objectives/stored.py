@@ -6,15 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.jvp import Response
+from gad.diffusion.schedule import expand
+from gad.diffusion.shapes import Latent
 from gad.losses.controls import diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
 from gad.losses.matching import Kind, matching_loss
-from gad.models.denoiser import Denoiser
 from gad.objectives.batch import Batch
 from gad.objectives.gate import Gate
-from gad.response import Response
-from gad.schedule import expand
-from gad.shapes import Latent
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.shapes import PerSample
+from gad.diffusion.shapes import PerSample
 from gad.worlds.emoji import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
 
 GRID = 16  # cells on a side

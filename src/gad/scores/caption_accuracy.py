@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gad.diffusion.shapes import Latent, PerSample
 from gad.scores.boxes import Detection
 from gad.scores.detector import Detector, detect
-from gad.shapes import Latent, PerSample
 from gad.worlds.emoji import BACKGROUNDS, Prompt
 
 TOLERANCE = 3.0  # pixels by which boxes may overlap and still stand beside each other

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 from gad.teachers.text import MAX_TOKENS, clip_text
 from gad.worlds.emoji import SIZE
 

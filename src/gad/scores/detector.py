@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gad.diffusion.shapes import Latent, PerSample
 from gad.scores.boxes import GRID, Detection, Targets, decode_boxes, peaks
-from gad.shapes import Latent, PerSample
 from gad.worlds.emoji import BACKGROUNDS, COLOURS, NOUNS, STYLES
 
 COLOUR_CLASSES = (*COLOURS, "natural")

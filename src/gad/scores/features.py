@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from vendi_score import vendi as vendi_score
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 
 SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-pixel image has only 2x2 cells
 FEATURES = 1280

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 
 LUMA = (0.299, 0.587, 0.114)
 BLUE = 240.0  # degrees of hue

@@ -12,8 +12,8 @@ import pandas as pd
 
 from gad.actor import TEACHER, Actor, NamedStudent, everyone
 from gad.config import Recipe
+from gad.diffusion.noise import draw_noise
 from gad.identity import identity_of
-from gad.noise import draw_noise
 from gad.parts import Job, files_in, make_ahead, results
 from gad.prompts import prompt_of
 from gad.runtime.cache import Keep, Result

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.response import Response
-from gad.shapes import PerSample
+from gad.diffusion.jvp import Response
+from gad.diffusion.shapes import PerSample
 
 
 def pointwise_mse(student: Response, teacher: Response) -> PerSample:

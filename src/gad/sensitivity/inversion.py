@@ -19,11 +19,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
-from gad.sampling import node_times
-from gad.schedule import expand
-from gad.shapes import Latent
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.sampling import node_times
+from gad.diffusion.schedule import expand
+from gad.diffusion.shapes import Latent
 
 
 @torch.no_grad()

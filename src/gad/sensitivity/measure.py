@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from gad.config import SensitivityConfig
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
-from gad.noise import draw_direction, draw_noise
-from gad.response import Map, Response, check_step
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.jvp import Map, Response, check_step
+from gad.diffusion.noise import draw_direction, draw_noise
+from gad.diffusion.sampling import sample
+from gad.diffusion.singular_vectors import top_directions
 from gad.sample_ids import ANALYSIS, ids_of
-from gad.sampling import sample
 from gad.sensitivity import geometry
 from gad.sensitivity.steps import choose_step, exact_response
-from gad.singular import top_directions
 from gad.teachers.load import Model
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gad.actor import Actor
 from gad.config import Recipe, SeedsConfig
-from gad.noise import draw_noise
+from gad.diffusion.noise import draw_noise
 from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.runtime.cache import Result
 from gad.runtime.paths import ROOT

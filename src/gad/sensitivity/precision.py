@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gad.models.denoiser import Denoiser
-from gad.response import Map
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.jvp import Map
 from gad.sensitivity.per_node import call_at
 from gad.sensitivity.steps import exact_response
 from gad.teachers.load import Model

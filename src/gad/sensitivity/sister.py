@@ -5,7 +5,6 @@ from what is not wanted, and to let an image be traced back to its noise.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 import torch
@@ -13,16 +12,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.config import PromptsConfig, SisterConfig
-from gad.models.conditioning import Conditioning, concatenate
-from gad.models.denoiser import Denoiser, Recomputed
-from gad.noise import draw_noise
+from gad.diffusion.denoiser import Denoiser, Recomputed
+from gad.diffusion.guidance import Against
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.sampling import sample
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.sample_ids import SISTER, ids_of
-from gad.sampling import sample
-from gad.schedule import Schedule
 from gad.scores.alignment import Score
 from gad.sensitivity.inversion import invert, invert_by_descent
-from gad.shapes import Latent, PerSample
 from gad.teachers.load import Model
 from gad.worlds.emoji import Prompt, make_prompt
 
@@ -46,24 +43,6 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
             found.append((i, prompt.caption, unwanted.caption))
         i += 1
     return found
-
-
-@dataclass(frozen=True)
-class Against:
-    """Guidance away from one prompt per sample: x0(negative) + w (x0(prompt) - x0(negative))."""
-
-    denoiser: Denoiser
-    negatives: Conditioning
-    guidance_scale: float
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.denoiser.schedule
-
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
-        both = concatenate(self.negatives, conditioning)
-        negative, wanted = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
-        return negative + self.guidance_scale * (wanted - negative)
 
 
 @torch.no_grad()

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from gad.actor import NamedStudent, steps_of
 from gad.config import Recipe, SensitivityConfig
-from gad.noise import draw_noise
+from gad.diffusion.jvp import Map, respond_along
+from gad.diffusion.noise import draw_noise
+from gad.diffusion.shapes import Latent
+from gad.diffusion.singular_vectors import Along, top_directions
 from gad.prompts import prompt_of
-from gad.response import Map, respond_along
 from gad.sensitivity.geometry import spectral_kl, spectrum
 from gad.sensitivity.measure import analysis_ids, check_student, differences, whole_map
-from gad.shapes import Latent
-from gad.singular import Along, top_directions
 from gad.teachers.load import Model
 from gad.whole_map import WholeMap
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gad.actor import NamedStudent, steps_of
 from gad.config import Recipe, SensitivityConfig
-from gad.noise import draw_noise
+from gad.diffusion.jvp import Map
+from gad.diffusion.noise import draw_noise
 from gad.prompts import prompt_of
-from gad.response import Map
 from gad.sample_ids import ANALYSIS
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_ids, analysis_noise, answers, compare, summarise, whole_map

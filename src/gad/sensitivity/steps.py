@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.response import Map, respond_along, respond_by_difference, rounding_floor
+from gad.diffusion.jvp import Map, respond_along, respond_by_difference, rounding_floor
 
 STEPS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # h in noise standard deviations, float32
 FEW = 4  # noises that a step is chosen on

@@ -11,11 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
-from gad.sampling import ddim_step, node_times, sample, step_target
-from gad.schedule import Schedule
-from gad.shapes import Latent, Trajectory
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, Trajectory
 from gad.whole_map import WholeMap
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4

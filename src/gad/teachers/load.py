@@ -8,15 +8,17 @@ from pathlib import Path
 import torch
 from diffusers import DiffusionPipeline
 
-from gad.models.conditioning import Conditioning, encode_prompts
-from gad.models.denoiser import Denoiser, Guided
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.guidance import Guided
+from gad.diffusion.schedule import CosineSchedule
+from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
 from gad.models.families import denoiser_of, load_pipeline, network_of
 from gad.models.mlp import load_point_network, point_denoiser
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
-from gad.schedule import CosineSchedule
 
 PIXELS = 8 * 512**2  # that are decoded at once: an autoencoder's widest layers take 3 kB for each
 

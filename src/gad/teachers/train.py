@@ -11,10 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
 from gad.models.conditioning import encode_tokens
 from gad.models.families import denoiser_of, network_of
 from gad.runtime.checkpoint import read_checkpoint, write_checkpoint
-from gad.schedule import Schedule, add_noise, expand, from_x0
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
 CHECKPOINT_EVERY = 250  # steps

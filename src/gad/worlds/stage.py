@@ -9,12 +9,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from gad.diffusion.shapes import Latent
 from gad.runtime.files import replacing
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.clip import Clip, logits
 from gad.scores.detector import Detector, style_of
 from gad.scores.train import reconstruct, to_images
-from gad.shapes import Latent
 from gad.teachers.vae import psnr
 from gad.worlds.emoji import STYLES, Scene, make_scene
 

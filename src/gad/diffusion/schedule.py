@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from gad.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample
 
 Parameterisation = Literal["x0", "eps", "v", "flow"]
 

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from gad.models.conditioning import Conditioning
-from gad.models.denoiser import Denoiser
-from gad.schedule import Schedule, expand
-from gad.shapes import Latent, PerSample, Trajectory
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.schedule import Schedule, expand
+from gad.diffusion.shapes import Latent, PerSample, Trajectory
 
 
 def node_times(num_steps: int, device: torch.device | None = None) -> Tensor:

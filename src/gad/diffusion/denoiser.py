@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gad.models.conditioning import Conditioning, concatenate
-from gad.schedule import OnSchedule, Parameterisation, Schedule, to_x0
-from gad.shapes import Latent, PerSample
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.schedule import OnSchedule, Parameterisation, Schedule, to_x0
+from gad.diffusion.shapes import Latent, PerSample
 
 
 @runtime_checkable
@@ -65,24 +65,6 @@ class NetworkDenoiser(OnSchedule):
         return to_x0(self.schedule, output, x_t, t, self.parameterisation)
 
 
-class Guided:
-    """Classifier-free guidance: x0_uncond + w (x0_cond - x0_uncond), the batch doubled once; w = 1 is conditional."""
-
-    def __init__(self, denoiser: Denoiser, uncond: Conditioning, guidance_scale: float):
-        self.denoiser = denoiser
-        self.schedule = denoiser.schedule
-        self.uncond = uncond  # conditioning of the empty prompt, a batch of one
-        self.guidance_scale = guidance_scale
-
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
-        if self.guidance_scale == 1:
-            return self.denoiser(x_t, t, conditioning)
-        empty = self.uncond.repeated(len(conditioning))
-        both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
-        uncond, cond = both.chunk(2)
-        return uncond + self.guidance_scale * (cond - uncond)
-
-
 class Recomputed:
     """A denoiser whose calls are made again for their gradient: of a chain's graph one call is held at a time."""
 
@@ -92,10 +74,3 @@ class Recomputed:
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         return checkpoint(self.denoiser, x_t, t, conditioning, use_reentrant=False)
-
-
-def on_device(denoiser: Denoiser, device) -> Denoiser:
-    """A denoiser with its network, and its empty prompt, on ``device``."""
-    if isinstance(denoiser, Guided):
-        return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
-    return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser

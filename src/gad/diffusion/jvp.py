@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gad.shapes import Latent
+from gad.diffusion.shapes import Latent
 
 Map = Callable[[Latent], Latent]
 

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gad.noise import draw_direction
-from gad.response import Map, respond_along
-from gad.shapes import Latent
+from gad.diffusion.jvp import Map, respond_along
+from gad.diffusion.noise import draw_direction
+from gad.diffusion.shapes import Latent
 
 Along = Callable[[Map, Latent, Float[Tensor, "K B C H W"]], tuple[Latent, Float[Tensor, "K B C H W"]]]
 """Value and derivatives of a map along several directions."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.shapes import Latent
+from gad.diffusion.shapes import Latent
 
 Direction = Literal["isotropic", "low_frequency", "singular"]
 Step = Literal["straight", "spherical"]

@@ -1,0 +1,45 @@
+"""What a network is conditioned on beside x_t and t: text embeddings and what goes with them."""
+
+from dataclasses import dataclass
+
+import torch
+
+from gad.diffusion.shapes import PromptEmbeds, PromptMask
+from gad.runtime.devices import sent
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Text conditioning of a batch. ``prompt_attention_mask`` is None for families that do not mask (SD)."""
+
+    prompt_embeds: PromptEmbeds
+    prompt_attention_mask: PromptMask | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return self.prompt_embeds.device
+
+    def __len__(self) -> int:
+        return len(self.prompt_embeds)
+
+    def __getitem__(self, index) -> "Conditioning":
+        return self._map(lambda tensor: tensor[index])
+
+    def repeated(self, count: int) -> "Conditioning":
+        """A batch of one as a batch of ``count``, without waiting for a GPU as an index would."""
+        return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+
+    def to(self, device) -> "Conditioning":
+        return self._map(lambda tensor: sent(tensor, device))
+
+    def _map(self, function) -> "Conditioning":
+        mask = self.prompt_attention_mask
+        return Conditioning(function(self.prompt_embeds), None if mask is None else function(mask))
+
+
+def concatenate(*parts: Conditioning) -> Conditioning:
+    """The batches one after another."""
+    masks = [part.prompt_attention_mask for part in parts]
+    return Conditioning(
+        torch.cat([part.prompt_embeds for part in parts]), None if masks[0] is None else torch.cat(masks)
+    )
