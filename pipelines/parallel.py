@@ -20,9 +20,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub un
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import Recipe, load_recipe
+from gad.config.variants import VARIANTS, check_variant
 from gad.control import stage as control
 from gad.noise_pairs import NoisePairs, generate
-from gad.objectives.variants import VARIANTS, check_variant
 from gad.outside import load_outside
 from gad.runtime.cache import parts_dir
 from gad.runtime.devices import own_device

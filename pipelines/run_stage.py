@@ -21,7 +21,7 @@ SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
 from gad.config import Recipe, load_recipe
-from gad.objectives.variants import VARIANTS, check_variant
+from gad.config.variants import VARIANTS, check_variant
 from gad.pages import page_of
 from gad.report import write_index
 from gad.runtime.paths import ROOT

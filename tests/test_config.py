@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import RecipeError, load_recipe, recipe_names
-from gad.objectives.variants import VARIANTS, check_variant
+from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ from damage import changed, cut, dangling, emptied, header, removed, renamed, sh
 from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
-from gad.config.outside import OutsideStudent
+from gad.config.external import OutsideStudent
 from gad.full_scale import doctor, folders
 from gad.full_scale.borrowed import check_labels
 from gad.full_scale.doctor import check_network, examine

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
+from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
 from gad.full_scale.cost import utilisation
@@ -20,7 +21,6 @@ from gad.precision import can_compile, make_optimizer, prepare_networks
 from gad.prompt_embeds import encode_pair_prompts
 from gad.prompts import prompt_of
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
-from gad.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.sensitivity.stage import measure_students
 from gad.students import own_copy, seed_dir, start_student, train_seeds
 from gad.teachers.load import load_model

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.config.variants import VARIANTS
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
@@ -11,7 +12,6 @@ from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment
-from gad.objectives.variants import VARIANTS
 
 SCHEDULE = CosineSchedule()
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")

@@ -5,9 +5,9 @@ import re
 
 import pytest
 
-from gad import sample_ids
+from gad.config import sample_ids
+from gad.config.sample_ids import WIDTH, ids_of
 from gad.runtime.paths import ROOT
-from gad.sample_ids import WIDTH, ids_of
 
 STARTS = {name: value for name, value in vars(sample_ids).items() if name.isupper() and name != "WIDTH"}
 

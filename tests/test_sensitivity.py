@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.runtime.files import write_rows
-from gad.sample_ids import ANALYSIS
 from gad.sensitivity.agreement import agreement_table
 from gad.sensitivity.geometry import spectral_kl
 from gad.sensitivity.measure import answers, whole_map

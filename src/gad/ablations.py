@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import first_fault, read_sections
-from gad.objectives.variants import VARIANTS
+from gad.config.variants import VARIANTS
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
 from gad.summary import direction_kinds

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gad.objectives.variants import VARIANTS
+from gad.config.variants import VARIANTS
 from gad.result_tables import cell
 from gad.summary import direction_kinds
 

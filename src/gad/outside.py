@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gad.config import Recipe
-from gad.config.outside import OutsideStudent
+from gad.config.external import OutsideStudent
 from gad.lora import merge_lora
 from gad.models.conditioning import encode_prompts
 from gad.models.families import family_of, load_pipeline, network_of

@@ -7,8 +7,8 @@ import pandas as pd
 from huggingface_hub import hf_hub_download
 
 from gad.config import PromptsConfig
+from gad.config.sample_ids import WIDTH
 from gad.runtime.paths import ROOT
-from gad.sample_ids import WIDTH
 from gad.worlds.emoji import make_prompt
 
 COLUMN = "prompt"

@@ -10,13 +10,13 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
 from gad.config import StudentConfig
+from gad.config.variants import VARIANTS, trained_as
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import node_times
 from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
-from gad.objectives.variants import VARIANTS, trained_as
 from gad.prompt_embeds import encode_pair_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import claim_together, make_accelerator

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.config.noise_pairs import NO_MATTER
-from gad.objectives.variants import VARIANTS
+from gad.config.variants import VARIANTS
 from gad.runtime.files import read_json, write_json
 
 TRAINED = "trained.json"

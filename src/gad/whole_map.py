@@ -8,7 +8,7 @@ import torch
 from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.config.outside import OutsideStudent
+from gad.config.external import OutsideStudent
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory

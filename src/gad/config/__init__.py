@@ -4,9 +4,9 @@ Unknown keys, wrong types and impossible values are errors of one line.
 """
 
 from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
+from gad.config.external import OutsideStudent
 from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
 from gad.config.noise_pairs import NoisePairsConfig
-from gad.config.outside import OutsideStudent
 from gad.config.prompts import PromptsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.section import Section

@@ -6,9 +6,9 @@ import torch
 from pydantic import Field, model_validator
 
 from gad.config.prompts import PromptsConfig
+from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.diffusion.jvp import check_step
-from gad.sample_ids import WIDTH
 
 NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding
 

@@ -9,13 +9,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
+from gad.config.external import OutsideStudent
 from gad.config.noise_pairs import NoisePairsConfig
-from gad.config.outside import OutsideStudent
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
-from gad.objectives.variants import VARIANTS
+from gad.config.variants import VARIANTS
 from gad.runtime.paths import RECIPES
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
-from gad.objectives.variants import VARIANTS
+from gad.config.variants import VARIANTS
 
 
 class StudentConfig(Section):

@@ -15,6 +15,7 @@ from torch import Tensor
 from gad.actor import TEACHER, Actor
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
+from gad.config.sample_ids import LAYOUT, ids_of
 from gad.control.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
 from gad.control.layout_energy import check_box
 from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
@@ -25,7 +26,6 @@ from gad.diffusion.noise import draw_noise
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
-from gad.sample_ids import LAYOUT, ids_of
 from gad.scores.average_precision import Asked, average_precision, best_overlap
 from gad.scores.boxes import Detection
 from gad.scores.detector import detect

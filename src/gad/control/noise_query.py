@@ -21,6 +21,7 @@ from torch import Tensor
 
 from gad.actor import TEACHER, Actor
 from gad.config import NoiseQueryConfig, Recipe
+from gad.config.sample_ids import FRESH, ids_of
 from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
@@ -30,7 +31,6 @@ from gad.identity import weights_hash
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
-from gad.sample_ids import FRESH, ids_of
 from gad.scores.caption_accuracy import caption_accuracy
 from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder

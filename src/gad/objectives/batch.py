@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gad.config.variants import VARIANTS
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.sampling import step_target
 from gad.diffusion.shapes import Latent, PerSample
 from gad.noise_pairs import NoisePairs
-from gad.objectives.variants import VARIANTS
 from gad.runtime.devices import sent
 
 

@@ -1,6 +1,7 @@
 """From a recipe's student section to the objective that trains it."""
 
 from gad.config import StudentConfig
+from gad.config.variants import SCORE_FORMS, check_variant
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.discriminator import build_discriminator
 from gad.noise_pairs import NoisePairs
@@ -10,7 +11,6 @@ from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
 from gad.objectives.score_forms import ScoreForm
 from gad.objectives.stored import Alignment, Stored
-from gad.objectives.variants import SCORE_FORMS, check_variant
 from gad.teachers.load import Model
 
 Objective = Matching | Ladd | Tdm | Sid

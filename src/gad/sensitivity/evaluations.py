@@ -12,6 +12,7 @@ import pandas as pd
 
 from gad.actor import TEACHER, Actor, NamedStudent, everyone
 from gad.config import Recipe
+from gad.config.sample_ids import SISTER, ids_of
 from gad.diffusion.noise import draw_noise
 from gad.identity import identity_of
 from gad.parts import Job, files_in, make_ahead, results
@@ -20,7 +21,6 @@ from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.runtime.paths import EMOJI
-from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score, load_scores
 from gad.scores.frechet import set_distances
 from gad.scores.vision import FeaturesOf, load_features

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from gad.config import SensitivityConfig
+from gad.config.sample_ids import ANALYSIS, ids_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map, Response, check_step
 from gad.diffusion.noise import draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
-from gad.sample_ids import ANALYSIS, ids_of
 from gad.sensitivity import geometry
 from gad.sensitivity.steps import choose_step, exact_response
 from gad.teachers.load import Model

@@ -20,12 +20,12 @@ import torch
 
 from gad.actor import NamedStudent
 from gad.config import Recipe
+from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
 from gad.prompts import prompt_of
-from gad.sample_ids import ANALYSIS
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
 from gad.sensitivity.stage import drawn_kind

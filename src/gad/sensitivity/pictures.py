@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gad.actor import Actor
 from gad.config import Recipe, SeedsConfig
+from gad.config.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.diffusion.noise import draw_noise
 from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.runtime.cache import Result
 from gad.runtime.paths import ROOT
-from gad.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.scores.alignment import Score, score_all
 from gad.scores.train import to_images
 from gad.scores.vision import FeaturesOf

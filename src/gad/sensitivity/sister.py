@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.config import PromptsConfig, SisterConfig
+from gad.config.sample_ids import SISTER, ids_of
 from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.prompts import PROMPT_SEED, prompt_of
-from gad.sample_ids import SISTER, ids_of
 from gad.scores.alignment import Score
 from gad.sensitivity.inversion import invert, invert_by_descent
 from gad.teachers.load import Model
