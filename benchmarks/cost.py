@@ -24,13 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.clocked import Alternating, Clocked, Turns, by_turns
 from gad.config import StudentConfig, load_recipe
 from gad.config.variants import VARIANTS
+from gad.models.model import Model, load_model
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.prompt_embeds import encode_pair_prompts
 from gad.runtime.cli import end_with, positive
 from gad.runtime.paths import stage_dir
 from gad.students import start_student
-from gad.teachers.load import Model, load_model
 from gad.training import train
 
 CHEAP = {  # on a quarter of the pairs, at the pairs between two times; the endings of what runs

@@ -22,16 +22,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.control import stage as control
+from gad.models.external import load_outside
+from gad.models.model import load_model
+from gad.models.students import load_students
 from gad.noise_pairs import NoisePairs, generate
-from gad.outside import load_outside
 from gad.runtime.cache import parts_dir
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import place
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import DATA, stage_dir
 from gad.sensitivity import ahead as sensitivity
-from gad.students import load_students, train_seeds
-from gad.teachers.load import load_model
+from gad.students import train_seeds
 from gad.trained import check_trained
 from gad.watch import NonFiniteLoss
 

@@ -8,10 +8,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.config import load_recipe
 from gad.diffusion.schedule import CosineSchedule
-from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
+from gad.models.model import Model, load_model
+from gad.models.text_encoding import encode_prompts
 from gad.noise_pairs import NoisePairs, generate
-from gad.teachers.load import Model, load_model
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.stage import make_teacher
 from gad.teachers.vae import build_vae

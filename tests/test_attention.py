@@ -3,8 +3,8 @@ import torch
 from diffusers import SanaTransformer2DModel
 
 from gad.control.attention import cross_attention
-from gad.models.families import denoiser_of, network_of
 from gad.models.mlp import build_point_network
+from gad.models.pipelines import denoiser_of, network_of
 
 TIMES = torch.tensor([1.0, 0.6])
 
@@ -52,7 +52,7 @@ def test_maps_are_shares_of_each_place_over_the_tokens(pipeline, conditioning, n
 
 @pytest.mark.parametrize("backbone", ["dit", "flow"], indirect=False)
 def test_padding_gets_no_attention(pipelines, backbone, noise):
-    from gad.models.conditioning import encode_prompts
+    from gad.models.text_encoding import encode_prompts
 
     conditioning = encode_prompts(pipelines[backbone], ["a red car on a white background", "a dog"])
     _, maps = recorded(pipelines[backbone], noise, conditioning)
@@ -81,7 +81,7 @@ def test_the_own_processors_come_back_also_after_an_error(pipeline):
 
 def test_under_guidance_only_the_prompts_are_averaged(pipeline, conditioning, noise):
     from gad.diffusion.guidance import Guided
-    from gad.models.conditioning import encode_prompts
+    from gad.models.text_encoding import encode_prompts
 
     denoiser = denoiser_of(pipeline)
     guided = Guided(denoiser, encode_prompts(pipeline, [""]), 3.0)

@@ -9,6 +9,7 @@ from torch import nn
 
 from gad.config.prompts import PromptsConfig
 from gad.diffusion.schedule import CosineSchedule
+from gad.models.model import Model
 from gad.prompts import load_prompts
 from gad.sensitivity.ahead import precompute_sensitivity
 from gad.sensitivity.by_batch import batches_ahead, in_batches, owner_of
@@ -16,7 +17,6 @@ from gad.sensitivity.measure import analysis_ids
 from gad.sensitivity.per_node import measure_levels
 from gad.sensitivity.stage import SAMPLES, measure_students, measure_trajectories, responses_at
 from gad.students import start_student
-from gad.teachers.load import Model
 
 MEASURES = (measure_students, measure_levels, measure_trajectories)
 

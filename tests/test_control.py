@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.actor import Actor, everyone
 from gad.config import ControlConfig, OutsideStudent, load_recipe
 from gad.control import diversity, stage
 from gad.control.diversity import seeds_found
@@ -15,7 +14,9 @@ from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes
 from gad.control.stage import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.outside import load_outside
+from gad.models.external import load_outside
+from gad.models.model import Model, load_model
+from gad.models.sampler import Actor, everyone
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.prompts import read_prompts
 from gad.runtime import files as artifacts
@@ -23,7 +24,6 @@ from gad.runtime.files import read_json
 from gad.scores.features import efflite0_features, vendi
 from gad.students import start_student
 from gad.summary import against, by_variant
-from gad.teachers.load import Model, load_model
 from gad.worlds.emoji import STYLES, Prompt, Scene, Thing, render
 from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 

@@ -6,16 +6,17 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from gad.actor import Actor
 from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
 from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import steer
 from gad.diffusion.jvp import respond_along
+from gad.models.model import load_model
+from gad.models.sampler import Actor
+from gad.models.students import load_students, seed_dir
 from gad.objectives.build import build_objective
 from gad.runtime import files as artifacts
-from gad.students import load_students, save_student, seed_dir, start_student
-from gad.teachers.load import load_model
+from gad.students import save_student, start_student
 from gad.training import train
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]

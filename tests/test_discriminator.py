@@ -3,7 +3,7 @@
 import torch
 
 from gad.models import discriminator
-from gad.models.families import denoiser_of, network_of
+from gad.models.pipelines import denoiser_of, network_of
 
 T = torch.tensor([0.3, 0.6])
 

@@ -6,17 +6,18 @@ import torch
 from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, PNDMScheduler
 from tiny import PROMPTS
 
-from gad.actor import Actor
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.models.families import denoiser_of, load_pipeline, network_of
+from gad.models.model import Model, load_model
+from gad.models.pipelines import denoiser_of, load_pipeline, network_of
+from gad.models.sampler import Actor
+from gad.models.students import seed_dir, usage_line
 from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.prompts import prompt_of
 from gad.result_tables import UNTRAINED
 from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
-from gad.students import save_student, seed_dir, start_student, train_seeds, usage_line
-from gad.teachers.load import Model, load_model
+from gad.students import save_student, start_student, train_seeds
 from gad.untrained import untrained_metrics
 
 PAIRS = NoisePairsConfig(

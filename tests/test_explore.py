@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 
 from gad import explore, figures
-from gad.actor import Actor
 from gad.diffusion.noise import low_frequency_part, span_part
 from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
-from gad.models.families import denoiser_of
+from gad.models.model import Model
+from gad.models.pipelines import denoiser_of
+from gad.models.sampler import Actor
 from gad.students import start_student
-from gad.teachers.load import Model
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from gad.full_scale.cost import utilisation
 from gad.full_scale.doctor import held_out_prompts
 from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
-from gad.models.families import network_of
+from gad.models.model import load_model
+from gad.models.pipelines import network_of
+from gad.models.students import seed_dir
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import can_compile, make_optimizer, prepare_networks
@@ -22,8 +24,7 @@ from gad.prompt_embeds import encode_pair_prompts
 from gad.prompts import prompt_of
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 from gad.sensitivity.stage import measure_students
-from gad.students import own_copy, seed_dir, start_student, train_seeds
-from gad.teachers.load import load_model
+from gad.students import own_copy, start_student, train_seeds
 from gad.training import train
 
 

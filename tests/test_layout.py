@@ -8,7 +8,6 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
-from gad.actor import Actor
 from gad.config.layout import LayoutConfig
 from gad.control import layout
 from gad.control.layout_energy import check_box
@@ -17,12 +16,13 @@ from gad.control.optimise import optimise_noise, stepping, turning
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.diffusion.noise import draw_noise, low_frequency_part
-from gad.models.families import denoiser_of
+from gad.models.model import Model
+from gad.models.pipelines import denoiser_of
+from gad.models.sampler import Actor
 from gad.runtime.paths import EMOJI
 from gad.scores.average_precision import Asked
 from gad.scores.boxes import Detection
 from gad.scores.encoder import load_encoder, score
-from gad.teachers.load import Model
 
 # --- optimisation in the noise -----------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from tiny import PROMPTS
 
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.guidance import Guided
-from gad.models.conditioning import encode_prompts
-from gad.models.families import denoiser_of, load_pipeline, network_of, save_pipeline
+from gad.models.pipelines import denoiser_of, load_pipeline, network_of, save_pipeline
+from gad.models.text_encoding import encode_prompts
 from gad.teachers.pipelines import build_pipeline
 from gad.teachers.text import MAX_TOKENS
 

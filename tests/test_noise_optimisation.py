@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from gad.actor import Actor
 from gad.config import NoiseOptimisationConfig
 from gad.control.models import Prompts
 from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
@@ -13,8 +12,9 @@ from gad.control.optimise import turned
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
+from gad.models.model import Model, load_model
+from gad.models.sampler import Actor
 from gad.scores.encoder import load_encoder
-from gad.teachers.load import Model, load_model
 from gad.worlds.swiss_roll import make_points
 
 CONFIG = NoiseOptimisationConfig(num_prompts=6, iterations=8)

@@ -6,10 +6,10 @@ from gad.config import PromptsConfig
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
+from gad.models.model import Model
 from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
 from gad.prompts import load_prompts
 from gad.runtime.files import read_json
-from gad.teachers.load import Model
 
 
 def contents(folder) -> dict[str, bytes]:

@@ -10,22 +10,22 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from tiny import PROMPTS
 
-from gad.actor import Actor
 from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.config.layout import LayoutConfig
 from gad.control.attention import cross_attention
 from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import energy_of, plan_of
-from gad.lora import merge_lora
-from gad.models.conditioning import encode_prompts
-from gad.models.families import denoiser_of, family_of, load_pipeline, network_of
-from gad.outside import as_whole_maps, load_outside, load_outside_student, share_equal_parts
+from gad.models.external import as_whole_maps, load_outside, load_outside_student, share_equal_parts
+from gad.models.external_sampler import chain_with_scheduler
+from gad.models.lora import merge_lora
+from gad.models.model import Model
+from gad.models.pipelines import denoiser_of, family_of, load_pipeline, network_of
+from gad.models.sampler import Actor
+from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
 from gad.sensitivity.stage import measure_students, table_of
-from gad.teachers.load import Model
 from gad.teachers.text import clip_text
-from gad.whole_map import chain_with_scheduler
 
 README = ROOT / "README.md"
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))

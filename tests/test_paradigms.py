@@ -7,8 +7,9 @@ import torch
 
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import expand
-from gad.models.families import denoiser_of
 from gad.models.mlp import build_point_network, point_denoiser
+from gad.models.model import Model, load_model
+from gad.models.pipelines import denoiser_of
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
@@ -16,7 +17,6 @@ from gad.objectives.distribution import fake_score_of
 from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.students import own_copy, start_student, train_seeds
-from gad.teachers.load import Model, load_model
 from gad.training import train
 
 SCORES = ["tdm", "sid"]

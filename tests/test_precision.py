@@ -8,8 +8,8 @@ import torch
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.mlp import PointNetwork, point_denoiser
+from gad.models.model import Model
 from gad.sensitivity.precision import cosine_against_step, in_dtype
-from gad.teachers.load import Model
 
 SHAPE = (64, 1, 1)
 

@@ -7,8 +7,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from gad.config import load_recipe
-from gad.teachers import load, stage
-from gad.teachers.load import load_model
+from gad.models import model as load
+from gad.models.model import load_model
+from gad.teachers import stage
 from gad.teachers.stage import make_teacher
 
 

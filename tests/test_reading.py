@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from gad.models.conditioning import tokenize
-from gad.models.families import load_pipeline
+from gad.models.pipelines import load_pipeline
+from gad.models.text_encoding import tokenize
 from gad.runtime.paths import stage_dir
 from gad.teachers.data import latent_set, tokenized_captions, training_batches
 from gad.teachers.pipelines import build_pipeline

@@ -5,9 +5,9 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.jvp import respond, respond_along, respond_by_difference, rounding_floor, smallest_step
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
-from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
-from gad.models.families import denoiser_of, network_of
+from gad.models.pipelines import denoiser_of, network_of
+from gad.models.text_encoding import encode_prompts
 from gad.teachers.pipelines import build_pipeline
 from gad.worlds.swiss_roll import make_points
 

@@ -8,7 +8,8 @@ from scipy.stats import norm, t
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
-from gad.models.families import denoiser_of
+from gad.models.model import Model
+from gad.models.pipelines import denoiser_of
 from gad.sensitivity.evaluations import measure_seeds
 from gad.sensitivity.seed_classifiers import build_classifier, learn_regression, pixel_features
 from gad.sensitivity.seed_identifiability import (
@@ -21,7 +22,6 @@ from gad.sensitivity.seed_identifiability import (
     seed_table,
     split,
 )
-from gad.teachers.load import Model
 
 CONFIG = SeedsConfig(num_seeds=4, train_prompts=10, val_prompts=3, test_prompts=8, curve=[0.3], epochs=6, lr=3e-3)
 FLAT = Classifier(lambda images: images.flatten(1), learn_regression)

@@ -11,6 +11,7 @@ from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
+from gad.models.model import Model
 from gad.runtime.files import write_rows
 from gad.sensitivity.agreement import agreement_table
 from gad.sensitivity.geometry import spectral_kl
@@ -20,7 +21,6 @@ from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spe
 from gad.sensitivity.stage import measure_students, measure_trajectories, response_along, table_of, trajectory_table
 from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
 from gad.sensitivity.trajectory import TIMES, states_at
-from gad.teachers.load import Model
 
 
 @dataclass(frozen=True)

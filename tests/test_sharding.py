@@ -8,10 +8,10 @@ import torch
 from launching import launch
 
 from gad.config import StudentConfig
+from gad.models.model import load_model
 from gad.noise_pairs import NoisePairs, generate
 from gad.runtime.fsdp import shard
 from gad.students import train_seeds
-from gad.teachers.load import load_model
 
 SCRIPT = """
 import json

@@ -82,7 +82,7 @@ def test_a_samples_directions_do_not_depend_on_its_batch(point_teacher):
 
 def test_every_family_has_them_and_nothing_is_left_in_its_network(pipeline, conditioning, noise):
     """Reverse and forward mode pass through a diffusers network: |J v| as measured by a difference."""
-    from gad.models.families import denoiser_of
+    from gad.models.pipelines import denoiser_of
 
     denoise, t = denoiser_of(pipeline), torch.full((2,), 0.7)
     directions, strengths = top_directions(lambda x: denoise(x, t, conditioning), noise, 1, ids=range(2), seed=0)

@@ -12,12 +12,12 @@ from reference.tdm_step import Process, Step
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
-from gad.models.families import call_pixart
+from gad.models.model import Model
+from gad.models.pipelines import call_pixart
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.prompts import prompt_of
-from gad.teachers.load import Model
 
 GUIDANCE = 4.5
 SIZE = 6

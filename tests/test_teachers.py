@@ -6,8 +6,8 @@ from torch import nn
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import TableSchedule, from_x0, to_x0
-from gad.models.conditioning import encode_prompts
-from gad.models.families import denoiser_of, family_of, network_of
+from gad.models.pipelines import denoiser_of, family_of, network_of
+from gad.models.text_encoding import encode_prompts
 from gad.teachers.data import latent_set, training_batches
 from gad.teachers.pipelines import BUILDERS, build_pipeline
 from gad.teachers.train import (

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from gad import students
 from gad.config import StudentConfig
+from gad.models.model import load_model
+from gad.models.students import finished_seeds, load_students
 from gad.noise_pairs import generate
 from gad.objectives.build import build_objective
 from gad.runtime import files as artifacts
 from gad.runtime.checkpoint import LAST, read_checkpoint
-from gad.students import finished_seeds, load_students, start_student, train_seeds
-from gad.teachers.load import load_model
+from gad.students import start_student, train_seeds
 from gad.training import make_accelerator, train
 from gad.watch import NonFiniteLoss, Watch
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gad.actor import Actor
 from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
 from gad.diffusion.noise import draw_direction, draw_noise, part_of
 from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import top_directions
+from gad.models.model import load_model
+from gad.models.sampler import Actor
+from gad.models.students import any_finished, load_students
 from gad.runtime.paths import stage_dir
-from gad.students import any_finished, load_students
-from gad.teachers.load import load_model
 from gad.worlds.emoji import make_prompt
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")

@@ -23,12 +23,12 @@ from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_direction, draw_noise, perturb
 from gad.diffusion.sampling import node_times, sample
 from gad.diffusion.singular_vectors import top_directions
+from gad.models.model import Model, text_encoder_on
 from gad.prompts import prompt_of
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.files import read_json, write_json, write_tensors
 from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
-from gad.teachers.load import Model, text_encoder_on
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gad.actor import Actor
-from gad.identity import identity_of
+from gad.models.sampler import Actor
+from gad.models.weights_hash import identity_of
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.distributed import claim_together, place
 from gad.runtime.fingerprint import fingerprint

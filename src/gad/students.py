@@ -6,23 +6,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from diffusers import FlowMatchEulerDiscreteScheduler
 from dvclive import Live
 
 from gad.config import StudentConfig
 from gad.config.variants import VARIANTS, trained_as
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.sampling import node_times
-from gad.models.families import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
+from gad.models.model import Model
+from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
+from gad.models.students import finished_seeds, seed_dir
 from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
 from gad.prompt_embeds import encode_pair_prompts
-from gad.runtime.devices import own_device
 from gad.runtime.distributed import claim_together, make_accelerator
 from gad.runtime.fingerprint import code_hash, fingerprint
-from gad.runtime.paths import stage_dir
-from gad.teachers.load import Model, load_model
 from gad.trained import NO_RESULT, write_trained
 from gad.training import TrainState, train
 from gad.training_log import append_row, join_tables, show_row
@@ -56,11 +53,6 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
 def steps_of(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
-
-
-def seed_dir(folder: Path, seed: int) -> Path:
-    """Where the student of a seed lies below its variant's folder."""
-    return folder / f"seed_{seed}"
 
 
 def own_copy(teacher: Model, config: StudentConfig) -> Model:
@@ -134,37 +126,3 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
-
-
-def finished_seeds(folder: Path) -> list[int]:
-    """Seeds whose student stands in ``folder``, in order."""
-    return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
-
-
-def usage_line(model: Model, num_steps: int) -> str:
-    """How stock diffusers samples a saved student."""
-    options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
-    if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
-        options["sigmas"] = node_times(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
-    return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
-
-
-def any_finished(recipe: str) -> bool:
-    """Whether a recipe has a student that is finished."""
-    return any(finished_seeds(stage_dir(recipe, "student", variant)) for variant in VARIANTS)
-
-
-def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
-    """Variant, seed and model of every finished student of a recipe, on ``device``, sharing what is the teacher's.
-
-    Raises ValueError when there is none.
-    """
-    found, place = [], own_device(device)
-    for variant in VARIANTS:
-        folder = stage_dir(recipe, "student", variant)
-        for seed in finished_seeds(folder):
-            student = load_model(seed_dir(folder, seed), teacher=teacher).on(place)
-            found.append((variant, seed, student))
-    if not found:
-        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student@{recipe}-baseline")
-    return found

@@ -11,13 +11,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
 from gad.config import DiversityConfig, Recipe
 from gad.config.sample_ids import DIVERSITY, ids_of
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
 from gad.diffusion.noise import draw_noise
+from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.scores.caption_accuracy import caption_accuracy

@@ -12,7 +12,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, ids_of
@@ -23,6 +22,7 @@ from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
 from gad.diffusion.noise import draw_noise
+from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT

@@ -14,11 +14,11 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.actor import Actor
 from gad.config.sample_ids import LIBRARY, ids_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
-from gad.identity import weights_hash
+from gad.models.sampler import Actor
+from gad.models.weights_hash import weights_hash
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint

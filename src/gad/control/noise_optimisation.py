@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
 from gad.config import NoiseOptimisationConfig, Recipe
 from gad.config.sample_ids import OPTIMISATION, ids_of
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
 from gad.diffusion.noise import draw_noise
+from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.scores.caption_accuracy import caption_accuracy

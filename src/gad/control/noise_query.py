@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import TEACHER, Actor
 from gad.config import NoiseQueryConfig, Recipe
 from gad.config.sample_ids import FRESH, ids_of
 from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
@@ -27,7 +26,8 @@ from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.control.task import Answer, rows_of
 from gad.diffusion.noise import draw_noise
-from gad.identity import weights_hash
+from gad.models.sampler import TEACHER, Actor
+from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir

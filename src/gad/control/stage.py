@@ -12,16 +12,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.actor import Actor, NamedStudent, everyone
 from gad.config import Recipe
 from gad.control import diversity, layout, noise_optimisation, noise_query
-from gad.identity import identity_of
+from gad.models.model import Model
+from gad.models.sampler import Actor, NamedStudent, everyone
+from gad.models.weights_hash import identity_of
 from gad.parts import Job, files_in, make_ahead, results
 from gad.runtime.cache import Result
 from gad.runtime.files import write_table
 from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.runtime.paths import EMOJI
-from gad.teachers.load import Model
 
 TASKS = {
     "diversity": diversity,

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gad.actor import Actor
 from gad.config.layout import LayoutConfig
 from gad.control.attention import WANTED_SIDE, AttentionMaps, cross_attention
 from gad.control.layout_energy import blur, box_mask, enlarged, layout_energy, word_maps
@@ -17,7 +16,8 @@ from gad.control.optimise import Energy, optimise_noise, stepping, turning
 from gad.control.words import word_tokens
 from gad.diffusion.sampling import ddim_step, node_times
 from gad.diffusion.shapes import Latent, PerSample
-from gad.whole_map import WholeMap
+from gad.models.external_sampler import WholeMap
+from gad.models.sampler import Actor
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from gad.models.conditioning import STOCK_MAX_TOKENS
-from gad.teachers.load import Model
+from gad.models.model import Model
+from gad.models.text_encoding import STOCK_MAX_TOKENS
 
 
 def _spans(prompt: str, nouns: Sequence[str]) -> list[tuple[int, int]]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from gad.actor import Actor
 from gad.clocked import peak_bytes
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
@@ -16,12 +15,13 @@ from gad.control.steering import Plan, energy_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.full_scale.cost import Cost
+from gad.models.model import Model
+from gad.models.sampler import Actor
 from gad.prompts import prompt_of
 from gad.runtime.devices import own_device
 from gad.scores.average_precision import Asked
 from gad.sensitivity.measure import analysis_noise, differences, whole_map
 from gad.sensitivity.stage import drawn_kind
-from gad.teachers.load import Model
 
 HALVES = (Asked("left", (0, 0, 1, 2)), Asked("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them

@@ -23,13 +23,13 @@ from gad.full_scale.architectures import Architecture, architecture_of, build_ne
 from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
+from gad.models.model import Model
 from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import Trainable
 from gad.prompt_embeds import encode_pair_prompts
 from gad.students import own_copy, start_student
-from gad.teachers.load import Model
 from gad.training import train
 
 PAIRS = 4  # noise pairs that the student's steps draw from

@@ -8,7 +8,7 @@ from pathlib import Path
 import diffusers
 import transformers
 
-from gad.models.families import FAMILIES
+from gad.models.pipelines import FAMILIES
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 AGAIN = "fetch the folder again"

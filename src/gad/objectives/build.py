@@ -4,6 +4,7 @@ from gad.config import StudentConfig
 from gad.config.variants import SCORE_FORMS, check_variant
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.discriminator import build_discriminator
+from gad.models.model import Model
 from gad.noise_pairs import NoisePairs
 from gad.objectives.adversarial import Ladd
 from gad.objectives.distribution import Sid, Tdm, fake_score_of
@@ -11,7 +12,6 @@ from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
 from gad.objectives.score_forms import ScoreForm
 from gad.objectives.stored import Alignment, Stored
-from gad.teachers.load import Model
 
 Objective = Matching | Ladd | Tdm | Sid
 

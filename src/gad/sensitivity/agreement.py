@@ -5,13 +5,13 @@ from collections.abc import Iterable
 import pandas as pd
 import torch
 
-from gad.actor import NamedStudent
 from gad.config import Recipe
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent
 from gad.prompts import prompt_of
 from gad.sensitivity.measure import analysis_ids, analysis_noise, check_student, whole_map
 from gad.sensitivity.stage import drawn_kind
 from gad.sensitivity.steps import FEW, both_ways, mean_cosine
-from gad.teachers.load import Model
 
 
 @torch.no_grad()

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gad.actor import NamedStudent
 from gad.config import Recipe
-from gad.outside import as_whole_maps
+from gad.models.external import as_whole_maps
+from gad.models.external_sampler import WholeMap
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent
 from gad.sensitivity import evaluations
 from gad.sensitivity.by_batch import batches_ahead
 from gad.sensitivity.per_node import LEVELS_KEPT, levels_at
 from gad.sensitivity.stage import OUTSIDE, SAMPLES, TRAJECTORY, deviations_at, responses_at
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
 
 
 def precompute_sensitivity(

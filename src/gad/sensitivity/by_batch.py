@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.actor import NamedStudent
 from gad.config import Recipe
-from gad.identity import identity_of
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent
+from gad.models.weights_hash import identity_of
 from gad.prompts import prompt_of
 from gad.runtime.cache import read_result, write_result
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
-from gad.teachers.load import Model
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.actor import TEACHER, Actor, NamedStudent, everyone
 from gad.config import Recipe
 from gad.config.sample_ids import SISTER, ids_of
 from gad.diffusion.noise import draw_noise
-from gad.identity import identity_of
+from gad.models.external_sampler import WholeMap
+from gad.models.model import Model
+from gad.models.sampler import TEACHER, Actor, NamedStudent, everyone
+from gad.models.weights_hash import identity_of
 from gad.parts import Job, files_in, make_ahead, results
 from gad.prompts import prompt_of
 from gad.runtime.cache import Keep, Result
@@ -28,8 +30,6 @@ from gad.sensitivity.pictures import data_features, scored, seed_images, split_i
 from gad.sensitivity.seed_classifiers import build_classifier
 from gad.sensitivity.seed_identifiability import Classifier, Predict, identify
 from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
 
 Table = tuple[pd.DataFrame, pd.DataFrame]
 

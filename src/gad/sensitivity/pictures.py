@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gad.actor import Actor
 from gad.config import Recipe, SeedsConfig
 from gad.config.sample_ids import FIDELITY, SEEDS, ids_of
 from gad.diffusion.noise import draw_noise
+from gad.models.sampler import Actor
 from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.runtime.cache import Result
 from gad.runtime.paths import ROOT

@@ -17,10 +17,10 @@ from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
+from gad.models.model import Model
 from gad.prompts import PROMPT_SEED, prompt_of
 from gad.scores.alignment import Score
 from gad.sensitivity.inversion import invert, invert_by_descent
-from gad.teachers.load import Model
 from gad.worlds.emoji import Prompt, make_prompt
 
 AT_ONCE = 8  # pictures that are decoded together

@@ -16,7 +16,7 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
-from gad.whole_map import WholeMap
+from gad.models.external_sampler import WholeMap
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4
 NODE = 1e-6  # a float32 node may lie a hair beside its time

@@ -7,7 +7,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gad.models.conditioning import tokenize
+from gad.models.text_encoding import tokenize
 from gad.teachers.text import MAX_TOKENS
 from gad.teachers.vae import scene_images
 from gad.worlds.emoji import make_prompt

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
-from gad.models.families import FAMILIES, family_of, save_pipeline
+from gad.models.pipelines import FAMILIES, family_of, save_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import claim, fingerprint
 from gad.runtime.paths import ROOT

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
-from gad.models.conditioning import encode_tokens
-from gad.models.families import denoiser_of, network_of
+from gad.models.pipelines import denoiser_of, network_of
+from gad.models.text_encoding import encode_tokens
 from gad.runtime.checkpoint import read_checkpoint, write_checkpoint
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer

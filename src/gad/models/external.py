@@ -18,13 +18,13 @@ from torch import nn
 
 from gad.config import Recipe
 from gad.config.external import OutsideStudent
-from gad.lora import merge_lora
-from gad.models.conditioning import encode_prompts
-from gad.models.families import family_of, load_pipeline, network_of
+from gad.models.external_sampler import WholeMap
+from gad.models.lora import merge_lora
+from gad.models.model import Model
+from gad.models.pipelines import family_of, load_pipeline, network_of
+from gad.models.text_encoding import encode_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
 
 ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched

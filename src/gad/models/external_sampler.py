@@ -12,7 +12,7 @@ from gad.config.external import OutsideStudent
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
-from gad.models.families import family_of, network_of, schedule_of
+from gad.models.pipelines import family_of, network_of, schedule_of
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 

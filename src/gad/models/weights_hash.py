@@ -5,10 +5,10 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from gad.models.families import network_of
+from gad.models.external_sampler import WholeMap
+from gad.models.model import Model
+from gad.models.pipelines import network_of
 from gad.runtime.fingerprint import fingerprint
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
 
 SHARED = ("text_encoder", "vae")  # parts of a pipeline that a student may have from its teacher
 

@@ -12,10 +12,10 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import CosineSchedule
-from gad.models.conditioning import encode_prompts
 from gad.models.exact import ExactDenoiser
-from gad.models.families import denoiser_of, load_pipeline, network_of
 from gad.models.mlp import load_point_network, point_denoiser
+from gad.models.pipelines import denoiser_of, load_pipeline, network_of
+from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT

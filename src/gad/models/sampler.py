@@ -9,8 +9,8 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.diffusion.denoiser import Recomputed
 from gad.diffusion.sampling import sample
-from gad.teachers.load import Model
-from gad.whole_map import WholeMap
+from gad.models.external_sampler import WholeMap
+from gad.models.model import Model
 
 TEACHER = "teacher"
 

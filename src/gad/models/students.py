@@ -1,0 +1,51 @@
+"""Trained students of a recipe: where they lie, and how they are loaded and sampled."""
+
+from pathlib import Path
+
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from gad.config.variants import VARIANTS
+from gad.diffusion.sampling import node_times
+from gad.models.model import Model, load_model
+from gad.models.pipelines import family_of
+from gad.runtime.devices import own_device
+from gad.runtime.paths import stage_dir
+
+
+def seed_dir(folder: Path, seed: int) -> Path:
+    """Where the student of a seed lies below its variant's folder."""
+    return folder / f"seed_{seed}"
+
+
+def finished_seeds(folder: Path) -> list[int]:
+    """Seeds whose student stands in ``folder``, in order."""
+    return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
+
+
+def usage_line(model: Model, num_steps: int) -> str:
+    """How stock diffusers samples a saved student."""
+    options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
+    if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
+        options["sigmas"] = node_times(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
+    return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
+
+
+def any_finished(recipe: str) -> bool:
+    """Whether a recipe has a student that is finished."""
+    return any(finished_seeds(stage_dir(recipe, "student", variant)) for variant in VARIANTS)
+
+
+def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
+    """Variant, seed and model of every finished student of a recipe, on ``device``, sharing what is the teacher's.
+
+    Raises ValueError when there is none.
+    """
+    found, place = [], own_device(device)
+    for variant in VARIANTS:
+        folder = stage_dir(recipe, "student", variant)
+        for seed in finished_seeds(folder):
+            student = load_model(seed_dir(folder, seed), teacher=teacher).on(place)
+            found.append((variant, seed, student))
+    if not found:
+        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student@{recipe}-baseline")
+    return found
