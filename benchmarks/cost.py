@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.clocked import Alternating, Clocked, Turns, by_turns
 from gad.config import StudentConfig, load_recipe
 from gad.config.variants import VARIANTS
+from gad.data.noise_pairs import NoisePairs
+from gad.data.text_embeddings import encode_pair_prompts
 from gad.models.model import Model, load_model
-from gad.noise_pairs import NoisePairs
 from gad.objectives.build import build_objective
-from gad.prompt_embeds import encode_pair_prompts
 from gad.runtime.cli import end_with, positive
 from gad.runtime.paths import stage_dir
 from gad.students import start_student

@@ -23,6 +23,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
+from gad.data.pair_generation import answer
+from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import node_times
@@ -30,8 +32,6 @@ from gad.full_scale.architectures import BETAS, Architecture, architecture_of
 from gad.full_scale.dry_run import random_teacher
 from gad.models.model import Model, load_model, text_encoder_on
 from gad.models.pipelines import FAMILIES, family_of, network_of, plain_scheduler
-from gad.noise_pairs import answer
-from gad.prompts import prompt_of
 from gad.runtime.cli import end_with, positive
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir

@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.control import stage as control
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.models.external import load_outside
 from gad.models.model import load_model
 from gad.models.students import load_students
-from gad.noise_pairs import NoisePairs, generate
 from gad.runtime.cache import parts_dir
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import place

@@ -7,15 +7,16 @@ from tiny import PROMPTS
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.config import load_recipe
+from gad.data.emoji.autoencoder import build_vae
+from gad.data.emoji.backbones import BUILDERS, build_pipeline
+from gad.data.emoji.teacher import make_teacher
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
+from gad.data.swiss_roll import make_points
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.text_encoding import encode_prompts
-from gad.noise_pairs import NoisePairs, generate
-from gad.teachers.pipelines import BUILDERS, build_pipeline
-from gad.teachers.stage import make_teacher
-from gad.teachers.vae import build_vae
-from gad.worlds.swiss_roll import make_points
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -25,7 +25,7 @@ from tiny import tiny_clip
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.config import Recipe, load_recipe
-from gad.teachers.text import clip_text, gemma_text, t5_text
+from gad.data.emoji.text_encoders import clip_text, gemma_text, t5_text
 
 CAPTION, NOUNS = "a red cat on a blue car", ("cat", "car")
 

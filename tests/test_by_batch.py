@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from gad.config.prompts import PromptsConfig
+from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.model import Model
-from gad.prompts import load_prompts
 from gad.sensitivity.ahead import precompute_sensitivity
 from gad.sensitivity.by_batch import batches_ahead, in_batches, owner_of
 from gad.sensitivity.measure import analysis_ids

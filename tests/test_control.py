@@ -12,20 +12,20 @@ from gad.control.diversity import seeds_found
 from gad.control.models import ask, load_world_detector, single_prompts
 from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
 from gad.control.stage import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
+from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
+from gad.data.prompts import read_prompts
+from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.models.external import load_outside
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor, everyone
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
-from gad.prompts import read_prompts
 from gad.runtime import files as artifacts
 from gad.runtime.files import read_json
 from gad.scores.features import efflite0_features, vendi
 from gad.students import start_student
 from gad.summary import against, by_variant
-from gad.worlds.emoji import STYLES, Prompt, Scene, Thing, render
-from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 
 CONTROL = ControlConfig.model_validate(
     {

@@ -7,14 +7,15 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, PNDMSchedu
 from tiny import PROMPTS
 
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
+from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.pair_generation import generate
+from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of, load_pipeline, network_of
 from gad.models.sampler import Actor
 from gad.models.students import seed_dir, usage_line
-from gad.noise_pairs import NoisePairs, generate, make_pair
-from gad.prompts import prompt_of
 from gad.result_tables import UNTRAINED
 from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
 from gad.students import save_student, start_student, train_seeds

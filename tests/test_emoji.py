@@ -3,8 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from gad.teachers.text import MAX_TOKENS, clip_text, gemma_text, t5_text, words
-from gad.worlds.emoji import (
+from gad.data.emoji.scenes import (
     BACKGROUNDS,
     EDGE,
     FREE_SIDES,
@@ -18,6 +17,7 @@ from gad.worlds.emoji import (
     make_scene,
     render,
 )
+from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text, gemma_text, t5_text, words
 
 ON_GRID = [make_scene(i) for i in range(300)]
 FREE = [make_scene(i, layout="free") for i in range(300)]

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.students import start_student

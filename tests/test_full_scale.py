@@ -8,6 +8,8 @@ import torch
 
 from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
 from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
+from gad.data.prompts import prompt_of
+from gad.data.text_embeddings import encode_pair_prompts
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
 from gad.full_scale.cost import utilisation
@@ -20,8 +22,6 @@ from gad.models.students import seed_dir
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import can_compile, make_optimizer, prepare_networks
-from gad.prompt_embeds import encode_pair_prompts
-from gad.prompts import prompt_of
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 from gad.sensitivity.stage import measure_students
 from gad.students import own_copy, start_student, train_seeds

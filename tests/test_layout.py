@@ -15,13 +15,13 @@ from gad.control.layout_prompts import LayoutPrompt, emoji_layouts
 from gad.control.optimise import optimise_noise, stepping, turning
 from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
+from gad.data.boxes import Detection
 from gad.diffusion.noise import draw_noise, low_frequency_part
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import Actor
 from gad.runtime.paths import EMOJI
 from gad.scores.average_precision import Asked
-from gad.scores.boxes import Detection
 from gad.scores.encoder import load_encoder, score
 
 # --- optimisation in the noise -----------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from gad.config import NoisePairsConfig, StudentConfig, load_recipe
+from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.pair_generation import generate
 from gad.diffusion.schedule import CosineSchedule
-from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.students import start_student

@@ -5,12 +5,12 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from tiny import PROMPTS
 
+from gad.data.emoji.backbones import build_pipeline
+from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.guidance import Guided
 from gad.models.pipelines import denoiser_of, load_pipeline, network_of, save_pipeline
 from gad.models.text_encoding import encode_prompts
-from gad.teachers.pipelines import build_pipeline
-from gad.teachers.text import MAX_TOKENS
 
 TIMES = torch.tensor([0.3, 0.9])
 

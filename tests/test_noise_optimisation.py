@@ -9,13 +9,13 @@ from gad.config import NoiseOptimisationConfig
 from gad.control.models import Prompts
 from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
 from gad.control.optimise import turned
+from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor
 from gad.scores.encoder import load_encoder
-from gad.worlds.swiss_roll import make_points
 
 CONFIG = NoiseOptimisationConfig(num_prompts=6, iterations=8)
 TOWARDS = draw_noise([99], (3, 2, 2), seed=0)

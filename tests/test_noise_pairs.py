@@ -1,14 +1,15 @@
 import pytest
 import torch
 
-from gad import noise_pairs
 from gad.config import PromptsConfig
+from gad.data import noise_pairs
+from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.pair_generation import further_noise, generate
+from gad.data.prompts import load_prompts
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model
-from gad.noise_pairs import NoisePairs, further_noise, generate, make_pair
-from gad.prompts import load_prompts
 from gad.runtime.files import read_json
 
 

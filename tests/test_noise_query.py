@@ -8,6 +8,7 @@ import torch
 from gad.config.sample_ids import LIBRARY
 from gad.control.attribute_query import extreme_shift, make_requests, measured, rank_correlation, summarise_requests
 from gad.control.noise_library import build_library, describe, feature_names, open_library, retrieve, weights_hash
+from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
@@ -16,7 +17,6 @@ from gad.models.sampler import Actor
 from gad.runtime.files import read_tensors, write_json
 from gad.scores.encoder import load_encoder, score
 from gad.scores.low_level import low_level
-from gad.worlds.swiss_roll import make_points
 
 
 @pytest.fixture

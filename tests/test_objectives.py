@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from gad.config.variants import VARIANTS
+from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.pair_generation import generate
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.mlp import build_point_network, point_denoiser
-from gad.noise_pairs import NoisePairs, generate, make_pair
 from gad.objectives.batch import draw_batch
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment

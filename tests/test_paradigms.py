@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import expand
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.objectives.distribution import fake_score_of

@@ -7,10 +7,10 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from gad.config import load_recipe
+from gad.data.emoji import teacher as stage
+from gad.data.emoji.teacher import make_teacher
 from gad.models import model as load
 from gad.models.model import load_model
-from gad.teachers import stage
-from gad.teachers.stage import make_teacher
 
 
 def point_to(source, folder):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from launching import launch
 
-from gad.noise_pairs import NoisePairs, generate
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_tensors

@@ -4,7 +4,7 @@ import pytest
 
 from gad.config import PromptsConfig
 from gad.config.sample_ids import SEEDS
-from gad.prompts import different_prompts, prompt_of
+from gad.data.prompts import different_prompts, prompt_of
 
 
 def test_different_prompts_are_the_first_that_differ_and_no_more_than_there_are(tmp_path):

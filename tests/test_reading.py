@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from gad.data.emoji.backbones import build_pipeline
+from gad.data.emoji.latents import latent_set, tokenized_captions, training_batches
+from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, learn_to_read, neighbours, reading_loss
+from gad.data.emoji.teacher_training import train_teacher
+from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline
 from gad.models.text_encoding import tokenize
 from gad.runtime.paths import stage_dir
-from gad.teachers.data import latent_set, tokenized_captions, training_batches
-from gad.teachers.pipelines import build_pipeline
-from gad.teachers.reading import NO_WORD, OFFSETS, learn_to_read, neighbours, reading_loss
-from gad.teachers.text import MAX_TOKENS
-from gad.teachers.train import train_teacher
 
 
 @pytest.fixture(scope="module")

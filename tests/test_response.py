@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from gad.data.emoji.backbones import build_pipeline
+from gad.data.swiss_roll import make_points
 from gad.diffusion.guidance import Guided
 from gad.diffusion.jvp import respond, respond_along, respond_by_difference, rounding_floor, smallest_step
 from gad.diffusion.sampling import sample
@@ -8,8 +10,6 @@ from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.pipelines import denoiser_of, network_of
 from gad.models.text_encoding import encode_prompts
-from gad.teachers.pipelines import build_pipeline
-from gad.worlds.swiss_roll import make_points
 
 T = torch.tensor([0.3, 0.8], dtype=torch.float64)
 

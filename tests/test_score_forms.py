@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.diffusion.guidance import Guided
 from gad.losses.distribution import min_snr_weight
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.objectives.build import build_objective
 from gad.objectives.renoised import Renoised, answer_renoised

@@ -8,8 +8,9 @@ import torch
 from launching import launch
 
 from gad.config import StudentConfig
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
 from gad.models.model import load_model
-from gad.noise_pairs import NoisePairs, generate
 from gad.runtime.fsdp import shard
 from gad.students import train_seeds
 

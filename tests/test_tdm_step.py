@@ -9,15 +9,16 @@ import torch
 from diffusers import DDIMScheduler, PixArtTransformer2DModel
 from reference.tdm_step import Process, Step
 
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
+from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
 from gad.models.model import Model
 from gad.models.pipelines import call_pixart
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch, step_generator
 from gad.objectives.build import build_objective
-from gad.prompts import prompt_of
 
 GUIDANCE = 4.5
 SIZE = 6

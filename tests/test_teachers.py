@@ -4,13 +4,11 @@ import torch
 import transformers
 from torch import nn
 
-from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.schedule import TableSchedule, from_x0, to_x0
-from gad.models.pipelines import denoiser_of, family_of, network_of
-from gad.models.text_encoding import encode_prompts
-from gad.teachers.data import latent_set, training_batches
-from gad.teachers.pipelines import BUILDERS, build_pipeline
-from gad.teachers.train import (
+from gad.data.emoji.autoencoder import build_vae, scene_images, set_scaling_factor
+from gad.data.emoji.backbones import BUILDERS, build_pipeline
+from gad.data.emoji.latents import latent_set, training_batches
+from gad.data.emoji.scenes import make_prompt
+from gad.data.emoji.teacher_training import (
     LARGEST_WEIGHT,
     SMALLEST_TIME,
     denoising_loss,
@@ -20,8 +18,10 @@ from gad.teachers.train import (
     trapezoid,
     weight_matrices,
 )
-from gad.teachers.vae import build_vae, scene_images, set_scaling_factor
-from gad.worlds.emoji import make_prompt
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.schedule import TableSchedule, from_x0, to_x0
+from gad.models.pipelines import denoiser_of, family_of, network_of
+from gad.models.text_encoding import encode_prompts
 
 CLASSES = {
     "unet": (diffusers.StableDiffusionPipeline, transformers.CLIPTextModel, transformers.CLIPTokenizer),

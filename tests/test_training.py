@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from gad import students
 from gad.config import StudentConfig
+from gad.data.pair_generation import generate
 from gad.models.model import load_model
 from gad.models.students import finished_seeds, load_students
-from gad.noise_pairs import generate
 from gad.objectives.build import build_objective
 from gad.runtime import files as artifacts
 from gad.runtime.checkpoint import LAST, read_checkpoint

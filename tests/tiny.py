@@ -3,7 +3,7 @@
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-from gad.teachers.text import clip_text
+from gad.data.emoji.text_encoders import clip_text
 
 PROMPTS = ["a red car on a white background", "two Dogs on a cyan background"]
 

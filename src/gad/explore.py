@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
+from gad.data.emoji.scenes import make_prompt
 from gad.diffusion.noise import draw_direction, draw_noise, part_of
 from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
@@ -15,7 +16,6 @@ from gad.models.model import load_model
 from gad.models.sampler import Actor
 from gad.models.students import any_finished, load_students
 from gad.runtime.paths import stage_dir
-from gad.worlds.emoji import make_prompt
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")
 ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place

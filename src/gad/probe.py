@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import stored_pairs
 from gad.objectives.stored import response_of_pairs
 from gad.sensitivity.geometry import jacobian_norm_ratio, jvp_cosine

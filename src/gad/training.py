@@ -11,9 +11,9 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 
 from gad.config import StudentConfig
+from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.noise_pairs import NoisePairs
 from gad.objectives.batch import Batch, draw_batch, step_generator
 from gad.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.probe import Probe, gradient_norms

@@ -2,10 +2,10 @@
 
 import pytest
 
+from gad.data.emoji.clip import load_clip
+from gad.data.emoji.detector import load_detector
+from gad.data.emoji.validation import held_out
 from gad.runtime.paths import EMOJI
-from gad.scores.clip import load_clip
-from gad.scores.detector import load_detector
-from gad.worlds.stage import held_out
 
 
 @pytest.fixture(scope="session")

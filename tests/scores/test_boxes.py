@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from gad.scores.boxes import CELL, GRID, cell_centres, decode_boxes, encode_box, overlap, peaks, targets_of
-from gad.worlds.emoji import NOUNS
+from gad.data.boxes import overlap
+from gad.data.emoji.detector_targets import CELL, GRID, cell_centres, decode_boxes, encode_box, peaks, targets_of
+from gad.data.emoji.scenes import NOUNS
 
 
 def test_decoding_inverts_encoding_in_every_cell():

@@ -4,8 +4,8 @@ from math import isnan
 import pytest
 import torch
 
-from gad.scores.boxes import Detection
-from gad.scores.caption_accuracy import (
+from gad.data.boxes import Detection
+from gad.data.emoji.caption_accuracy import (
     background_of,
     caption_accuracy,
     colour_right,
@@ -14,7 +14,7 @@ from gad.scores.caption_accuracy import (
     noun_right,
     relation_right,
 )
-from gad.worlds.emoji import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
+from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
 
 FIRST, SECOND = Thing(TINTED[0], "red"), Thing(TINTED[1], "blue")
 LEFT, RIGHT = (2.0, 20.0, 22.0, 40.0), (36.0, 22.0, 60.0, 44.0)

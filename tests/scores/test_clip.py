@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.scores.clip import build_clip, clip_score, image_features, load_clip, logits, save_clip, text_features
+from gad.data.emoji.clip import build_clip, clip_score, image_features, load_clip, logits, save_clip, text_features
 
 
 def captions_of(truth) -> list[str]:

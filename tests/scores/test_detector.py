@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.scores.boxes import overlap, targets_of
-from gad.scores.detector import Answer, Detector, detect, detector_losses, load_detector, save_detector, style_of
-from gad.worlds.emoji import STYLES
+from gad.data.boxes import overlap
+from gad.data.emoji.detector import Answer, Detector, detect, detector_losses, load_detector, save_detector, style_of
+from gad.data.emoji.detector_targets import targets_of
+from gad.data.emoji.scenes import STYLES
 
 
 @pytest.fixture(scope="module")

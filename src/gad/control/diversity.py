@@ -16,16 +16,16 @@ from gad.config.sample_ids import DIVERSITY, ids_of
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.control.task import Answer, rows_of
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import Detector
+from gad.data.emoji.scenes import STYLES
+from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
-from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder
 from gad.scores.features import efflite0_features, intra_prompt_distance, vendi
-from gad.worlds.emoji import STYLES
-from gad.worlds.swiss_roll import ARCS, arc_of, distance_to_roll
 
 JUDGED = ("noun_right", "colour_right")
 COUNTED = {"mode": MODES, "style": len(STYLES), "place": PLACES, "size": SIZES}

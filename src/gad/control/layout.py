@@ -21,14 +21,14 @@ from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.control.models import load_world_detector
 from gad.control.steering import measure_energy, steer
 from gad.control.task import Answer
+from gad.data.boxes import Detection
+from gad.data.emoji.detector import detect
 from gad.diffusion.noise import draw_noise
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 from gad.scores.average_precision import Asked, average_precision, best_overlap
-from gad.scores.boxes import Detection
-from gad.scores.detector import detect
 from gad.scores.encoder import features_in_parts, load_encoder
 from gad.scores.hub_detector import load_hub_detector, missing_labels
 

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from gad.data.boxes import Box
 from gad.diffusion.shapes import PerSample
-from gad.scores.boxes import Box
 
 SHARPNESS = 100  # factor on attention before the softmax over words
 BLUR_SIGMA = 0.5  # cells; a kernel of 3 x 3

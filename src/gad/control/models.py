@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from gad.prompts import read_prompts
+from gad.data.emoji.detector import Detector, load_detector
+from gad.data.emoji.scenes import Prompt, make_prompt
+from gad.data.prompts import read_prompts
 from gad.runtime.paths import EMOJI, ROOT
-from gad.scores.detector import Detector, load_detector
-from gad.worlds.emoji import Prompt, make_prompt
 
 PROMPT_SEED = 3  # captions of the control tasks, drawn for themselves: short ones may be a student's as well
 

@@ -22,14 +22,14 @@ from gad.config.sample_ids import OPTIMISATION, ids_of
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.optimise import turned
 from gad.control.task import Answer, rows_of
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import Detector
+from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
-from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, load_encoder
-from gad.worlds.swiss_roll import make_points
 
 TARGET_SEED = 6  # the Swiss roll's target points
 START, HANDED = "own", "teacher"  # whose optimised noise a row is about

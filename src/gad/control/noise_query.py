@@ -25,17 +25,17 @@ from gad.control.attribute_query import Requests, make_requests, measured, summa
 from gad.control.models import Prompts, ask, load_world_detector
 from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.control.task import Answer, rows_of
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import Detector
+from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.models.sampler import TEACHER, Actor
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
-from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.detector import Detector
 from gad.scores.encoder import Encoder, features_in_parts, load_encoder
 from gad.scores.low_level import ATTRIBUTES, low_level
-from gad.worlds.swiss_roll import make_points
 
 TARGET_SEED = 5  # the Swiss roll's target points
 JUDGED = ("noun_right", "colour_right", "count_right")

@@ -12,12 +12,12 @@ from gad.control.attention import cross_attention
 from gad.control.layout_prompts import LayoutPrompt
 from gad.control.optimise import optimise_noise, turning
 from gad.control.steering import Plan, energy_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.full_scale.cost import Cost
 from gad.models.model import Model
 from gad.models.sampler import Actor
-from gad.prompts import prompt_of
 from gad.runtime.devices import own_device
 from gad.scores.average_precision import Asked
 from gad.sensitivity.measure import analysis_noise, differences, whole_map

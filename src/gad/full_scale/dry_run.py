@@ -14,6 +14,9 @@ import torch
 
 from gad.clocked import Clocked, forget_peak, peak_bytes
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
+from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import Schedule
@@ -24,11 +27,9 @@ from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
 from gad.models.model import Model
-from gad.noise_pairs import NoisePairs, generate
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
 from gad.precision import Trainable
-from gad.prompt_embeds import encode_pair_prompts
 from gad.students import own_copy, start_student
 from gad.training import train
 

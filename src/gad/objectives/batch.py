@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from gad.config.variants import VARIANTS
+from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.sampling import step_target
 from gad.diffusion.shapes import Latent, PerSample
-from gad.noise_pairs import NoisePairs
 from gad.runtime.devices import sent
 
 

@@ -2,10 +2,10 @@
 
 from gad.config import StudentConfig
 from gad.config.variants import SCORE_FORMS, check_variant
+from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.discriminator import build_discriminator
 from gad.models.model import Model
-from gad.noise_pairs import NoisePairs
 from gad.objectives.adversarial import Ladd
 from gad.objectives.distribution import Sid, Tdm, fake_score_of
 from gad.objectives.gate import Gate

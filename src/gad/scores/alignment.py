@@ -18,9 +18,9 @@ from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import cached_file, logging
 
 from gad.config import ScoreConfig
+from gad.data.emoji.clip import clip_score, load_clip
 from gad.diffusion.shapes import Latent, PerSample
 from gad.runtime.paths import EMOJI
-from gad.scores.clip import clip_score, load_clip
 
 Score = Callable[[Tensor, Sequence[str]], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] and a prompt each, to one number per image."""

@@ -9,7 +9,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from gad.scores.boxes import Box, Detection, overlap
+from gad.data.boxes import Box, Detection, overlap
 
 
 @dataclass(frozen=True)

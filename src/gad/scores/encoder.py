@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoProcessor, CLIPModel
 
+from gad.data.emoji.clip import Clip, image_features, load_clip, text_features
 from gad.diffusion.shapes import PerSample
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import EMOJI, ROOT
-from gad.scores.clip import Clip, image_features, load_clip, text_features
 
 
 @dataclass(frozen=True)

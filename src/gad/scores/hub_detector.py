@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForObjectDetection
 from transformers.utils import logging
 
-from gad.scores.boxes import Detection
+from gad.data.boxes import Detection
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DETR and YOLOS were trained with
 LONG_SIDE = 800  # pixels: square pictures are enlarged to this before they are looked at

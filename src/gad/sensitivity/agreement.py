@@ -6,9 +6,9 @@ import pandas as pd
 import torch
 
 from gad.config import Recipe
+from gad.data.prompts import prompt_of
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.prompts import prompt_of
 from gad.sensitivity.measure import analysis_ids, analysis_noise, check_student, whole_map
 from gad.sensitivity.stage import drawn_kind
 from gad.sensitivity.steps import FEW, both_ways, mean_cosine

@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from gad.config import Recipe
+from gad.data.prompts import prompt_of
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 from gad.models.weights_hash import identity_of
-from gad.prompts import prompt_of
 from gad.runtime.cache import read_result, write_result
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.fingerprint import code_hash, fingerprint

@@ -12,13 +12,13 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.config.sample_ids import SISTER, ids_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor, NamedStudent, everyone
 from gad.models.weights_hash import identity_of
 from gad.parts import Job, files_in, make_ahead, results
-from gad.prompts import prompt_of
 from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 from gad.runtime.fingerprint import code_hash, fingerprint

@@ -20,13 +20,13 @@ import torch
 
 from gad.config import Recipe
 from gad.config.sample_ids import ANALYSIS
+from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.prompts import prompt_of
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
 from gad.sensitivity.stage import drawn_kind

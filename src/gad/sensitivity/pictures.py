@@ -15,17 +15,17 @@ from torch import Tensor
 
 from gad.config import Recipe, SeedsConfig
 from gad.config.sample_ids import FIDELITY, SEEDS, ids_of
+from gad.data.emoji.judge_training import to_images
+from gad.data.emoji.scenes import make_scene
+from gad.data.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.models.sampler import Actor
-from gad.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.runtime.cache import Result
 from gad.runtime.paths import ROOT
 from gad.scores.alignment import Score, score_all
-from gad.scores.train import to_images
 from gad.scores.vision import FeaturesOf
 from gad.sensitivity.seed_identifiability import Classifier, SeedImages, prepared, split
 from gad.stats import mean_over_seeds
-from gad.worlds.emoji import make_scene
 
 
 def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 from gad.config import PromptsConfig, SisterConfig
 from gad.config.sample_ids import SISTER, ids_of
+from gad.data.emoji.scenes import Prompt, make_prompt
+from gad.data.prompts import PROMPT_SEED, prompt_of
 from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.models.model import Model
-from gad.prompts import PROMPT_SEED, prompt_of
 from gad.scores.alignment import Score
 from gad.sensitivity.inversion import invert, invert_by_descent
-from gad.worlds.emoji import Prompt, make_prompt
 
 AT_ONCE = 8  # pictures that are decoded together
 FEW = 8  # steps, up to which a chain is inverted by descent

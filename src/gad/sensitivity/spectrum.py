@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
+from gad.data.prompts import prompt_of
 from gad.diffusion.jvp import Map, respond_along
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
@@ -15,7 +16,6 @@ from gad.diffusion.singular_vectors import Along, top_directions
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, steps_of
-from gad.prompts import prompt_of
 from gad.sensitivity.geometry import spectral_kl, spectrum
 from gad.sensitivity.measure import analysis_ids, check_student, differences, whole_map
 

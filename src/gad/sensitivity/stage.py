@@ -13,11 +13,11 @@ from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
 from gad.config.sample_ids import ANALYSIS
+from gad.data.prompts import prompt_of
 from gad.diffusion.jvp import Map
 from gad.diffusion.noise import draw_noise
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, steps_of
-from gad.prompts import prompt_of
 from gad.sensitivity.by_batch import in_batches
 from gad.sensitivity.measure import Steps, analysis_ids, analysis_noise, answers, compare, summarise, whole_map
 from gad.sensitivity.trajectory import TIMES, states_at, trajectory_deviation

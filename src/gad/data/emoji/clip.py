@@ -12,9 +12,9 @@ from torch.nn import functional as F
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from gad.data.emoji.scenes import SIZE
+from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
-from gad.teachers.text import MAX_TOKENS, clip_text
-from gad.worlds.emoji import SIZE
 
 WIDTH = 128
 LAYERS = 4

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from gad.data.noise_pairs import NoisePairs
+from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.models.model import Model, text_encoder_on
-from gad.noise_pairs import NoisePairs
-from gad.prompts import prompt_of
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import place, wait_until
 from gad.runtime.files import read_tensors, write_tensors

@@ -16,9 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gad.data.boxes import Detection
+from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, peaks
+from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
-from gad.scores.boxes import GRID, Detection, Targets, decode_boxes, peaks
-from gad.worlds.emoji import BACKGROUNDS, COLOURS, NOUNS, STYLES
 
 COLOUR_CLASSES = (*COLOURS, "natural")
 BOX_SCALE = 16.0  # pixels per unit of the box head, so that its outputs are near one

@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.worlds.emoji import Layout, make_scene, render
+from gad.data.emoji.scenes import Layout, make_scene, render
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
 VAE_SCENES_SEED = 11  # scenes that the autoencoder learns from

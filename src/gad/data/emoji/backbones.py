@@ -14,7 +14,7 @@ from diffusers import (
     UNet2DConditionModel,
 )
 
-from gad.teachers.text import WIDTH, clip_text, gemma_text, t5_text
+from gad.data.emoji.text_encoders import WIDTH, clip_text, gemma_text, t5_text
 
 LATENT_SIZE = 16
 HIDDEN = 192  # width of the two transformers

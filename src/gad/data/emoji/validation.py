@@ -9,14 +9,14 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from gad.data.emoji.autoencoder import psnr
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.clip import Clip, logits
+from gad.data.emoji.detector import Detector, style_of
+from gad.data.emoji.judge_training import reconstruct, to_images
+from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.runtime.files import replacing
-from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.clip import Clip, logits
-from gad.scores.detector import Detector, style_of
-from gad.scores.train import reconstruct, to_images
-from gad.teachers.vae import psnr
-from gad.worlds.emoji import STYLES, Scene, make_scene
 
 HELD_OUT_SEED = 99  # scenes that nothing learns from
 CANDIDATES = 64  # captions among which the CLIP judge chooses

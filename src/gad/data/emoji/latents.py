@@ -7,10 +7,10 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gad.data.emoji.autoencoder import scene_images
+from gad.data.emoji.scenes import make_prompt
+from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.text_encoding import tokenize
-from gad.teachers.text import MAX_TOKENS
-from gad.teachers.vae import scene_images
-from gad.worlds.emoji import make_prompt
 
 TRAIN_SEED = 1  # scenes that the teachers learn from
 Batch = tuple[Tensor, Tensor, Tensor]

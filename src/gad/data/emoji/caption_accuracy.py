@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gad.data.boxes import Detection
+from gad.data.emoji.detector import Detector, detect
+from gad.data.emoji.scenes import BACKGROUNDS, Prompt
 from gad.diffusion.shapes import Latent, PerSample
-from gad.scores.boxes import Detection
-from gad.scores.detector import Detector, detect
-from gad.worlds.emoji import BACKGROUNDS, Prompt
 
 TOLERANCE = 3.0  # pixels by which boxes may overlap and still stand beside each other
 BORDER = 1  # pixels: the frame that scenes keep free of objects

@@ -8,19 +8,19 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
+from gad.data.emoji.backbones import build_pipeline
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import load_detector
+from gad.data.emoji.latents import latent_set, tokenized_captions, training_batches
+from gad.data.emoji.scenes import SIZE, Prompt, make_prompt
+from gad.data.emoji.t5_pretraining import learn_to_read
+from gad.data.emoji.teacher_training import train_teacher
+from gad.data.emoji.text_encoders import MAX_TOKENS
+from gad.data.swiss_roll import make_points
 from gad.models.pipelines import FAMILIES, family_of, save_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import claim, fingerprint
 from gad.runtime.paths import ROOT
-from gad.scores.caption_accuracy import caption_accuracy
-from gad.scores.detector import load_detector
-from gad.teachers.data import latent_set, tokenized_captions, training_batches
-from gad.teachers.pipelines import build_pipeline
-from gad.teachers.reading import learn_to_read
-from gad.teachers.text import MAX_TOKENS
-from gad.teachers.train import train_teacher
-from gad.worlds.emoji import SIZE, Prompt, make_prompt
-from gad.worlds.swiss_roll import make_points
 
 JUDGE_SEED = 77  # captions drawn for themselves; most one-object ones stand among those that teachers learn from, too
 JUDGE_STEPS = 20

@@ -8,8 +8,8 @@ from huggingface_hub import hf_hub_download
 
 from gad.config import PromptsConfig
 from gad.config.sample_ids import WIDTH
+from gad.data.emoji.scenes import make_prompt
 from gad.runtime.paths import ROOT
-from gad.worlds.emoji import make_prompt
 
 COLUMN = "prompt"
 PROMPT_SEED = 2  # emoji captions of the noise pairs; the teacher learned from seed 1

@@ -8,25 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from gad.data.boxes import Box, overlap
+from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
 from gad.diffusion.shapes import PerSample
-from gad.worlds.emoji import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
 
 GRID = 16  # cells on a side
 CELL = SIZE // GRID  # pixels on a side of a cell
 LARGEST_OVERLAP = 0.4  # intersection over union of two kept detections; rendered objects never overlap
-
-Side = float | int  # rendered boxes lie on whole pixels
-Box = tuple[Side, Side, Side, Side]  # left, top, right, bottom in pixels
-
-
-@dataclass(frozen=True)
-class Detection:
-    """One object that a detector sees; the score lies in [0, 1]."""
-
-    noun: str
-    score: float
-    box: Box
-    colour: str
 
 
 @dataclass(frozen=True)
@@ -86,14 +74,6 @@ def targets_of(scenes: Sequence[Scene]) -> Targets:
         torch.tensor([list(BACKGROUNDS).index(scene.prompt.background) for scene in scenes]),
         torch.tensor([float(len(scene.boxes)) for scene in scenes]),
     )
-
-
-def overlap(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, in [0, 1]."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = sum((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b))
-    return shared / max(areas - shared, 1e-6)
 
 
 def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float) -> list:

@@ -22,7 +22,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from gad.worlds.emoji import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
+from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
 
 MAX_TOKENS = 20  # longer prompts are cut
 WIDTH = 96
