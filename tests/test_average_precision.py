@@ -3,8 +3,8 @@ import torch
 from transformers import YolosConfig, YolosForObjectDetection
 
 from gad.data.boxes import Detection
-from gad.scores.average_precision import Asked, average_precision, best_overlap
-from gad.scores.hub_detector import HubDetector, class_scores, load_hub_detector, missing_labels, prepare_pixels
+from gad.metrics.average_precision import Asked, average_precision, best_overlap
+from gad.metrics.object_detector import HubDetector, class_scores, load_hub_detector, missing_labels, prepare_pixels
 
 BOX = (10.0, 20.0, 34.0, 44.0)
 

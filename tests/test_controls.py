@@ -13,6 +13,7 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule
 from gad.losses.controls import LARGEST, diversity_loss, random_gradient_loss
 from gad.losses.gad import gad_response_loss
+from gad.metrics.summary import against
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.objectives.batch import draw_batch
 from gad.objectives.build import build_objective
@@ -20,7 +21,6 @@ from gad.objectives.gate import Gate
 from gad.objectives.matching import Matching
 from gad.objectives.stored import Alignment, Stored
 from gad.students import start_student, steps_of
-from gad.summary import against
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 

@@ -4,8 +4,8 @@ import torch
 
 from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
+from gad.metrics import response as geometry
 from gad.models.model import Model
-from gad.sensitivity import geometry
 from gad.sensitivity.measure import analysis_noise, answers, compare, summarise, whole_map
 from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
 from gad.sensitivity.trajectory import trajectory_deviation

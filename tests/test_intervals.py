@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gad.stats import bootstrap_mean, crossed_intervals, crossed_mean, effect_of, holm, mean_over_seeds
+from gad.metrics.statistics import bootstrap_mean, crossed_intervals, crossed_mean, effect_of, holm, mean_over_seeds
 
 REPEATS = 1000
 

@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from gad.ablations import KEPT, Ablation, kept_of
-from gad.kept import kept_table, ratio_of_means
+from gad.kept import kept_table
+from gad.metrics.statistics import ratio_of_means
 
 
 def test_the_intervals_bounds_are_the_ratios_that_a_paired_t_test_just_tells():

@@ -17,12 +17,12 @@ from gad.control.steering import measure_energy, steer
 from gad.control.words import word_tokens
 from gad.data.boxes import Detection
 from gad.diffusion.noise import draw_noise, low_frequency_part
+from gad.metrics.average_precision import Asked
+from gad.metrics.clip_score import load_encoder, score
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import Actor
 from gad.runtime.paths import EMOJI
-from gad.scores.average_precision import Asked
-from gad.scores.encoder import load_encoder, score
 
 # --- optimisation in the noise -----------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gad.scores.low_level import ATTRIBUTES, hue, low_level
+from gad.metrics.image_attributes import ATTRIBUTES, hue, low_level
 
 BLACK, WHITE, RED, GREEN, BLUE = (0, 0, 0), (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)
 

@@ -12,10 +12,10 @@ from gad.control.optimise import turned
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
+from gad.metrics.clip_score import load_encoder
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor
-from gad.scores.encoder import load_encoder
 
 CONFIG = NoiseOptimisationConfig(num_prompts=6, iterations=8)
 TOWARDS = draw_noise([99], (3, 2, 2), seed=0)

@@ -11,12 +11,12 @@ from gad.control.noise_library import build_library, describe, feature_names, op
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
+from gad.metrics.clip_score import load_encoder, score
+from gad.metrics.image_attributes import low_level
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor
 from gad.runtime.files import read_tensors, write_json
-from gad.scores.encoder import load_encoder, score
-from gad.scores.low_level import low_level
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from gad.control.over_prompts import PROMPTS_ALONE, SEEDS_AND_PROMPTS, control_differences, control_gains
-from gad.stats import bootstrap_mean, crossed_mean
+from gad.metrics.statistics import bootstrap_mean, crossed_mean
 
 SEEDS, PROMPTS = 3, 5
 

@@ -11,10 +11,10 @@ from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
+from gad.metrics.response import spectral_kl
 from gad.models.model import Model
 from gad.runtime.files import write_rows
 from gad.sensitivity.agreement import agreement_table
-from gad.sensitivity.geometry import spectral_kl
 from gad.sensitivity.measure import answers, whole_map
 from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, next_node, onward, wide
 from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.stats import mean_over_seeds, paired_difference
-from gad.summary import against, by_variant
+from gad.metrics.statistics import mean_over_seeds, paired_difference
+from gad.metrics.summary import against, by_variant
 
 
 def test_t_interval_by_hand():

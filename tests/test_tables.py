@@ -7,11 +7,11 @@ import pytest
 from gad.ablations import METRICS
 from gad.differences import difference_table, further_differences, two_level_table
 from gad.headline import headline_tables, kind_title
+from gad.metrics.paired import paired_answers, paired_table, paired_values, two_level
+from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.summary import direction_kinds
 from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.report import beside_committed, changed_sections, styled
-from gad.sensitivity.paired import paired_answers, paired_table, paired_values, two_level
-from gad.stats import mean_over_seeds
-from gad.summary import direction_kinds
 
 
 def estimate(*values):

@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import first_fault, read_sections
 from gad.config.variants import VARIANTS
+from gad.metrics.summary import direction_kinds
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
-from gad.summary import direction_kinds
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
 KEPT = "_kept"  # ends the name of an ablation's second table

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.config.variants import VARIANTS
+from gad.metrics.summary import direction_kinds
 from gad.result_tables import cell
-from gad.summary import direction_kinds
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 

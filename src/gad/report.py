@@ -8,10 +8,10 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from gad.headline import headline, headline_tables, kinds_read
+from gad.metrics.summary import direction_kinds
 from gad.paper.numbers import number
 from gad.runtime.files import read_json, replacing, write_json
 from gad.runtime.paths import REPORTS, RESULTS, metrics_file
-from gad.summary import direction_kinds
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }

@@ -8,10 +8,10 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.metrics.statistics import bootstrap_mean
 from gad.models.model import Model
 from gad.result_tables import UNTRAINED
 from gad.sensitivity.stage import measure_students, table_of
-from gad.stats import bootstrap_mean
 
 MEANS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")  # over noises; the others are ratios and medians
 

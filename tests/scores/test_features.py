@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.scores.features import (
+from gad.metrics.image_features import (
     FEATURES,
     efflite0_distance,
     efflite0_features,

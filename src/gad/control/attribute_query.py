@@ -8,7 +8,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from gad.scores.low_level import low_level
+from gad.metrics.image_attributes import low_level
 
 EXTREME = 1 / 3  # of the requests at either end
 

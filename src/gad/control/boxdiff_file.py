@@ -12,7 +12,7 @@ import numpy as np
 
 from gad.control.layout_energy import check_box
 from gad.control.layout_prompts import LayoutPrompt
-from gad.scores.average_precision import Asked
+from gad.metrics.average_precision import Asked
 
 FILE_SIZE = 512  # pixels on a side of the pictures that the boxes belong to
 

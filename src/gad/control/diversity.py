@@ -21,11 +21,11 @@ from gad.data.emoji.detector import Detector
 from gad.data.emoji.scenes import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
+from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
+from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
-from gad.scores.encoder import Encoder, features_in_parts, load_encoder
-from gad.scores.features import efflite0_features, intra_prompt_distance, vendi
 
 JUDGED = ("noun_right", "colour_right")
 COUNTED = {"mode": MODES, "style": len(STYLES), "place": PLACES, "size": SIZES}

@@ -24,13 +24,13 @@ from gad.control.task import Answer
 from gad.data.boxes import Detection
 from gad.data.emoji.detector import detect
 from gad.diffusion.noise import draw_noise
+from gad.metrics.average_precision import Asked, average_precision, best_overlap
+from gad.metrics.clip_score import features_in_parts, load_encoder
+from gad.metrics.object_detector import load_hub_detector, missing_labels
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
-from gad.scores.average_precision import Asked, average_precision, best_overlap
-from gad.scores.encoder import features_in_parts, load_encoder
-from gad.scores.hub_detector import load_hub_detector, missing_labels
 
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gad.data.emoji.scenes import make_scene
-from gad.scores.average_precision import Asked
+from gad.metrics.average_precision import Asked
 
 PROMPT_SEED = 4  # scenes whose boxes are asked for; no teacher or judge learns from them
 

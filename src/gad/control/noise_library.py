@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from gad.config.sample_ids import LIBRARY, ids_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
+from gad.metrics.clip_score import Encoder, features_in_parts
+from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import Actor
 from gad.models.weights_hash import weights_hash
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
-from gad.scores.encoder import Encoder, features_in_parts
-from gad.scores.low_level import ATTRIBUTES, low_level
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library

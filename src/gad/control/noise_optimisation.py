@@ -26,10 +26,10 @@ from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
+from gad.metrics.clip_score import Encoder, load_encoder
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
-from gad.scores.encoder import Encoder, load_encoder
 
 TARGET_SEED = 6  # the Swiss roll's target points
 START, HANDED = "own", "teacher"  # whose optimised noise a row is about

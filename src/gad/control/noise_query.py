@@ -29,13 +29,13 @@ from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
+from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
+from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import TEACHER, Actor
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
-from gad.scores.encoder import Encoder, features_in_parts, load_encoder
-from gad.scores.low_level import ATTRIBUTES, low_level
 
 TARGET_SEED = 5  # the Swiss roll's target points
 JUDGED = ("noun_right", "colour_right", "count_right")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.sensitivity.paired import paired_table
-from gad.stats import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean
+from gad.metrics.paired import paired_table
+from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean
 
 MEASURED = {  # task: the columns that are compared, those that the rows have
     "diversity": ("vendi", "seeds_found", "noun_right", "colour_right", "distance_to_roll"),

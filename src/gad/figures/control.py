@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gad.figures.outputs import to_pixels
 from gad.figures.style import DPI, looks
-from gad.stats import Estimate, mean_over_seeds
+from gad.metrics.statistics import Estimate, mean_over_seeds
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from gad.figures import style
 from gad.figures.style import DPI
-from gad.stats import mean_over_seeds
+from gad.metrics.statistics import mean_over_seeds
 
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gad.figures import style
 from gad.figures.style import DPI
-from gad.stats import mean_over_seeds
+from gad.metrics.statistics import mean_over_seeds
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gad.figures.style import DPI, PALETTE, order
-from gad.stats import mean_over_seeds
+from gad.metrics.statistics import mean_over_seeds
 
 _LABELS = {
     "self_identifiability": "self identifiability (higher is better)",

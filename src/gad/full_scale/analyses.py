@@ -16,10 +16,10 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.full_scale.cost import Cost
+from gad.metrics.average_precision import Asked
 from gad.models.model import Model
 from gad.models.sampler import Actor
 from gad.runtime.devices import own_device
-from gad.scores.average_precision import Asked
 from gad.sensitivity.measure import analysis_noise, differences, whole_map
 from gad.sensitivity.stage import drawn_kind
 

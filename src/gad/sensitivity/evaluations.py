@@ -14,6 +14,9 @@ from gad.config import Recipe
 from gad.config.sample_ids import SISTER, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
+from gad.metrics.clip_score import Score, load_scores
+from gad.metrics.image_features import FeaturesOf, load_features
+from gad.metrics.set_distances import set_distances
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor, NamedStudent, everyone
@@ -23,9 +26,6 @@ from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 from gad.runtime.fingerprint import code_hash, fingerprint
 from gad.runtime.paths import EMOJI
-from gad.scores.alignment import Score, load_scores
-from gad.scores.frechet import set_distances
-from gad.scores.vision import FeaturesOf, load_features
 from gad.sensitivity.pictures import data_features, scored, seed_images, split_images, whole_set
 from gad.sensitivity.seed_classifiers import build_classifier
 from gad.sensitivity.seed_identifiability import Classifier, Predict, identify

@@ -14,8 +14,8 @@ from gad.diffusion.jvp import Map, Response, check_step
 from gad.diffusion.noise import draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
+from gad.metrics import response as geometry
 from gad.models.model import Model
-from gad.sensitivity import geometry
 from gad.sensitivity.steps import choose_step, exact_response
 
 

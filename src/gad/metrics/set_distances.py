@@ -8,8 +8,8 @@ distance also falls as pictures agree one by one; a copy has 0.
 
 import torch
 
-from gad.scores.features import Set, frechet_distance, project
-from gad.scores.manifold import precision_recall_density_coverage
+from gad.metrics.image_features import Set, frechet_distance, project
+from gad.metrics.precision_recall import precision_recall_density_coverage
 
 IMAGES_PER_AXIS = 2  # below, the covariance's own noise is as large as its differences
 

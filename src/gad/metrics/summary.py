@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from gad.stats import mean_over_seeds, paired_difference
+from gad.metrics.statistics import mean_over_seeds, paired_difference
 
 
 def by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
