@@ -26,12 +26,12 @@ from gad.config import StudentConfig, load_recipe
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
+from gad.distillation.objective import build_objective
+from gad.distillation.train_students import start_student
+from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
-from gad.objectives.build import build_objective
 from gad.runtime.cli import end_with, positive
 from gad.runtime.paths import stage_dir
-from gad.students import start_student
-from gad.training import train
 
 CHEAP = {  # on a quarter of the pairs, at the pairs between two times; the endings of what runs
     "_thin": {"gad_batch_stride": 4},

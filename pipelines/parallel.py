@@ -24,6 +24,9 @@ from gad.config.variants import VARIANTS, check_variant
 from gad.control import stage as control
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
+from gad.distillation.nan_guard import NonFiniteLoss
+from gad.distillation.train_students import train_seeds
+from gad.distillation.training_record import check_trained
 from gad.models.external import load_outside
 from gad.models.model import load_model
 from gad.models.students import load_students
@@ -33,9 +36,6 @@ from gad.runtime.distributed import place
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import DATA, stage_dir
 from gad.sensitivity import ahead as sensitivity
-from gad.students import train_seeds
-from gad.trained import check_trained
-from gad.watch import NonFiniteLoss
 
 EVALUATIONS = {"sensitivity": sensitivity.precompute_sensitivity, "control": control.precompute_control}
 

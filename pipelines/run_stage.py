@@ -22,10 +22,10 @@ sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a cop
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
+from gad.distillation.training_record import check_trained
 from gad.pages import page_of
 from gad.report import write_index
 from gad.runtime.paths import ROOT
-from gad.trained import check_trained
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "world": [],

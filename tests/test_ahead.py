@@ -10,10 +10,10 @@ from launching import launch
 from gad.control import diversity, noise_optimisation, noise_query
 from gad.control import stage as control
 from gad.control.noise_library import build_library
+from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime import files as artifacts
-from gad.students import start_student
 
 SCRIPT = """
 import os

@@ -10,13 +10,13 @@ from torch import nn
 from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.sensitivity.ahead import precompute_sensitivity
 from gad.sensitivity.by_batch import batches_ahead, in_batches, owner_of
 from gad.sensitivity.measure import analysis_ids
 from gad.sensitivity.per_node import measure_levels
 from gad.sensitivity.stage import SAMPLES, measure_students, measure_trajectories, responses_at
-from gad.students import start_student
 
 MEASURES = (measure_students, measure_levels, measure_trajectories)
 

@@ -17,6 +17,7 @@ from gad.data.prompts import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
+from gad.distillation.train_students import start_student
 from gad.metrics.image_features import efflite0_features, vendi
 from gad.metrics.summary import against, by_variant
 from gad.models.external import load_outside
@@ -25,7 +26,6 @@ from gad.models.sampler import Actor, everyone
 from gad.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.runtime import files as artifacts
 from gad.runtime.files import read_json
-from gad.students import start_student
 
 CONTROL = ControlConfig.model_validate(
     {

@@ -11,16 +11,16 @@ from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule
-from gad.losses.controls import LARGEST, diversity_loss, random_gradient_loss
-from gad.losses.gad import gad_response_loss
+from gad.distillation.batch import draw_batch
+from gad.distillation.gad_loss import gad_response_loss
+from gad.distillation.gate import Gate
+from gad.distillation.losses import LARGEST, diversity_loss, random_gradient_loss
+from gad.distillation.objective import build_objective
+from gad.distillation.pair_terms import Alignment, Stored
+from gad.distillation.regression import Matching
+from gad.distillation.train_students import start_student, steps_of
 from gad.metrics.summary import against
 from gad.models.mlp import build_point_network, point_denoiser
-from gad.objectives.batch import draw_batch
-from gad.objectives.build import build_objective
-from gad.objectives.gate import Gate
-from gad.objectives.matching import Matching
-from gad.objectives.stored import Alignment, Stored
-from gad.students import start_student, steps_of
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 

@@ -11,13 +11,13 @@ from gad.config.layout import LayoutConfig
 from gad.control.layout_prompts import emoji_layouts
 from gad.control.steering import steer
 from gad.diffusion.jvp import respond_along
+from gad.distillation.objective import build_objective
+from gad.distillation.train_students import save_student, start_student
+from gad.distillation.training_loop import train
 from gad.models.model import load_model
 from gad.models.sampler import Actor
 from gad.models.students import load_students, seed_dir
-from gad.objectives.build import build_objective
 from gad.runtime import files as artifacts
-from gad.students import save_student, start_student
-from gad.training import train
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from gad.models import discriminator
+from gad.distillation import discriminator
 from gad.models.pipelines import denoiser_of, network_of
 
 T = torch.tensor([0.3, 0.6])

@@ -7,12 +7,12 @@ from PIL import Image
 
 from gad import explore, figures
 from gad.diffusion.noise import low_frequency_part, span_part
+from gad.distillation.train_students import start_student
 from gad.explore import ANGLES, Explorer, Place
 from gad.explore_panel import panel
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import Actor
-from gad.students import start_student
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.objectives.batch import draw_batch, step_generator
-from gad.objectives.build import build_objective
-from gad.students import start_student
+from gad.distillation.batch import draw_batch, step_generator
+from gad.distillation.objective import build_objective
+from gad.distillation.train_students import start_student
 
 PARADIGMS = ["ladd", "tdm", "sid"]
 

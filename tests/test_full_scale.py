@@ -10,6 +10,11 @@ from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, lo
 from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
+from gad.distillation.batch import draw_batch
+from gad.distillation.objective import build_objective
+from gad.distillation.precision import can_compile, make_optimizer, prepare_networks
+from gad.distillation.train_students import own_copy, start_student, train_seeds
+from gad.distillation.training_loop import train
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
 from gad.full_scale.cost import utilisation
@@ -19,13 +24,8 @@ from gad.full_scale.flops import step_flops
 from gad.models.model import load_model
 from gad.models.pipelines import network_of
 from gad.models.students import seed_dir
-from gad.objectives.batch import draw_batch
-from gad.objectives.build import build_objective
-from gad.precision import can_compile, make_optimizer, prepare_networks
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 from gad.sensitivity.stage import measure_students
-from gad.students import own_copy, start_student, train_seeds
-from gad.training import train
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from gad.diffusion.jvp import Response, respond, respond_by_difference
-from gad.losses.gad import gad_response_loss
-from gad.losses.matching import matching_loss
+from gad.distillation.gad_loss import gad_response_loss
+from gad.distillation.losses import matching_loss
 
 
 @pytest.fixture

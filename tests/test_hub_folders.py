@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from gad.control.stage import TASKS, run_tasks
+from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.runtime import files as artifacts
 from gad.sensitivity.evaluations import measure_fidelity, measure_seeds, measure_sister
-from gad.students import start_student
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from gad.config import NoisePairsConfig, StudentConfig, load_recipe
 from gad.data.noise_pairs import NoisePairs, make_pair
 from gad.data.pair_generation import generate
 from gad.diffusion.schedule import CosineSchedule
-from gad.objectives.batch import draw_batch
-from gad.objectives.build import build_objective
-from gad.students import start_student
-from gad.training import partners_at, train
+from gad.distillation.batch import draw_batch
+from gad.distillation.objective import build_objective
+from gad.distillation.train_students import start_student
+from gad.distillation.training_loop import partners_at, train
 
 GRADED = {"directions_per_noise": 3, "perturbation_scale": 0.4, "smallest_scale": 0.1}
 

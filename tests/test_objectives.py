@@ -9,10 +9,10 @@ from gad.data.pair_generation import generate
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.batch import draw_batch
+from gad.distillation.pair_terms import Alignment
+from gad.distillation.regression import Matching
 from gad.models.mlp import build_point_network, point_denoiser
-from gad.objectives.batch import draw_batch
-from gad.objectives.matching import Matching
-from gad.objectives.stored import Alignment
 
 SCHEDULE = CosineSchedule()
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")

@@ -6,10 +6,16 @@ import pytest
 import torch
 
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, add_noise, from_x0
-from gad.losses import adversarial, distribution
-from gad.losses.distribution import distribution_matching_loss, importance_weight, min_snr_weight, renoise
-from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.losses.score_identity import score_identity_loss
+from gad.distillation import losses as adversarial
+from gad.distillation import losses as distribution
+from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
+from gad.distillation.losses import (
+    distribution_matching_loss,
+    importance_weight,
+    min_snr_weight,
+    renoise,
+    score_identity_loss,
+)
 from gad.models.exact import ExactDenoiser
 
 

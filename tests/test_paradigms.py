@@ -9,16 +9,16 @@ from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import expand
+from gad.distillation.batch import draw_batch, step_generator
+from gad.distillation.fake_score import fake_score_of
+from gad.distillation.objective import build_objective
+from gad.distillation.renoising import EARLIEST, MARGIN, answer_renoised
+from gad.distillation.train_students import own_copy, start_student, train_seeds
+from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
-from gad.objectives.batch import draw_batch, step_generator
-from gad.objectives.build import build_objective
-from gad.objectives.distribution import fake_score_of
-from gad.objectives.renoised import EARLIEST, MARGIN, answer_renoised
 from gad.runtime.checkpoint import LAST, read_checkpoint
-from gad.students import own_copy, start_student, train_seeds
-from gad.training import train
 
 SCORES = ["tdm", "sid"]
 PARADIGMS = ["ladd", *SCORES]

@@ -8,6 +8,7 @@ from gad import parts
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.control import diversity, noise_optimisation
 from gad.control import stage as control
+from gad.distillation.train_students import start_student
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import TEACHER, Actor
@@ -16,7 +17,6 @@ from gad.parts import Job, names_of, results
 from gad.runtime import files as artifacts
 from gad.runtime.cache import Keep, at_once, read_result, write_result
 from gad.sensitivity import evaluations
-from gad.students import start_student
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gad.distillation.batch import draw_batch
+from gad.distillation.monitor import PROBE_PAIRS, Probe, gradient_norms
+from gad.distillation.pair_terms import Alignment
+from gad.distillation.regression import Matching
+from gad.distillation.training_log import append_row
+from gad.distillation.training_loop import TrainState
 from gad.models.mlp import build_point_network, point_denoiser
-from gad.objectives.batch import draw_batch
-from gad.objectives.matching import Matching
-from gad.objectives.stored import Alignment
-from gad.probe import PROBE_PAIRS, Probe, gradient_norms
-from gad.training import TrainState
-from gad.training_log import append_row
 
 
 @pytest.fixture

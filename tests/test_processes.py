@@ -8,10 +8,10 @@ from launching import launch
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
+from gad.distillation.train_students import train_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_tensors
-from gad.students import train_seeds
 
 SCRIPT = """
 import json

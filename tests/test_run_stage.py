@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
-from gad.trained import check_trained, write_trained
+from gad.distillation.training_record import check_trained, write_trained
 
 run_stage = load_script("pipelines/run_stage.py")
 repro = load_script("pipelines/repro.py")

@@ -5,10 +5,10 @@ from tiny import PROMPTS
 
 from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
+from gad.distillation.train_students import save_student, start_student
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of, family_of, network_of, schedule_of
-from gad.students import save_student, start_student
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 DDIM = {"timestep_spacing": "trailing", "clip_sample": False, **BETAS}

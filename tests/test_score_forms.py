@@ -8,15 +8,15 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.diffusion.guidance import Guided
-from gad.losses.distribution import min_snr_weight
+from gad.distillation.batch import Batch, draw_batch, step_generator
+from gad.distillation.losses import min_snr_weight
+from gad.distillation.objective import build_objective
+from gad.distillation.renoising import Renoised, answer_renoised
+from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_term
+from gad.distillation.train_students import start_student
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
-from gad.objectives.batch import Batch, draw_batch, step_generator
-from gad.objectives.build import build_objective
-from gad.objectives.renoised import Renoised, answer_renoised
-from gad.objectives.score_forms import RELEASED_STEP, ScoreForm, released_term
-from gad.students import start_student
 
 FORMS = ["score", "score_fixed", "released"]
 H = 0.3  # of the smoke recipe's pairs

@@ -10,9 +10,9 @@ from launching import launch
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
+from gad.distillation.train_students import train_seeds
 from gad.models.model import load_model
 from gad.runtime.fsdp import shard
-from gad.students import train_seeds
 
 SCRIPT = """
 import json

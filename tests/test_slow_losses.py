@@ -5,18 +5,19 @@ import pkgutil
 from functools import partial
 from importlib import import_module
 
+import gad.losses
 import pytest
 import torch
 from reference import distillation_losses as slow
 from reference import gad_losses as slow_gad
 
-import gad.losses
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.losses import adversarial, controls, distribution
-from gad.losses import gad as forms
-from gad.losses.matching import matching_loss
-from gad.losses.score_identity import score_identity_loss
+from gad.distillation import gad_loss as forms
+from gad.distillation import losses as adversarial
+from gad.distillation import losses as controls
+from gad.distillation import losses as distribution
+from gad.distillation.losses import matching_loss, score_identity_loss
 
 GUIDANCE = 4.5
 

@@ -15,10 +15,10 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
+from gad.distillation.batch import draw_batch, step_generator
+from gad.distillation.objective import build_objective
 from gad.models.model import Model
 from gad.models.pipelines import call_pixart
-from gad.objectives.batch import draw_batch, step_generator
-from gad.objectives.build import build_objective
 
 GUIDANCE = 4.5
 SIZE = 6

@@ -11,17 +11,17 @@ import torch
 from accelerate import Accelerator
 from pydantic import ValidationError
 
-from gad import students
 from gad.config import StudentConfig
 from gad.data.pair_generation import generate
+from gad.distillation import train_students as students
+from gad.distillation.nan_guard import NonFiniteLoss, Watch
+from gad.distillation.objective import build_objective
+from gad.distillation.train_students import start_student, train_seeds
+from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
 from gad.models.students import finished_seeds, load_students
-from gad.objectives.build import build_objective
 from gad.runtime import files as artifacts
 from gad.runtime.checkpoint import LAST, read_checkpoint
-from gad.students import start_student, train_seeds
-from gad.training import make_accelerator, train
-from gad.watch import NonFiniteLoss, Watch
 
 GOLDEN = Path(__file__).parent / "golden" / "smoke_baseline.json"
 

@@ -21,17 +21,17 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
+from gad.distillation.batch import draw_batch
+from gad.distillation.objective import build_objective
+from gad.distillation.precision import Trainable
+from gad.distillation.train_students import own_copy, start_student
+from gad.distillation.training_loop import train
 from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
 from gad.full_scale.architectures import Architecture, architecture_of, build_network
 from gad.full_scale.cost import Cost
 from gad.full_scale.estimate import image_tokens
 from gad.full_scale.flops import step_flops
 from gad.models.model import Model
-from gad.objectives.batch import draw_batch
-from gad.objectives.build import build_objective
-from gad.precision import Trainable
-from gad.students import own_copy, start_student
-from gad.training import train
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up

@@ -4,8 +4,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.objectives.batch import Batch, step_generator
-from gad.precision import Trainable, networks_of
+from gad.distillation.batch import Batch, step_generator
+from gad.distillation.precision import Trainable, networks_of
 
 
 def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:

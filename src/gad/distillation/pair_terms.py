@@ -10,11 +10,10 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
-from gad.losses.controls import diversity_loss, random_gradient_loss
-from gad.losses.gad import gad_response_loss
-from gad.losses.matching import Kind, matching_loss
-from gad.objectives.batch import Batch
-from gad.objectives.gate import Gate
+from gad.distillation.batch import Batch
+from gad.distillation.gad_loss import gad_response_loss
+from gad.distillation.gate import Gate
+from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss
 
 
 @dataclass(frozen=True)

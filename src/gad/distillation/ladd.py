@@ -11,11 +11,10 @@ from gad.diffusion.guidance import on_device
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import add_noise
 from gad.diffusion.shapes import Latent
-from gad.losses.adversarial import discriminator_loss, generator_loss
-from gad.losses.matching import matching_loss
-from gad.models.discriminator import Discriminator
-from gad.objectives.batch import Batch
-from gad.objectives.stored import Stored
+from gad.distillation.batch import Batch
+from gad.distillation.discriminator import Discriminator
+from gad.distillation.losses import discriminator_loss, generator_loss, matching_loss
+from gad.distillation.pair_terms import Stored
 
 LATEST = 0.75  # the re-noised times' upper end
 

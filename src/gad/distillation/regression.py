@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
-from gad.objectives.batch import Batch
-from gad.objectives.gate import Gate
-from gad.objectives.stored import Alignment
+from gad.distillation.batch import Batch
+from gad.distillation.gate import Gate
+from gad.distillation.pair_terms import Alignment
 
 
 @dataclass(frozen=True)

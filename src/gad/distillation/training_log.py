@@ -5,8 +5,8 @@ from pathlib import Path
 
 from dvclive import Live
 
+from gad.distillation.training_loop import TrainState
 from gad.runtime.files import replacing
-from gad.training import TrainState
 
 
 def show_row(log: Live, row: dict[str, str]) -> None:

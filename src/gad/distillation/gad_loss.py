@@ -13,7 +13,7 @@ released
 
 from gad.diffusion.jvp import Response
 from gad.diffusion.shapes import Latent, PerSample
-from gad.losses.distribution import pseudo_huber
+from gad.distillation.losses import pseudo_huber
 
 
 def _mean(error: Latent) -> PerSample:

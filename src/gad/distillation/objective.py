@@ -4,14 +4,16 @@ from gad.config import StudentConfig
 from gad.config.variants import SCORE_FORMS, check_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.models.discriminator import build_discriminator
+from gad.distillation.discriminator import build_discriminator
+from gad.distillation.fake_score import fake_score_of
+from gad.distillation.gate import Gate
+from gad.distillation.ladd import Ladd
+from gad.distillation.pair_terms import Alignment, Stored
+from gad.distillation.regression import Matching
+from gad.distillation.score_terms import ScoreForm
+from gad.distillation.sid import Sid
+from gad.distillation.tdm import Tdm
 from gad.models.model import Model
-from gad.objectives.adversarial import Ladd
-from gad.objectives.distribution import Sid, Tdm, fake_score_of
-from gad.objectives.gate import Gate
-from gad.objectives.matching import Matching
-from gad.objectives.score_forms import ScoreForm
-from gad.objectives.stored import Alignment, Stored
 
 Objective = Matching | Ladd | Tdm | Sid
 

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
+from gad.distillation.batch import stored_pairs
+from gad.distillation.pair_terms import response_of_pairs
 from gad.metrics.response import jacobian_norm_ratio, jvp_cosine
-from gad.objectives.batch import stored_pairs
-from gad.objectives.stored import response_of_pairs
 
 PROBE_PAIRS = 16
 

@@ -14,13 +14,13 @@ from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.objectives.batch import Batch, draw_batch, step_generator
-from gad.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
-from gad.probe import Probe, gradient_norms
+from gad.distillation.batch import Batch, draw_batch, step_generator
+from gad.distillation.monitor import Probe, gradient_norms
+from gad.distillation.nan_guard import Watch
+from gad.distillation.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.runtime.checkpoint import LAST, _resume, _save
 from gad.runtime.distributed import average_gradients, average_numbers, make_accelerator
 from gad.runtime.fsdp import as_saved, full, gather, reshard, shard
-from gad.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent, PerSample
-from gad.losses.distribution import importance_weight, renoise
-from gad.objectives.batch import Batch
+from gad.distillation.batch import Batch
+from gad.distillation.losses import importance_weight, renoise
 
 EARLIEST = 0.02  # the re-noised times' lower end
 MARGIN = 0.01  # how far they stay below the node

@@ -14,11 +14,11 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent, PerSample
-from gad.losses.gad import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.objectives.batch import Batch
-from gad.objectives.gate import Gate
-from gad.objectives.renoised import Renoised
-from gad.objectives.stored import response_of_pairs
+from gad.distillation.batch import Batch
+from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
+from gad.distillation.gate import Gate
+from gad.distillation.pair_terms import response_of_pairs
+from gad.distillation.renoising import Renoised
 
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
 

@@ -1,0 +1,61 @@
+"""SiD, score identity distillation: the student's update from the teacher's score and the fake score."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.guidance import Guided, on_device
+from gad.diffusion.shapes import PerSample
+from gad.distillation.batch import Batch
+from gad.distillation.fake_score import denoising_loss_of_fake
+from gad.distillation.losses import score_identity_loss
+from gad.distillation.pair_terms import Stored
+from gad.distillation.renoising import answer_renoised
+from gad.distillation.score_terms import ScoreForm
+
+
+@dataclass(frozen=True)
+class Sid:
+    """Score identity distillation; teacher and fake score are guided alike and both pass the gradient on to x_t."""
+
+    teacher: Denoiser
+    fake: NetworkDenoiser
+    num_nodes: int
+    stored: Stored
+    alpha: float
+    score_form: ScoreForm | None = None
+
+    @property
+    def auxiliary(self) -> nn.Module:
+        return self.fake.network
+
+    def to(self, device) -> "Sid":
+        """The same with both networks on ``device``."""
+        return replace(self, teacher=on_device(self.teacher, device), fake=on_device(self.fake, device))
+
+    def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
+        """The fake score's denoising loss, ``[B]``, under the guidance with which it is asked: so the two scores agree
+        where the student's law is the guided teacher's, and not where it is the plain one's."""
+        with torch.no_grad():
+            state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
+        return denoising_loss_of_fake(guided_alike(self.fake, self.teacher), state, batch, student.schedule)
+
+    def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``sid``, the terms of GAD where they are weighed, and the ``total``."""
+        state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
+        alike = (self.teacher, guided_alike(self.fake, self.teacher))
+        real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
+        loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
+        free = state.x0 if self.num_nodes == 1 else None
+        terms = self.stored.add_to({"sid": loss}, student, batch, generator, x0=free)
+        if self.score_form is None:
+            return terms
+        scores = (self.teacher, self.fake) if self.score_form.form == "released" else alike
+        return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
+
+
+def guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
+    """The fake score under the teacher's guidance, if it has any: two that answer alike then stay alike."""
+    return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake
