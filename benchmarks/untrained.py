@@ -14,13 +14,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
+from gad.evaluation.sensitivity.initialisation import untrained_metrics
 from gad.models.model import load_model
 from gad.provenance import git_revision
 from gad.runtime.cli import end_with
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import RESULTS, stage_dir
-from gad.untrained import untrained_metrics
 
 PATH = RESULTS / "untrained.json"
 RECIPES = ("emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")

@@ -21,12 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
-from gad.control import stage as control
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.train_students import train_seeds
 from gad.distillation.training_record import check_trained
+from gad.evaluation.control import tasks as control
+from gad.evaluation.sensitivity import precompute as sensitivity
 from gad.models.external import load_outside
 from gad.models.model import load_model
 from gad.models.students import load_students
@@ -35,7 +36,6 @@ from gad.runtime.devices import own_device
 from gad.runtime.distributed import place
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import DATA, stage_dir
-from gad.sensitivity import ahead as sensitivity
 
 EVALUATIONS = {"sensitivity": sensitivity.precompute_sensitivity, "control": control.precompute_control}
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from launching import launch
 
-from gad.control import diversity, noise_optimisation, noise_query
-from gad.control import stage as control
-from gad.control.noise_library import build_library
 from gad.distillation.train_students import start_student
+from gad.evaluation.control import diversity, noise_optimisation, noise_query
+from gad.evaluation.control import tasks as control
+from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime import files as artifacts

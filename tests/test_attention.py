@@ -2,7 +2,7 @@ import pytest
 import torch
 from diffusers import SanaTransformer2DModel
 
-from gad.control.attention import cross_attention
+from gad.evaluation.control.layout.attention import cross_attention
 from gad.models.mlp import build_point_network
 from gad.models.pipelines import denoiser_of, network_of
 
@@ -102,7 +102,7 @@ def test_keys_with_a_norm_across_heads_are_recorded_as_they_are_used(noise):
     )  # fmt: skip
     attention, text = network.transformer_blocks[0].attn2, torch.randn(2, 5, 16)
     places = torch.randn(2, 9, 16)
-    from gad.control.attention import probabilities
+    from gad.evaluation.control.layout.attention import probabilities
 
     shares = probabilities(attention, places, text, None)
     value = attention.to_v(text).unflatten(-1, (2, -1)).transpose(1, 2)

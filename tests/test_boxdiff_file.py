@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gad.config.layout import LayoutConfig
-from gad.control.boxdiff_file import read_boxdiff, two_objects
-from gad.control.layout_prompts import scaled
+from gad.evaluation.control.layout.boxdiff_file import read_boxdiff, two_objects
+from gad.evaluation.control.layout.prompts import scaled
 
 ENTRY = {"filename": "a_cat_and_a_chair/3.png", "objects": {"cat": [0, 12, 300, 505], "chair": [310, 0, 512, 512]}}
 

@@ -11,12 +11,13 @@ from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import start_student
+from gad.evaluation.sensitivity.batches import batches_ahead, in_batches, owner_of
+from gad.evaluation.sensitivity.end_to_end import SAMPLES, measure_students, responses_at
+from gad.evaluation.sensitivity.per_noise_level import measure_levels
+from gad.evaluation.sensitivity.precompute import precompute_sensitivity
+from gad.evaluation.sensitivity.responses import analysis_ids
+from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.model import Model
-from gad.sensitivity.ahead import precompute_sensitivity
-from gad.sensitivity.by_batch import batches_ahead, in_batches, owner_of
-from gad.sensitivity.measure import analysis_ids
-from gad.sensitivity.per_node import measure_levels
-from gad.sensitivity.stage import SAMPLES, measure_students, measure_trajectories, responses_at
 
 MEASURES = (measure_students, measure_levels, measure_trajectories)
 

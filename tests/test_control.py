@@ -7,17 +7,18 @@ import pytest
 import torch
 
 from gad.config import ControlConfig, OutsideStudent, load_recipe
-from gad.control import diversity, stage
-from gad.control.diversity import seeds_found
-from gad.control.models import ask, load_world_detector, single_prompts
-from gad.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
-from gad.control.stage import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
 from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
 from gad.data.prompts import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
+from gad.evaluation.control import diversity
+from gad.evaluation.control import tasks as stage
+from gad.evaluation.control.diversity import seeds_found
+from gad.evaluation.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
+from gad.evaluation.control.prompts import ask, load_world_detector, single_prompts
+from gad.evaluation.control.tasks import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
 from gad.metrics.image_features import efflite0_features, vendi
 from gad.metrics.summary import against, by_variant
 from gad.models.external import load_outside

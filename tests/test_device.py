@@ -8,12 +8,12 @@ from accelerate.state import AcceleratorState
 
 from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
-from gad.control.layout_prompts import emoji_layouts
-from gad.control.steering import steer
 from gad.diffusion.jvp import respond_along
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import save_student, start_student
 from gad.distillation.training_loop import train
+from gad.evaluation.control.layout.prompts import emoji_layouts
+from gad.evaluation.control.layout.steering import steer
 from gad.models.model import load_model
 from gad.models.sampler import Actor
 from gad.models.students import load_students, seed_dir

@@ -13,13 +13,13 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import save_student, start_student, train_seeds
+from gad.evaluation.sensitivity.end_to_end import kinds_of, measure_students, table_of
+from gad.evaluation.sensitivity.initialisation import UNTRAINED, untrained_metrics
+from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of, load_pipeline, network_of
 from gad.models.sampler import Actor
 from gad.models.students import seed_dir, usage_line
-from gad.result_tables import UNTRAINED
-from gad.sensitivity.stage import kinds_of, measure_students, measure_trajectories, table_of, trajectory_table
-from gad.untrained import untrained_metrics
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,

@@ -15,6 +15,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.precision import can_compile, make_optimizer, prepare_networks
 from gad.distillation.train_students import own_copy, start_student, train_seeds
 from gad.distillation.training_loop import train
+from gad.evaluation.sensitivity.end_to_end import measure_students
 from gad.full_scale import dry_run
 from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
 from gad.full_scale.cost import utilisation
@@ -25,7 +26,6 @@ from gad.models.model import load_model
 from gad.models.pipelines import network_of
 from gad.models.students import seed_dir
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
-from gad.sensitivity.stage import measure_students
 
 
 @pytest.mark.parametrize(

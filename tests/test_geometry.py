@@ -5,11 +5,11 @@ import torch
 from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
+from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.responses import analysis_noise, answers, compare, summarise, whole_map
+from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
 from gad.models.model import Model
-from gad.sensitivity.measure import analysis_noise, answers, compare, summarise, whole_map
-from gad.sensitivity.stage import measure_students, measure_trajectories, table_of, trajectory_table
-from gad.sensitivity.trajectory import trajectory_deviation
 
 TEACHER = torch.diag(torch.tensor([3.0, 4.0], dtype=torch.float64))
 STUDENT = torch.tensor([[3.0, 0.0], [0.0, 0.0]], dtype=torch.float64)

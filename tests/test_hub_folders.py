@@ -5,11 +5,13 @@ import math
 import pandas as pd
 import pytest
 
-from gad.control.stage import TASKS, run_tasks
 from gad.distillation.train_students import start_student
+from gad.evaluation.control.tasks import TASKS, run_tasks
+from gad.evaluation.sensitivity.fidelity import measure_fidelity
+from gad.evaluation.sensitivity.negative_prompts import measure_sister
+from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model
 from gad.runtime import files as artifacts
-from gad.sensitivity.evaluations import measure_fidelity, measure_seeds, measure_sister
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import torch
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.config.layout import LayoutConfig
-from gad.control import layout
-from gad.control.layout_energy import check_box
-from gad.control.layout_prompts import LayoutPrompt, emoji_layouts
-from gad.control.optimise import optimise_noise, stepping, turning
-from gad.control.steering import measure_energy, steer
-from gad.control.words import word_tokens
 from gad.data.boxes import Detection
 from gad.diffusion.noise import draw_noise, low_frequency_part
+from gad.evaluation.control.layout import layout
+from gad.evaluation.control.layout.energy import check_box
+from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts
+from gad.evaluation.control.layout.steering import measure_energy, steer
+from gad.evaluation.control.layout.tokens import word_tokens
+from gad.evaluation.control.optimiser import optimise_noise, stepping, turning
 from gad.metrics.average_precision import Asked
 from gad.metrics.clip_score import load_encoder, score
 from gad.models.model import Model

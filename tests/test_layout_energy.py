@@ -5,7 +5,7 @@ import torch
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
-from gad.control.layout_energy import (
+from gad.evaluation.control.layout.energy import (
     blur,
     box_mask,
     check_box,
@@ -16,7 +16,7 @@ from gad.control.layout_energy import (
     outer_box,
     word_maps,
 )
-from gad.control.optimise import optimise_noise, stepping
+from gad.evaluation.control.optimiser import optimise_noise, stepping
 
 SIDE = 8
 BOXES = [(2, 1, 5, 4), (0, 0, 8, 3), (6, 5, 8, 8)]  # in cells

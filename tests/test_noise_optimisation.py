@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from gad.config import NoiseOptimisationConfig
-from gad.control.models import Prompts
-from gad.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
-from gad.control.optimise import turned
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
+from gad.evaluation.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
+from gad.evaluation.control.optimiser import turned
+from gad.evaluation.control.prompts import Prompts
 from gad.metrics.clip_score import load_encoder
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model

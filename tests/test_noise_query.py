@@ -6,11 +6,24 @@ import pytest
 import torch
 
 from gad.config.sample_ids import LIBRARY
-from gad.control.attribute_query import extreme_shift, make_requests, measured, rank_correlation, summarise_requests
-from gad.control.noise_library import build_library, describe, feature_names, open_library, retrieve, weights_hash
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
+from gad.evaluation.control.attribute_query import (
+    extreme_shift,
+    make_requests,
+    measured,
+    rank_correlation,
+    summarise_requests,
+)
+from gad.evaluation.control.noise_library import (
+    build_library,
+    describe,
+    feature_names,
+    open_library,
+    retrieve,
+    weights_hash,
+)
 from gad.metrics.clip_score import load_encoder, score
 from gad.metrics.image_attributes import low_level
 from gad.models.exact import ExactDenoiser

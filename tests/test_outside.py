@@ -12,10 +12,11 @@ from tiny import PROMPTS
 
 from gad.config import OutsideStudent, RecipeError, load_recipe
 from gad.config.layout import LayoutConfig
-from gad.control.attention import cross_attention
-from gad.control.layout_prompts import emoji_layouts
-from gad.control.steering import energy_of, plan_of
 from gad.data.emoji.text_encoders import clip_text
+from gad.evaluation.control.layout.attention import cross_attention
+from gad.evaluation.control.layout.prompts import emoji_layouts
+from gad.evaluation.control.layout.steering import energy_of, plan_of
+from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
 from gad.models.external import as_whole_maps, load_outside, load_outside_student, share_equal_parts
 from gad.models.external_sampler import chain_with_scheduler
 from gad.models.lora import merge_lora
@@ -25,7 +26,6 @@ from gad.models.sampler import Actor
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
-from gad.sensitivity.stage import measure_students, table_of
 
 README = ROOT / "README.md"
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))

@@ -8,12 +8,11 @@ from tiny import PROMPTS
 from gad.config import OutsideStudent, load_recipe
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import FlowSchedule
+from gad.evaluation.sensitivity.spectrum import spectra_table
+from gad.evaluation.sensitivity.trajectory import between, measure_trajectories, states_at
 from gad.models.external import load_outside, load_outside_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of, plain_scheduler
-from gad.sensitivity.spectrum import spectra_table
-from gad.sensitivity.stage import measure_trajectories
-from gad.sensitivity.trajectory import between, states_at
 
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 

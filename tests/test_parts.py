@@ -4,19 +4,19 @@ import pandas as pd
 import pytest
 import torch
 
-from gad import parts
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
-from gad.control import diversity, noise_optimisation
-from gad.control import stage as control
 from gad.distillation.train_students import start_student
+from gad.evaluation import jobs as evaluations
+from gad.evaluation import jobs as parts
+from gad.evaluation.control import diversity, noise_optimisation
+from gad.evaluation.control import tasks as control
+from gad.evaluation.jobs import Job, names_of, results
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import TEACHER, Actor
 from gad.models.weights_hash import identity_of
-from gad.parts import Job, names_of, results
 from gad.runtime import files as artifacts
 from gad.runtime.cache import Keep, at_once, read_result, write_result
-from gad.sensitivity import evaluations
 
 
 @pytest.fixture

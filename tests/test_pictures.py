@@ -7,6 +7,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from gad.config import FidelityConfig, OutsideStudent, RecipeError, load_recipe
+from gad.evaluation.sensitivity.fidelity import data_features, fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import by_variant
 from gad.models.external import load_outside_student
@@ -15,8 +16,6 @@ from gad.models.pipelines import denoiser_of
 from gad.models.sampler import steps_of
 from gad.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.runtime.paths import RECIPES
-from gad.sensitivity.evaluations import measure_fidelity
-from gad.sensitivity.pictures import data_features, fidelity_table
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import torch
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
+from gad.evaluation.sensitivity.rounding_error import cosine_against_step, in_dtype
 from gad.models.mlp import PointNetwork, point_denoiser
 from gad.models.model import Model
-from gad.sensitivity.precision import cosine_against_step, in_dtype
 
 SHAPE = (64, 1, 1)
 

@@ -8,20 +8,19 @@ from scipy.stats import norm, t
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
-from gad.models.model import Model
-from gad.models.pipelines import denoiser_of
-from gad.sensitivity.evaluations import measure_seeds
-from gad.sensitivity.seed_classifiers import build_classifier, learn_regression, pixel_features
-from gad.sensitivity.seed_identifiability import (
-    Classifier,
+from gad.evaluation.sensitivity.seed_classifiers import Classifier, build_classifier, learn_regression, pixel_features
+from gad.evaluation.sensitivity.seed_identification import (
     accuracy,
     curve_sizes,
     curve_table,
     identify,
+    measure_seeds,
     prepared,
     seed_table,
     split,
 )
+from gad.models.model import Model
+from gad.models.pipelines import denoiser_of
 
 CONFIG = SeedsConfig(num_seeds=4, train_prompts=10, val_prompts=3, test_prompts=8, curve=[0.3], epochs=6, lr=3e-3)
 FLAT = Classifier(lambda images: images.flatten(1), learn_regression)

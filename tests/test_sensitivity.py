@@ -11,16 +11,22 @@ from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, node_times, sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
+from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.finite_difference import STEPS, both_ways, choose_step, exact_response
+from gad.evaluation.sensitivity.jvp_agreement import agreement_table
+from gad.evaluation.sensitivity.per_noise_level import level_table, levels_of, measure_levels, next_node, onward, wide
+from gad.evaluation.sensitivity.response_curve import response_along
+from gad.evaluation.sensitivity.responses import answers, call_at, whole_map
+from gad.evaluation.sensitivity.spectrum import (
+    full_singular_values,
+    spectra_of_seeds,
+    spectra_table,
+    top_singular_values,
+)
+from gad.evaluation.sensitivity.trajectory import TIMES, measure_trajectories, states_at, trajectory_table
 from gad.metrics.response import spectral_kl
 from gad.models.model import Model
 from gad.runtime.files import write_rows
-from gad.sensitivity.agreement import agreement_table
-from gad.sensitivity.measure import answers, whole_map
-from gad.sensitivity.per_node import call_at, level_table, levels_of, measure_levels, next_node, onward, wide
-from gad.sensitivity.spectrum import full_singular_values, spectra_of_seeds, spectra_table, top_singular_values
-from gad.sensitivity.stage import measure_students, measure_trajectories, response_along, table_of, trajectory_table
-from gad.sensitivity.steps import STEPS, both_ways, choose_step, exact_response
-from gad.sensitivity.trajectory import TIMES, states_at
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
+from gad.evaluation.sensitivity.fidelity import mean_table
+from gad.evaluation.sensitivity.inversion import inversion_rows, invert, invert_by_descent
+from gad.evaluation.sensitivity.negative_prompts import measure_sister, negative_pairs, negative_rows, sample_against
 from gad.models.model import Model
-from gad.sensitivity.evaluations import measure_sister
-from gad.sensitivity.inversion import invert, invert_by_descent
-from gad.sensitivity.pictures import mean_table
-from gad.sensitivity.sister import inversion_rows, negative_pairs, negative_rows, sample_against
 
 CONFIG = SisterConfig(num_samples=6, inversion_samples=4, descent_steps=200)
 

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from gad.result_tables import NAMES, UNTRAINED, Metric, Overview, Table
+from gad.evaluation.sensitivity.initialisation import UNTRAINED
+from gad.result_tables import NAMES, Metric, Overview, Table
 from gad.runtime.paths import ROOT
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gad.evaluation.sensitivity.initialisation import UNTRAINED
 from gad.paper.numbers import number
 from gad.runtime.files import read_json
 from gad.runtime.paths import RESULTS
 
-UNTRAINED = "untrained"  # in place of a variant: the network that students start from
 NAMES = {
     UNTRAINED: "before training",
     "baseline": "baseline",

@@ -8,20 +8,19 @@ import torch
 from gad.clocked import peak_bytes
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
-from gad.control.attention import cross_attention
-from gad.control.layout_prompts import LayoutPrompt
-from gad.control.optimise import optimise_noise, turning
-from gad.control.steering import Plan, energy_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.control.layout.attention import cross_attention
+from gad.evaluation.control.layout.prompts import LayoutPrompt
+from gad.evaluation.control.layout.steering import Plan, energy_of
+from gad.evaluation.control.optimiser import optimise_noise, turning
+from gad.evaluation.sensitivity.responses import analysis_noise, differences, drawn_kind, whole_map
 from gad.full_scale.cost import Cost
 from gad.metrics.average_precision import Asked
 from gad.models.model import Model
 from gad.models.sampler import Actor
 from gad.runtime.devices import own_device
-from gad.sensitivity.measure import analysis_noise, differences, whole_map
-from gad.sensitivity.stage import drawn_kind
 
 HALVES = (Asked("left", (0, 0, 1, 2)), Asked("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them

@@ -7,8 +7,8 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
-from gad.control.boxdiff_file import read_boxdiff, two_objects
-from gad.control.models import ask
+from gad.evaluation.control.layout.boxdiff_file import read_boxdiff, two_objects
+from gad.evaluation.control.prompts import ask
 from gad.full_scale.finding import Finding
 from gad.runtime.files import read_json
 from gad.runtime.paths import EMOJI, ROOT

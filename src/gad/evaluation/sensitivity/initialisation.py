@@ -8,10 +8,9 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
 from gad.metrics.statistics import bootstrap_mean
 from gad.models.model import Model
-from gad.result_tables import UNTRAINED
-from gad.sensitivity.stage import measure_students, table_of
 
 MEANS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")  # over noises; the others are ratios and medians
 
@@ -38,3 +37,6 @@ def untrained_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
         metrics |= {name: vars(bootstrap_mean(by_noise[name].mean())) for name in MEANS}
         found[kind] = {UNTRAINED: metrics}
     return found
+
+
+UNTRAINED = "untrained"  # in place of a variant: the network that students start from

@@ -15,15 +15,15 @@ from torch import Tensor
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, ids_of
-from gad.control.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
-from gad.control.layout_energy import check_box
-from gad.control.layout_prompts import LayoutPrompt, emoji_layouts, scaled
-from gad.control.models import load_world_detector
-from gad.control.steering import measure_energy, steer
-from gad.control.task import Answer
 from gad.data.boxes import Detection
 from gad.data.emoji.detector import detect
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
+from gad.evaluation.control.layout.energy import check_box
+from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scaled
+from gad.evaluation.control.layout.steering import measure_energy, steer
+from gad.evaluation.control.prompts import load_world_detector
+from gad.evaluation.control.task import Answer
 from gad.metrics.average_precision import Asked, average_precision, best_overlap
 from gad.metrics.clip_score import features_in_parts, load_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_labels

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gad.control.layout_energy import check_box
-from gad.control.layout_prompts import LayoutPrompt
+from gad.evaluation.control.layout.energy import check_box
+from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.metrics.average_precision import Asked
 
 FILE_SIZE = 512  # pixels on a side of the pictures that the boxes belong to

@@ -13,11 +13,11 @@ from gad.diffusion.jvp import Map, respond_along
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import Along, top_directions
+from gad.evaluation.sensitivity.responses import analysis_ids, check_student, differences, whole_map
 from gad.metrics.response import spectral_kl, spectrum
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, steps_of
-from gad.sensitivity.measure import analysis_ids, check_student, differences, whole_map
 
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 

@@ -5,18 +5,28 @@ The paper gives neither norm nor accumulation; ours, at the times t_1 > t_2 > ..
 .. math:: D(t_k) = \sum_{j \le k} \tfrac1d \| x^S_{t_j} - x^T_{t_j} \|^2 .
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gad.config import Recipe
+from gad.config.sample_ids import ANALYSIS
+from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
+from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.responses import Steps
 from gad.models.external_sampler import WholeMap
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4
 NODE = 1e-6  # a float32 node may lie a hair beside its time
@@ -71,3 +81,40 @@ def states_at(
         return between(schedule, states, at, times)
     states = sample(denoise, noise, conditioning, num_steps=num_steps)
     return between(denoise.schedule, states, node_times(num_steps).tolist(), times)
+
+
+TRAJECTORY = "trajectory"
+
+
+def measure_trajectories(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
+
+    Between its nodes a student is where :func:`gad.sensitivity.trajectory.between` says. ``parts`` as in
+    :func:`measure_students`.
+    """
+    yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)
+
+
+@torch.no_grad()
+def deviations_at(
+    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
+) -> Iterator[pd.DataFrame]:
+    """:func:`measure_trajectories` at one batch of noises."""
+    config, pairs, times = settings.sensitivity, settings.noise_pairs, TIMES
+    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, pairs.prompts)
+    guided, conditioning = teacher.guided(pairs.guidance_scale), teacher.condition(prompts)
+    reference = states_at(guided, noise, conditioning, num_steps=pairs.teacher_steps, times=times)
+    for variant, seed, student in students:
+        own = student.condition(prompts)
+        states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
+        deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
+        for t, values in zip(times, deviation, strict=True):
+            numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)
+            yield pd.DataFrame({"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values})
+
+
+def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant, seed and time: the mean of the deviations over the noises."""
+    return rows.groupby(["variant", "seed", "t"], sort=False)["deviation"].mean().reset_index()

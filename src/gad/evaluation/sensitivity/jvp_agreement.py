@@ -7,11 +7,10 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
+from gad.evaluation.sensitivity.finite_difference import FEW, both_ways, mean_cosine
+from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, check_student, drawn_kind, whole_map
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.sensitivity.measure import analysis_ids, analysis_noise, check_student, whole_map
-from gad.sensitivity.stage import drawn_kind
-from gad.sensitivity.steps import FEW, both_ways, mean_cosine
 
 
 @torch.no_grad()

@@ -4,27 +4,32 @@ Both ask for something that a distilled map was never trained for and its teache
 from what is not wanted, and to let an image be traced back to its noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from gad.config import PromptsConfig, SisterConfig
+from gad.config import PromptsConfig, Recipe, SisterConfig
 from gad.config.sample_ids import SISTER, ids_of
 from gad.data.emoji.scenes import Prompt, make_prompt
 from gad.data.prompts import PROMPT_SEED, prompt_of
-from gad.diffusion.denoiser import Denoiser, Recomputed
+from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.metrics.clip_score import Score
+from gad.evaluation.jobs import Job, Table, measured, owner_of
+from gad.evaluation.sensitivity.inversion import inversion_rows
+from gad.metrics.clip_score import Score, load_scores
+from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
-from gad.sensitivity.inversion import invert, invert_by_descent
+from gad.models.sampler import Actor, NamedStudent
+from gad.runtime.cache import Keep, Result
+from gad.runtime.devices import own_device
 
 AT_ONCE = 8  # pictures that are decoded together
-FEW = 8  # steps, up to which a chain is inverted by descent
 
 
 def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
@@ -99,32 +104,32 @@ def negative_rows(
     return rows.assign(sample=ids, prompt=prompts, negative=negatives)
 
 
-def inversion_rows(
-    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: SisterConfig, *, num_steps: int
-) -> pd.DataFrame:
-    """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
+def sister_job(teacher: Actor, settings: Recipe) -> Job:
+    """A model's rows of inversion and of negative prompts (empty where the world has no text)."""
+    config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
 
-    ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image tells its noise; higher is better);
-    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). Chains of a few long
-    steps are descended, others inverted by fixed point: compare maps of different kinds with care.
-    """
-    conditioning = model.condition(prompts)
-    kept = denoise if num_steps == 1 else Recomputed(denoise)
+    def prepare(keep: Keep) -> Score | None:
+        if teacher.model.pipeline is None:
+            return None
+        device = own_device(settings.sensitivity.device)
+        return next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
 
-    def phi(z: Tensor) -> Tensor:
-        return sample(kept, z, conditioning, num_steps=num_steps)[-1]
+    def run(actor: Actor, score: Score | None) -> Result:
+        model, steps, ids = actor.model, actor.num_steps, ids_of(SISTER, config.inversion_samples)
+        noise, prompts = draw_noise(ids, model.latent_shape, seed=config.seed), settings.noise_pairs.prompts
+        denoise = model.guided(actor.guidance_scale)
+        inverted = inversion_rows(model, denoise, prompt_of(ids, prompts), noise, config, num_steps=steps)
+        negative = pd.DataFrame()
+        if score is not None and not isinstance(model.denoiser, WholeMap):
+            asked = negative_pairs(config, prompts)
+            negative = negative_rows(model, denoise, asked, score, config, num_steps=steps)
+        return {"inversion": inverted, "negative": negative}
 
-    with torch.no_grad():
-        x0 = phi(noise)
-    if num_steps <= FEW:
-        found = invert_by_descent(phi, x0, num_steps=config.descent_steps)  # its graph holds a call at a time
-    else:
-        found = invert(denoise, x0, conditioning, num_steps=num_steps, rounds=config.rounds)
-    with torch.no_grad():
-        again = phi(found)
-    return pd.DataFrame(
-        {
-            "noise_cosine": F.cosine_similarity(found.flatten(1), noise.flatten(1)).tolist(),
-            "reconstruction_mse": (again - x0).square().flatten(1).mean(1).tolist(),
-        }
-    )
+    return Job("sister", partial(owner_of, "sister", teacher, settings), prepare, run)
+
+
+def measure_sister(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[Table]:
+    """Yield, per model, its rows of inversion and of negative prompts. ``parts`` as in :func:`measure_seeds`."""
+    yield from ((f["inversion"], f["negative"]) for f in measured(sister_job, teacher, students, settings, parts))

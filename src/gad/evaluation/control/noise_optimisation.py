@@ -19,13 +19,13 @@ from torch import Tensor
 
 from gad.config import NoiseOptimisationConfig, Recipe
 from gad.config.sample_ids import OPTIMISATION, ids_of
-from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.optimise import turned
-from gad.control.task import Answer, rows_of
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.control.optimiser import turned
+from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, load_encoder
 from gad.models.sampler import TEACHER, Actor
 from gad.runtime.cache import Keep, Result, at_once

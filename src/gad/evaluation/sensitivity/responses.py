@@ -1,6 +1,6 @@
 """Values and derivatives of one map at given noises, and what two of them say about each other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import torch
@@ -14,9 +14,9 @@ from gad.diffusion.jvp import Map, Response, check_step
 from gad.diffusion.noise import draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
+from gad.evaluation.sensitivity.finite_difference import choose_step, exact_response
 from gad.metrics import response as geometry
 from gad.models.model import Model
-from gad.sensitivity.steps import choose_step, exact_response
 
 
 def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps: int) -> Callable[[Tensor], Tensor]:
@@ -132,3 +132,24 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     summary["gain_median"] = float((rows["student_power"] / rows["teacher_power"]).median() ** 0.5)
     ratio = rows["student_power"].sum() / rows["teacher_power"].sum()
     return summary | {"jacobian_norm_ratio": float(ratio**0.5)}
+
+
+def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
+    """The map from x_t to the network's x0 at one time."""
+    return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)
+
+
+def drawn_kind(config: SensitivityConfig) -> str:
+    """The kind of direction of what is measured along one kind alone: isotropic where the recipe has it, else its first
+    one that is drawn without asking the teacher."""
+    drawn = [kind for kind in config.directions if kind != "singular"]
+    return "isotropic" if "isotropic" in drawn or not drawn else drawn[0]
+
+
+def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
+    """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
+    for answer in answers:
+        finite = answer.isfinite().movedim(-4, 0).flatten(1).all(1)
+        if not finite.all():
+            noise = ids[int((~finite).nonzero()[0])]
+            raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")

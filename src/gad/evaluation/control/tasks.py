@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from gad.config import Recipe
-from gad.control import diversity, layout, noise_optimisation, noise_query
+from gad.evaluation.control import diversity, noise_optimisation, noise_query
+from gad.evaluation.control.layout import layout
+from gad.evaluation.jobs import Job, files_in, make_ahead, results
 from gad.models.model import Model
 from gad.models.sampler import Actor, NamedStudent, everyone
 from gad.models.weights_hash import identity_of
-from gad.parts import Job, files_in, make_ahead, results
 from gad.runtime.cache import Result
 from gad.runtime.files import write_table
 from gad.runtime.fingerprint import code_hash, fingerprint

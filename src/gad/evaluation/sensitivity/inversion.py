@@ -16,14 +16,18 @@ are descended as well.
 
 from collections.abc import Callable
 
+import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from gad.config import SisterConfig
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.sampling import node_times
+from gad.diffusion.denoiser import Denoiser, Recomputed
+from gad.diffusion.sampling import node_times, sample
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
+from gad.models.model import Model
 
 
 @torch.no_grad()
@@ -70,3 +74,37 @@ def invert_by_descent(phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps:
         optimizer.step()
         schedule.step()
     return noise.detach()
+
+
+FEW = 8  # steps, up to which a chain is inverted by descent
+
+
+def inversion_rows(
+    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: SisterConfig, *, num_steps: int
+) -> pd.DataFrame:
+    """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
+
+    ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image tells its noise; higher is better);
+    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). Chains of a few long
+    steps are descended, others inverted by fixed point: compare maps of different kinds with care.
+    """
+    conditioning = model.condition(prompts)
+    kept = denoise if num_steps == 1 else Recomputed(denoise)
+
+    def phi(z: Tensor) -> Tensor:
+        return sample(kept, z, conditioning, num_steps=num_steps)[-1]
+
+    with torch.no_grad():
+        x0 = phi(noise)
+    if num_steps <= FEW:
+        found = invert_by_descent(phi, x0, num_steps=config.descent_steps)  # its graph holds a call at a time
+    else:
+        found = invert(denoise, x0, conditioning, num_steps=num_steps, rounds=config.rounds)
+    with torch.no_grad():
+        again = phi(found)
+    return pd.DataFrame(
+        {
+            "noise_cosine": F.cosine_similarity(found.flatten(1), noise.flatten(1)).tolist(),
+            "reconstruction_mse": (again - x0).square().flatten(1).mean(1).tolist(),
+        }
+    )

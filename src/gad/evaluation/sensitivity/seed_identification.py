@@ -6,29 +6,26 @@ when it learned on the teacher. Chance is 1 / S. The learning curve shows whethe
 where it still climbs, a low number says little about the model.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
 from scipy.stats import norm, t
 from torch import Tensor
 
-from gad.config import SeedsConfig
-
-Predict = Callable[[Tensor], Tensor]
-"""Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """How images are prepared once, and how a predictor is learned from prepared ones.
-
-    ``learn(train, labels, val, val_labels)`` is deterministic.
-    """
-
-    prepare: Callable[[Tensor], Tensor]
-    learn: Callable[[Tensor, Tensor, Tensor, Tensor], Predict]
+from gad.config import Recipe, SeedsConfig
+from gad.config.sample_ids import SEEDS, ids_of
+from gad.data.prompts import different_prompts
+from gad.diffusion.noise import draw_noise
+from gad.evaluation.jobs import Job, measured, owner_of
+from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
+from gad.models.model import Model
+from gad.models.sampler import TEACHER, Actor, NamedStudent
+from gad.runtime.cache import Keep, Result
+from gad.runtime.devices import own_device
 
 
 @dataclass(frozen=True)
@@ -154,3 +151,64 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
                 row["self_climb"] = last["accuracy"] - curve["accuracy"].iloc[-2]
         result.append(row)
     return pd.DataFrame(result)
+
+
+def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
+    """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
+    config = settings.sensitivity.seeds
+    noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
+    prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
+    per_part = max(1, config.batch_size // config.num_seeds)
+
+    def part(start: int) -> Result:
+        here = prompts[start : start + per_part]
+        repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
+        images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
+        return {"images": prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
+
+    return [partial(part, start) for start in range(0, len(prompts), per_part)]
+
+
+def split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
+    """What the calls of :func:`seed_images` have made, split by prompt."""
+    return split(torch.cat([part["images"] for part in parts]), config)
+
+
+@dataclass(frozen=True)
+class SeedReference:
+    """The classifier, and what it makes of the teacher's images: rows, and predictors by training size."""
+
+    classifier: Classifier
+    rows: pd.DataFrame
+    predictors: dict[int, Predict]
+
+
+def seeds_job(teacher: Actor, settings: Recipe) -> Job:
+    """Each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`."""
+    config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
+
+    def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:
+        return seed_images(replace(actor, batch_size=config.batch_size), classifier, settings)
+
+    def prepare(keep: Keep) -> SeedReference:
+        classifier = build_classifier(config, device=device)
+        images = split_images(keep.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
+        return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
+
+    def run(actor: Actor, of_teacher: SeedReference) -> Result:
+        if actor.name == TEACHER:
+            return {"rows": of_teacher.rows}
+        images = split_images([make() for make in images_of(actor, of_teacher.classifier)], config)
+        return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
+
+    return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
+
+
+def measure_seeds(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield each model's rows of seeds told from images, the teacher's first.
+
+    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
+    """
+    yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, parts))

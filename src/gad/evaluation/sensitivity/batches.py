@@ -11,13 +11,13 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
+from gad.evaluation.sensitivity.responses import Steps, analysis_ids, batches_of, check_student
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 from gad.models.weights_hash import identity_of
 from gad.runtime.cache import read_result, write_result
 from gad.runtime.distributed import claim_together, place, wait_until
 from gad.runtime.fingerprint import code_hash, fingerprint
-from gad.sensitivity.measure import Steps, analysis_ids, batches_of, check_student
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 

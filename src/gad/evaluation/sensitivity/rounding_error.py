@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
+from gad.evaluation.sensitivity.finite_difference import exact_response
+from gad.evaluation.sensitivity.responses import call_at
 from gad.models.model import Model
-from gad.sensitivity.per_node import call_at
-from gad.sensitivity.steps import exact_response
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 STEPS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)

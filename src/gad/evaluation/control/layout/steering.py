@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gad.config.layout import LayoutConfig
-from gad.control.attention import WANTED_SIDE, AttentionMaps, cross_attention
-from gad.control.layout_energy import blur, box_mask, enlarged, layout_energy, word_maps
-from gad.control.layout_prompts import LayoutPrompt
-from gad.control.optimise import Energy, optimise_noise, stepping, turning
-from gad.control.words import word_tokens
 from gad.diffusion.sampling import ddim_step, node_times
 from gad.diffusion.shapes import Latent, PerSample
+from gad.evaluation.control.layout.attention import WANTED_SIDE, AttentionMaps, cross_attention
+from gad.evaluation.control.layout.energy import blur, box_mask, enlarged, layout_energy, word_maps
+from gad.evaluation.control.layout.prompts import LayoutPrompt
+from gad.evaluation.control.layout.tokens import word_tokens
+from gad.evaluation.control.optimiser import Energy, optimise_noise, stepping, turning
 from gad.models.external_sampler import WholeMap
 from gad.models.sampler import Actor
 

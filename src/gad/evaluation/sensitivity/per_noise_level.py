@@ -25,11 +25,10 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
+from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.responses import Steps, analysis_noise, answers, call_at, compare, drawn_kind
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.sensitivity.by_batch import in_batches
-from gad.sensitivity.measure import Steps, analysis_noise, answers, compare
-from gad.sensitivity.stage import drawn_kind
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
 LEVELS_KEPT = "levels"  # the name under which they are kept
@@ -62,11 +61,6 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
         return step_target(denoise.schedule, x_t, end, *times)
 
     return phi
-
-
-def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
-    """The map from x_t to the network's x0 at one time."""
-    return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)
 
 
 def measure_levels(

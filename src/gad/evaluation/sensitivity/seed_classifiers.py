@@ -5,6 +5,8 @@ name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-
 """
 
 import copy
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from sklearn.decomposition import PCA
@@ -18,7 +20,21 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.clip_score import how_to_get, normalisation, preprocess
-from gad.sensitivity.seed_identifiability import Classifier, Predict
+
+Predict = Callable[[Tensor], Tensor]
+"""Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """How images are prepared once, and how a predictor is learned from prepared ones.
+
+    ``learn(train, labels, val, val_labels)`` is deterministic.
+    """
+
+    prepare: Callable[[Tensor], Tensor]
+    learn: Callable[[Tensor, Tensor, Tensor, Tensor], Predict]
+
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
 SIDE = 32  # pixels that images are shrunk to

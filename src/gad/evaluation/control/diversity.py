@@ -13,14 +13,14 @@ from torch import Tensor
 
 from gad.config import DiversityConfig, Recipe
 from gad.config.sample_ids import DIVERSITY, ids_of
-from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
-from gad.control.task import Answer, rows_of
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector
 from gad.data.emoji.scenes import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
+from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Actor

@@ -4,7 +4,8 @@ Every model gets the same noises and prompts. Images are read as they are made a
 :mod:`gad.sensitivity.evaluations` asks every model in turn.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,40 +14,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gad.config import Recipe, SeedsConfig
-from gad.config.sample_ids import FIDELITY, SEEDS, ids_of
+from gad.config import Recipe
+from gad.config.sample_ids import FIDELITY, ids_of
 from gad.data.emoji.judge_training import to_images
 from gad.data.emoji.scenes import make_scene
-from gad.data.prompts import PROMPT_SEED, different_prompts, prompt_of
+from gad.data.prompts import PROMPT_SEED, prompt_of
 from gad.diffusion.noise import draw_noise
-from gad.metrics.clip_score import Score, score_all
-from gad.metrics.image_features import FeaturesOf
+from gad.evaluation.jobs import Job, Table, measured, owner_of
+from gad.metrics.clip_score import Score, load_scores, score_all
+from gad.metrics.image_features import FeaturesOf, load_features
+from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import mean_over_seeds
-from gad.models.sampler import Actor
-from gad.runtime.cache import Result
+from gad.models.model import Model
+from gad.models.sampler import TEACHER, Actor, NamedStudent
+from gad.runtime.cache import Keep, Result
+from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
-from gad.sensitivity.seed_identifiability import Classifier, SeedImages, prepared, split
-
-
-def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
-    """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
-    config = settings.sensitivity.seeds
-    noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
-    prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
-    per_part = max(1, config.batch_size // config.num_seeds)
-
-    def part(start: int) -> Result:
-        here = prompts[start : start + per_part]
-        repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
-        images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
-        return {"images": prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
-
-    return [partial(part, start) for start in range(0, len(prompts), per_part)]
-
-
-def split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
-    """What the calls of :func:`seed_images` have made, split by prompt."""
-    return split(torch.cat([part["images"] for part in parts]), config)
 
 
 def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
@@ -123,3 +106,47 @@ def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant and seed with the mean of every number over its samples."""
     columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
+
+
+def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
+    """A row per image with its scores, and a row per reference with its distances."""
+    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+
+    def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
+        return scored(replace(actor, batch_size=config.batch_size), scores, features, settings)
+
+    def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
+        scores = load_scores(config.scores, device=device)
+        features = load_features(config.features, batch_size=config.batch_size, device=device)
+        own = whole_set(keep.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
+        reference = {"rows": own["rows"], "teacher": own["features"]} | keep("data", lambda: real(features))
+        return scores, features, reference
+
+    def real(features: FeaturesOf) -> Result:
+        found = data_features(settings, features, teacher.model.image_side)
+        return {} if found is None else {"data": found}
+
+    def run(actor: Actor, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
+        scores, features, reference = inputs
+        own = actor.name == TEACHER
+        answer = {} if own else whole_set([make() for make in shown(actor, scores, features)])
+        rows, found = answer.get("rows", reference["rows"]), answer.get("features", reference["teacher"])
+        distances = [
+            {"reference": name, "features": config.features}
+            | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)
+            for name in ("teacher", "data")
+            if name in reference and name != actor.name
+        ]
+        return {"rows": rows, "distances": pd.DataFrame(distances)}
+
+    return Job("fidelity", partial(owner_of, "fidelity", teacher, settings), prepare, run)
+
+
+def measure_fidelity(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[Table]:
+    """Yield, per model, a row per image with its scores, and a row per reference with its distances.
+
+    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measure_seeds`.
+    """
+    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, parts))

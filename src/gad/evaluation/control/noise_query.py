@@ -21,14 +21,14 @@ from torch import Tensor
 
 from gad.config import NoiseQueryConfig, Recipe
 from gad.config.sample_ids import FRESH, ids_of
-from gad.control.attribute_query import Requests, make_requests, measured, summarise_requests
-from gad.control.models import Prompts, ask, load_world_detector
-from gad.control.noise_library import Library, build_library, feature_names, open_library, retrieve
-from gad.control.task import Answer, rows_of
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.control.attribute_query import Requests, make_requests, measured, summarise_requests
+from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
+from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import TEACHER, Actor

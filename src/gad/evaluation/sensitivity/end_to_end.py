@@ -1,0 +1,100 @@
+"""The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions.
+
+The loop over batches of noises is outside (:mod:`gad.sensitivity.by_batch`), that over students inside: nothing but a
+batch's derivatives is held.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gad.config import Recipe, SensitivityConfig
+from gad.config.sample_ids import ANALYSIS
+from gad.data.prompts import prompt_of
+from gad.diffusion.jvp import Map
+from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.responses import (
+    Steps,
+    analysis_noise,
+    answers,
+    check_finite,
+    compare,
+    summarise,
+    whole_map,
+)
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent
+
+SAMPLES, OUTSIDE = "samples", "outside"  # what is kept, by name
+
+
+def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
+    """How a response is taken, by what that adds to the name of a kind of direction.
+
+    A derivative says what the smallest step does; where the teacher jumps between pictures that is not what a step of
+    the size of ``finite_step`` does.
+    """
+    if config.finite_step is None:
+        return {"": config}
+    finite = config.model_copy(update={"method": "difference", "perturbation_scale": config.finite_step})
+    return {"": config, f", h = {config.finite_step:g}": finite}
+
+
+def kinds_of(config: SensitivityConfig) -> list[str]:
+    """The names of what is measured: each kind of direction in each way."""
+    return [f"{kind}{way}" for way in ways_of(config) for kind in config.directions]
+
+
+def measure_students(
+    teacher: Model,
+    students: Iterable[NamedStudent],
+    settings: Recipe,
+    *,
+    name: str = SAMPLES,
+    parts: Path | None = None,
+) -> Iterator[pd.DataFrame]:
+    """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
+
+    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``parts``, where it is
+    given, batches are kept under ``name``, and those that lie there are not measured again. Raises ValueError, in one
+    line, for a student of another latent shape and for answers that are not finite.
+    """
+    yield from in_batches(name, responses_at, teacher, students, settings, parts)
+
+
+def responses_at(
+    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
+) -> Iterator[pd.DataFrame]:
+    """:func:`measure_students` at one batch of noises."""
+    config, pairs = settings.sensitivity, settings.noise_pairs
+    guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
+    of_teacher = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+    drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
+    references = dict(_answers_of("the teacher", of_teacher, ids, drawn, config, steps))
+    for variant, seed, student in students:
+        phi = whole_map(student.denoiser, student.condition(prompts), num_steps=pairs.num_nodes)
+        for name, answer in _answers_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
+            rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
+            yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
+
+
+def _answers_of(
+    model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: Steps
+) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """A map's value and derivatives for each of :func:`kinds_of`; all kinds are asked at once and share the value."""
+    noise = next(iter(drawn.values()))[0]
+    directions = torch.cat([directions for _, directions in drawn.values()])
+    for way, how in ways_of(config).items():
+        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
+        check_finite(model, ids, value, derivatives)
+        parts = derivatives.split([len(directions) for _, directions in drawn.values()])
+        yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
+
+
+def table_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant, seed and kind of direction: Table 1, and the median map error."""
+    groups = rows.groupby(["variant", "seed", "directions"], sort=False)
+    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])
