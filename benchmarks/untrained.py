@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.config import load_recipe
 from gad.evaluation.sensitivity.initialisation import untrained_metrics
 from gad.models.model import load_model
-from gad.provenance import git_revision
+from gad.report.provenance import git_revision
 from gad.runtime.cli import end_with
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_json, write_json

@@ -22,9 +22,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
 from gad.config import RecipeError
-from gad.kept import kept_table
+from gad.report.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
+from gad.report.retained_gain import kept_table
 from gad.runtime.cli import dvc_command, positive, stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.report import keep_results
+from gad.report.index import keep_results
 from gad.runtime.cli import dvc_command, stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,8 +23,8 @@ sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a cop
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
-from gad.pages import page_of
-from gad.report import write_index
+from gad.report.index import write_index
+from gad.report.notebook_html import page_of
 from gad.runtime.paths import ROOT
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run

@@ -14,11 +14,20 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
-from gad.ablations import QUICK, experiment_name, kept_of, load_ablations, overrides, table, tables_of, variants_of
 from gad.config import RecipeError, load_recipe
-from gad.figures import ablation_marks
-from gad.paper import paper_ablation
-from gad.report import ablation_table
+from gad.report.ablations import (
+    QUICK,
+    experiment_name,
+    kept_of,
+    load_ablations,
+    overrides,
+    table,
+    tables_of,
+    variants_of,
+)
+from gad.report.figures import ablation_marks
+from gad.report.index import ablation_table
+from gad.report.paper import paper_ablation
 
 ablate = load_script("pipelines/ablate.py")
 

@@ -24,7 +24,7 @@ from gad.metrics.summary import against, by_variant
 from gad.models.external import load_outside
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor, everyone
-from gad.paper import diversity_beside_ours, noise_query_beside_ours
+from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.runtime import files as artifacts
 from gad.runtime.files import read_json
 

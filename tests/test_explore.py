@@ -5,14 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gad import explore, figures
 from gad.diffusion.noise import low_frequency_part, span_part
 from gad.distillation.train_students import start_student
-from gad.explore import ANGLES, Explorer, Place
-from gad.explore_panel import panel
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import Actor
+from gad.report import explorer as explore
+from gad.report import figures
+from gad.report.explorer import ANGLES, Explorer, Place
+from gad.report.explorer_widget import panel
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from gad import figures
-from gad.figures.style import looks
+from gad.report import figures
+from gad.report.figures.style import looks
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from gad.ablations import KEPT, Ablation, kept_of
-from gad.kept import kept_table
 from gad.metrics.statistics import ratio_of_means
+from gad.report.ablations import KEPT, Ablation, kept_of
+from gad.report.retained_gain import kept_table
 
 
 def test_the_intervals_bounds_are_the_ratios_that_a_paired_t_test_just_tells():

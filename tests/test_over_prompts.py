@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.control.over_prompts import PROMPTS_ALONE, SEEDS_AND_PROMPTS, control_differences, control_gains
 from gad.metrics.statistics import bootstrap_mean, crossed_mean
+from gad.report.control_differences import PROMPTS_ALONE, SEEDS_AND_PROMPTS, control_differences, control_gains
 
 SEEDS, PROMPTS = 3, 5
 

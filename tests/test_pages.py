@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from latex2mathml.converter import convert
 
-from gad.pages import page_of
+from gad.report.notebook_html import page_of
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -14,7 +14,7 @@ from gad.models.external import load_outside_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import steps_of
-from gad.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
+from gad.report.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.runtime.paths import RECIPES
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gad.readme import PAGES, with_tables
-from gad.result_tables import Metric, difference_cell
+from gad.report.format import difference_cell
+from gad.report.markdown_tables import PAGES, Metric, with_tables
 from gad.runtime.paths import ROOT
 
 

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.ablations import METRICS
-from gad.differences import difference_table, further_differences, two_level_table
-from gad.headline import headline_tables, kind_title
 from gad.metrics.paired import paired_answers, paired_table, paired_values, two_level
 from gad.metrics.statistics import mean_over_seeds
 from gad.metrics.summary import direction_kinds
-from gad.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
-from gad.report import beside_committed, changed_sections, styled
+from gad.report.ablations import METRICS
+from gad.report.differences import difference_table, further_differences, two_level_table
+from gad.report.index import beside_committed, changed_sections, styled
+from gad.report.main_results import headline_tables, kind_title
+from gad.report.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
 
 
 def estimate(*values):

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gad.figures import style
-from gad.figures.style import DPI
 from gad.metrics.statistics import mean_over_seeds
+from gad.report.figures import style
+from gad.report.figures.style import DPI
 
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from gad.figures.outputs import to_pixels
-from gad.figures.style import DPI, looks
 from gad.metrics.statistics import Estimate, mean_over_seeds
+from gad.report.figures.outputs import to_pixels
+from gad.report.figures.style import DPI, looks
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",

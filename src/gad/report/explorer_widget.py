@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
-from gad.explore import Explorer, Place
+from gad.report.explorer import Explorer, Place
 
 Picture = Callable[..., bytes]
 """Each model's answer, and the points that they are drawn on (``reference``, None for pictures), to a PNG."""

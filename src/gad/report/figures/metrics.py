@@ -5,9 +5,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from gad.figures import style
-from gad.figures.style import DPI
 from gad.metrics.statistics import mean_over_seeds
+from gad.report.figures import style
+from gad.report.figures.style import DPI
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 

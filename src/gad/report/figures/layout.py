@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from gad.figures.outputs import to_pixels
-from gad.figures.style import DPI
+from gad.report.figures.outputs import to_pixels
+from gad.report.figures.style import DPI
 
 BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and third object
 

@@ -6,8 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.figures.style import DPI, PALETTE, order
 from gad.metrics.statistics import mean_over_seeds
+from gad.report.figures.style import DPI, PALETTE, order
 
 _LABELS = {
     "self_identifiability": "self identifiability (higher is better)",

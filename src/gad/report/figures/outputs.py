@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gad.figures.style import DPI, PALETTE
+from gad.report.figures.style import DPI, PALETTE
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, order
 
 SPREAD = 0.5  # of a setting's row, over which its variants lie
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gad.headline import headline, kind_title, kinds_read
 from gad.metrics.statistics import effect_of, holm
 from gad.metrics.summary import direction_kinds
-from gad.paper.numbers import number
+from gad.report.format import number
+from gad.report.main_results import headline, kind_title, kinds_read
 
 COLUMNS = ["group", "metric", "variant", "minus baseline", "clear of 0", "effect size", "smallest visible", "effect"]
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from gad.ablations import METRICS, PAIRED, Ablation, label_of
 from gad.metrics.statistics import ratio_of_means
+from gad.report.ablations import METRICS, PAIRED, Ablation, label_of
 
 
 def gains_of(table: pd.DataFrame, metric: str, variant: str) -> pd.Series:

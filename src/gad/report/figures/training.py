@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from gad.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},

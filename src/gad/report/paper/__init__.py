@@ -4,18 +4,16 @@ Numbers from Huang et al., Restoring Initial Noise Sensitivity in Text-to-Image 
 (ICML 2026, arXiv:2606.01651); single runs without intervals.
 """
 
-from gad.paper.ablations import paper_ablation
-from gad.paper.control import diversity_beside_ours, layout_beside_ours, noise_query_beside_ours
-from gad.paper.geometry import paper_beside_ours
-from gad.paper.numbers import number
-from gad.paper.pictures import fidelity_beside_ours, seeds_beside_ours
+from gad.report.paper.ablations import paper_ablation
+from gad.report.paper.control import diversity_beside_ours, layout_beside_ours, noise_query_beside_ours
+from gad.report.paper.geometry import paper_beside_ours
+from gad.report.paper.pictures import fidelity_beside_ours, seeds_beside_ours
 
 __all__ = [
     "diversity_beside_ours",
     "fidelity_beside_ours",
     "layout_beside_ours",
     "noise_query_beside_ours",
-    "number",
     "paper_ablation",
     "paper_beside_ours",
     "seeds_beside_ours",

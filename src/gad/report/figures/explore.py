@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gad.figures.outputs import to_pixels
+from gad.report.figures.outputs import to_pixels
 
 TILE = 192  # pixels on a side of a model's picture
 HEAD = 18  # pixels of the line with its name

@@ -6,7 +6,7 @@ import pandas as pd
 
 from gad.config.variants import VARIANTS
 from gad.metrics.summary import direction_kinds
-from gad.result_tables import cell
+from gad.report.format import cell
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.paper.numbers import number, ours
+from gad.report.format import number, ours
 
 LAYOUT = {  # Table 5: AP, AP50 (percent, YOLOv4) and CLIP score of SD 2.1 and its students at 512 px; single runs
     "teacher": (6.6, 21.3, 0.3333),

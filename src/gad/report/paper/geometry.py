@@ -3,7 +3,7 @@
 import pandas as pd
 
 from gad.metrics.summary import direction_kinds
-from gad.paper.numbers import number
+from gad.report.format import number
 
 # table, metric, PixArt TDM baseline, with GAD, our group (None: a kind of direction), our metric, whether they compare
 _T4 = "Direction only: norm and sum are ours; 20 teacher steps, a small latent; a one-step path is interpolated."

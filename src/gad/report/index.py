@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from gad.headline import headline, headline_tables, kinds_read
 from gad.metrics.summary import direction_kinds
-from gad.paper.numbers import number
+from gad.report.format import number
+from gad.report.main_results import headline, headline_tables, kinds_read
 from gad.runtime.files import read_json, replacing, write_json
 from gad.runtime.paths import REPORTS, RESULTS, metrics_file
 

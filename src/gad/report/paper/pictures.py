@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.paper.numbers import ours
+from gad.report.format import ours
 
 # T2: seed identifiability, SD 2.1 at 512 px: self, teacher alignment, in percent
 PAPER_SEEDS = {
