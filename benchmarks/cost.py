@@ -21,7 +21,6 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.clocked import Alternating, Clocked, Turns, by_turns
 from gad.config import StudentConfig, load_recipe
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
@@ -30,6 +29,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
+from gad.preflight.timing import Alternating, Clocked, Turns, by_turns
 from gad.runtime.cli import end_with, positive
 from gad.runtime.paths import stage_dir
 

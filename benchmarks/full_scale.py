@@ -30,12 +30,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.clocked import Alternating, Turns, by_turns
 from gad.config import Recipe, load_recipe
-from gad.full_scale.architectures import architecture_of, build_network, count_parameters
-from gad.full_scale.cost import Cost, utilisation
-from gad.full_scale.dry_run import TIMED, counted_flops, run_part, some_steps, teacher_of
-from gad.full_scale.estimate import memory_bytes
+from gad.preflight.architectures import architecture_of, build_network, count_parameters
+from gad.preflight.cost import Cost, utilisation
+from gad.preflight.dry_run import TIMED, counted_flops, run_part, some_steps, teacher_of
+from gad.preflight.estimate import memory_bytes
+from gad.preflight.timing import Alternating, Turns, by_turns
 from gad.runtime.cli import end_with, positive
 
 THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs

@@ -28,10 +28,10 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import node_times
-from gad.full_scale.architectures import BETAS, Architecture, architecture_of
-from gad.full_scale.dry_run import random_teacher
 from gad.models.model import Model, load_model, text_encoder_on
 from gad.models.pipelines import FAMILIES, family_of, network_of, plain_scheduler
+from gad.preflight.architectures import BETAS, Architecture, architecture_of
+from gad.preflight.dry_run import random_teacher
 from gad.runtime.cli import end_with, positive
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir

@@ -24,10 +24,10 @@ from full_scale import alone, device_name, prepared
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.clocked import peak_bytes
 from gad.data.pair_generation import generate
-from gad.full_scale.architectures import architecture_of
-from gad.full_scale.dry_run import random_teacher, small_pairs
+from gad.preflight.architectures import architecture_of
+from gad.preflight.dry_run import random_teacher, small_pairs
+from gad.preflight.timing import peak_bytes
 from gad.runtime.cli import end_with, positive
 from gad.runtime.distributed import make_accelerator
 

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.clocked import Clocked
+from gad.preflight.timing import Clocked
 from gad.runtime.cli import end_with, positive
 
 PHASE = "phase: "

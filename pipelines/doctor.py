@@ -14,7 +14,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
-from gad.full_scale.doctor import Finding, examine
+from gad.preflight.doctor import Finding, examine
 
 
 def main(arguments: list[str]) -> int:

@@ -93,7 +93,7 @@ def warn_of_rounding(stage: str, settings: Recipe) -> None:
     """Say that the recipe's step h drowns in what this stage computes in, before it takes its hours."""
     if stage not in ("noise_pairs", "student"):
         return
-    from gad.full_scale.rounding import check_rounding  # here, since it takes seconds, for the networks it knows
+    from gad.preflight.rounding import check_rounding  # here, since it takes seconds, for the networks it knows
 
     for finding in check_rounding(settings):
         if finding.state == "warn" and finding.what.startswith(f"{stage}."):

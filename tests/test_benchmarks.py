@@ -10,7 +10,7 @@ from scripts import ROOT, load_script
 
 from gad.config import load_recipe
 from gad.diffusion.noise import draw_noise
-from gad.full_scale.architectures import architecture_of
+from gad.preflight.architectures import architecture_of
 
 
 @pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid"])

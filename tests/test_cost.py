@@ -7,7 +7,7 @@ import time
 import pytest
 from scripts import ROOT, load_script
 
-from gad.clocked import Turns, by_turns
+from gad.preflight.timing import Turns, by_turns
 
 cost = load_script("benchmarks/cost.py")
 

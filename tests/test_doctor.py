@@ -9,11 +9,12 @@ from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
 from gad.config.external import OutsideStudent
-from gad.full_scale import doctor, folders
-from gad.full_scale.borrowed import check_labels
-from gad.full_scale.doctor import check_network, examine
-from gad.full_scale.folders import faults_of_pipeline
-from gad.full_scale.rounding import check_amplification
+from gad.preflight import doctor
+from gad.preflight import pipeline_folder as folders
+from gad.preflight.doctor import check_network, examine
+from gad.preflight.external_files import check_labels
+from gad.preflight.pipeline_folder import faults_of_pipeline
+from gad.preflight.rounding import check_amplification
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,15 +16,15 @@ from gad.distillation.precision import can_compile, make_optimizer, prepare_netw
 from gad.distillation.train_students import own_copy, start_student, train_seeds
 from gad.distillation.training_loop import train
 from gad.evaluation.sensitivity.end_to_end import measure_students
-from gad.full_scale import dry_run
-from gad.full_scale.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
-from gad.full_scale.cost import utilisation
-from gad.full_scale.doctor import held_out_prompts
-from gad.full_scale.estimate import image_tokens
-from gad.full_scale.flops import step_flops
 from gad.models.model import load_model
 from gad.models.pipelines import network_of
 from gad.models.students import seed_dir
+from gad.preflight import dry_run
+from gad.preflight.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.preflight.cost import utilisation
+from gad.preflight.doctor import held_out_prompts
+from gad.preflight.estimate import image_tokens
+from gad.preflight.flops import step_flops
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 
 

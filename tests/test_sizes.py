@@ -3,10 +3,10 @@
 import pytest
 
 from gad.config import load_recipe
-from gad.full_scale import sizes
-from gad.full_scale.architectures import ARCHITECTURES, architecture_of
-from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
-from gad.full_scale.sizes import check_sizes
+from gad.preflight import sizes
+from gad.preflight.architectures import ARCHITECTURES, architecture_of
+from gad.preflight.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.preflight.sizes import check_sizes
 
 
 def test_estimates_count_what_is_stored():

@@ -9,7 +9,7 @@ from gad.config import Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
 from gad.evaluation.control.layout.boxdiff_file import read_boxdiff, two_objects
 from gad.evaluation.control.prompts import ask
-from gad.full_scale.finding import Finding
+from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
 from gad.runtime.paths import EMOJI, ROOT
 

@@ -10,11 +10,11 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import load_prompts
-from gad.full_scale.borrowed import check_files, check_judges, check_students, fetch_model
-from gad.full_scale.finding import Finding
-from gad.full_scale.folders import faults_of_pipeline
-from gad.full_scale.rounding import check_amplification, check_rounding
-from gad.full_scale.sizes import check_sizes
+from gad.preflight.external_files import check_files, check_judges, check_students, fetch_model
+from gad.preflight.finding import Finding
+from gad.preflight.pipeline_folder import faults_of_pipeline
+from gad.preflight.rounding import check_amplification, check_rounding
+from gad.preflight.sizes import check_sizes
 from gad.runtime.distributed import processes_per_node
 from gad.runtime.paths import ROOT
 

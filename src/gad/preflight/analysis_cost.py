@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 
-from gad.clocked import peak_bytes
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
 from gad.data.prompts import prompt_of
@@ -16,10 +15,11 @@ from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.steering import Plan, energy_of
 from gad.evaluation.control.optimiser import optimise_noise, turning
 from gad.evaluation.sensitivity.responses import analysis_noise, differences, drawn_kind, whole_map
-from gad.full_scale.cost import Cost
 from gad.metrics.average_precision import Asked
 from gad.models.model import Model
 from gad.models.sampler import Actor
+from gad.preflight.cost import Cost
+from gad.preflight.timing import peak_bytes
 from gad.runtime.devices import own_device
 
 HALVES = (Asked("left", (0, 0, 1, 2)), Asked("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels

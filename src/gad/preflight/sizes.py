@@ -7,9 +7,9 @@ import psutil
 import torch
 
 from gad.config import Recipe
-from gad.full_scale.architectures import Architecture, architecture_of
-from gad.full_scale.estimate import disk_bytes, host_bytes, memory_bytes
-from gad.full_scale.finding import Finding
+from gad.preflight.architectures import Architecture, architecture_of
+from gad.preflight.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.preflight.finding import Finding
 from gad.runtime.distributed import processes_per_node
 from gad.runtime.paths import DATA, ROOT
 

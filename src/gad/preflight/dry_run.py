@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 
-from gad.clocked import Clocked, forget_peak, peak_bytes
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
@@ -26,12 +25,13 @@ from gad.distillation.objective import build_objective
 from gad.distillation.precision import Trainable
 from gad.distillation.train_students import own_copy, start_student
 from gad.distillation.training_loop import train
-from gad.full_scale.analyses import control_cost, folder_cost, sensitivity_cost
-from gad.full_scale.architectures import Architecture, architecture_of, build_network
-from gad.full_scale.cost import Cost
-from gad.full_scale.estimate import image_tokens
-from gad.full_scale.flops import step_flops
 from gad.models.model import Model
+from gad.preflight.analysis_cost import control_cost, folder_cost, sensitivity_cost
+from gad.preflight.architectures import Architecture, architecture_of, build_network
+from gad.preflight.cost import Cost
+from gad.preflight.estimate import image_tokens
+from gad.preflight.flops import step_flops
+from gad.preflight.timing import Clocked, forget_peak, peak_bytes
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up

@@ -6,8 +6,8 @@ import torch
 
 from gad.config import Recipe
 from gad.diffusion.jvp import smallest_step
-from gad.full_scale.architectures import architecture_of
-from gad.full_scale.finding import Finding
+from gad.preflight.architectures import architecture_of
+from gad.preflight.finding import Finding
 
 SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is told
 

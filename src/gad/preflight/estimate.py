@@ -1,7 +1,7 @@
 """What a recipe will need, from its numbers alone: disk of its pairs and students, memory of its networks."""
 
 from gad.config import Recipe
-from gad.full_scale.architectures import Architecture, build_network, count_parameters, reduced
+from gad.preflight.architectures import Architecture, build_network, count_parameters, reduced
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
