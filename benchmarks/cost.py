@@ -60,7 +60,9 @@ def settings_of(name: str) -> tuple[str, dict]:
 
 
 def prepare(recipe: str, name: str, steps: int) -> tuple[object, StudentConfig, dict, Model]:
-    """The objective, its settings for so many steps, what :func:`gad.training.train` takes besides, and the teacher."""
+    """The objective, its settings for so many steps, what :func:`gad.distillation.training_loop.train` takes besides,
+    and the teacher.
+    """
     settings = load_recipe(recipe)
     variant, changes = settings_of(name)
     lengths = {"num_steps": steps, "log_every": steps, "checkpoint_every": steps}

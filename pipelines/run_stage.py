@@ -181,7 +181,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         warn_of_rounding(stage, settings)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
-    if recipe:  # what gad.parts has kept of it has served
+    if recipe:  # what gad.evaluation.jobs has kept of it has served
         shutil.rmtree(root / "data" / recipe / "live" / "parts" / stage, ignore_errors=True)
     if stage == "report":
         write_index()

@@ -22,17 +22,17 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from gad import artifacts
-from gad.actor import Actor
+from gad.runtime import files as artifacts
+from gad.models.sampler import Actor
 from gad.config import load_recipe
-from gad.control.noise_library import build_library
-from gad.control.stage import precompute_control
+from gad.evaluation.control.noise_library import build_library
+from gad.evaluation.control.tasks import precompute_control
 from gad.models.exact import ExactDenoiser
-from gad.processes import place
-from gad.schedule import CosineSchedule
-from gad.students import start_student
-from gad.teachers.load import Model
-from gad.worlds.swiss_roll import make_points
+from gad.runtime.distributed import place
+from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.train_students import start_student
+from gad.models.model import Model
+from gad.data.swiss_roll import make_points
 root = Path(sys.argv[1])
 artifacts.DATA = root / "data"
 settings = load_recipe("smoke")

@@ -23,12 +23,13 @@ import torch
 torch.set_num_threads(1)
 from gad.config import load_recipe
 from gad.models.exact import ExactDenoiser
-from gad.noise_pairs import NoisePairs, generate
-from gad.processes import place, wait_until
-from gad.schedule import CosineSchedule
-from gad.students import train_seeds
-from gad.teachers.load import Model
-from gad.worlds.swiss_roll import make_points
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate
+from gad.runtime.distributed import place, wait_until
+from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.train_students import train_seeds
+from gad.models.model import Model
+from gad.data.swiss_roll import make_points
 settings = load_recipe("smoke")
 root = Path(sys.argv[1])
 teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))

@@ -10,7 +10,7 @@ from gad.runtime.paths import ROOT
 @pytest.mark.parametrize("page", PAGES)
 def test_the_tables_of_a_page_are_those_of_the_results(page):
     text = (ROOT / page).read_text()
-    assert with_tables(text, page) == text, "run: python -m gad.readme"
+    assert with_tables(text, page) == text, "run: python -m gad.report.markdown_tables"
 
 
 def test_a_table_without_its_mark_is_missed():

@@ -201,7 +201,7 @@ def test_the_lock_of_a_living_run_is_left_alone(tmp_path, capsys):
 
 def test_a_copy_of_the_project_runs_its_own_code_and_data(project, notebook):
     """DVC runs queued experiments in such a copy, with the installed one's environment."""
-    notebook("import gad.artifacts\nprint('root', gad.artifacts.ROOT)", parameters='recipe: str = "smoke"')
+    notebook("import gad.runtime.paths\nprint('root', gad.runtime.paths.ROOT)", parameters='recipe: str = "smoke"')
     (project / "pipelines" / "run_stage.py").write_text((ROOT / "pipelines" / "run_stage.py").read_text())
     shutil.copytree(ROOT / "src" / "gad", project / "src" / "gad")
     command = [sys.executable, project / "pipelines" / "run_stage.py", "teacher", "--recipe", "smoke"]

@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from gad.config import StudentConfig
-from gad.noise_pairs import NoisePairs
-from gad.students import train_seeds
-from gad.teachers.load import load_model
+from gad.data.noise_pairs import NoisePairs
+from gad.distillation.train_students import train_seeds
+from gad.models.model import load_model
 for folder in sorted(Path(sys.argv[1]).glob("*/")):
     for name, parted in {"whole": False, "parted": True}.items():
         config = StudentConfig(**json.loads((folder / "config.json").read_text()) | {"shard": parted})

@@ -39,7 +39,7 @@ def latents(vae):
 @pytest.fixture
 def few_matrices(monkeypatch):
     """Muon takes two of the network's matrices: in bfloat16, as it does, all of them take some CPUs 14 s a step."""
-    monkeypatch.setattr("gad.teachers.train.weight_matrices", lambda network: weight_matrices(network)[:2])
+    monkeypatch.setattr("gad.data.emoji.teacher_training.weight_matrices", lambda network: weight_matrices(network)[:2])
 
 
 def weights(pipeline) -> torch.Tensor:
@@ -161,7 +161,7 @@ def test_a_batch_pairs_each_latent_with_its_caption(pipeline, latents):
 
 
 def test_an_interrupted_training_ends_with_the_same_weights(vae, latents, tmp_path, monkeypatch, few_matrices):
-    monkeypatch.setattr("gad.teachers.train.CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr("gad.data.emoji.teacher_training.CHECKPOINT_EVERY", 2)
 
     def run(checkpoint, stop_after=None):
         pipeline = build_pipeline("dit", vae, seed=0)

@@ -94,11 +94,11 @@ import sys
 from pathlib import Path
 from gad.config import load_recipe
 from gad.models.exact import ExactDenoiser
-from gad.noise_pairs import NoisePairs
-from gad.schedule import CosineSchedule
-from gad.students import train_seeds
-from gad.teachers.load import Model
-from gad.worlds.swiss_roll import make_points
+from gad.data.noise_pairs import NoisePairs
+from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.train_students import train_seeds
+from gad.models.model import Model
+from gad.data.swiss_roll import make_points
 import torch
 torch.set_num_threads(1)
 pairs, folder, live = map(Path, sys.argv[1:])

@@ -90,9 +90,9 @@ def different_prompts(start: int, count: int, source: PromptsConfig | None = Non
 def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
     """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 
-    Ids of analyses (:mod:`gad.sample_ids`) count from the source's end, each task's by their place in it: number k of
-    every task has the same prompt. A source with as many prompts as noise pairs and the largest task together keeps
-    the two apart.
+    Ids of analyses (:mod:`gad.config.sample_ids`) count from the source's end, each task's by their place in it: number
+    k of every task has the same prompt. A source with as many prompts as noise pairs and the largest task together
+    keeps the two apart.
     """
     if source is None:
         return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]

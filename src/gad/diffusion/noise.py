@@ -52,7 +52,9 @@ def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | N
     """
     if kind == "singular":
         if basis is None:
-            raise ValueError("singular directions are drawn in a basis of their own: give it, see gad.singular")
+            raise ValueError(
+                "singular directions are drawn in a basis of their own: give it, see gad.diffusion.singular_vectors"
+            )
         return span_part(latent, basis)
     return latent if kind == "isotropic" else low_frequency_part(latent, size)
 

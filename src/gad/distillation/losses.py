@@ -115,8 +115,8 @@ def random_gradient_loss(student: Response, teacher: Response, direction: Tensor
     .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
         \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
 
-    Its gradient on J_S v has the norm of :func:`gad.losses.gad.gad_response_loss`'s, whatever ``direction`` r is drawn.
-    Only its gradient has a meaning.
+    Its gradient on J_S v has the norm of :func:`gad.distillation.gad_loss.gad_response_loss`'s, whatever ``direction``
+    r is drawn. Only its gradient has a meaning.
     """
     gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
     r = direction.flatten(1)

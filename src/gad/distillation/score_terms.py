@@ -1,6 +1,7 @@
 """GAD in the scores' own space: how teacher and fake score answer to a step at the student's re-noised answer.
 
-Only where a fake score learns beside the student. The forms, and what is sound about each: :mod:`gad.losses.gad`.
+Only where a fake score learns beside the student. The forms, and what is sound about each:
+:mod:`gad.distillation.gad_loss`.
 """
 
 from dataclasses import dataclass
@@ -75,9 +76,9 @@ class ScoreForm:
     def _jvps(self, scores: Scores, batch: Batch, state: Renoised, step: Latent) -> tuple[Latent, Latent]:
         """Fake score's and teacher's responses to ``h`` times that step, at the unperturbed members' states.
 
-        The derivations in :mod:`gad.losses.gad` hold for straight steps in chains of one node. A spherical step also
-        holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer chains the
-        student's response is taken at the pair's node and not where x_t comes from.
+        The derivations in :mod:`gad.distillation.gad_loss` hold for straight steps in chains of one node. A spherical
+        step also holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer
+        chains the student's response is taken at the pair's node and not where x_t comes from.
         """
         first = slice(len(step))
         x_t, t, h = state.x_t[first], state.t[first], expand(batch.h, step)

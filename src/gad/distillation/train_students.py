@@ -35,7 +35,7 @@ def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> Networ
 
 
 def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.teachers.load.load_model` reads; a stock diffusers pipeline for text-to-image.
+    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image.
 
     Its scheduler walks our times, whatever the teacher came with.
     """

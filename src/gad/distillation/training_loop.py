@@ -29,7 +29,7 @@ class TrainState:
 
     step: int
     terms: dict[str, float]
-    watched: dict[str, float]  # gad.probe: norms of each term's own gradient; response on fixed pairs after the step
+    watched: dict[str, float]  # by gad.distillation.monitor: each term's gradient norm; response on fixed pairs
     learning_rate: float
     gradient_norm: float
 

@@ -25,8 +25,8 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
     """A row per kind of direction, metric and variant: its mean difference to the reference with three intervals.
 
     ``seeds``: t over the seeds' means, other seeds at these noises · ``noises``: BCa bootstrap over the noises'
-    means, other noises for these students · ``both``: two-way random effects (:func:`gad.stats.crossed_intervals`),
-    other seeds and other noises; the one to quote.
+    means, other noises for these students · ``both``: two-way random effects
+    (:func:`gad.metrics.statistics.crossed_intervals`), other seeds and other noises; the one to quote.
     """
     rows = []
     for kind, group in samples.groupby("directions", sort=False):

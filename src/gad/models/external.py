@@ -1,7 +1,7 @@
 """Models that someone else made, as students: any diffusers pipeline of our classes, with its own sampler.
 
-Such a model is run whole (:mod:`gad.whole_map`) and stands in the tables of one-step students, whatever number of
-steps it takes inside.
+Such a model is run whole (:mod:`gad.models.external_sampler`) and stands in the tables of one-step students, whatever
+number of steps it takes inside.
 """
 
 import inspect
@@ -169,7 +169,8 @@ def load_outside_student(
 
 
 def load_outside(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
-    """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.students.load_students` gives ours.
+    """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.models.students.load_students` gives
+    ours.
 
     They are whole maps: their derivatives are measured with :func:`as_whole_maps` of the recipe.
     """

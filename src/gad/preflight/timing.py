@@ -26,7 +26,8 @@ def forget_peak() -> None:
 
 
 class Clocked:
-    """Stands in for ``objective`` in :func:`gad.training.train`; ``times`` in seconds, one for each step begun.
+    """Stands in for ``objective`` in :func:`gad.distillation.training_loop.train`; ``times`` in seconds, one for each
+    step begun.
 
     A step asks for its terms ``accumulate`` times; the first of them is its beginning. ``peak``, in bytes, is that of
     the steps before the last one, which logs: what logging costs is not the step's.

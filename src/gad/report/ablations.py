@@ -36,7 +36,8 @@ PAIRED = ("map error, median", "JVP cosine")  # of these the difference to the b
 class Ablation(Section):
     """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run.
 
-    ``kept``: a second table tells what the further settings keep of the first one's gain (:mod:`gad.kept`).
+    ``kept``: a second table tells what the further settings keep of the first one's gain
+    (:mod:`gad.report.retained_gain`).
     """
 
     title: str

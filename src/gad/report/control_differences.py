@@ -1,7 +1,7 @@
 """What the control tasks' rows say of other prompts, not of other seeds alone.
 
 A number over seeds alone speaks of the prompts that were asked. Here every prompt is a sample as a noise is one in the
-geometry, so the intervals are those of :mod:`gad.sensitivity.paired`. Where a variant has one seed, or is the teacher,
+geometry, so the intervals are those of :mod:`gad.metrics.paired`. Where a variant has one seed, or is the teacher,
 they cover other prompts for that very model.
 """
 

@@ -53,7 +53,9 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def claim_together(folder: Path, owner: str) -> None:
-    """The first process has ``folder`` hold work of ``owner`` only (:func:`gad.artifacts.claim`); the others wait."""
+    """The first process has ``folder`` hold work of ``owner`` only (:func:`gad.runtime.fingerprint.claim`); the others
+    wait.
+    """
     if place()[0] == 0:
         claim(folder, owner)
     wait_until(lambda: claimed(folder, owner))

@@ -3,7 +3,7 @@
 A task is a module with three functions:
 
 - ``prepare(teacher, settings, keep) -> inputs``: all that the models share, made once; what is costly through ``keep``
-  (:mod:`gad.parts`), so that it outlasts a kill and other processes have it;
+  (:mod:`gad.evaluation.jobs`), so that it outlasts a kill and other processes have it;
 - ``run(actor, inputs, config) -> Answer``: one model's answer, a row per sample; ``config`` is the task's sub-section;
 - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
 

@@ -1,6 +1,7 @@
 """The `control` stage: the tasks that a recipe names, for the teacher and every student at the same noises.
 
-Answers are kept model by model (:mod:`gad.parts`), so that a killed stage goes on, and others may have made them ahead.
+Answers are kept model by model (:mod:`gad.evaluation.jobs`), so that a killed stage goes on, and others may have made
+them ahead.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,8 @@
 """What is measured batch by batch of noises, for every student at once, and kept as it comes.
 
 So memory does not grow with the noises, the teacher is asked once for each batch, a killed stage goes on from the
-batches that are done, and several processes may have done them ahead. :mod:`gad.parts` does it model by model.
+batches that are done, and several processes may have done them ahead. :mod:`gad.evaluation.jobs` does it model by
+model.
 """
 
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,7 @@
 """The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions.
 
-The loop over batches of noises is outside (:mod:`gad.sensitivity.by_batch`), that over students inside: nothing but a
-batch's derivatives is held.
+The loop over batches of noises is outside (:mod:`gad.evaluation.sensitivity.batches`), that over students inside:
+nothing but a batch's derivatives is held.
 """
 
 from collections.abc import Iterable, Iterator

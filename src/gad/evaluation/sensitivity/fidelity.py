@@ -1,7 +1,7 @@
 """What the pictures of every student show, beside the teacher's: seeds (Table 2), fidelity (Tables 3 and 12), sisters.
 
 Every model gets the same noises and prompts. Images are read as they are made and not kept.
-:mod:`gad.sensitivity.evaluations` asks every model in turn.
+:mod:`gad.evaluation.jobs` asks every model in turn.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

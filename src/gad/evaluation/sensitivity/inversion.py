@@ -1,6 +1,6 @@
 r"""From an image back to its noise: the fixed point of each step, or descent where a step has none.
 
-A step of :func:`gad.sampling.ddim_step` from t to s is
+A step of :func:`gad.diffusion.sampling.ddim_step` from t to s is
 :math:`x_s = \alpha_s \hat x_0(x_t) + \sigma_s (x_t - \alpha_t \hat x_0(x_t)) / \sigma_t`.
 Its inverse is the fixed point
 

@@ -69,7 +69,7 @@ def measure_levels(
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
     :func:`onward` of the teacher's chain.
 
-    ``parts`` as in :func:`gad.sensitivity.stage.measure_students`.
+    ``parts`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
     """
     yield from in_batches(LEVELS_KEPT, levels_at, teacher, students, settings, parts)
 

@@ -184,7 +184,7 @@ class SeedReference:
 
 
 def seeds_job(teacher: Actor, settings: Recipe) -> Job:
-    """Each model's rows of :func:`gad.sensitivity.seed_identifiability.identify`."""
+    """Each model's rows of :func:`gad.evaluation.sensitivity.seed_identification.identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
     def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:

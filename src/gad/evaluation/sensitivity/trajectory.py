@@ -91,7 +91,7 @@ def measure_trajectories(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its nodes a student is where :func:`gad.sensitivity.trajectory.between` says. ``parts`` as in
+    Between its nodes a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts`` as in
     :func:`measure_students`.
     """
     yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)

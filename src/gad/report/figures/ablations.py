@@ -27,8 +27,8 @@ def _marks(axis, rows: pd.DataFrame, column: str, settings: list[str]) -> None:
 def ablation_marks(table: pd.DataFrame, *, title: str = "", paper: pd.DataFrame | None = None) -> Figure:
     """A panel per metric of an ablation's table: mean and 95 % interval per setting and variant.
 
-    ``paper`` has a row per setting of the paper's table, as :func:`gad.paper.paper_ablation` gives it; its Vendi score
-    gets a panel of its own, because nothing of it can be compared but the order.
+    ``paper`` has a row per setting of the paper's table, as :func:`gad.report.paper.paper_ablation` gives it; its Vendi
+    score gets a panel of its own, because nothing of it can be compared but the order.
     """
     table = table[table["directions"] == table["directions"].iloc[-1]]
     settings = list(dict.fromkeys(table["setting"]))

@@ -25,7 +25,7 @@ def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
 
 
 def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
-    """A bar per model of :func:`gad.sensitivity.seed_identifiability.seed_table`, dots for its student seeds."""
+    """A bar per model of the table of seed identification, dots for its student seeds."""
     found = [metric for metric in _LABELS if metric in table]
     names = order(table["variant"])
     width = max(3.8, 0.7 * len(names) + 1.4)
@@ -57,7 +57,7 @@ def learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> 
     """Accuracy of the model's own classifier against its training images; mean over student seeds.
 
     A curve that still climbs at its end says that the classifier, not the model, is the limit. ``curve`` is
-    :func:`gad.sensitivity.seed_identifiability.curve_table`.
+    :func:`gad.evaluation.sensitivity.seed_identification.curve_table`.
     """
     own = curve[curve["trained_on"] == "self"]
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
