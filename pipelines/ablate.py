@@ -22,8 +22,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.config import RecipeError
-from gad.report.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table, variants_of
+from gad.config import RecipeError, load_recipe
+from gad.report.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table
 from gad.report.retained_gain import kept_table
 from gad.runtime.cli import dvc_command, positive, stage_environment
 from gad.runtime.files import write_table
@@ -203,7 +203,7 @@ def main() -> int:
         ablation = ablations[name].hurried() if arguments.quick else ablations[name]
         name += QUICK if arguments.quick else ""
         if not arguments.table:
-            trained = variants_of(ablation.recipe)
+            trained = load_recipe(ablation.recipe).variants
             named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
             failed += run(named, stages, arguments.jobs, base)

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
+from gad.config.stage_graph import write_stage_graph
 from gad.report.index import keep_results
 from gad.runtime.cli import dvc_command, stage_environment
 
@@ -49,6 +50,11 @@ def main(arguments: list[str]) -> int:
     options = [word for word in arguments if word.startswith("-") and word != "--all"]
     targets = [word for word in arguments if not word.startswith("-")] or [f"report@{recipe}" for recipe in recipes]
     clear_stale_lock(ROOT)
+    try:
+        write_stage_graph()
+    except ValueError as error:  # a recipe's fault
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     status = dvc_repro([*options, *targets])
     if status:
         return status

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
 from gad.config import RecipeError, load_recipe
+from gad.config.stage_graph import stage_graph
 from gad.report.ablations import (
     QUICK,
     experiment_name,
@@ -23,7 +24,6 @@ from gad.report.ablations import (
     overrides,
     table,
     tables_of,
-    variants_of,
 )
 from gad.report.figures import ablation_marks
 from gad.report.index import ablation_table
@@ -105,11 +105,11 @@ def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
         for number, setting in enumerate(ablation.settings):
             folder = tmp_path / ablation.recipe / str(number)
             folder.mkdir(parents=True, exist_ok=True)
-            copies = {"params.yaml": folder / "params.yaml"}
+            copies = {"pipelines/graph.yaml": folder / "graph.yaml"}
             copies[f"pipelines/recipes/{ablation.recipe}.yaml"] = folder / f"{ablation.recipe}.yaml"
             for source, copy in copies.items():
                 shutil.copy(ROOT / source, copy)
-            changes = overrides(ablation, setting, variants_of(ablation.recipe))
+            changes = overrides(ablation, setting, load_recipe(ablation.recipe).variants)
             for source, copy in copies.items():
                 own = [change.removeprefix(f"{source}:") for change in changes if change.startswith(f"{source}:")]
                 apply_overrides(str(copy), own)
@@ -118,9 +118,11 @@ def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
                 *path, last = key.split(".")
                 reduce(getitem, path, meant)[last] = value
             assert load_recipe(ablation.recipe, folder).model_dump() == meant
-            assert sorted(variants_of(ablation.recipe, folder / "params.yaml")) == sorted(ablation.variants)
-            others = [recipe for recipe in YAML().load(ROOT / "params.yaml")["recipes"] if recipe != ablation.recipe]
-            assert variants_of(others[0], folder / "params.yaml") == variants_of(others[0])
+            students = YAML(typ="safe", pure=True).load(folder / "graph.yaml")["students"].values()
+            kept = {item["variant"] for item in students if item["recipe"] == ablation.recipe}
+            assert kept == set(ablation.variants)
+            others = [item for item in students if item["recipe"] != ablation.recipe]
+            assert others == [s for s in stage_graph()["students"].values() if s["recipe"] != ablation.recipe]
 
 
 def test_names_depend_on_the_changes_and_variants_alone(write):

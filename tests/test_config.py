@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from gad.config import RecipeError, load_recipe, recipe_names
+from gad.config import Recipe, RecipeError, load_recipe, recipe_names
+from gad.config.stage_graph import GRAPH, stage_graph
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
@@ -36,19 +37,36 @@ def test_every_recipe_is_sound_and_says_how_it_is_run(name):
     assert "cost" in header
 
 
-def test_params_name_existing_recipes_and_variants():
+def test_params_name_existing_recipes_and_the_graph_says_what_the_recipes_say():
     params = YAML12.load(ROOT / "params.yaml")
-    assert set(params["main"]) <= set(params["recipes"]) <= set(recipe_names())
-    assert list(params["worlds"]) == params["recipes"]
-    for key, item in params["students"].items():
-        assert key == f"{item['recipe']}-{item['variant']}" and item["recipe"] in params["recipes"]
-        check_variant(item["variant"], load_recipe(item["recipe"]).student.paradigm)
-    for recipe in params["recipes"]:  # DVC refuses to follow a key that is not there
-        assert "students" in YAML12.load(RECIPES / f"{recipe}.yaml")
-    for recipe in params["recipes"]:  # the method and its two first controls, and what cannot be had without a rival
-        named = {item["variant"] for item in params["students"].values() if item["recipe"] == recipe}
-        assert {"baseline", "noise_augmentation", "gad"} <= named
-        assert load_recipe(recipe).student.paradigm == "matching" or {"pointwise_anchor", "gad_anchor"} <= named
+    assert set(params) == {"recipes", "main"} and set(params["main"]) <= set(params["recipes"]) <= set(recipe_names())
+    graph = YAML12.load(GRAPH)
+    assert graph == stage_graph(), "run: python -m gad.config.stage_graph"
+    assert list(graph["inputs"]) == params["recipes"]
+    assert graph["students"]["swiss_roll-gad"] == {"recipe": "swiss_roll", "variant": "gad"}
+
+
+@pytest.mark.parametrize("name", YAML12.load(ROOT / "params.yaml")["recipes"])
+def test_recipes_train_the_method_and_its_controls(name):
+    assert "students" in YAML12.load(RECIPES / f"{name}.yaml")  # DVC refuses to follow a key that is not there
+    recipe = load_recipe(name)  # the method and its two first controls, and what cannot be had without a rival
+    assert {"baseline", "noise_augmentation", "gad"} <= set(recipe.variants)
+    assert recipe.student.paradigm == "matching" or {"pointwise_anchor", "gad_anchor"} <= set(recipe.variants)
+
+
+@pytest.mark.parametrize(
+    ("variants", "message"),
+    [
+        (["baseline", "gda"], "unknown variant gda"),
+        (["gad"], "every variant once, the baseline among them"),
+        (["baseline", "gad", "gad"], "every variant once"),
+        (["baseline", "gad_score"], "needs a fake score"),
+    ],
+)
+def test_variants_that_a_recipe_cannot_have_are_refused(variants, message):
+    values = load_recipe("swiss_roll").model_dump() | {"variants": variants}
+    with pytest.raises(ValueError, match=message):
+        Recipe.model_validate(values)
 
 
 @pytest.mark.parametrize("name", VARIANTS)

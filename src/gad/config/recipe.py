@@ -15,7 +15,7 @@ from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
-from gad.config.variants import VARIANTS
+from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
 
@@ -29,6 +29,7 @@ class Recipe(Section):
     name: str
     teacher: TeacherConfig
     noise_pairs: NoisePairsConfig
+    variants: list[str] = ["baseline", "gad"]  # the students that DVC trains; any other by its name
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
@@ -38,6 +39,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _world_allows(self):
+        unknown = sorted(set(self.variants) - set(VARIANTS))
+        if unknown or "baseline" not in self.variants or len(set(self.variants)) < len(self.variants):
+            fault = f"unknown variant {unknown[0]}" if unknown else "every variant once, the baseline among them"
+            raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
+        for variant in self.variants:
+            check_variant(variant, self.student.paradigm)
         names = [student.name for student in self.students]
         if len(set(names)) < len(names):
             raise ValueError(f"names of outside students repeat: {names}")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pandas as pd
 from pydantic import Field, ValidationError
-from ruamel.yaml import YAML
 
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import first_fault, read_sections
@@ -92,7 +91,7 @@ def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
 
 
 def overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[str]:
-    """The changes as ``dvc exp run -S`` takes them; ``trained`` are the variants that params.yaml has of the recipe.
+    """The changes as ``dvc exp run -S`` takes them; ``trained`` are the recipe's variants.
 
     ++ sets a key whether the recipe's file names it or leaves it at its default; ~ drops a variant.
     """
@@ -100,14 +99,8 @@ def overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[
     dropped = [variant for variant in trained if variant not in ablation.variants]
     return [
         *(f"{file}:++{key}={json.dumps(value)}" for key, value in (ablation.common | setting).items()),
-        *(f"params.yaml:~students.{ablation.recipe}-{variant}" for variant in dropped),
+        *(f"pipelines/graph.yaml:~students.{ablation.recipe}-{variant}" for variant in dropped),
     ]
-
-
-def variants_of(recipe: str, params: Path = ROOT / "params.yaml") -> list[str]:
-    """The variants of a recipe that params.yaml names."""
-    students = YAML(typ="safe", pure=True).load(params)["students"].values()
-    return [item["variant"] for item in students if item["recipe"] == recipe]
 
 
 def label_of(setting: Setting) -> str:

@@ -1,0 +1,65 @@
+"""What ``dvc.yaml`` multiplies its stages by, made from the recipes of ``params.yaml``: students, inputs and plots.
+
+``python -m gad.config.stage_graph`` writes it again; so does ``pipelines/repro.py`` before it calls DVC.
+"""
+
+from io import StringIO
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from gad.config.recipe import Recipe, load_recipe
+from gad.runtime.files import replacing
+from gad.runtime.paths import RECIPES, ROOT
+
+GRAPH = ROOT / "pipelines" / "graph.yaml"
+PARAMS = ROOT / "params.yaml"
+HEAD = "# Made from params.yaml and pipelines/recipes by: python -m gad.config.stage_graph\n"
+
+
+def _inputs(recipe: Recipe) -> dict[str, str]:
+    """What a recipe's teacher is made from, by which code, and what its students are evaluated by."""
+    if recipe.teacher.world == "swiss_roll":
+        points = "src/gad/data/swiss_roll.py"
+        return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
+    trained = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
+    taken = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
+    return (taken if recipe.teacher.pretrained else trained) | {"evaluators": "data/emoji/judges"}
+
+
+def _plots(recipes: list[Recipe]) -> dict[str, dict[str, str]]:
+    """The columns that ``dvc plots show`` draws, by file."""
+    logs = (f"data/{recipe.name}/student/{variant}/training.csv" for recipe in recipes for variant in recipe.variants)
+    images = [f"data/{recipe.name}/control/diversity.csv" for recipe in recipes if recipe.teacher.world != "swiss_roll"]
+    return {
+        "training": dict.fromkeys(logs, "total"),
+        "trajectory": {f"data/{recipe.name}/sensitivity/trajectory.csv": "deviation" for recipe in recipes},
+        "diversity": dict.fromkeys(images, "vendi"),
+        "models": dict.fromkeys(images, "variant"),
+    }
+
+
+def stage_graph(params: Path = PARAMS, recipes: Path = RECIPES) -> dict[str, dict]:
+    """``students``, ``inputs`` and ``plots`` for ``dvc.yaml``. Raises RecipeError, in one line, for a faulty recipe."""
+    named = YAML(typ="safe", pure=True).load(params)
+    loaded = {name: load_recipe(name, recipes) for name in named["recipes"]}
+    students = {
+        f"{name}-{variant}": {"recipe": name, "variant": variant}
+        for name, recipe in loaded.items()
+        for variant in recipe.variants
+    }
+    inputs = {name: _inputs(recipe) for name, recipe in loaded.items()}
+    return {"students": students, "inputs": inputs, "plots": _plots([loaded[name] for name in named["main"]])}
+
+
+def write_stage_graph(path: Path = GRAPH) -> None:
+    """Write :func:`stage_graph` to ``path``, which stays untouched where nothing has changed."""
+    text = StringIO()
+    YAML().dump(stage_graph(), text)
+    if not path.exists() or path.read_text() != HEAD + text.getvalue():
+        with replacing(path) as partial:
+            partial.write_text(HEAD + text.getvalue())
+
+
+if __name__ == "__main__":
+    write_stage_graph()
