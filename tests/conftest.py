@@ -9,7 +9,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gad.config import load_recipe
 from gad.data.emoji.autoencoder import build_vae
 from gad.data.emoji.backbones import BUILDERS, build_pipeline
+from gad.data.emoji.clip import load_clip
+from gad.data.emoji.detector import load_detector
 from gad.data.emoji.teacher import make_teacher
+from gad.data.emoji.validation import held_out
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.data.swiss_roll import make_points
@@ -17,6 +20,7 @@ from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.text_encoding import encode_prompts
+from gad.runtime.paths import EMOJI
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -80,6 +84,22 @@ def conditioning(pipeline):
 def noise():
     """Two latents of 4 x 8 x 8, float32."""
     return torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """128 scenes that no judge learnt from, and their images."""
+    return held_out(128)
+
+
+@pytest.fixture(scope="session")
+def detector():
+    return load_detector(EMOJI / "judges" / "detector")
+
+
+@pytest.fixture(scope="session")
+def clip():
+    return load_clip(EMOJI / "judges" / "clip")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from gad.models.students import finished_seeds, load_students
 from gad.runtime import files as artifacts
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
-GOLDEN = Path(__file__).parent / "golden" / "smoke_baseline.json"
+GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_baseline.json"
 
 
 def contents(folder) -> dict[str, bytes]:

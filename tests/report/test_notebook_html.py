@@ -9,7 +9,7 @@ from latex2mathml.converter import convert
 
 from gad.report.notebook_html import page_of
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def equations(notebook: Path) -> list[str]:

@@ -11,7 +11,7 @@ from gad.config.stage_graph import GRAPH, stage_graph
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 YAML12 = YAML(typ="safe", pure=True)
 
 
