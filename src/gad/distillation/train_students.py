@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dvclive import Live
-
 from gad.config import StudentConfig
 from gad.config.variants import VARIANTS, trained_as
 from gad.data.noise_pairs import NoisePairs
@@ -78,6 +76,8 @@ def train_seeds(
     code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Of several
     processes the first one writes.
     """
+    from dvclive import Live  # here, since it takes a while
+
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour

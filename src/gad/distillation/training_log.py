@@ -2,14 +2,16 @@
 
 import csv
 from pathlib import Path
-
-from dvclive import Live
+from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
 from gad.runtime.files import replacing
 
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from dvclive import Live
 
-def show_row(log: Live, row: dict[str, str]) -> None:
+
+def show_row(log: "Live", row: dict[str, str]) -> None:
     """A row as it is watched while training goes on."""
     log.step = int(row["step"])
     for name, value in row.items():
