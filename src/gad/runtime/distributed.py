@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.distributed import all_reduce
-from torch.distributed.tensor import DTensor
 
 from gad.runtime.devices import own_device
 from gad.runtime.fingerprint import claim, claimed
@@ -70,6 +69,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: "Accelera
     """Make each gradient the mean over the processes'. A network may be called any number of times before."""
     if accelerator.num_processes == 1:
         return
+    from torch.distributed.tensor import DTensor  # here, since it takes a while
+
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]  # FSDP has averaged those
     works = [all_reduce(gradient, async_op=True) for gradient in gradients]
