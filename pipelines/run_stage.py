@@ -20,6 +20,7 @@ from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
 from gad.preflight.rounding import check_rounding
+from gad.runtime.cli import keep_compiled
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
@@ -204,6 +205,7 @@ def main() -> int:
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
+    keep_compiled()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gad.config import Recipe
-from gad.evaluation import jobs as evaluations
 from gad.evaluation.jobs import make_ahead
 from gad.evaluation.sensitivity.batches import batches_ahead
 from gad.evaluation.sensitivity.end_to_end import OUTSIDE, SAMPLES, responses_at
@@ -31,7 +30,7 @@ def precompute_sensitivity(
     yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
-    yield from evaluations.precompute_jobs(teacher, students, settings, parts=parts)
+    yield from precompute_jobs(teacher, students, settings, parts=parts)
 
 
 JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
