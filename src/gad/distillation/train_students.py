@@ -14,15 +14,13 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.objective import build_objective
 from gad.distillation.training_log import append_row, join_tables, show_row
 from gad.distillation.training_loop import TrainState, train
-from gad.distillation.training_record import NO_RESULT, write_trained
+from gad.distillation.training_record import LOG, NO_RESULT, write_trained
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
 from gad.runtime.distributed import claim_together, make_accelerator
 from gad.runtime.fingerprint import code_hash, fingerprint
-
-LOG = "training.csv"
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
