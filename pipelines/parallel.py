@@ -28,7 +28,7 @@ from gad.distillation.train_students import train_seeds
 from gad.distillation.training_record import check_trained
 from gad.evaluation.control import tasks as control
 from gad.evaluation.sensitivity import precompute as sensitivity
-from gad.models.external import load_outside
+from gad.models.external import load_external
 from gad.models.model import load_model
 from gad.models.students import load_students
 from gad.runtime.cache import parts_dir
@@ -45,7 +45,7 @@ def evaluate(stage: str, recipe: str, settings: Recipe):
     device = getattr(settings, stage).device
     check_trained(settings, stage_dir(recipe, "student"))
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
-    students = load_students(recipe, teacher, device=device) + load_outside(settings, teacher, device=device)
+    students = load_students(recipe, teacher, device=device) + load_external(settings, teacher, device=device)
     yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
 
 

@@ -28,7 +28,7 @@ from gad.report.notebook_html import page_of
 from gad.runtime.paths import ROOT
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
-    "world": [],
+    "dataset": [],
     "teacher": [],
     "noise_pairs": ["teacher"],
     "student": ["teacher", "noise_pairs"],
@@ -157,8 +157,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     """Path of the page, without ending."""
     if stage not in INPUTS:
         raise StageError(f"unknown stage {stage!r}; there are: {', '.join(INPUTS)}")
-    if (recipe is None) != (stage == "world"):
-        raise StageError(f"stage {stage!r} " + ("is shared by all recipes" if stage == "world" else "needs --recipe"))
+    if (recipe is None) != (stage == "dataset"):
+        raise StageError(f"stage {stage!r} " + ("is shared by all recipes" if stage == "dataset" else "needs --recipe"))
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:

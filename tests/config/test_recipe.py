@@ -103,7 +103,7 @@ FAULTS = [
     ("noise_pairs", "perturbation_scale", -0.1, r"noise_pairs: .*must be positive"),
     ("noise_pairs", "perturbation_scale", 1e-9, r"noise_pairs: .*rounding of float32; use h >="),
     ("noise_pairs", "num_pairs", 1_000_001, r"noise_pairs\.num_pairs: .*less than or equal to 1000000"),
-    ("noise_pairs", "num_nodes", 16, r"more nodes \(16\) than teacher steps \(\d+\)"),
+    ("noise_pairs", "student_steps", 16, r"more student steps \(16\) than teacher steps \(\d+\)"),
     ("noise_pairs", "guidance_scale", 0.5, r"noise_pairs\.guidance_scale"),
     ("noise_pairs", "guidance_scale", 3.0, r"guidance_scale must be 1 on the Swiss roll"),
     ("noise_pairs", "direction", "low_frequency", r"low_frequency directions need images"),

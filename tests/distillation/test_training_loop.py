@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from gad.config import StudentConfig
 from gad.data.pair_generation import generate
 from gad.distillation import train_students as students
-from gad.distillation.nan_guard import NonFiniteLoss, Watch
+from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student, train_seeds
 from gad.distillation.training_loop import make_accelerator, train
@@ -196,18 +196,18 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(one_se
 
 
 def test_where_a_device_is_not_waited_for_the_first_term_that_was_not_finite_is_named_later():
-    watch = Watch("gad", 0, Accelerator(cpu=True))
-    watch.at_once = False  # as on a GPU, or with several processes
+    nan_guard = NanGuard("gad", 0, Accelerator(cpu=True))
+    nan_guard.at_once = False  # as on a GPU, or with several processes
     bad = {3: "sid", 4: "total"}
     for step in range(6):
-        watch.check_terms({name: torch.tensor(0.0) for name in ("sid", "gad", "total")}, step)
+        nan_guard.check_terms({name: torch.tensor(0.0) for name in ("sid", "gad", "total")}, step)
         if step in bad:
-            watch.check_terms({bad[step]: torch.tensor(float("nan"))}, step)
-        watch.check_norm(torch.tensor(1.0), step)
+            nan_guard.check_terms({bad[step]: torch.tensor(float("nan"))}, step)
+        nan_guard.check_norm(torch.tensor(1.0), step)
         if step < 3:
-            watch.raise_late()
+            nan_guard.raise_late()
     with pytest.raises(NonFiniteLoss, match=r"^loss term 'sid' is not finite at step 3 \(gad, seed 0\)$"):
-        watch.raise_late()
+        nan_guard.raise_late()
 
 
 def test_seeds_draw_other_batches_even_from_equal_weights(point_teacher, point_pairs, smoke, tmp_path):

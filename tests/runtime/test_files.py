@@ -5,7 +5,7 @@ import torch
 
 from gad.runtime import files as artifacts
 from gad.runtime.files import read_json, read_tensors, replacing, write_json, write_tensors
-from gad.runtime.fingerprint import claim, fingerprint
+from gad.runtime.fingerprint import fingerprint, lock_folder
 
 
 def test_an_error_leaves_the_old_file_and_nothing_half_written(tmp_path):
@@ -67,17 +67,17 @@ def test_tensors_that_cannot_be_read_are_refused_in_one_line(tmp_path, content):
 
 def test_claim_keeps_own_work_and_throws_foreign_work_away(tmp_path):
     folder = tmp_path / "a" / "work"
-    claim(folder, "me")
+    lock_folder(folder, "me")
     (folder / "shard").write_text("mine")
-    claim(folder, "me")
+    lock_folder(folder, "me")
     assert (folder / "shard").exists()
-    claim(folder, "you")
+    lock_folder(folder, "you")
     assert os.listdir(folder) == ["fingerprint.txt"]
 
 
 def test_claim_throws_work_of_nobody_away(tmp_path):
     (tmp_path / "shard").write_text("whose?")
-    claim(tmp_path, "me")
+    lock_folder(tmp_path, "me")
     assert not (tmp_path / "shard").exists()
 
 

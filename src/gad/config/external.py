@@ -25,7 +25,7 @@ from gad.config.section import Count, Section, Seed
 Option = str | bool | int | float | None
 
 
-class OutsideStudent(Section):
+class ExternalStudent(Section):
     """A diffusers pipeline and how it is asked to sample."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
-from gad.config.external import OutsideStudent
+from gad.config.external import ExternalStudent
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
@@ -33,12 +33,12 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
-    students: list[OutsideStudent] = []  # models from elsewhere, set beside ours
+    students: list[ExternalStudent] = []  # external models, set beside ours
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
     dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
     @model_validator(mode="after")
-    def _world_allows(self):
+    def _dataset_allows(self):
         unknown = sorted(set(self.variants) - set(VARIANTS))
         if unknown or "baseline" not in self.variants or len(set(self.variants)) < len(self.variants):
             fault = f"unknown variant {unknown[0]}" if unknown else "every variant once, the baseline among them"
@@ -47,11 +47,11 @@ class Recipe(Section):
             check_variant(variant, self.student.paradigm)
         names = [student.name for student in self.students]
         if len(set(names)) < len(names):
-            raise ValueError(f"names of outside students repeat: {names}")
+            raise ValueError(f"names of external students repeat: {names}")
         taken = [name for name in names if name in ("teacher", *VARIANTS)]
         if taken:
-            raise ValueError(f"an outside student cannot be named {taken[0]}, as the teacher or a variant is")
-        if self.teacher.world == "swiss_roll":
+            raise ValueError(f"an external student cannot be named {taken[0]}, as the teacher or a variant is")
+        if self.teacher.dataset == "swiss_roll":
             pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
             if pictures or self.students:
                 raise ValueError(f"{(pictures or ['students'])[0]} needs pictures, the Swiss roll has points")
@@ -64,13 +64,13 @@ class Recipe(Section):
         if self.student.h_schedule != "any" and len(set(self.noise_pairs.steps)) == 1:
             needed = "noise_pairs.smallest_scale and directions_per_noise above 1"
             raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
-        if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
-            raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
-        if self.teacher.world == "prompts":
+        if (self.teacher.dataset == "prompts") != (self.noise_pairs.prompts is not None):
+            raise ValueError("noise_pairs.prompts belongs to teacher.dataset prompts, and to no other")
+        if self.teacher.dataset == "prompts":
             for name in self.control.tasks:
                 key = "boxes_file" if name == "layout" else "prompts"
                 if getattr(getattr(self.control, name), key) is None:
-                    raise ValueError(f"control.{name}.{key} is needed: teacher.world prompts has none of its own")
+                    raise ValueError(f"control.{name}.{key} is needed: teacher.dataset prompts has none of its own")
         return self
 
 

@@ -10,7 +10,7 @@ class NonFiniteLoss(FloatingPointError):
     """A loss term became infinite or NaN. The last checkpoint is kept."""
 
 
-class Watch:
+class NanGuard:
     """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
 
     A device is not waited for at every step: it keeps, for every number, the first step at which that was not finite,

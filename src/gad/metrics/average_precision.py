@@ -13,7 +13,7 @@ from gad.data.boxes import Box, Detection, overlap
 
 
 @dataclass(frozen=True)
-class Asked:
+class GroundTruth:
     """An object that a picture should show, with its box in pixels."""
 
     noun: str
@@ -26,7 +26,7 @@ def _sides(box: Box) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-def _coco(asked: Sequence[Sequence[Asked]], number: dict[str, int]) -> COCO:
+def _coco(asked: Sequence[Sequence[GroundTruth]], number: dict[str, int]) -> COCO:
     annotations = [
         {"image_id": image, "category_id": number[thing.noun], "bbox": _sides(thing.box), "iscrowd": 0}
         for image, things in enumerate(asked, start=1)
@@ -44,7 +44,7 @@ def _coco(asked: Sequence[Sequence[Asked]], number: dict[str, int]) -> COCO:
     return truth
 
 
-def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequence[Asked]]) -> dict[str, float]:
+def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequence[GroundTruth]]) -> dict[str, float]:
     """``ap`` (mean over overlaps .5, .55, ... .95) and ``ap50`` (overlap .5), in [0, 1], higher is better.
 
     COCO's protocol (pycocotools): a precision-recall curve per noun over all images, 101 points of recall, at most 100
@@ -78,7 +78,7 @@ def _mean(precision: np.ndarray) -> float:
     return float(precision[precision > -1].mean())
 
 
-def best_overlap(found: Sequence[Detection], asked: Sequence[Asked]) -> float:
+def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> float:
     """Mean over the asked objects of the largest intersection over union with a detection of that noun, in [0, 1].
 
     Higher is better; an object that is not found counts 0.

@@ -1,4 +1,4 @@
-"""Any object detector of transformers behind the signature of the emoji world's: images in, detections out."""
+"""Any object detector of transformers behind the signature of the emoji dataset's: images in, detections out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

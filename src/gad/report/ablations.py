@@ -16,7 +16,7 @@ from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
-KEPT = "_kept"  # ends the name of an ablation's second table
+RETAINED = "_kept"  # ends the name of an ablation's second table
 QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
@@ -47,7 +47,7 @@ class Ablation(Section):
     settings: list[Setting] = Field(min_length=1)
     kept: bool = False
 
-    def hurried(self) -> "Ablation":
+    def shortened(self) -> "Ablation":
         """The same with the changes of a quick run."""
         return self.model_copy(update={"common": self.common | self.quick})
 
@@ -61,7 +61,7 @@ def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
         except ValidationError as error:
             raise RecipeError(f"ablation {name}: {first_fault(error, Ablation)}") from error
         check_settings(name, ablations[name])
-        check_settings(name, ablations[name].hurried())
+        check_settings(name, ablations[name].shortened())
     return ablations
 
 
@@ -147,7 +147,7 @@ def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULT
     return found
 
 
-def kept_of(name: str, folder: Path = RESULTS / "ablations") -> pd.DataFrame | None:
+def retained_of(name: str, folder: Path = RESULTS / "ablations") -> pd.DataFrame | None:
     """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
-    path = folder / f"{name}{KEPT}.csv"
+    path = folder / f"{name}{RETAINED}.csv"
     return pd.read_csv(path) if path.exists() else None

@@ -15,7 +15,7 @@ from torch.distributed import all_reduce
 from torch.distributed.tensor import DTensor
 
 from gad.runtime.devices import own_device
-from gad.runtime.fingerprint import claim, claimed
+from gad.runtime.fingerprint import is_locked, lock_folder
 
 POLL = 1.0  # seconds
 
@@ -52,13 +52,14 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(POLL)
 
 
-def claim_together(folder: Path, owner: str) -> None:
-    """The first process has ``folder`` hold work of ``owner`` only (:func:`gad.runtime.fingerprint.claim`); the others
+def lock_together(folder: Path, cache_key: str) -> None:
+    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.fingerprint.lock_folder`);
+    the others
     wait.
     """
     if place()[0] == 0:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+        lock_folder(folder, cache_key)
+    wait_until(lambda: is_locked(folder, cache_key))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:

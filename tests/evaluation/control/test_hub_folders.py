@@ -16,7 +16,7 @@ from gad.runtime import files as artifacts
 
 @pytest.fixture
 def models(hub_run, tmp_path, monkeypatch):
-    """Settings, the teacher, and a student before training; what is made lies in a temporary place."""
+    """Settings, the teacher, and a student at initialisation; what is made lies in a temporary place."""
     monkeypatch.setattr(artifacts, "DATA", tmp_path)
     settings, teacher, _, _ = hub_run
     student = start_student(teacher, settings.student, seed=0)

@@ -12,7 +12,7 @@ from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control import tasks as control
 from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Sampler
 from gad.runtime import files as artifacts
 
 SCRIPT = """
@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from gad.runtime import files as artifacts
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.config import load_recipe
 from gad.evaluation.control.noise_library import build_library
 from gad.evaluation.control.tasks import precompute_control
@@ -38,7 +38,7 @@ artifacts.DATA = root / "data"
 settings = load_recipe("smoke")
 teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
-asked = Actor("teacher", 0, teacher, 4)
+asked = Sampler("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
 for number, line in enumerate(precompute_control(teacher, students, settings, parts=root / "parts")):
     sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
@@ -52,8 +52,10 @@ pytestmark = pytest.mark.slow
 
 def of_one(smoke, point_teacher, **parts) -> list:
     """Every result of the stage in this process."""
-    everyone = [("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)]
-    return list(control.run_tasks(point_teacher, everyone, smoke, **parts))
+    all_models = [
+        ("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)
+    ]
+    return list(control.run_tasks(point_teacher, all_models, smoke, **parts))
 
 
 def same(ours, theirs) -> bool:
@@ -89,7 +91,7 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
     none_is_run()
     assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
     # the library of two processes is that of one
-    asked = Actor(TEACHER, 0, point_teacher, 4)
+    asked = Sampler(TEACHER, 0, point_teacher, 4)
     list(build_library(tmp_path / "own", asked, None, [""] * 20, seed=0, shard_size=4))
     ours = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
     assert {path.name: path.read_bytes() for path in (root / "library").iterdir()} == ours and len(ours) == 7

@@ -90,7 +90,7 @@ def save_clip(clip: Clip, folder: Path) -> None:
 def load_clip(folder: Path) -> Clip:
     """The saved model in float32, frozen, in evaluation mode."""
     if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro world")
+        raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
     logging.disable_progress_bar()
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
     return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder))

@@ -3,7 +3,7 @@
 from gad.report.figures.ablations import ablation_marks
 from gad.report.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.report.figures.explore import strip_png
-from gad.report.figures.geometry import level_curves, spectra_curves, step_curves
+from gad.report.figures.geometry import noise_level_curves, spectra_curves, step_curves
 from gad.report.figures.layout import layout_grid
 from gad.report.figures.metrics import metric_bars, response_curves
 from gad.report.figures.outputs import answers, image_grid, point_clouds, to_pixels
@@ -19,7 +19,7 @@ __all__ = [
     "image_grid",
     "learning_curves",
     "layout_grid",
-    "level_curves",
+    "noise_level_curves",
     "metric_bars",
     "obeyed_requests",
     "point_clouds",

@@ -20,20 +20,20 @@ PALETTE = {  # in the order in which they are drawn
     "gad_anchor": "#8073ac",
 }
 MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
-OTHERS = "ospDv^PX<>hd8"  # of models from elsewhere
+OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
 sns.set_theme(style="whitegrid", context="notebook")
 
 
 def order(names) -> list[str]:
-    """Each name once: ours in their order, models from elsewhere after them."""
+    """Each name once: ours in their order, external models after them."""
     names = list(dict.fromkeys(names))
     return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]
 
 
 def looks(names) -> dict[str, dict]:
-    """Colour and marker of each name: ours have their own, models from elsewhere the next ones of a further row."""
+    """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
     elsewhere = [name for name in order(names) if name not in PALETTE]
     colours = sns.husl_palette(max(1, len(elsewhere)), l=0.55)
     found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
