@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from gad.config import PromptsConfig
-from gad.data import noise_pairs
 from gad.data.noise_pairs import NoisePairs, make_pair
 from gad.data.pair_generation import generate, independent_noise
 from gad.data.prompts import load_prompts
@@ -10,6 +9,7 @@ from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model
+from gad.runtime import fingerprint
 from gad.runtime.files import read_json
 
 
@@ -116,7 +116,7 @@ def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
 def test_work_of_older_code_is_thrown_away(make, monkeypatch):
     folder = make("pairs", states=3)
     kept = {path.name for path in folder.glob("shard_*")}
-    monkeypatch.setattr(noise_pairs, "code_hash", lambda stage: "changed")
+    monkeypatch.setattr(fingerprint, "code_hash", lambda stage: "changed")
     make("pairs", states=1)
     assert kept and not any((folder / name).exists() for name in kept)
 

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from gad.config import StudentConfig
 from gad.data.pair_generation import generate
-from gad.distillation import train_students as students
 from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student, train_seeds
 from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
 from gad.models.students import finished_seeds, load_students
-from gad.runtime import files as artifacts
+from gad.runtime import fingerprint, paths
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_baseline.json"
@@ -159,7 +158,7 @@ def test_work_of_other_settings_is_thrown_away(start):
 
 def test_work_of_older_code_is_thrown_away(start, monkeypatch):
     finish(start("old"))
-    monkeypatch.setattr(students, "code_hash", lambda stage: "changed")
+    monkeypatch.setattr(fingerprint, "code_hash", lambda stage: "changed")
     run, _ = start("old")
     assert next(run)[0] == 0
     run.close()
@@ -272,10 +271,10 @@ def test_training_lowers_the_loss(one_seed):
 def test_saved_students_are_found_with_variant_and_seed(start, point_teacher, monkeypatch, tmp_path):
     run, folder = start("made")
     list(run)
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     with pytest.raises(ValueError, match="recipe 'smoke' has no finished students"):
         load_students("smoke", point_teacher)
-    place = artifacts.stage_dir("smoke", "student", "gad")
+    place = paths.stage_dir("smoke", "student", "gad")
     place.parent.mkdir(parents=True)
     folder.rename(place)
     found = load_students("smoke", point_teacher)

@@ -15,13 +15,13 @@ from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import model_key
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 from gad.runtime.cache import Keep, at_once, read_result, write_result
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     return tmp_path
 
 

@@ -17,7 +17,7 @@ from gad.evaluation.control.layout.steering import steer
 from gad.models.model import load_model
 from gad.models.sampler import Sampler
 from gad.models.students import load_students, seed_dir
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 
@@ -74,8 +74,8 @@ def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
 
 
 def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
-    teacher, place = load_model(saved), seed_dir(artifacts.stage_dir("smoke", "student", "gad"), 0)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    teacher, place = load_model(saved), seed_dir(paths.stage_dir("smoke", "student", "gad"), 0)
     trained = copy.deepcopy(teacher.denoiser)
     next(trained.network.parameters()).add_(0.1)
     save_student(trained, teacher, place)

@@ -22,7 +22,7 @@ from gad.models.model import Model, text_encoder_on
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import lock_together, place, wait_until
 from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
+from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
 
 
 def singular_basis(
@@ -43,7 +43,7 @@ def independent_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig
 
 @torch.no_grad()
 def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
-    """The trajectory from each noise at the student's student step times, ``[B, S + 1, C, H, W]``."""
+    """The trajectory from each noise at the student timesteps, ``[B, S + 1, C, H, W]``."""
     states = sample(denoise, noise, conditioning, num_steps=config.teacher_steps)
     stride = config.teacher_steps // config.student_steps
     return states[::stride].transpose(0, 1)
@@ -81,7 +81,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     every n-th shard, and the first one the manifest when all are there.
     """
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    cache_key = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, code_hash("noise_pairs"))
+    cache_key = key_of("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
     rank, processes = place()
     lock_together(folder, cache_key)
     drop_damaged(folder)

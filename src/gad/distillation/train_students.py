@@ -22,7 +22,7 @@ from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
 from gad.runtime.distributed import lock_together, make_accelerator
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.fingerprint import key_of
 
 LOG = "training.csv"
 
@@ -83,7 +83,7 @@ def train_seeds(
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
     recorded, config = config, config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude=NO_RESULT)
-    cache_key = fingerprint(settings, variant, pairs.fingerprint, code_hash("student"))
+    cache_key = key_of("student", settings, variant, pairs.fingerprint)
     lock_together(folder, cache_key)
     if first:
         write_trained(folder, recorded, pairs.config)

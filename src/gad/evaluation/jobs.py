@@ -20,7 +20,7 @@ from gad.models.sampler import NamedStudent, Sampler, all_models
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.distributed import lock_together, place
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.fingerprint import fingerprint, key_of
 from gad.runtime.paths import EMOJI, ROOT
 
 
@@ -131,7 +131,7 @@ def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *evaluators, code_hash("sensitivity"))
+    return key_of("sensitivity", name, section, *by, *files_in(section), *evaluators)
 
 
 def measured(

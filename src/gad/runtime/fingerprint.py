@@ -78,6 +78,11 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def key_of(stage: str, *values) -> str:
+    """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
+    return f"{fingerprint(*values)}-{code_hash(stage)}"
+
+
 def lock_folder(folder: Path, cache_key: str) -> None:
     """Make ``folder`` hold the unfinished work of ``cache_key`` (a fingerprint) only: work of anyone else is thrown
     away.

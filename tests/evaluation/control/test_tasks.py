@@ -25,7 +25,7 @@ from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import Sampler, all_models
 from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 from gad.runtime.files import read_json
 
 CONTROL = ControlConfig.model_validate(
@@ -154,7 +154,7 @@ def test_points_of_the_roll_cover_what_uniform_draws_would():
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
     return tmp_path
 
 
@@ -275,7 +275,7 @@ def test_a_library_named_in_the_recipe_must_fit_the_teacher(smoke, point_teacher
 
 
 def test_the_papers_tables_stand_beside_committed_numbers():
-    committed = read_json(artifacts.RESULTS / "emoji_flow.json")["metrics"]["control"]
+    committed = read_json(paths.RESULTS / "emoji_flow.json")["metrics"]["control"]
     query, fig5 = noise_query_beside_ours(committed), diversity_beside_ours(committed)
     assert set(query["from"]) == {"paper", "ours"} and (query["comparable?"] != "").all()
     assert "2.797" in fig5.set_index("variant").loc["gad", "paper, Vendi"]

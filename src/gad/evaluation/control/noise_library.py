@@ -23,7 +23,7 @@ from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.distributed import lock_together, place, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
+from gad.runtime.fingerprint import drop_damaged, file_hash, fingerprint, key_of
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
@@ -85,7 +85,7 @@ def build_library(
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
     ids_of(LIBRARY, len(captions))  # no more than there are
-    cache_key = fingerprint(identity, shard_size, code_hash("control"))
+    cache_key = key_of("control", identity, shard_size)
     rank, processes = place()
     lock_together(folder, cache_key)
     drop_damaged(folder)

@@ -22,7 +22,7 @@ from gad.models.sampler import NamedStudent, Sampler, all_models
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result
 from gad.runtime.files import write_table
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.fingerprint import key_of
 from gad.runtime.paths import EMOJI
 
 TASKS = {
@@ -58,7 +58,7 @@ def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
     asked = (name, section, control.seed, control.clip)
     by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     read = [*files_in([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
-    return fingerprint(*asked, *by, *read, code_hash("control"))
+    return key_of("control", *asked, *by, *read)
 
 
 def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:

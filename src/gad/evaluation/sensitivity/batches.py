@@ -18,7 +18,7 @@ from gad.models.sampler import NamedStudent
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import read_result, write_result
 from gad.runtime.distributed import lock_together, place, wait_until
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.fingerprint import key_of
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
@@ -33,7 +33,7 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
     chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "student_steps"})
     prompts = prompt_of(analysis_ids(settings.sensitivity), settings.noise_pairs.prompts)
     models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in students]
-    return fingerprint(name, section, chain, prompts, model_key(teacher), models, code_hash("sensitivity"))
+    return key_of("sensitivity", name, section, chain, prompts, model_key(teacher), models)
 
 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
