@@ -1,8 +1,8 @@
 """Measures the networks that students of pictures start from, as they are before the first step.
 
-    python benchmarks/untrained.py [RECIPE ...]
+    python benchmarks/initialisation.py [RECIPE ...]
 
-The recipe's teacher must be there, nothing else. Minutes a recipe; results/untrained.json is written anew with those
+The recipe's teacher must be there, nothing else. Minutes a recipe; results/at_initialisation.json is written anew with those
 of the recipes that are named (all small recipes of pictures unless any is) beside those that stood there.
 """
 

@@ -137,4 +137,4 @@ def small_recipe(name: str, root: Path) -> Recipe:
     recipe = load_recipe(name).model_dump()
     for section, changes in sections(root).items():
         recipe[section] |= changes
-    return Recipe.model_validate(recipe | {"students": []})
+    return Recipe.model_validate(recipe | {"external_models": []})

@@ -68,7 +68,7 @@ def recipe_of(*students):
     small = recipe.sensitivity.model_copy(
         update={"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "finite_step": None}
     )
-    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": small, "students": list(students)})
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": small, "external_models": list(students)})
 
 
 def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
@@ -328,7 +328,7 @@ def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign
 
 ENTRY = {"name": "x", "source": "a/b", "num_steps": 1}
 FAULTS = [
-    ([ENTRY | {"nam_steps": 2}], r"unknown key students\.0\.nam_steps; did you mean num_steps\?"),
+    ([ENTRY | {"nam_steps": 2}], r"unknown key external_models\.0\.nam_steps; did you mean num_steps\?"),
     ([ENTRY, ENTRY], "names of external students repeat"),
     ([ENTRY | {"name": "teacher"}], "an external student cannot be named teacher"),
     ([ENTRY | {"name": "gad_anchor"}], "an external student cannot be named gad_anchor"),
@@ -342,7 +342,7 @@ FAULTS = [
 def test_an_impossible_entry_is_refused_in_one_line(tmp_path, students, message):
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(RECIPES / "emoji_quick.yaml")
-    yaml.dump(values | {"students": students}, tmp_path / "edited.yaml")
+    yaml.dump(values | {"external_models": students}, tmp_path / "edited.yaml")
     with pytest.raises(RecipeError, match=message) as error:
         load_recipe("edited", tmp_path)
     assert "\n" not in str(error.value)

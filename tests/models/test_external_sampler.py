@@ -40,7 +40,7 @@ def recipe_of(student):
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 2, "guidance_scale": 1.0})
     small = {"num_noises": 2, "directions": ["isotropic"], "num_spectra": 2, "num_singular": 2}
     sensitivity = recipe.sensitivity.model_copy(update=small)
-    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity, "students": [student]})
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity, "external_models": [student]})
 
 
 def test_every_family_walks_its_own_chain_as_ours_does(copied):

@@ -56,7 +56,7 @@ def settings(teacher, tmp_path):
             here = {"prompts": str(tmp_path / "prompts.csv"), "num_prompts": 64}
             asked = updated["control"].diversity.model_copy(update=here)
             updated["control"] = updated["control"].model_copy(update={"diversity": asked})
-        return recipe.model_copy(update={"students": [], **updated})
+        return recipe.model_copy(update={"external_models": [], **updated})
 
     return make
 
@@ -284,7 +284,7 @@ def test_a_column_that_is_not_there_is_named(settings, tmp_path):
 def test_pinned_models_from_elsewhere_are_fetched_at_their_revisions(settings):
     student = {"name": "one", "source": "o/lora", "revision": "abc", "kind": "lora", "base": "o/base", "num_steps": 1}
     borrowed = ExternalStudent(**student, base_revision="def")
-    told = problems(settings().model_copy(update={"students": [borrowed]}))
+    told = problems(settings().model_copy(update={"external_models": [borrowed]}))
     assert sum("hf download o/lora --revision abc (into HF_HOME), or drop the entry" in line for line in told) == 1
     assert sum("hf download o/base --revision def (into HF_HOME), or drop the entry" in line for line in told) == 1
 

@@ -1,8 +1,8 @@
-"""The `students` key: models that someone else made, set beside ours.
+"""The `external_models` key: models that someone else made, set beside ours.
 
 .. code-block:: yaml
 
-    students:
+    external_models:
       - name: sd_turbo
         source: stabilityai/sd-turbo      # hub name or folder of a diffusers pipeline
         num_steps: 1

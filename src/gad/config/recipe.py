@@ -18,6 +18,13 @@ from gad.config.teacher import TeacherConfig
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
+RENAMED = {  # keys of older recipes, which are refused with the new name
+    "students": "external_models",
+    "teacher.world": "teacher.dataset",
+    "noise_pairs.num_nodes": "noise_pairs.student_steps",
+    "control.layout.attention_nodes": "control.layout.attention_trajectory_steps",
+}
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be used; the message is one line that says what is wrong and where."""
@@ -33,7 +40,7 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
-    students: list[ExternalStudent] = []  # external models, set beside ours
+    external_models: list[ExternalStudent] = []  # of others, set beside our students
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
     dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
@@ -45,7 +52,7 @@ class Recipe(Section):
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
-        names = [student.name for student in self.students]
+        names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external students repeat: {names}")
         taken = [name for name in names if name in ("teacher", *VARIANTS)]
@@ -53,8 +60,8 @@ class Recipe(Section):
             raise ValueError(f"an external student cannot be named {taken[0]}, as the teacher or a variant is")
         if self.teacher.dataset == "swiss_roll":
             pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
-            if pictures or self.students:
-                raise ValueError(f"{(pictures or ['students'])[0]} needs pictures, the Swiss roll has points")
+            if pictures or self.external_models:
+                raise ValueError(f"{(pictures or ['external_models'])[0]} needs pictures, the Swiss roll has points")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
             if self.noise_pairs.direction == "singular" and self.noise_pairs.num_singular > 2:
@@ -124,6 +131,8 @@ def first_fault(error: ValidationError, model: type[Section]) -> str:
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     place = ".".join(map(str, first["loc"]))  # empty for a fault of the whole
     if first["type"] == "extra_forbidden":
+        if place in RENAMED:
+            return f"{place} is called {RENAMED[place]} now"
         *section, key = first["loc"]
         near = difflib.get_close_matches(str(key), _keys(model, section), 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")

@@ -175,7 +175,7 @@ def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> l
     They are noise-to-image maps: their derivatives are measured with :func:`as_external` of the recipe.
     """
     found = []
-    for entry in settings.students:
+    for entry in settings.external_models:
         others = [model.pipeline for _, _, model in found]
         found.append((entry.name, 0, load_external_student(entry, teacher, others=others).on(own_device(device))))
     return found

@@ -49,7 +49,7 @@ def evaluators_of(settings: Recipe) -> dict[str, str]:
 
 def check_students(settings: Recipe) -> Iterator[Finding]:
     """The external models and the pipelines that lend them their parts."""
-    for student in settings.students:
+    for student in settings.external_models:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"

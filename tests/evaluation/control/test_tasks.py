@@ -200,7 +200,7 @@ def test_every_task_runs_on_every_tiny_family(saved, data):
 def test_a_model_from_elsewhere_is_asked_every_task(saved, data):
     teacher, _, settings = on_pictures(saved)
     mine = ExternalStudent(name="mine", source=str(saved), num_steps=2, guidance_scale=2.0)
-    ((name, _, student),) = load_external(settings.model_copy(update={"students": [mine]}), teacher)
+    ((name, _, student),) = load_external(settings.model_copy(update={"external_models": [mine]}), teacher)
     check_every_task(teacher, student, settings, name)
 
 
