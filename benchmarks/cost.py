@@ -29,7 +29,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
-from gad.preflight.timing import Alternating, Clocked, Turns, by_turns
+from gad.preflight.timing import Alternating, Timed, Turns, by_turns
 from gad.runtime.cli import end_with, positive
 from gad.runtime.paths import stage_dir
 
@@ -77,11 +77,11 @@ def prepare(recipe: str, name: str, steps: int) -> tuple[object, StudentConfig, 
     return objective, config, given, teacher
 
 
-def run(clocked: Clocked, config: StudentConfig, given: dict) -> Clocked:
+def run(timed: Timed, config: StudentConfig, given: dict) -> Timed:
     """Train to the end; the clock knows what it took."""
     with tempfile.TemporaryDirectory() as folder:
-        list(train(objective=clocked, config=config, folder=Path(folder), **given))
-    return clocked
+        list(train(objective=timed, config=config, folder=Path(folder), **given))
+    return timed
 
 
 def laps_of(recipe: str, name: str, count: int, turns: Turns, mine: int) -> list[float]:
@@ -93,7 +93,7 @@ def laps_of(recipe: str, name: str, count: int, turns: Turns, mine: int) -> list
 def peak_of(recipe: str, name: str) -> float:
     """Peak memory of a few training steps in MB."""
     objective, config, given, _ = prepare(recipe, name, WARM + 1)
-    return run(Clocked(objective, config.accumulate), config, given).peak / 1e6
+    return run(Timed(objective, config.accumulate), config, given).peak / 1e6
 
 
 def peak_alone(recipe: str, name: str) -> float:
@@ -134,7 +134,7 @@ def compare(laps: dict[str, list[float]], peaks: dict[str, float]) -> pd.DataFra
 def default_variants(recipe: str) -> list[str]:
     """The baseline and GAD, and the cheaper settings where there is a call to save."""
     settings = load_recipe(recipe)
-    free = settings.student.paradigm == "matching" or settings.noise_pairs.num_nodes == 1
+    free = settings.student.paradigm == "matching" or settings.noise_pairs.student_steps == 1
     return ["baseline", "gad", *(() if free else ("gad_fifth", "gad_thin", "gad_thin_half", "gad_gated"))]
 
 

@@ -39,7 +39,7 @@ from gad.preflight.timing import Alternating, Turns, by_turns
 from gad.runtime.cli import end_with, positive
 
 THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
-FREE = "matching:"  # before a variant: output matching in place of the recipe's paradigm
+FREE = "matching:"  # before a variant: output matching instead of the recipe's paradigm
 STUDENT = ("baseline", "gad", "gad" + THIN, FREE + "baseline", FREE + "gad")
 PARTS = ("noise_pairs", *STUDENT, "folder", "sensitivity", "control")
 
@@ -114,7 +114,7 @@ def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[
 
 
 def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
-    """The rows with, for training steps, the ``laps`` of every turn and their median in place of the ``seconds``."""
+    """The rows with, for training steps, the ``laps`` of every turn and their median instead of the ``seconds``."""
     parts = [row["part"] for row in rows if row["part"] in STUDENT]
     if not parts:
         return rows
@@ -128,7 +128,7 @@ def parts_of(recipe: str, arguments) -> list[str]:
     """The parts that are asked for; by default all, but no thin GAD where it saves no call or pairs do not part."""
     settings = prepared(recipe, "", arguments.batch)
     pairs = settings.student.batch_size // 2 // settings.student.accumulate
-    thin = settings.noise_pairs.num_nodes > 1 and pairs % THIN_STRIDE == 0
+    thin = settings.noise_pairs.student_steps > 1 and pairs % THIN_STRIDE == 0
     return arguments.parts or [part for part in PARTS if thin or not part.endswith(THIN)]
 
 

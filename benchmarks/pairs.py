@@ -5,7 +5,7 @@
 
 Both encode the prompts and stop at latents; the largest difference between them is printed beside the times. The
 stock pipeline is told the same times as ours. The recipe's teacher must be there; or --published takes the published
-network with random weights, and random embeddings in place of the text encoder's. Rounds take turns.
+network with random weights, and random embeddings instead of the text encoder's. Rounds take turns.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from gad.data.pair_generation import answer
 from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import node_times
+from gad.diffusion.sampling import student_timesteps
 from gad.models.model import Model, load_model, text_encoder_on
 from gad.models.pipelines import FAMILIES, family_of, network_of, plain_scheduler
 from gad.preflight.architectures import BETAS, Architecture, architecture_of
@@ -73,7 +73,7 @@ def stock_options(model: Model, num_steps: int) -> dict:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
     pipeline.scheduler = plain_scheduler(pipeline)
     if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
-        options["sigmas"] = node_times(num_steps)[:-1].tolist()
+        options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()
     size = model.latent_shape[-1] * pipeline.vae_scale_factor
     return options | {"height": size, "width": size, "num_inference_steps": num_steps, "output_type": "latent"}
 
@@ -120,7 +120,7 @@ def main() -> None:
     settings = load_recipe(arguments.recipe)
     config = settings.noise_pairs
     steps = arguments.steps or config.teacher_steps
-    config = config.model_copy(update={"teacher_steps": steps, "num_nodes": 1})
+    config = config.model_copy(update={"teacher_steps": steps, "student_steps": 1})
     if arguments.published:
         architecture = architecture_of(settings.teacher.pretrained)
         model = published(architecture, depth=arguments.depth, size=arguments.size)

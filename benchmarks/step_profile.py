@@ -17,14 +17,14 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.preflight.timing import Clocked
+from gad.preflight.timing import Timed
 from gad.runtime.cli import end_with, positive
 
 PHASE = "phase: "
 OPERATIONS = 15  # of the profile, by their own time
 
 
-class Phased(Clocked):
+class Phased(Timed):
     """Names the parts of a step for the profile."""
 
     def terms(self, *inputs):
@@ -72,18 +72,18 @@ def label_backward() -> None:
 def show_profile(recipe: str, name: str, steps: int) -> None:
     """Print where the time of training goes. Phases lie within each other and do not add up."""
     objective, config, given, teacher = prepare(recipe, name, 2 * steps)
-    clocked = Phased(objective, config.accumulate)
+    timed = Phased(objective, config.accumulate)
     label_backward()
     label_calls(given["student"].network, "student")
     if isinstance(getattr(teacher.denoiser, "network", None), torch.nn.Module):
         label_calls(teacher.denoiser.network, "teacher")
-    if clocked.auxiliary is not None:
-        label_calls(clocked.auxiliary, "fake score or discriminator")
-    if is_dataclass(clocked.objective) and hasattr(clocked.objective, "stored"):
-        clocked.objective = replace(clocked.objective, stored=StoredTerms(clocked.objective.stored))
+    if timed.auxiliary is not None:
+        label_calls(timed.auxiliary, "fake score or discriminator")
+    if is_dataclass(timed.objective) and hasattr(timed.objective, "stored"):
+        timed.objective = replace(timed.objective, stored=StoredTerms(timed.objective.stored))
     cuda = [ProfilerActivity.CUDA] if torch.cuda.is_available() else []
     with profile(activities=[ProfilerActivity.CPU, *cuda]) as profiler:
-        run(clocked, config, given)
+        run(timed, config, given)
     averages, key = profiler.key_averages(), "cuda" if cuda else "cpu"
     rows = [
         {"phase": event.key.removeprefix(PHASE), "calls": event.count, "ms a step": event.cpu_time_total / 2e3 / steps}

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
-from gad.report.ablations import KEPT, QUICK, Ablation, experiment_name, load_ablations, overrides, table
+from gad.report.ablations import QUICK, RETAINED, Ablation, experiment_name, load_ablations, overrides, table
 from gad.runtime.cli import dvc_command, positive, stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
@@ -155,11 +155,11 @@ def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
     return path
 
 
-def write_kept(name: str, ablation: Ablation, base: str) -> None:
+def write_retained(name: str, ablation: Ablation, base: str) -> None:
     """results/ablations/<name>_kept.csv from each setting's own table by seed, where all settings are recorded."""
-    import pandas as pd  # here, since it takes a while
+    import pandas as pd  # here, since it takes seconds
 
-    from gad.report.retained_gain import kept_table
+    from gad.report.retained_gain import retained_gain_table
 
     revisions, tables = recorded(base), []
     with TemporaryDirectory() as folder:
@@ -170,7 +170,7 @@ def write_kept(name: str, ablation: Ablation, base: str) -> None:
             file = f"{folder}/{number}.csv"
             dvc("get", ".", f"data/{ablation.recipe}/sensitivity/table.csv", "--rev", revision, "--out", file)
             tables.append(pd.read_csv(file))
-    write_table(RESULTS / "ablations" / f"{name}{KEPT}.csv", kept_table(ablation, tables))
+    write_table(RESULTS / "ablations" / f"{name}{RETAINED}.csv", retained_gain_table(ablation, tables))
 
 
 def main() -> int:
@@ -201,7 +201,7 @@ def main() -> int:
         print("error: experiments belong to a commit, and this is no git checkout that has one", file=sys.stderr)
         return 1
     for name in arguments.names or ablations:
-        ablation = ablations[name].hurried() if arguments.quick else ablations[name]
+        ablation = ablations[name].shortened() if arguments.quick else ablations[name]
         name += QUICK if arguments.quick else ""
         if not arguments.table:
             trained = load_recipe(ablation.recipe).variants
@@ -211,7 +211,7 @@ def main() -> int:
         if tabulate(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
         elif ablation.kept:
-            write_kept(name, ablation, base)
+            write_retained(name, ablation, base)
     for experiment in failed:
         print(f"error: {experiment} failed; see: dvc queue logs {experiment}", file=sys.stderr)
     return 1 if failed else 0

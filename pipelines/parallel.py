@@ -34,7 +34,7 @@ def evaluate(stage: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
     from gad.evaluation.control.tasks import precompute_control
     from gad.evaluation.sensitivity.precompute import precompute_sensitivity
-    from gad.models.external import load_outside
+    from gad.models.external import load_external
     from gad.models.model import load_model
     from gad.models.students import load_students
     from gad.runtime.cache import parts_dir
@@ -42,7 +42,7 @@ def evaluate(stage: str, settings: Recipe):
 
     recipe, device = settings.name, getattr(settings, stage).device
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
-    students = load_students(recipe, teacher, device=device) + load_outside(settings, teacher, device=device)
+    students = load_students(recipe, teacher, device=device) + load_external(settings, teacher, device=device)
     precompute = {"sensitivity": precompute_sensitivity, "control": precompute_control}[stage]
     yield from precompute(teacher, students, settings, parts=parts_dir(recipe, stage))
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once eve
     import nbformat
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
-    "world": [],
+    "dataset": [],
     "teacher": [],
     "noise_pairs": ["teacher"],
     "student": ["teacher", "noise_pairs"],
@@ -166,8 +166,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     """Path of the page, without ending."""
     if stage not in INPUTS:
         raise StageError(f"unknown stage {stage!r}; there are: {', '.join(INPUTS)}")
-    if (recipe is None) != (stage == "world"):
-        raise StageError(f"stage {stage!r} " + ("is shared by all recipes" if stage == "world" else "needs --recipe"))
+    if (recipe is None) != (stage == "dataset"):
+        raise StageError(f"stage {stage!r} " + ("is shared by all recipes" if stage == "dataset" else "needs --recipe"))
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:

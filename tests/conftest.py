@@ -88,18 +88,18 @@ def noise():
 
 @pytest.fixture(scope="session")
 def truth():
-    """128 scenes that no judge learnt from, and their images."""
+    """128 scenes that no evaluator learnt from, and their images."""
     return held_out(128)
 
 
 @pytest.fixture(scope="session")
 def detector():
-    return load_detector(EMOJI / "judges" / "detector")
+    return load_detector(EMOJI / "evaluators" / "detector")
 
 
 @pytest.fixture(scope="session")
 def clip():
-    return load_clip(EMOJI / "judges" / "clip")
+    return load_clip(EMOJI / "evaluators" / "clip")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Tiny local folders in the hub's format: teachers of the three families, and what judges their pictures.
+"""Tiny local folders in the hub's format: teachers of the three families, and what evaluators their pictures.
 
 Networks are diffusers' and transformers' own classes with their defaults, small; nothing of the emoji teachers'
 builder.
@@ -103,7 +103,7 @@ def save_judges(root: Path) -> None:
 
 
 def sections(root: Path) -> dict[str, dict]:
-    """What a small recipe says in place of the full one, of teacher, prompts, boxes and judges in ``root``."""
+    """What a small recipe says instead of the full one, of teacher, prompts, boxes and evaluators in ``root``."""
     prompts, clip = str(root / "prompts.txt"), str(root / "clip")
     changes = copy.deepcopy(SMALL)
     changes["teacher"] = {"pretrained": str(root / "hub"), "revision": None}
@@ -137,4 +137,4 @@ def small_recipe(name: str, root: Path) -> Recipe:
     recipe = load_recipe(name).model_dump()
     for section, changes in sections(root).items():
         recipe[section] |= changes
-    return Recipe.model_validate(recipe | {"students": []})
+    return Recipe.model_validate(recipe | {"external_models": []})

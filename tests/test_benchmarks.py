@@ -17,7 +17,7 @@ from gad.preflight.architectures import architecture_of
 def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe):
     pairs, settings = load_script("benchmarks/pairs.py"), load_recipe(recipe)
     model = pairs.published(architecture_of(settings.teacher.pretrained), depth=1, size=8)
-    config = settings.noise_pairs.model_copy(update={"teacher_steps": 2, "num_nodes": 1, "batch_size": 2})
+    config = settings.noise_pairs.model_copy(update={"teacher_steps": 2, "student_steps": 1, "batch_size": 2})
     noise, prompts = draw_noise(range(2), model.latent_shape, seed=0), ["a dog", "two red cars"]
     loop = pairs.by_loop(model, prompts, noise, config.guidance_scale, pairs.stock_options(model, 2))
     batched = pairs.by_batches(model, prompts, noise, config, torch.device("cpu"))
@@ -49,7 +49,7 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(monkeypatch, capsys):
             "error: the teacher of this recipe is made here: it has no published architecture",
         ),
         (["scaling.py", "pixart_tdm", "--batches", "0"], "argument --batches: a whole number of at least 1, not 0"),
-        (["untrained.py", "emoji_unt"], "error: unknown recipe 'emoji_unt'; there are emoji_dit"),
+        (["at_initialisation.py", "emoji_unt"], "error: unknown recipe 'emoji_unt'; there are emoji_dit"),
     ],
 )
 def test_a_wrong_call_is_told_at_once_in_one_line(command, message):

@@ -43,7 +43,7 @@ def test_both_ask_for_the_same_python():
 
 def test_no_committed_teacher_or_judge_is_out_of_date():
     """Else the main job trains it anew for an hour. After a change that leaves their weights right: dvc commit -f."""
-    names = ["world", "teacher@swiss_roll", "teacher@emoji_quick", "teacher@emoji_flow", "teacher@emoji_unet"]
+    names = ["dataset", "teacher@swiss_roll", "teacher@emoji_quick", "teacher@emoji_flow", "teacher@emoji_unet"]
     names += ["teacher@emoji_dit"]
     command = [sys.executable, "-m", "dvc", "status", "--json", *names]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -24,14 +24,14 @@ def test_a_difference_is_that_for_other_seeds_and_samples_where_there_is_one():
     metrics = {
         "sensitivity": {
             "isotropic_minus_baseline": {"gad": {"jvp_cosine": alone, "jvp_mse": alone}},
-            "seeds_minus_baseline": {"gad": {"teacher_alignment": alone}},
-            "two_level": {"gad": {"jvp_cosine, isotropic": both, "teacher_alignment, by prompt": both}},
+            "seeds_minus_baseline": {"gad": {"teacher_trained_seed_accuracy": alone}},
+            "two_level": {"gad": {"jvp_cosine, isotropic": both, "teacher_trained_seed_accuracy, by prompt": both}},
         },
-        "control": {"minus_baseline": {"gad": {"noun_right": alone}}},
+        "control": {"minus_baseline": {"gad": {"object_accuracy": alone}}},
     }
     cosine, error = (Metric("", "sensitivity", "isotropic", name) for name in ("jvp_cosine", "jvp_mse"))
-    noun = Metric("", "control", "over_seeds", "noun_right")
-    told = Metric("", "sensitivity", "seeds", "teacher_alignment")  # paired by prompt, not by noise
+    noun = Metric("", "control", "over_seeds", "object_accuracy")
+    told = Metric("", "sensitivity", "seeds", "teacher_trained_seed_accuracy")  # paired by prompt, not by noise
     assert cosine.difference(metrics, "gad") == told.difference(metrics, "gad") == (both, True)
     assert error.difference(metrics, "gad") == noun.difference(metrics, "gad") == (alone, False)
     assert noun.difference(metrics, "gad_anchor") == (None, False)

@@ -156,7 +156,7 @@ def test_a_variant_that_the_paradigm_cannot_have_is_refused_before_anything_runs
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["teaching", "--recipe", "smoke"], "unknown stage 'teaching'; there are: world, teacher"),
+        (["teaching", "--recipe", "smoke"], "unknown stage 'teaching'; there are: dataset, teacher"),
         (["teacher"], "'teacher' needs --recipe"),
         (["student", "--recipe", "smoke"], "needs --variant"),
         (["student", "--recipe", "smoke", "--variant", "gda"], "unknown variant 'gda'; there are: baseline"),

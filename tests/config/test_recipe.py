@@ -1,5 +1,7 @@
 """A recipe is checked before anything starts, and every fault is one clear line."""
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,7 @@ def test_params_name_existing_recipes_and_the_graph_says_what_the_recipes_say():
 
 @pytest.mark.parametrize("name", YAML12.load(ROOT / "params.yaml")["recipes"])
 def test_recipes_train_the_method_and_its_controls(name):
-    assert "students" in YAML12.load(RECIPES / f"{name}.yaml")  # DVC refuses to follow a key that is not there
+    assert "external_models" in YAML12.load(RECIPES / f"{name}.yaml")  # DVC refuses to follow a key that is not there
     recipe = load_recipe(name)  # the method and its two first controls, and what cannot be had without a rival
     assert {"baseline", "noise_augmentation", "gad"} <= set(recipe.variants)
     assert recipe.student.paradigm == "matching" or {"pointwise_anchor", "gad_anchor"} <= set(recipe.variants)
@@ -103,7 +105,7 @@ FAULTS = [
     ("noise_pairs", "perturbation_scale", -0.1, r"noise_pairs: .*must be positive"),
     ("noise_pairs", "perturbation_scale", 1e-9, r"noise_pairs: .*rounding of float32; use h >="),
     ("noise_pairs", "num_pairs", 1_000_001, r"noise_pairs\.num_pairs: .*less than or equal to 1000000"),
-    ("noise_pairs", "num_nodes", 16, r"more nodes \(16\) than teacher steps \(\d+\)"),
+    ("noise_pairs", "student_steps", 16, r"more student steps \(16\) than teacher steps \(\d+\)"),
     ("noise_pairs", "guidance_scale", 0.5, r"noise_pairs\.guidance_scale"),
     ("noise_pairs", "guidance_scale", 3.0, r"guidance_scale must be 1 on the Swiss roll"),
     ("noise_pairs", "direction", "low_frequency", r"low_frequency directions need images"),
@@ -178,3 +180,21 @@ def test_a_recipe_cannot_be_changed_but_copied():
     with pytest.raises(ValidationError):
         recipe.student.num_steps = 1
     assert recipe.student.model_copy(update={"num_steps": 1}).num_steps == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("teacher.world", "teacher.dataset"),
+        ("noise_pairs.num_nodes", "noise_pairs.student_steps"),
+        ("control.layout.attention_nodes", "control.layout.attention_trajectory_steps"),
+        ("students", "external_models"),
+    ],
+)
+def test_a_key_of_an_older_recipe_is_refused_with_its_new_name(tmp_path, old, new):
+    values = YAML12.load(RECIPES / "emoji_flow.yaml")
+    *section, key = old.split(".")
+    reduce(getitem, section, values)[key] = reduce(getitem, section, values).pop(new.split(".")[-1], None)
+    YAML12.dump(values, tmp_path / "edited.yaml")
+    with pytest.raises(RecipeError, match=f"^recipe edited: {old} is called {new} now$"):
+        load_recipe("edited", tmp_path)

@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from gad.config import PromptsConfig
-from gad.data import noise_pairs
 from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import further_noise, generate
+from gad.data.pair_generation import generate, independent_noise
 from gad.data.prompts import load_prompts
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model
+from gad.runtime import fingerprint
 from gad.runtime.files import read_json
 
 
@@ -21,9 +21,9 @@ def contents(folder) -> dict[str, bytes]:
 def make(tmp_path, point_teacher, smoke):
     """Run the generator to its end, or as far as ``states`` asks; the folder."""
 
-    def make(name, *, owner="hash", states=None, **changes):
+    def make(name, *, cache_key="hash", states=None, **changes):
         config = smoke.noise_pairs.model_copy(update=changes)
-        run = generate(tmp_path / name, point_teacher, owner, config)
+        run = generate(tmp_path / name, point_teacher, cache_key, config)
         for number, _ in enumerate(run, start=1):
             if number == states:
                 run.close()
@@ -40,7 +40,7 @@ def test_members_are_the_pair_and_independent_noises(point_pairs, smoke):
         pair = make_pair(ids, (2, 1, 1), smoke.noise_pairs, index=k)
         assert torch.equal(point_pairs.trajectories(ids, 0)[:, 0], pair.noise)
         assert torch.equal(point_pairs.trajectories(ids, 1 + k)[:, 0], pair.perturbed)
-        free = further_noise(ids, (2, 1, 1), smoke.noise_pairs, index=k)
+        free = independent_noise(ids, (2, 1, 1), smoke.noise_pairs, index=k)
         assert torch.equal(point_pairs.trajectories(ids, 1 + copies + k)[:, 0], free)
 
 
@@ -50,9 +50,9 @@ def test_a_pair_is_a_noise_and_a_step_from_it(smoke):
 
 
 def test_no_noise_is_used_twice(smoke):
-    config, everyone = smoke.noise_pairs, range(smoke.noise_pairs.num_pairs)
-    noises = [make_pair(everyone, (2, 1, 1), config).noise]
-    noises += [further_noise(everyone, (2, 1, 1), config, index=k) for k in range(config.directions_per_noise)]
+    config, all_models = smoke.noise_pairs, range(smoke.noise_pairs.num_pairs)
+    noises = [make_pair(all_models, (2, 1, 1), config).noise]
+    noises += [independent_noise(all_models, (2, 1, 1), config, index=k) for k in range(config.directions_per_noise)]
     assert len(torch.cat(noises).flatten(1).unique(dim=0)) == 3 * config.num_pairs
 
 
@@ -60,7 +60,7 @@ def test_stored_nodes_are_those_of_the_teachers_ode(point_pairs, point_teacher, 
     config, ids = smoke.noise_pairs, torch.arange(16)
     noise = make_pair(ids, (2, 1, 1), config).noise
     states = sample(point_teacher.denoiser, noise, None, num_steps=config.teacher_steps)
-    kept = states[:: config.teacher_steps // config.num_nodes].transpose(0, 1)
+    kept = states[:: config.teacher_steps // config.student_steps].transpose(0, 1)
     assert torch.allclose(point_pairs.trajectories(ids, 0), kept, atol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_a_lost_shard_and_manifest_are_made_again(make):
     assert contents(folder) == before
 
 
-@pytest.mark.parametrize("change", [{"owner": "another teacher"}, {"perturbation_scale": 0.2}, {"num_pairs": 32}])
+@pytest.mark.parametrize("change", [{"cache_key": "another teacher"}, {"perturbation_scale": 0.2}, {"num_pairs": 32}])
 def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
     folder = make("pairs", **change)
     make("pairs")
@@ -116,7 +116,7 @@ def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
 def test_work_of_older_code_is_thrown_away(make, monkeypatch):
     folder = make("pairs", states=3)
     kept = {path.name for path in folder.glob("shard_*")}
-    monkeypatch.setattr(noise_pairs, "code_hash", lambda stage: "changed")
+    monkeypatch.setattr(fingerprint, "code_hash", lambda stage: "changed")
     make("pairs", states=1)
     assert kept and not any((folder / name).exists() for name in kept)
 
@@ -151,7 +151,7 @@ def test_a_corrupt_shard_is_refused_in_one_line_and_made_again(make, harm):
 
 
 def test_pairs_of_another_teacher_are_refused_in_one_line(make):
-    folder = make("pairs", owner="first")
+    folder = make("pairs", cache_key="first")
     NoisePairs(folder, teacher="first")
     with pytest.raises(ValueError, match="^the noise pairs in .* are another teacher's: run noise_pairs again$"):
         NoisePairs(folder, teacher="second")
@@ -210,8 +210,8 @@ def test_singular_pairs_step_along_what_the_teachers_chain_answers_most(make, po
         assert torch.allclose(pairs.trajectories(ids, 1 + k)[:, 0], noise + h * v, atol=1e-6)
         cosine = torch.nn.functional.cosine_similarity(v.flatten(1), strongest, dim=1).abs()
         assert cosine.median() > 0.999
-    everyone = pairs.directions(torch.arange(64), 0).flatten(1).square().sum(1)
-    assert 0.5 < everyone.mean() < 1.6  # g ~ N(0, 1) along one vector
+    all_models = pairs.directions(torch.arange(64), 0).flatten(1).square().sum(1)
+    assert 0.5 < all_models.mean() < 1.6  # g ~ N(0, 1) along one vector
 
 
 def test_a_spherical_step_turns_inside_the_singular_space_and_leaves_the_rest(make):

@@ -12,7 +12,7 @@ from gad.diffusion.schedule import expand
 from gad.distillation.batch import draw_batch, step_generator
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
-from gad.distillation.renoising import EARLIEST, MARGIN, answer_renoised
+from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
 from gad.distillation.train_students import own_copy, start_student, train_seeds
 from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
@@ -56,9 +56,9 @@ def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, 
 def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student, batch_size=512)
-    state = answer_renoised(student, batch, step_generator(0), num_nodes=2, onward=onward)
+    state = renoised_output(student, batch, step_generator(0), student_steps=2, onward=onward)
     assert state.t.min() >= EARLIEST and state.t.max() <= 1 - MARGIN
-    first = state.t > 0.5  # of both nodes, 1 and 1/2, only the first is re-noised to here
+    first = state.t > 0.5  # of both student steps, 1 and 1/2, only the first is re-noised to here
     assert 0.35 < first.float().mean() < 0.65 if onward else 0.15 < first.float().mean() < 0.35
     if not onward:  # from clean data the only noise is the noise that was added
         assert torch.allclose(state.importance, torch.ones_like(state.importance), atol=1e-3)
@@ -67,15 +67,15 @@ def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
 def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student)
-    state = answer_renoised(student, batch, step_generator(0), num_nodes=1, onward=True)
+    state = renoised_output(student, batch, step_generator(0), student_steps=1, onward=True)
     assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
 
 
 @pytest.fixture(scope="module")
 def one_node(point_teacher, smoke, tmp_path_factory):
-    """The smoke recipe's noise pairs for a chain of one node."""
+    """The smoke recipe's noise pairs for a chain of one student step."""
     folder = tmp_path_factory.mktemp("one_node")
-    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"num_nodes": 1})))
+    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
     return NoisePairs(folder)
 
 
@@ -83,12 +83,12 @@ def test_with_one_node_tdm_has_the_gradient_of_dmd(point_teacher, one_node, smok
     objective, student = build("tdm", point_teacher, one_node, smoke.student)
     batch, parameters = batch_of(one_node, student), list(student.network.parameters())
     ours = torch.autograd.grad(objective.terms(student, batch, step_generator(0))["total"], parameters)
-    state = answer_renoised(student, batch, step_generator(0), num_nodes=1, onward=True)
+    state = renoised_output(student, batch, step_generator(0), student_steps=1, onward=True)
     with torch.no_grad():
         real, fake = (score(state.x_t, state.t, None) for score in (objective.teacher, objective.fake))
         weight = 1 / (state.x0 - real).abs().flatten(1).mean(1)
-        pull = expand(weight, real) * (fake - real)
-    slow = torch.autograd.grad((pull * state.x0).mean(), parameters)
+        weighted_term = expand(weight, real) * (fake - real)
+    slow = torch.autograd.grad((weighted_term * state.x0).mean(), parameters)
     assert max(g.abs().max() for g in slow) > 1e-3
     for one, other in zip(ours, slow, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
@@ -174,7 +174,7 @@ def test_the_auxiliary_losss_scaler_goes_on_where_a_broken_float16_run_left_it(
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher, smoke, tmp_path):
-    changes = {"num_nodes": 1, "num_pairs": 256}
+    changes = {"student_steps": 1, "num_pairs": 256}
     list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path / "pairs")
     update = {"paradigm": paradigm, "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0], "log_every": 400}

@@ -1,4 +1,4 @@
-"""Controls and gates: what GAD is compared with, and where it acts."""
+"""Controls and time windows: what GAD is compared with, and where it acts."""
 
 import math
 from dataclasses import replace
@@ -13,11 +13,11 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.batch import draw_batch
 from gad.distillation.gad_loss import gad_response_loss
-from gad.distillation.gate import Gate
 from gad.distillation.losses import LARGEST, diversity_loss, random_gradient_loss
 from gad.distillation.objective import build_objective
 from gad.distillation.pair_terms import Alignment, Stored
 from gad.distillation.regression import Matching
+from gad.distillation.time_window import TimeWindow
 from gad.distillation.train_students import start_student, steps_of
 from gad.metrics.summary import against
 from gad.models.mlp import build_point_network, point_denoiser
@@ -62,29 +62,29 @@ def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):
     assert torch.allclose(cosine, torch.ones_like(cosine))
 
 
-@pytest.mark.parametrize("pull", ["gad", "diversity", "random"])
-def test_total_is_matching_plus_the_weighted_pull(pull, point_pairs):
+@pytest.mark.parametrize("weighted_term", ["gad", "diversity", "random"])
+def test_total_is_matching_plus_the_weighted_pull(weighted_term, point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
-    terms = Matching(replace(ALIGNMENT, pull=pull), 0.7).terms(student, batch, generator())
-    assert {"matching", "gad", pull, "total"} == set(terms)
-    assert torch.allclose(terms["total"], terms["matching"].mean() + 0.7 * terms[pull].mean())
+    terms = Matching(replace(ALIGNMENT, weighted_term=weighted_term), 0.7).terms(student, batch, generator())
+    assert {"matching", "gad", weighted_term, "total"} == set(terms)
+    assert torch.allclose(terms["total"], terms["matching"].mean() + 0.7 * terms[weighted_term].mean())
 
 
 def test_a_gate_leaves_out_the_pairs_outside_its_interval():
     term, t = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.1, 0.5, 0.9])
-    assert Gate().mean(term, t) == term.mean()
-    assert Gate(low=0.4, high=0.6).mean(term, t) == pytest.approx(2 / 3)
-    assert Gate(low=0.5).mean(term, t) == pytest.approx(2)
+    assert TimeWindow().mean(term, t) == term.mean()
+    assert TimeWindow(low=0.4, high=0.6).mean(term, t) == pytest.approx(2 / 3)
+    assert TimeWindow(low=0.5).mean(term, t) == pytest.approx(2)
 
 
 def test_a_sparse_gate_keeps_the_mean_weight_and_draws_nothing_when_it_is_not_sparse():
     draw = generator()
-    weights = [Gate(fraction=0.2).step_weight(1.0, draw) for _ in range(5000)]
+    weights = [TimeWindow(fraction=0.2).step_weight(1.0, draw) for _ in range(5000)]
     assert set(weights) == {0.0, 5.0}
     assert sum(weights) / len(weights) == pytest.approx(1, abs=0.1)
     before = draw.get_state()
-    assert Gate().step_weight(0.7, draw) == 0.7 and Gate(fraction=0.2).step_weight(0.0, draw) == 0
+    assert TimeWindow().step_weight(0.7, draw) == 0.7 and TimeWindow(fraction=0.2).step_weight(0.0, draw) == 0
     assert torch.equal(before, draw.get_state())
 
 
@@ -97,7 +97,7 @@ def test_sparse_gad_saves_the_students_call_at_the_other_steps(point_pairs):
 
     student = NetworkDenoiser(network, call, CosineSchedule(), "x0")
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
-    stored, draw = Stored(ALIGNMENT, 1.0, 0.0, Gate(fraction=0.25)), generator()
+    stored, draw = Stored(ALIGNMENT, 1.0, 0.0, TimeWindow(fraction=0.25)), generator()
     base = {"base": torch.zeros(16)}
     active = ["gad" in stored.add_to(base, student, batch, draw) for _ in range(200)]
     assert sum(active) == len(calls) and 30 < sum(active) < 70
@@ -119,7 +119,7 @@ def test_every_second_pair_gives_the_same_gradient_on_average(anchor_weight, poi
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
     orders = [torch.arange(8), torch.arange(8).roll(1)]  # each pair is at an even place once
-    thin, whole = (Stored(ALIGNMENT, 1.0, anchor_weight, Gate(), stride) for stride in (2, 1))
+    thin, whole = (Stored(ALIGNMENT, 1.0, anchor_weight, TimeWindow(), stride) for stride in (2, 1))
     shuffled = [replace(batch.part(order), rows=torch.arange(16)) for order in orders]
     mean = sum(pull_of(thin, student, one) for one in shuffled) / 2
     assert torch.allclose(mean, pull_of(whole, student, batch), rtol=1e-4, atol=1e-7)
@@ -135,29 +135,31 @@ def test_a_thinned_or_gated_call_of_the_student_is_smaller(point_pairs):
 
     student = NetworkDenoiser(network, call, CosineSchedule(), "x0")
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
-    late = Gate(high=0.6)
+    late = TimeWindow(high=0.6)
     inside = int(late.opens(batch.t).sum())
     assert 0 < inside < 16
-    for stored in (Stored(ALIGNMENT, 1.0, 0.0, Gate(), 4), Stored(ALIGNMENT, 1.0, 0.0, late)):
+    for stored in (Stored(ALIGNMENT, 1.0, 0.0, TimeWindow(), 4), Stored(ALIGNMENT, 1.0, 0.0, late)):
         pull_of(stored, student, batch)
     assert sizes == [4, inside]
     whole = ALIGNMENT.terms(student(batch.x_t, batch.t, None), batch, generator())["gad"]
     gated = Stored(ALIGNMENT, 1.0, 0.0, late).add_to({"base": torch.zeros(16)}, student, batch, generator())
     assert torch.allclose(gated["total"], late.mean(whole, batch.t[:8]), rtol=1e-5)
-    never = Stored(ALIGNMENT, 1.0, 0.0, Gate(low=0.7, high=0.8)).add_to(
+    never = Stored(ALIGNMENT, 1.0, 0.0, TimeWindow(low=0.7, high=0.8)).add_to(
         {"base": torch.ones(16)}, student, batch, generator()
     )
     assert list(never) == ["base", "matching", "gad", "total"] and never["total"] == 1
-    assert never["gad"].eq(0).all() and never["matching"].eq(0).all()  # the names of a step hang on no part's pairs
+    assert never["gad"].eq(0).all() and never["matching"].eq(0).all()  # the names of a step depend on no part's pairs
 
 
-@pytest.mark.parametrize("pull", ["gad", "diversity", "random"])
-def test_a_part_without_an_open_pair_names_the_terms_that_others_have(pull, point_pairs):
+@pytest.mark.parametrize("weighted_term", ["gad", "diversity", "random"])
+def test_a_part_without_an_open_pair_names_the_terms_that_others_have(weighted_term, point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
-    alignment, base = replace(ALIGNMENT, pull=pull), {"base": torch.ones(16)}
-    gates = (Gate(), Gate(low=0.7, high=0.8))
-    some, none = (Stored(alignment, 1.0, 0.0, gate).add_to(base, student, batch, generator()) for gate in gates)
+    alignment, base = replace(ALIGNMENT, weighted_term=weighted_term), {"base": torch.ones(16)}
+    gates = (TimeWindow(), TimeWindow(low=0.7, high=0.8))
+    some, none = (
+        Stored(alignment, 1.0, 0.0, time_window).add_to(base, student, batch, generator()) for time_window in gates
+    )
     assert list(some) == list(none)
 
 

@@ -1,4 +1,4 @@
-"""What is watched while training: true numbers that change nothing."""
+"""What is monitored while training: true numbers that change nothing."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gad.distillation.batch import draw_batch
-from gad.distillation.monitor import PROBE_PAIRS, Probe, gradient_norms
+from gad.distillation.monitor import PROBE_PAIRS, Monitor, gradient_norms
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
 from gad.distillation.training_log import append_row
@@ -20,12 +20,12 @@ def student():
 
 
 @pytest.fixture
-def probe(point_pairs, student):
-    return Probe(point_pairs, None, student.schedule)
+def monitor(point_pairs, student):
+    return Monitor(point_pairs, None, student.schedule)
 
 
 class Answers:
-    """Gives prepared answers to the probe's batch."""
+    """Gives prepared answers to the monitor's batch."""
 
     def __init__(self, x0, schedule):
         self.x0, self.schedule = x0, schedule
@@ -35,17 +35,20 @@ class Answers:
 
 
 @pytest.mark.parametrize(("factor", "cosine", "gain"), [(1.0, 1, 1), (0.5, 1, 0.5), (-2.0, -1, 2)])
-def test_the_probe_sees_a_scaled_response_and_no_offset(probe, student, factor, cosine, gain):
-    value, moved = probe.batch.target.chunk(2)
+def test_the_probe_sees_a_scaled_response_and_no_offset(monitor, student, factor, cosine, gain):
+    value, moved = monitor.batch.target.chunk(2)
     answers = torch.cat([value + 3, value + 3 + factor * (moved - value)])
-    seen = probe.measure(Answers(answers, student.schedule))
-    assert seen == {"probe_jvp_cosine": pytest.approx(cosine, abs=1e-3), "probe_gain": pytest.approx(gain, abs=1e-3)}
+    seen = monitor.measure(Answers(answers, student.schedule))
+    assert seen == {
+        "monitor_jvp_cosine": pytest.approx(cosine, abs=1e-3),
+        "monitor_gain": pytest.approx(gain, abs=1e-3),
+    }
 
 
-def test_the_probe_holds_the_first_pairs_at_the_first_node(probe, point_pairs):
-    assert probe.batch.t.eq(1).all() and len(probe.batch.t) == 2 * PROBE_PAIRS
-    assert probe.batch.ids.tolist() == [*range(PROBE_PAIRS)] * 2
-    assert torch.equal(probe.batch.x_t[PROBE_PAIRS:], point_pairs.trajectories(torch.arange(PROBE_PAIRS), 1)[:, 0])
+def test_the_probe_holds_the_first_pairs_at_the_first_node(monitor, point_pairs):
+    assert monitor.batch.t.eq(1).all() and len(monitor.batch.t) == 2 * PROBE_PAIRS
+    assert monitor.batch.ids.tolist() == [*range(PROBE_PAIRS)] * 2
+    assert torch.equal(monitor.batch.x_t[PROBE_PAIRS:], point_pairs.trajectories(torch.arange(PROBE_PAIRS), 1)[:, 0])
 
 
 def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
@@ -64,9 +67,9 @@ def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
 
 
 def test_terms_that_are_not_there_at_every_step_leave_gaps_in_the_log(tmp_path):
-    state = TrainState(10, {"tdm": 1.0}, {"probe_gain": 0.5}, 0.1, 1.0)
+    state = TrainState(10, {"tdm": 1.0}, {"monitor_gain": 0.5}, 0.1, 1.0)
     append_row(tmp_path / "log.csv", 0, state)
     append_row(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
     header, first, second = (tmp_path / "log.csv").read_text().splitlines()
-    assert header == "seed,step,learning_rate,gradient_norm,tdm,probe_gain,gad"
+    assert header == "seed,step,learning_rate,gradient_norm,tdm,monitor_gain,gad"
     assert first == "0,10,0.1,1,1,0.5," and second == "0,20,0.1,1,1,0.5,2"

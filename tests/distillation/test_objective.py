@@ -56,7 +56,7 @@ def test_total_is_matching_plus_the_weighted_relative_mismatch(point_pairs, stud
 
 
 def test_a_student_without_any_response_has_gad_term_one(point_teacher, smoke, student, tmp_path):
-    changes = {"num_nodes": 1, "directions_per_noise": 1}
+    changes = {"student_steps": 1, "directions_per_noise": 1}
     list(generate(tmp_path, point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path)
     for parameter in student.parameters():
@@ -70,8 +70,10 @@ def test_a_student_without_any_response_has_gad_term_one(point_teacher, smoke, s
 
 
 def test_the_baseline_draws_no_perturbed_member(point_pairs, smoke):
-    everyone, copies = torch.arange(len(point_pairs)), smoke.noise_pairs.directions_per_noise
-    perturbed = torch.cat([make_pair(everyone, (2, 1, 1), smoke.noise_pairs, index=k).perturbed for k in range(copies)])
+    all_models, copies = torch.arange(len(point_pairs)), smoke.noise_pairs.directions_per_noise
+    perturbed = torch.cat(
+        [make_pair(all_models, (2, 1, 1), smoke.noise_pairs, index=k).perturbed for k in range(copies)]
+    )
     known = {tuple(row) for row in perturbed.flatten(1).tolist()}
     seen = set()
     for step in range(50):

@@ -1,4 +1,6 @@
-"""In chains of one node the terms on stored pairs use the base loss's own answer: the same numbers, no further call."""
+"""In chains of one student step the terms on stored pairs use the base loss's own answer: the same numbers, no further
+call.
+"""
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ PARADIGMS = ["ladd", "tdm", "sid"]
 @pytest.fixture(scope="module")
 def one_node(point_teacher, smoke, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_node")
-    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"num_nodes": 1})))
+    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
     return NoisePairs(folder)
 
 

@@ -11,7 +11,7 @@ from gad.diffusion.guidance import Guided
 from gad.distillation.batch import Batch, draw_batch, step_generator
 from gad.distillation.losses import min_snr_weight
 from gad.distillation.objective import build_objective
-from gad.distillation.renoising import Renoised, answer_renoised
+from gad.distillation.renoising import Renoised, renoised_output
 from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_term
 from gad.distillation.train_students import start_student
 from gad.models.mlp import build_point_network, point_denoiser
@@ -27,7 +27,7 @@ def setting(point_teacher, point_pairs, smoke):
     student = start_student(point_teacher, smoke.student, seed=0)
     fake = point_denoiser(build_point_network(16, 2, seed=4))
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=12, key=(0, 0))
-    state = answer_renoised(student, batch, step_generator(0), num_nodes=2, onward=True)
+    state = renoised_output(student, batch, step_generator(0), student_steps=2, onward=True)
     return student, (point_teacher.denoiser, fake), batch, state
 
 
@@ -93,7 +93,7 @@ def test_sids_fake_score_is_taught_under_the_guidance_with_which_it_is_asked(pip
     student = start_student(teacher, config, seed=0)
     sid = build_objective(teacher, student, pairs, config, variant="baseline", seed=0)
     batch = draw_batch(pairs, prompts, student.schedule, variant="baseline", batch_size=2, key=(0, 0))
-    state = answer_renoised(student, batch, step_generator(0), num_nodes=sid.num_nodes, onward=False)
+    state = renoised_output(student, batch, step_generator(0), student_steps=sid.student_steps, onward=False)
     plain, empty = (
         sid.fake(state.x_t, state.t, asked) for asked in (batch.conditioning, sid.teacher.uncond.repeated(2))
     )

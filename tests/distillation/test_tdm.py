@@ -1,4 +1,6 @@
-"""TDM's training step on a chain of four nodes against one that is written slowly from its equations, in float64."""
+"""TDM's training step on a chain of four student steps against one that is written slowly from its equations, in
+float64.
+"""
 
 import copy
 import zlib
@@ -22,7 +24,7 @@ from gad.models.pipelines import call_pixart
 
 GUIDANCE = 4.5
 SIZE = 6
-DRAWS = 1  # with which all four nodes are drawn
+DRAWS = 1  # with which all four student steps are drawn
 TABLE = TableSchedule(DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear").alphas_cumprod)
 SCHEDULES = {"eps": TABLE, "v": TABLE, "flow": FlowSchedule()}
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-12}
@@ -68,7 +70,7 @@ def double(denoiser, *, seed: int | None = None):
 def setting(request, smoke, tmp_path):
     """Objective, student, batch and empty prompt; networks and noises in float64."""
     teacher = build_teacher(request.param)
-    changes = {"num_pairs": SIZE, "guidance_scale": GUIDANCE, "teacher_steps": 4, "num_nodes": 4}
+    changes = {"num_pairs": SIZE, "guidance_scale": GUIDANCE, "teacher_steps": 4, "student_steps": 4}
     list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs, prompts = NoisePairs(tmp_path), teacher.condition(prompt_of(range(SIZE)))
     student = double(teacher.denoiser, seed=1)

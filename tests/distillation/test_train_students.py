@@ -14,11 +14,11 @@ from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import save_student, start_student, train_seeds
 from gad.evaluation.sensitivity.end_to_end import kinds_of, measure_students, table_of
-from gad.evaluation.sensitivity.initialisation import UNTRAINED, untrained_metrics
+from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of, load_pipeline, network_of
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.models.students import seed_dir, usage_line
 
 PAIRS = NoisePairsConfig(
@@ -28,7 +28,7 @@ PAIRS = NoisePairsConfig(
     step="spherical",
     teacher_steps=2,
     guidance_scale=3.0,
-    num_nodes=1,
+    student_steps=1,
     batch_size=3,
     shard_size=4,
 )
@@ -136,7 +136,7 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
         line = usage_line(student, num_steps).removesuffix(")")
         call = f"{line}, latents=noise, height=64, width=64, output_type='pt')"
         image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "noise": noise}).images - 1
-        ours = Actor("gad", 0, student, num_steps).generate(noise, [prompt])
+        ours = Sampler("gad", 0, student, num_steps).generate(noise, [prompt])
         assert torch.allclose(image, ours, atol=1e-3)
 
 
@@ -151,7 +151,7 @@ def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, st
 
 
 def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
-    pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "num_nodes": 2})
+    pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "student_steps": 2})
     isotropic = SENSITIVITY.model_copy(update={"directions": ["isotropic"]})
     settings = smoke.model_copy(update={"noise_pairs": pairs, "sensitivity": isotropic})
     row = table_of(pd.concat(measure_students(teacher, [("copy", 0, teacher)], settings))).iloc[0]
@@ -166,10 +166,10 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
     start = Model(start_student(teacher, STUDENT, seed=0), teacher.latent_shape, teacher.pipeline)
     plain = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
     table = table_of(pd.concat(measure_students(teacher, [("start", 0, start)], plain))).set_index("directions")
-    found = untrained_metrics(teacher, settings)
+    found = initialisation_metrics(teacher, settings)
     assert list(found) == list(table.index) == list(kinds_of(SENSITIVITY))  # singular ones are left out
     for kind, row in table.iterrows():
-        metrics = found[kind][UNTRAINED]
+        metrics = found[kind][INITIALISATION]
         for name, value in row.drop(["variant", "seed"]).items():
             assert metrics[name]["mean"] == pytest.approx(value, rel=1e-5) and metrics[name]["n"] == 2
         assert metrics["jvp_cosine"]["low"] <= metrics["jvp_cosine"]["mean"] <= metrics["jvp_cosine"]["high"]
@@ -178,4 +178,4 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
 
 def test_students_of_points_have_no_start_to_measure(point_teacher, smoke):
     with pytest.raises(ValueError, match="start from random weights"):
-        untrained_metrics(point_teacher, smoke)
+        initialisation_metrics(point_teacher, smoke)

@@ -13,14 +13,13 @@ from pydantic import ValidationError
 
 from gad.config import StudentConfig
 from gad.data.pair_generation import generate
-from gad.distillation import train_students as students
-from gad.distillation.nan_guard import NonFiniteLoss, Watch
+from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student, train_seeds
 from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
 from gad.models.students import finished_seeds, load_students
-from gad.runtime import files as artifacts
+from gad.runtime import fingerprint, paths
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_baseline.json"
@@ -159,7 +158,7 @@ def test_work_of_other_settings_is_thrown_away(start):
 
 def test_work_of_older_code_is_thrown_away(start, monkeypatch):
     finish(start("old"))
-    monkeypatch.setattr(students, "code_hash", lambda stage: "changed")
+    monkeypatch.setattr(fingerprint, "code_hash", lambda stage: "changed")
     run, _ = start("old")
     assert next(run)[0] == 0
     run.close()
@@ -196,18 +195,18 @@ def test_a_gradient_that_is_not_finite_stops_before_it_spoils_the_weights(one_se
 
 
 def test_where_a_device_is_not_waited_for_the_first_term_that_was_not_finite_is_named_later():
-    watch = Watch("gad", 0, Accelerator(cpu=True))
-    watch.at_once = False  # as on a GPU, or with several processes
+    nan_guard = NanGuard("gad", 0, Accelerator(cpu=True))
+    nan_guard.at_once = False  # as on a GPU, or with several processes
     bad = {3: "sid", 4: "total"}
     for step in range(6):
-        watch.check_terms({name: torch.tensor(0.0) for name in ("sid", "gad", "total")}, step)
+        nan_guard.check_terms({name: torch.tensor(0.0) for name in ("sid", "gad", "total")}, step)
         if step in bad:
-            watch.check_terms({bad[step]: torch.tensor(float("nan"))}, step)
-        watch.check_norm(torch.tensor(1.0), step)
+            nan_guard.check_terms({bad[step]: torch.tensor(float("nan"))}, step)
+        nan_guard.check_norm(torch.tensor(1.0), step)
         if step < 3:
-            watch.raise_late()
+            nan_guard.raise_late()
     with pytest.raises(NonFiniteLoss, match=r"^loss term 'sid' is not finite at step 3 \(gad, seed 0\)$"):
-        watch.raise_late()
+        nan_guard.raise_late()
 
 
 def test_seeds_draw_other_batches_even_from_equal_weights(point_teacher, point_pairs, smoke, tmp_path):
@@ -272,10 +271,10 @@ def test_training_lowers_the_loss(one_seed):
 def test_saved_students_are_found_with_variant_and_seed(start, point_teacher, monkeypatch, tmp_path):
     run, folder = start("made")
     list(run)
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     with pytest.raises(ValueError, match="recipe 'smoke' has no finished students"):
         load_students("smoke", point_teacher)
-    place = artifacts.stage_dir("smoke", "student", "gad")
+    place = paths.stage_dir("smoke", "student", "gad")
     place.parent.mkdir(parents=True)
     folder.rename(place)
     found = load_students("smoke", point_teacher)

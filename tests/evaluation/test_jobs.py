@@ -13,15 +13,15 @@ from gad.evaluation.control import tasks as control
 from gad.evaluation.jobs import Job, names_of, results
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import TEACHER, Actor
-from gad.models.weights_hash import identity_of
-from gad.runtime import files as artifacts
+from gad.models.sampler import TEACHER, Sampler
+from gad.models.weights_hash import model_key
+from gad.runtime import paths
 from gad.runtime.cache import Keep, at_once, read_result, write_result
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "data")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     return tmp_path
 
 
@@ -123,14 +123,14 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
     asked, plain = [], list(control.run_tasks(point_teacher, students, smoke))
     run, climb = diversity.run, noise_optimisation.climb
 
-    def counted(actor, inputs, config):
-        asked.append((actor.name, actor.seed))
-        return run(actor, inputs, config)
+    def counted(sampler, inputs, config):
+        asked.append((sampler.name, sampler.seed))
+        return run(sampler, inputs, config)
 
-    def killed(actor, inputs, config):
-        if actor.name != TEACHER:
+    def killed(sampler, inputs, config):
+        if sampler.name != TEACHER:
             raise KeyboardInterrupt
-        return climb(actor, inputs, config)
+        return climb(sampler, inputs, config)
 
     monkeypatch.setattr(diversity, "run", counted)
     monkeypatch.setattr(noise_optimisation, "climb", killed)
@@ -138,9 +138,9 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
         list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
     assert asked == [("teacher", 0), ("baseline", 0), ("baseline", 1), ("gad", 0)]
 
-    def of_students(actor, inputs, config):
-        assert actor.name != TEACHER, "the teacher's ascent was kept"
-        return climb(actor, inputs, config)
+    def of_students(sampler, inputs, config):
+        assert sampler.name != TEACHER, "the teacher's ascent was kept"
+        return climb(sampler, inputs, config)
 
     monkeypatch.setattr(noise_optimisation, "climb", of_students)
     assert same(list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts")), plain)
@@ -150,9 +150,9 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
 def test_other_weights_or_settings_are_asked_again(smoke, point_teacher, students, data, monkeypatch):
     asked, run = [], diversity.run
 
-    def counted(actor, inputs, config):
-        asked.append((actor.name, actor.seed))
-        return run(actor, inputs, config)
+    def counted(sampler, inputs, config):
+        asked.append((sampler.name, sampler.seed))
+        return run(sampler, inputs, config)
 
     monkeypatch.setattr(diversity, "run", counted)
     alone = {"noise_query": None, "noise_optimisation": None}
@@ -169,34 +169,34 @@ def test_other_weights_or_settings_are_asked_again(smoke, point_teacher, student
 
 
 def test_of_another_owner_nothing_is_left(point_teacher, tmp_path):
-    everyone = [Actor(TEACHER, 0, point_teacher, 2)]
+    all_models = [Sampler(TEACHER, 0, point_teacher, 2)]
 
-    def job(owner: str) -> Job:
-        return Job("job", lambda: owner, lambda keep: None, lambda actor, inputs: {"x": torch.ones(1)})
+    def job(cache_key: str) -> Job:
+        return Job("job", lambda: cache_key, lambda keep: None, lambda sampler, inputs: {"x": torch.ones(1)})
 
-    for owner in ("a", "b"):
-        list(results([job(owner)], everyone, tmp_path))
+    for cache_key in ("a", "b"):
+        list(results([job(cache_key)], all_models, tmp_path))
     assert len(list((tmp_path / "job").iterdir())) == 2  # the mark and one part
     assert (tmp_path / "job" / "fingerprint.txt").read_text() == "b"
 
 
 def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):
-    names = names_of([Actor(TEACHER, 0, point_teacher, 2), Actor("gad", 0, point_teacher, 1)])
-    later = names_of([Actor(TEACHER, 0, point_teacher, 2), *[Actor("gad", s, point_teacher, 1) for s in (1, 0)]])
+    names = names_of([Sampler(TEACHER, 0, point_teacher, 2), Sampler("gad", 0, point_teacher, 1)])
+    later = names_of([Sampler(TEACHER, 0, point_teacher, 2), *[Sampler("gad", s, point_teacher, 1) for s in (1, 0)]])
     assert names[0] == later[0] and names[1].startswith("gad_0_") and names[1] != later[2]
 
 
 def test_a_model_is_told_by_its_weights_wherever_it_was_loaded_from(saved):
     teacher = load_model(saved)
     student = load_model(saved, teacher=teacher)
-    assert identity_of(teacher) == identity_of(load_model(saved))
-    before = identity_of(student, teacher=teacher)
+    assert model_key(teacher) == model_key(load_model(saved))
+    before = model_key(student, teacher=teacher)
     with torch.no_grad():
         next(teacher.pipeline.vae.parameters()).add_(1e-3)  # shared, so the teacher's hash tells
-    assert identity_of(student, teacher=teacher) == before
+    assert model_key(student, teacher=teacher) == before
     with torch.no_grad():
         next(student.denoiser.parameters()).add_(1e-3)
-    assert identity_of(student, teacher=teacher) != before
+    assert model_key(student, teacher=teacher) != before
 
 
 def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipelines, data, monkeypatch):
@@ -220,6 +220,6 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
 
     plain = measured(None)
     assert len(list(evaluations.precompute_jobs(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
-    monkeypatch.setattr(Actor, "generate", None)
+    monkeypatch.setattr(Sampler, "generate", None)
     for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

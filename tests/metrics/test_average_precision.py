@@ -3,7 +3,7 @@ import torch
 from transformers import YolosConfig, YolosForObjectDetection
 
 from gad.data.boxes import Detection
-from gad.metrics.average_precision import Asked, average_precision, best_overlap
+from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
 from gad.metrics.object_detector import HubDetector, class_scores, load_hub_detector, missing_labels, prepare_pixels
 
 BOX = (10.0, 20.0, 34.0, 44.0)
@@ -18,7 +18,7 @@ def shifted(box, share: float):
     return (box[0] + move, box[1], box[2] + move, box[3])
 
 
-ASKED = [[Asked("car", BOX), Asked("dog", (40, 40, 60, 60))], [Asked("car", (0, 0, 20, 20))]]
+ASKED = [[GroundTruth("car", BOX), GroundTruth("dog", (40, 40, 60, 60))], [GroundTruth("car", (0, 0, 20, 20))]]
 
 
 def test_a_perfect_renderer_gets_one():
@@ -42,20 +42,20 @@ def test_boxes_shifted_by_a_fifth_pass_four_of_the_ten_thresholds():
 def test_a_wrong_detection_with_a_higher_score_halves_the_precision():
     """One truth; ranked first is a miss: precision is 1/2 at every recall."""
     found = [[seen("car", (50, 50, 60, 60), 0.95), seen("car", BOX, 0.5)]]
-    assert average_precision(found, [[Asked("car", BOX)]])["ap50"] == pytest.approx(0.5)
+    assert average_precision(found, [[GroundTruth("car", BOX)]])["ap50"] == pytest.approx(0.5)
     later = [[seen("car", (50, 50, 60, 60), 0.4), seen("car", BOX, 0.5)]]
-    assert average_precision(later, [[Asked("car", BOX)]])["ap50"] == pytest.approx(1)
+    assert average_precision(later, [[GroundTruth("car", BOX)]])["ap50"] == pytest.approx(1)
 
 
 def test_an_object_that_is_missed_in_half_of_the_images_gets_the_recall_points_it_reached():
     """Precision 1 up to recall 1/2, which are 51 of COCO's 101 points."""
     found = [[seen("car", BOX)], []]
-    assert average_precision(found, [[Asked("car", BOX)]] * 2)["ap50"] == pytest.approx(51 / 101)
+    assert average_precision(found, [[GroundTruth("car", BOX)]] * 2)["ap50"] == pytest.approx(51 / 101)
 
 
 def test_each_noun_counts_alike_and_others_do_not_count():
     """car found, dog not: 1/2; a detection of a noun that nobody asked for changes nothing."""
-    asked = [[Asked("car", BOX), Asked("dog", (40, 40, 60, 60))]]
+    asked = [[GroundTruth("car", BOX), GroundTruth("dog", (40, 40, 60, 60))]]
     found = [[seen("car", BOX), seen("cat", BOX, 0.99)]]
     assert average_precision(found, asked)["ap50"] == pytest.approx(0.5)
 

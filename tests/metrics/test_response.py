@@ -6,7 +6,7 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
 from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
-from gad.evaluation.sensitivity.responses import analysis_noise, answers, compare, summarise, whole_map
+from gad.evaluation.sensitivity.responses import analysis_noise, answers, compare, noise_to_image_map, summarise
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
 from gad.models.model import Model
@@ -120,7 +120,7 @@ def test_analysis_takes_the_basis_where_the_latent_is_small(point_teacher, smoke
 def test_answers_equal_the_jacobian_by_autograd_and_do_not_depend_on_the_batch(point_teacher, student, smoke):
     _, noise, directions = analysis_noise(point_teacher, smoke.sensitivity, "isotropic")
     for model, steps in ((point_teacher, 8), (student, 2)):
-        chain = whole_map(model.denoiser, None, num_steps=steps)
+        chain = noise_to_image_map(model.denoiser, None, num_steps=steps)
         by_difference = smoke.sensitivity.model_copy(update={"method": "difference", "perturbation_scale": 1e-3})
         whole, difference = (answers(chain, noise, directions, how) for how in (smoke.sensitivity, by_difference))
         _, small = answers(chain, noise[:5], directions[:, :5], smoke.sensitivity)
@@ -152,7 +152,7 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
 
 
 def test_the_teacher_does_not_deviate_from_itself(point_teacher, smoke):
-    pairs = smoke.noise_pairs.model_copy(update={"num_nodes": smoke.noise_pairs.teacher_steps})
+    pairs = smoke.noise_pairs.model_copy(update={"student_steps": smoke.noise_pairs.teacher_steps})
     settings = smoke.model_copy(update={"noise_pairs": pairs})
     table = trajectory_table(pd.concat(measure_trajectories(point_teacher, [("teacher", 0, point_teacher)], settings)))
     assert table["t"].tolist() == [0.75, 0.5, 0.25, 0]

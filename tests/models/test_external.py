@@ -10,19 +10,19 @@ from ruamel.yaml import YAML
 from safetensors.torch import save_file
 from tiny import PROMPTS
 
-from gad.config import OutsideStudent, RecipeError, load_recipe
+from gad.config import ExternalStudent, RecipeError, load_recipe
 from gad.config.layout import LayoutConfig
 from gad.data.emoji.text_encoders import clip_text
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import energy_of, plan_of
 from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
-from gad.models.external import as_whole_maps, load_outside, load_outside_student, share_equal_parts
+from gad.models.external import as_external, load_external, load_external_student, share_equal_parts
 from gad.models.external_sampler import chain_with_scheduler
 from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of, family_of, load_pipeline, network_of
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
@@ -58,8 +58,8 @@ def teacher(pipelines):
     return Model(denoiser_of(pipelines["unet"]), (4, 16, 16), pipelines["unet"])
 
 
-def entry(folder, **changes) -> OutsideStudent:
-    return OutsideStudent(**{"name": "foreign", "source": str(folder), "num_steps": 2} | changes)
+def entry(folder, **changes) -> ExternalStudent:
+    return ExternalStudent(**{"name": "foreign", "source": str(folder), "num_steps": 2} | changes)
 
 
 def recipe_of(*students):
@@ -68,12 +68,12 @@ def recipe_of(*students):
     small = recipe.sensitivity.model_copy(
         update={"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "finite_step": None}
     )
-    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": small, "students": list(students)})
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": small, "external_models": list(students)})
 
 
 def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
-    settings = as_whole_maps(recipe_of(entry(foreign)))
-    rows = measure_students(teacher, load_outside(settings, teacher), settings)
+    settings = as_external(recipe_of(entry(foreign)))
+    rows = measure_students(teacher, load_external(settings, teacher), settings)
     table = table_of(pd.concat(rows))
     assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
     assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
@@ -109,7 +109,7 @@ SAMPLERS = [
 
 @pytest.mark.parametrize(("scheduler", "options"), SAMPLERS)
 def test_every_sampler_ends_where_the_stock_pipeline_does(foreign, teacher, scheduler, options):
-    student = load_outside_student(entry(foreign, scheduler=scheduler, **options), teacher)
+    student = load_external_student(entry(foreign, scheduler=scheduler, **options), teacher)
     ours = student.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS))
     stock = {"num_inference_steps": options["num_steps"], "guidance_scale": options.get("guidance_scale", 1.0)}
     stock |= {name: options[name] for name in ("timesteps", "eta") if name in options}
@@ -126,7 +126,7 @@ def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(fore
     pipeline.scheduler = DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02)  # as PixArt-alpha's
     pipeline.save_pretrained(tmp_path / "dpm")
     scheduler = {"class": "DDPMScheduler"} | told
-    student = load_outside_student(entry(tmp_path / "dpm", scheduler=scheduler, num_steps=1, timesteps=[400]), teacher)
+    student = load_external_student(entry(tmp_path / "dpm", scheduler=scheduler, num_steps=1, timesteps=[400]), teacher)
     assert student.pipeline.scheduler.config.clip_sample is cut
     noise = 5 * torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
     x0 = student.denoiser(noise, torch.ones(2), student.condition(PROMPTS))
@@ -144,20 +144,22 @@ def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
 
 
 def test_a_stochastic_sampler_is_a_function_of_the_noise_and_depends_on_no_batch(foreign, teacher):
-    student = load_outside_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3), teacher)
+    student = load_external_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3), teacher)
     together = student.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS))
     alone = student.denoiser(NOISE[1:], torch.ones(1), student.condition(PROMPTS[1:]))
     assert torch.allclose(together[1:], alone, atol=1e-4 * alone.abs().max().item())
-    other = load_outside_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3, seed=1), teacher)
+    other = load_external_student(entry(foreign, scheduler={"class": "LCMScheduler"}, num_steps=3, seed=1), teacher)
     assert not torch.allclose(other.denoiser(NOISE, torch.ones(2), student.condition(PROMPTS)), together, atol=1e-2)
 
 
 def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sampler(foreign, teacher):
-    student = load_outside_student(entry(foreign, num_steps=3), teacher)
-    actor = Actor("foreign", 0, student, num_steps=1)
+    student = load_external_student(entry(foreign, num_steps=3), teacher)
+    sampler = Sampler("foreign", 0, student, num_steps=1)
     layouts = emoji_layouts(2)
     with cross_attention(student.denoiser.network) as recorded:
-        energy = energy_of(actor, plan_of(actor, layouts, 64), LayoutConfig(num_prompts=2, attention_steps=2), recorded)
+        energy = energy_of(
+            sampler, plan_of(sampler, layouts, 64), LayoutConfig(num_prompts=2, attention_steps=2), recorded
+        )
         values, _ = energy(NOISE)
         assert {len(calls) for calls in recorded.layers.values()} == {2} and values.isfinite().all()
     conditioning = student.condition([layout.caption for layout in layouts])
@@ -167,8 +169,8 @@ def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sample
 
 def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):
     pipelines["unet"].save_pretrained(tmp_path / "copy")
-    settings = as_whole_maps(recipe_of(entry(tmp_path / "copy", name="copy")))
-    table = table_of(pd.concat(measure_students(teacher, load_outside(settings, teacher), settings)))
+    settings = as_external(recipe_of(entry(tmp_path / "copy", name="copy")))
+    table = table_of(pd.concat(measure_students(teacher, load_external(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
 
@@ -182,13 +184,13 @@ def test_a_network_that_wants_its_guidance_as_an_embedding_is_refused(foreign, t
     built = UNet2DConditionModel.from_config(read_json(config))  # has a layer for the embedding
     built.save_pretrained(tmp_path / "lcm" / "unet")
     with pytest.raises(ValueError, match="foreign: its network wants its guidance as an embedding") as told:
-        load_outside_student(entry(tmp_path / "lcm"), teacher)
+        load_external_student(entry(tmp_path / "lcm"), teacher)
     assert "\n" not in str(told.value)
 
 
 def test_what_students_have_in_common_is_held_once(foreign, teacher):
     one, two = (
-        model.pipeline for _, _, model in load_outside(recipe_of(entry(foreign), entry(foreign, name="b")), teacher)
+        model.pipeline for _, _, model in load_external(recipe_of(entry(foreign), entry(foreign, name="b")), teacher)
     )
     assert one.vae is teacher.pipeline.vae is two.vae  # the fixture's autoencoder is the teacher's
     assert one.text_encoder is two.text_encoder and one.unet is not two.unet
@@ -204,8 +206,8 @@ def test_parts_of_equal_weights_that_are_used_otherwise_are_not_shared(foreign, 
 
 
 def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):
-    student = load_outside_student(entry(foreign), teacher)
-    with pytest.raises(ValueError, match="foreign is a whole map from noise to x0"):
+    student = load_external_student(entry(foreign), teacher)
+    with pytest.raises(ValueError, match="foreign is a noise-to-image map from noise to x0"):
         student.denoiser(NOISE, torch.full((2,), 0.5), student.condition(PROMPTS))
 
 
@@ -222,8 +224,8 @@ def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tm
     with torch.no_grad():
         network.conv_out.bias += 0.5
     network.save_pretrained(tmp_path / "unet", safe_serialization=safe)
-    whole = load_outside_student(entry(foreign), teacher)
-    bare = load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
+    whole = load_external_student(entry(foreign), teacher)
+    bare = load_external_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
     answers = [model.denoiser(NOISE, torch.ones(2), model.condition(PROMPTS)) for model in (whole, bare)]
     assert not torch.allclose(*answers, atol=1e-2)
     assert bare.pipeline.unet.conv_out.bias.tolist() == network.conv_out.bias.tolist()
@@ -235,13 +237,13 @@ def test_a_file_of_weights_alone_goes_into_the_bases_network(foreign, teacher, t
     weights["conv_out.bias"] = weights["conv_out.bias"] + 0.5
     (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
     options = {"kind": "network", "base": str(foreign), "weights": name}
-    bare = load_outside_student(entry(tmp_path, **options), teacher)
+    bare = load_external_student(entry(tmp_path, **options), teacher)
     assert bare.pipeline.unet.conv_out.bias.tolist() == weights["conv_out.bias"].tolist()
     del weights["conv_out.bias"]
     (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
     for changes in ({}, {"weights": "none.bin"}):
         with pytest.raises(ValueError, match="foreign: cannot load a network from .*") as told:
-            load_outside_student(entry(tmp_path, **options | changes), teacher)
+            load_external_student(entry(tmp_path, **options | changes), teacher)
         assert "\n" not in str(told.value)
 
 
@@ -250,7 +252,7 @@ def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
     network.save_pretrained(tmp_path / "unet", safe_serialization=False)
     torch.save(network.state_dict() | {"trap": Trap()}, tmp_path / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="foreign: cannot load a network"):
-        load_outside_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
+        load_external_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
 
 
 LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -272,7 +274,7 @@ def test_a_lora_in_any_spelling_adds_its_product_to_the_base(foreign, teacher, t
     tensors = {names[0]: down, names[1]: up} | ({names[2]: torch.tensor(1.0)} if names[2] else {})
     save_file(tensors, tmp_path / "lora.safetensors")
     settings = entry(tmp_path, kind="lora", base=str(foreign), lora_scale=0.5)
-    merged = load_outside_student(settings, teacher).pipeline.unet.get_submodule(LAYER).weight
+    merged = load_external_student(settings, teacher).pipeline.unet.get_submodule(LAYER).weight
     plain = load_pipeline(foreign).unet.get_submodule(LAYER).weight
     assert torch.allclose(merged - plain, 0.5 * (0.5 if names[2] else 1.0) * up @ down, atol=1e-5)
 
@@ -303,7 +305,7 @@ def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
 
 def test_a_student_of_another_size_is_asked_for_the_teachers_latents(foreign, pipelines, tmp_path):
     larger = Model(denoiser_of(pipelines["unet"]), (4, 24, 24), pipelines["unet"])
-    student = load_outside_student(entry(foreign, latent_side=24), larger)
+    student = load_external_student(entry(foreign, latent_side=24), larger)
     noise = torch.randn(1, 4, 24, 24, generator=torch.Generator().manual_seed(6))
     assert student.denoiser(noise, torch.ones(1), student.condition(PROMPTS[:1])).shape == noise.shape
 
@@ -320,16 +322,16 @@ def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign
     ]
     for settings, other, message in faults:
         with pytest.raises(ValueError, match=message) as error:
-            load_outside_student(settings, other)
+            load_external_student(settings, other)
         assert "\n" not in str(error.value)
 
 
 ENTRY = {"name": "x", "source": "a/b", "num_steps": 1}
 FAULTS = [
-    ([ENTRY | {"nam_steps": 2}], r"unknown key students\.0\.nam_steps; did you mean num_steps\?"),
-    ([ENTRY, ENTRY], "names of outside students repeat"),
-    ([ENTRY | {"name": "teacher"}], "an outside student cannot be named teacher"),
-    ([ENTRY | {"name": "gad_anchor"}], "an outside student cannot be named gad_anchor"),
+    ([ENTRY | {"nam_steps": 2}], r"unknown key external_models\.0\.nam_steps; did you mean num_steps\?"),
+    ([ENTRY, ENTRY], "names of external students repeat"),
+    ([ENTRY | {"name": "teacher"}], "an external student cannot be named teacher"),
+    ([ENTRY | {"name": "gad_anchor"}], "an external student cannot be named gad_anchor"),
     ([ENTRY | {"timesteps": [999, 500]}], "num_steps is 1, but 2 times are given"),
     ([ENTRY | {"kind": "lora"}], "kind lora needs a base"),
     ([ENTRY | {"base": "c/d"}], "kind full has no base"),
@@ -340,7 +342,7 @@ FAULTS = [
 def test_an_impossible_entry_is_refused_in_one_line(tmp_path, students, message):
     yaml = YAML(typ="safe", pure=True)
     values = yaml.load(RECIPES / "emoji_quick.yaml")
-    yaml.dump(values | {"students": students}, tmp_path / "edited.yaml")
+    yaml.dump(values | {"external_models": students}, tmp_path / "edited.yaml")
     with pytest.raises(RecipeError, match=message) as error:
         load_recipe("edited", tmp_path)
     assert "\n" not in str(error.value)

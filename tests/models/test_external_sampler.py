@@ -5,12 +5,12 @@ import pytest
 import torch
 from tiny import PROMPTS
 
-from gad.config import OutsideStudent, load_recipe
-from gad.diffusion.sampling import ddim_step, node_times, sample
+from gad.config import ExternalStudent, load_recipe
+from gad.diffusion.sampling import ddim_step, sample, student_timesteps
 from gad.diffusion.schedule import FlowSchedule
 from gad.evaluation.sensitivity.spectrum import spectra_table
 from gad.evaluation.sensitivity.trajectory import between, measure_trajectories, states_at
-from gad.models.external import load_outside, load_outside_student
+from gad.models.external import load_external, load_external_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of, plain_scheduler
 
@@ -26,13 +26,13 @@ def copied(pipeline, tmp_path):
     return Model(denoiser_of(pipeline), (4, 16, 16), pipeline), tmp_path / "copy"
 
 
-def entry(folder, num_steps, **changes) -> OutsideStudent:
-    return OutsideStudent(name="copy", source=str(folder), num_steps=num_steps, **changes)
+def entry(folder, num_steps, **changes) -> ExternalStudent:
+    return ExternalStudent(name="copy", source=str(folder), num_steps=num_steps, **changes)
 
 
 def flow_sigmas(model, num_steps):
     """Of a flow's own Euler scheduler, which has to be told our times."""
-    return {"sigmas": node_times(num_steps)[:-1].tolist()} if isinstance(model.schedule, FlowSchedule) else {}
+    return {"sigmas": student_timesteps(num_steps)[:-1].tolist()} if isinstance(model.schedule, FlowSchedule) else {}
 
 
 def recipe_of(student):
@@ -40,12 +40,12 @@ def recipe_of(student):
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 2, "guidance_scale": 1.0})
     small = {"num_noises": 2, "directions": ["isotropic"], "num_spectra": 2, "num_singular": 2}
     sensitivity = recipe.sensitivity.model_copy(update=small)
-    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity, "students": [student]})
+    return recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity, "external_models": [student]})
 
 
 def test_every_family_walks_its_own_chain_as_ours_does(copied):
     model, folder = copied
-    outside = load_outside_student(entry(folder, 4, **flow_sigmas(model.denoiser, 4)), model)
+    outside = load_external_student(entry(folder, 4, **flow_sigmas(model.denoiser, 4)), model)
     schedule, states, at = outside.denoiser.path(NOISE, outside.condition(PROMPTS))
     ours = sample(model.denoiser, NOISE, model.condition(PROMPTS), num_steps=4)
     assert type(schedule) is type(model.denoiser.schedule)
@@ -59,7 +59,7 @@ def test_eulers_method_in_sigma_walks_the_same_path_as_ddim(copied):
     scheduler = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing", "rescale_betas_zero_snr": False}
     conditioning, paths = model.condition(PROMPTS), []
     for told in ({"rescale_betas_zero_snr": False}, scheduler):
-        outside = load_outside_student(entry(folder, 4, scheduler=told), model)
+        outside = load_external_student(entry(folder, 4, scheduler=told), model)
         paths.append(states_at(outside.denoiser, NOISE, conditioning, num_steps=1, times=(0.6, 0.5, 0.1, 0.0)))
     start = paths[0].abs().max().item()  # Euler starts at the noise times sqrt(1 + sigma^2) / sigma = 1.002 of it
     assert torch.allclose(*paths, atol=0.02 * start)
@@ -68,7 +68,7 @@ def test_eulers_method_in_sigma_walks_the_same_path_as_ddim(copied):
 def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
     denoise, z = point_teacher.denoiser, torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(denoise, z, None, num_steps=3)
-    at = node_times(3).tolist()
+    at = student_timesteps(3).tolist()
     found = between(denoise.schedule, states, at, (1.0, 0.8, 0.5, 0.0))
     by_hand = [z]
     for k, time in ((0, 0.8), (1, 0.5)):
@@ -87,7 +87,7 @@ def test_before_its_first_node_a_chain_is_at_its_noise_and_after_its_last_nowher
 def test_the_teachers_copy_does_not_deviate_and_has_its_spectrum(copied):
     model, folder = copied
     settings = recipe_of(entry(folder, 2, **flow_sigmas(model.denoiser, 2)))
-    named = load_outside(settings, model)
+    named = load_external(settings, model)
     rows = pd.concat(measure_trajectories(model, named, settings))
     size = sample(model.denoiser, NOISE, model.condition(PROMPTS), num_steps=2)[-1].square().mean().item()
     assert rows["variant"].unique() == ["copy"] and (rows["deviation"] < 1e-6 * max(size, 1)).all()

@@ -8,7 +8,7 @@ from damage import changed, cut, dangling, emptied, header, removed, renamed, sh
 from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
-from gad.config.external import OutsideStudent
+from gad.config.external import ExternalStudent
 from gad.preflight import doctor
 from gad.preflight import pipeline_folder as folders
 from gad.preflight.doctor import check_network, examine
@@ -56,7 +56,7 @@ def settings(teacher, tmp_path):
             here = {"prompts": str(tmp_path / "prompts.csv"), "num_prompts": 64}
             asked = updated["control"].diversity.model_copy(update=here)
             updated["control"] = updated["control"].model_copy(update={"diversity": asked})
-        return recipe.model_copy(update={"students": [], **updated})
+        return recipe.model_copy(update={"external_models": [], **updated})
 
     return make
 
@@ -231,7 +231,7 @@ def test_a_batch_that_the_processes_cannot_share_has_its_line(settings, monkeypa
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({"teacher": {"pretrained": "owner/name", "revision": "abc"}}, "hf download owner/name --revision abc"),
+        ({"teacher": {"pretrained": "cache_key/name", "revision": "abc"}}, "hf download cache key/name --revision abc"),
         ({"noise_pairs": {"prompts": PromptsConfig(file="/nowhere/p.txt")}}, "no prompt file /nowhere/p.txt"),
         (
             {"noise_pairs": {"prompts": PromptsConfig(file="m.parquet", dataset="o/n", revision="main")}},
@@ -283,8 +283,8 @@ def test_a_column_that_is_not_there_is_named(settings, tmp_path):
 
 def test_pinned_models_from_elsewhere_are_fetched_at_their_revisions(settings):
     student = {"name": "one", "source": "o/lora", "revision": "abc", "kind": "lora", "base": "o/base", "num_steps": 1}
-    borrowed = OutsideStudent(**student, base_revision="def")
-    told = problems(settings().model_copy(update={"students": [borrowed]}))
+    borrowed = ExternalStudent(**student, base_revision="def")
+    told = problems(settings().model_copy(update={"external_models": [borrowed]}))
     assert sum("hf download o/lora --revision abc (into HF_HOME), or drop the entry" in line for line in told) == 1
     assert sum("hf download o/base --revision def (into HF_HOME), or drop the entry" in line for line in told) == 1
 
@@ -322,7 +322,7 @@ def test_the_command_ends_with_1_where_something_is_missing(command, capsys):
         (b"teacher: 3", "recipe odd: teacher: "),
         (b"teacher: {1: 2}", "recipe odd: "),
         (b"taecher: {}", "recipe odd: unknown key taecher; did you mean teacher?"),
-        (b"teacher: {world: swiss_roll, wrold: 1}", "recipe odd: unknown key teacher.wrold; did you mean world?"),
+        (b"teacher: {dataset: swiss_roll, wrold: 1}", "recipe odd: unknown key teacher.wrold; did you mean dataset?"),
         (None, "Is a directory"),
     ],
 )

@@ -11,7 +11,7 @@ def elements(*tensors: Tensor):
 
 
 def matching(x0: Tensor, target: Tensor, *, kind: str) -> Tensor:
-    """(1 / d) sum_i (x0 - sg target)²; smooth_l1: |gap| - 1 / 2 in place of gap² / 2 where |gap| is above 1."""
+    """(1 / d) sum_i (x0 - sg target)²; smooth_l1: |gap| - 1 / 2 instead of gap² / 2 where |gap| is above 1."""
     losses = []
     for sample in elements(x0, target):
         total = 0.0

@@ -45,7 +45,7 @@ class Process:
         return self.alpha(t) * x - self.sigma(t) * said if self.predicts == "v" else x - t * said
 
     def onward(self, x: Tensor, x0: Tensor, t: float, t_next: float) -> tuple[Tensor, Tensor]:
-        """The state at the next node, and the noise that the step thinks it holds."""
+        """The state at the next student step, and the noise that the step thinks it holds."""
         eps = (x - self.alpha(t) * x0) / self.sigma(t)
         return self.alpha(t_next) * x0 + self.sigma(t_next) * eps, eps
 
@@ -57,7 +57,9 @@ def mean(values) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """One sample's draws: its noise z, its prompt, the number of its node, a uniform number, and fresh unit noise."""
+    """One sample's draws: its noise z, its prompt, the number of its student step, a uniform number, and fresh unit
+    noise.
+    """
 
     process: Process
     z: Tensor
@@ -67,16 +69,16 @@ class Step:
     fresh: Tensor
 
     def renoised(self, student: Network) -> tuple[Tensor, Tensor, float, float]:
-        """The student's x0 at its node, with its gradient; a re-noised state, its time, and its importance."""
+        """The student's x0 at its student step, with its gradient; a re-noised state, its time, and its importance."""
         process, x = self.process, self.z
         for k in range(self.node):  # the student's own chain
             with torch.no_grad():
                 x, _ = process.onward(x, process.x0(student, x, NODES[k], self.prompt), NODES[k], NODES[k + 1])
-        t_node, mid = NODES[self.node], NODES[self.node + 1]
-        x0 = process.x0(student, x, t_node, self.prompt)
-        x_mid, eps = process.onward(x, x0.detach(), t_node, mid)
+        t_student, mid = NODES[self.node], NODES[self.node + 1]
+        x0 = process.x0(student, x, t_student, self.prompt)
+        x_mid, eps = process.onward(x, x0.detach(), t_student, mid)
         earliest = max(0.02, mid)
-        t = earliest + (t_node - 0.01 - earliest) * self.uniform
+        t = earliest + (t_student - 0.01 - earliest) * self.uniform
         a = process.alpha(t) / process.alpha(mid)
         b = math.sqrt(process.sigma(t) ** 2 - a**2 * process.sigma(mid) ** 2)
         mixed = (a * process.sigma(mid) * eps + b * self.fresh) / process.sigma(t)  # all noise in x_t, as one

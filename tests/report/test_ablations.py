@@ -19,9 +19,9 @@ from gad.config.stage_graph import stage_graph
 from gad.report.ablations import (
     QUICK,
     experiment_name,
-    kept_of,
     load_ablations,
     overrides,
+    retained_of,
     table,
     tables_of,
 )
@@ -47,7 +47,7 @@ def test_the_projects_ablations_are_all_possible():
     ablations = load_ablations(ROOT / "pipelines" / "ablations.yaml")
     assert {"strategies", "weight", "step", "schedule", "gates", "directions"} <= set(ablations)
     names = [experiment_name(name, a, s) for name, a in ablations.items() for s in a.settings]
-    names += [experiment_name(name + QUICK, a.hurried(), s) for name, a in ablations.items() for s in a.settings]
+    names += [experiment_name(name + QUICK, a.shortened(), s) for name, a in ablations.items() for s in a.settings]
     assert len(set(names)) == len(names)
 
 
@@ -129,8 +129,8 @@ def test_names_depend_on_the_changes_and_variants_alone(write):
     one = load_ablations(write("{student.gad_interval: [0.2, 0.6]}", common="{student.seeds: [0, 1]}"))["a"]
     other = load_ablations(write("{student.gad_interval: [0.2, 0.6]}"))["a"]
     more = one.model_copy(update={"variants": ["baseline", "gad", "equal_time"]})
-    everyone = (one, one.model_copy(update={"title": "x"}), other, more)
-    assert len({experiment_name("a", ablation, ablation.settings[0]) for ablation in everyone}) == 3
+    all_models = (one, one.model_copy(update={"title": "x"}), other, more)
+    assert len({experiment_name("a", ablation, ablation.settings[0]) for ablation in all_models}) == 3
 
 
 def test_a_variant_that_is_unknown_and_a_missing_baseline_are_refused(write):
@@ -146,7 +146,7 @@ def test_what_dvc_says_of_experiments_and_queue_is_read():
         "Task     Name             Created       Status\n"
         "fcbc3a1  weight-00112233  09:33 PM      Running\n"
         "0b1b2c3  step-44556677    Nov 23, 2026  Queued\n"
-        "7d7e7f7  gates-8899aabb   09:30 PM      Failed\n\n"
+        "7d7e7f7  time windows-8899aabb   09:30 PM      Failed\n\n"
         "Worker status: 1 active, 1 idle\n"
     )
     states = {"weight-00112233": "Running", "step-44556677": "Queued", "gates-8899aabb": "Failed"}
@@ -211,11 +211,11 @@ def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeyp
     monkeypatch.setattr(ablate, "RESULTS", tmp_path)
     monkeypatch.setattr(ablate, "recorded", lambda base: found)
     monkeypatch.setattr(ablate, "dvc", get)
-    ablate.write_kept("a", ablation, "base")
-    assert kept_of("a", tmp_path / "ablations") is None
+    ablate.write_retained("a", ablation, "base")
+    assert retained_of("a", tmp_path / "ablations") is None
     found[names[1]] = "5d6e7f8"
-    ablate.write_kept("a", ablation, "base")
-    shares = kept_of("a", tmp_path / "ablations")
+    ablate.write_retained("a", ablation, "base")
+    shares = retained_of("a", tmp_path / "ablations")
     assert shares["setting"].tolist() == ["gad_weight 0.2"] and shares["JVP cosine, kept mean"][0] == pytest.approx(0.5)
 
 
@@ -259,5 +259,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, gates, random, anchor, cheap, directions, pairs"
+        "strategies, weight, step, schedule, time windows, random, anchor, cheap, directions, pairs"
     )

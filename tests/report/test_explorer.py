@@ -9,7 +9,7 @@ from gad.diffusion.noise import low_frequency_part, span_part
 from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.report import explorer as explore
 from gad.report import figures
 from gad.report.explorer import ANGLES, Explorer, Place
@@ -20,14 +20,14 @@ from gad.report.explorer_widget import panel
 def points(point_teacher, smoke):
     """The smoke recipe's teacher and an untrained student."""
     student = Model(start_student(point_teacher, smoke.student, seed=0), (2, 1, 1))
-    return Explorer(Actor("teacher", 0, point_teacher, 4), (Actor("baseline", 0, student, 1),), ("",))
+    return Explorer(Sampler("teacher", 0, point_teacher, 4), (Sampler("baseline", 0, student, 1),), ("",))
 
 
 @pytest.fixture(scope="module")
 def pictures(pipelines):
     """A tiny flow teacher, and itself in one step as its student."""
     model = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
-    return Explorer(Actor("teacher", 0, model, 2, 2.0), (Actor("gad", 0, model, 1),), ("a red car", "a dog"))
+    return Explorer(Sampler("teacher", 0, model, 2, 2.0), (Sampler("gad", 0, model, 1),), ("a red car", "a dog"))
 
 
 def projection(explorer, place, latent):
@@ -58,8 +58,8 @@ def test_models_are_shown_what_they_make_of_the_turned_noise(pictures):
     place = Place("a red car", 1, "isotropic")
     seen = pictures.look(place, 33)
     assert list(seen) == ["teacher at 30°", "gad"]
-    for name, actor, angle in (("teacher at 30°", pictures.teacher, 30), ("gad", pictures.students[0], 33)):
-        assert torch.allclose(seen[name], actor.generate(pictures.noises(place, [angle]), ["a red car"]), atol=1e-4)
+    for name, sampler, angle in (("teacher at 30°", pictures.teacher, 30), ("gad", pictures.students[0], 33)):
+        assert torch.allclose(seen[name], sampler.generate(pictures.noises(place, [angle]), ["a red car"]), atol=1e-4)
     assert not torch.equal(pictures.look(place, -60)["gad"], seen["gad"])
 
 

@@ -29,8 +29,8 @@ def metrics():
         "isotropic_minus_baseline": {
             "gad": {"jvp_cosine": estimate(0.20, 0.21, 0.22), "pointwise_mse": estimate(-0.1, 0.1, 0.03)}
         },
-        "per_node": dict.fromkeys(variants, level),
-        "per_node_minus_baseline": {"gad": {"jvp_cosine at t = 1": estimate(0.05, 0.06, 0.1)}},
+        "per_noise_level": dict.fromkeys(variants, level),
+        "per_noise_level_minus_baseline": {"gad": {"jvp_cosine at t = 1": estimate(0.05, 0.06, 0.1)}},
         "trajectory": dict.fromkeys(variants, path),
         "two_level": {"gad": {"jvp_cosine, isotropic": estimate(0.1, 0.2)}},
     }
@@ -50,7 +50,7 @@ def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metr
 def test_main_numbers_have_a_row_per_model_with_its_seeds_and_the_teacher_first(metrics):
     metrics["control"]["over_seeds"]["teacher"] = {"vendi": estimate(3.0), "mode_coverage": estimate(1.0)}
     table = headline_tables(metrics)["Seeds and modes"]
-    assert table.columns.tolist() == ["model", "seeds", "modes seen", "Vendi (EffLite0)"]
+    assert table.columns.tolist() == ["model", "seeds", "mode coverage", "Vendi (EffLite0)"]
     assert table.to_numpy().tolist() == [["teacher", "", "1", "3"], ["gad", "1", "", "2"]]
     response = headline_tables(metrics)["Response to the noise, isotropic directions"].set_index("model")
     assert response["seeds"].to_dict() == {"baseline": "3", "gad": "3"}
@@ -115,7 +115,7 @@ def test_p_values_are_adjusted_for_the_main_numbers_alone(metrics):
 def test_all_other_differences_stand_below_without_p_values(metrics):
     table = further_differences(metrics)
     assert table["metric"].tolist() == ["vendi", "jvp_cosine at t = 1"]  # the first has one seed
-    assert table["group"].tolist() == ["control", "per_node"]
+    assert table["group"].tolist() == ["control", "per_noise_level"]
     assert table["clear of 0"].tolist() == ["", "yes"] and not any("Holm" in name for name in table)
 
 
@@ -137,7 +137,7 @@ def test_sections_that_the_committed_run_had_otherwise_are_named():
 
 @pytest.mark.filterwarnings("error")
 def test_a_seed_accuracy_that_the_paper_does_not_give_is_left_blank():
-    table = seeds_beside_ours({"teacher": {"self_identifiability": estimate(0.5, 0.6)}}).set_index("model")
+    table = seeds_beside_ours({"teacher": {"seed_identification_accuracy": estimate(0.5, 0.6)}}).set_index("model")
     assert table.loc["teacher", "paper, teacher alignment"] == "" and table.loc["TCD", "paper, self"] == 87.3
 
 
@@ -208,8 +208,8 @@ def test_answers_are_paired_by_noise_image_and_prompt():
         ("deviation", "t = 0.75"): -0.1,
         ("deviation", "t = 0"): -0.1,
         ("score", "by image"): 0.2,
-        ("self_identifiability", "by prompt"): 0.5,
-        ("teacher_alignment", "by prompt"): 0.0,
+        ("seed_identification_accuracy", "by prompt"): 0.5,
+        ("teacher_trained_seed_accuracy", "by prompt"): 0.0,
     }
     assert table["num_noises"].tolist() == [4, 4, 4, 3, 3]
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from gad.metrics.statistics import ratio_of_means
-from gad.report.ablations import KEPT, Ablation, kept_of
-from gad.report.retained_gain import kept_table
+from gad.report.ablations import RETAINED, Ablation, retained_of
+from gad.report.retained_gain import retained_gain_table
 
 
 def test_the_intervals_bounds_are_the_ratios_that_a_paired_t_test_just_tells():
@@ -60,9 +60,9 @@ def test_shares_pair_equal_seeds_and_say_the_same_of_what_rises_and_what_falls(t
     settings = [{}, {"student.gad_batch_stride": 4}]
     ablation = Ablation(title="t", recipe="smoke", settings=settings, kept=True)
     first, cheap = table({0: 0.1, 1: 0.2, 2: 0.3}), table({2: 0.15, 1: 0.1, 0: 0.05, 7: 9.0})
-    shares = kept_table(ablation, [first, cheap])
+    shares = retained_gain_table(ablation, [first, cheap])
     assert len(shares) == 1 and shares["setting"][0] == "gad_batch_stride 4" and shares["variant"][0] == "gad"
     for column in ("JVP cosine", "map error, median"):
         assert shares[f"{column}, kept mean"][0] == pytest.approx(0.5) and shares[f"{column}, kept n"][0] == 3
-    shares.to_csv(tmp_path / f"a{KEPT}.csv", index=False)
-    assert len(kept_of("a", tmp_path)) == 1 and kept_of("b", tmp_path) is None
+    shares.to_csv(tmp_path / f"a{RETAINED}.csv", index=False)
+    assert len(retained_of("a", tmp_path)) == 1 and retained_of("b", tmp_path) is None

@@ -54,7 +54,7 @@ def by_two(pipelines, smoke, tmp_path_factory):
 
 
 def logged(folder) -> pd.DataFrame:
-    """What does not hang on how many processes there are: losses, and the size of gradients."""
+    """What does not depend on how many processes there are: losses, and the size of gradients."""
     return pd.read_csv(folder / "training.csv").filter(regex="^(step|total|auxiliary|gradient_norm|probe_.*)$")
 
 

@@ -15,9 +15,9 @@ from gad.distillation.training_loop import train
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steer
 from gad.models.model import load_model
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.models.students import load_students, seed_dir
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 
@@ -29,12 +29,12 @@ def on_gpu(saved):
     return load_model(saved).on(torch.device("cuda"))
 
 
-def actor(model) -> Actor:
-    return Actor("teacher", 0, model, num_steps=2, guidance_scale=3.0)
+def sampler(model) -> Sampler:
+    return Sampler("teacher", 0, model, num_steps=2, guidance_scale=3.0)
 
 
 def test_a_model_on_a_gpu_makes_the_pictures_of_the_same_model_on_the_cpu(saved, on_gpu, noise):
-    plain, moved = (actor(model).generate(noise, PROMPTS) for model in (load_model(saved), on_gpu))
+    plain, moved = (sampler(model).generate(noise, PROMPTS) for model in (load_model(saved), on_gpu))
     assert moved.device.type == "cpu" and torch.allclose(plain, moved, atol=1e-3)
 
 
@@ -48,7 +48,7 @@ def test_a_model_on_a_gpu_has_the_derivatives_of_the_same_model_on_the_cpu(saved
 
 
 def test_layout_is_steered_by_a_model_on_a_gpu(on_gpu, noise):
-    moved = steer(actor(on_gpu), emoji_layouts(2), noise, LayoutConfig(num_prompts=2, iterations=1), 64)
+    moved = steer(sampler(on_gpu), emoji_layouts(2), noise, LayoutConfig(num_prompts=2, iterations=1), 64)
     assert moved.device.type == "cpu" and not torch.equal(moved, noise)
 
 
@@ -74,8 +74,8 @@ def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
 
 
 def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
-    teacher, place = load_model(saved), seed_dir(artifacts.stage_dir("smoke", "student", "gad"), 0)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    teacher, place = load_model(saved), seed_dir(paths.stage_dir("smoke", "student", "gad"), 0)
     trained = copy.deepcopy(teacher.denoiser)
     next(trained.network.parameters()).add_(0.1)
     save_student(trained, teacher, place)

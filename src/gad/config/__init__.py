@@ -4,7 +4,7 @@ Unknown keys, wrong types and impossible values are errors of one line.
 """
 
 from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
-from gad.config.external import OutsideStudent
+from gad.config.external import ExternalStudent
 from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.prompts import PromptsConfig
@@ -21,7 +21,7 @@ __all__ = [
     "NoiseOptimisationConfig",
     "NoisePairsConfig",
     "NoiseQueryConfig",
-    "OutsideStudent",
+    "ExternalStudent",
     "PromptsConfig",
     "Recipe",
     "RecipeError",

@@ -13,7 +13,7 @@ class DiversityConfig(Section):
 
     num_prompts: Count
     seeds_per_prompt: Annotated[int, Field(ge=2)]
-    prompts: str | None = None  # a file of prompts, from the project's root; without one the world's own
+    prompts: str | None = None  # a file of prompts, from the project's root; without one the dataset's own
     # the Swiss roll has no prompts: it takes num_prompts x seeds_per_prompt noises
 
 
@@ -50,7 +50,9 @@ class ControlConfig(Section):
     noise_query: NoiseQueryConfig | None = None
     noise_optimisation: NoiseOptimisationConfig | None = None
     layout: LayoutConfig | None = None
-    clip: str | None = None  # a transformers CLIP, folder from the project's root or hub name; else the world's judge
+    clip: str | None = (
+        None  # a transformers CLIP, folder from the project's root or hub name; else the dataset's evaluator
+    )
     device: Device = "cpu"  # of the networks; noises and pictures stay on the CPU
     batch_size: Count = 64
     seed: Seed = 0

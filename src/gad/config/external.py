@@ -1,8 +1,8 @@
-"""The `students` key: models that someone else made, set beside ours.
+"""The `external_models` key: models that someone else made, set beside ours.
 
 .. code-block:: yaml
 
-    students:
+    external_models:
       - name: sd_turbo
         source: stabilityai/sd-turbo      # hub name or folder of a diffusers pipeline
         num_steps: 1
@@ -25,7 +25,7 @@ from gad.config.section import Count, Section, Seed
 Option = str | bool | int | float | None
 
 
-class OutsideStudent(Section):
+class ExternalStudent(Section):
     """A diffusers pipeline and how it is asked to sample."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables

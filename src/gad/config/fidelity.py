@@ -1,4 +1,6 @@
-"""Optional parts of the `sensitivity` section: seeds, fidelity and the sister properties. What is absent is not run."""
+"""Optional parts of the `sensitivity` section: seeds, fidelity and the negative prompting and inversion. What is absent
+is not run.
+"""
 
 from typing import Annotated, Literal
 
@@ -30,7 +32,7 @@ class SeedsConfig(Section):
 
 
 class ScoreConfig(Section):
-    """A CLIP-shaped judge of image and prompt: CLIP itself, PickScore, HPSv2, or any CLIPModel folder."""
+    """A CLIP-shaped evaluator of image and prompt: CLIP itself, PickScore, HPSv2, or any CLIPModel folder."""
 
     model: str  # hub name or local folder
     scale: Literal["cosine", "percent", "logit"] = "percent"  # times 1, 100 or the model's own exp(logit_scale)
@@ -42,7 +44,7 @@ class FidelityConfig(Section):
     """Scores of images (Table 3) and distances of sets of images (Table 12)."""
 
     num_images: Annotated[int, Field(ge=16)]  # of each model, a prompt each
-    scores: dict[str, ScoreConfig] = {}  # by the name they are shown under; none: the emoji world's own judge
+    scores: dict[str, ScoreConfig] = {}  # by the name they are shown under; none: the emoji dataset's own evaluator
     features: str = EFFLITE0  # or a transformers vision model, hub name or folder
     axes: Count = 32  # leading principal axes of the reference on which the Fréchet distance is taken
     neighbours: Count = 3  # k of precision, recall, density and coverage

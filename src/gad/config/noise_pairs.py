@@ -27,20 +27,20 @@ class NoisePairsConfig(Section):
     step: Literal["straight", "spherical"]
     teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
     guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
-    num_nodes: Count  # student steps
+    student_steps: Count  # student steps
     batch_size: Count = 64  # samples at once; does not change results beyond rounding
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
-    prompts: PromptsConfig | None = None  # world prompts: where they are read from; emoji captions otherwise
+    prompts: PromptsConfig | None = None  # dataset prompts: where they are read from; emoji captions otherwise
     device: Device = "cpu"  # of the teacher while it answers
     dtype: Dtype = "float32"  # the teacher's network while it answers; states are float32
 
     @model_validator(mode="after")
     def _possible(self):
-        if self.num_nodes > self.teacher_steps:
-            raise ValueError(f"more nodes ({self.num_nodes}) than teacher steps ({self.teacher_steps})")
-        if self.teacher_steps % self.num_nodes:
-            raise ValueError(f"num_nodes {self.num_nodes} does not divide teacher_steps {self.teacher_steps}")
+        if self.student_steps > self.teacher_steps:
+            raise ValueError(f"more student steps ({self.student_steps}) than teacher steps ({self.teacher_steps})")
+        if self.teacher_steps % self.student_steps:
+            raise ValueError(f"student_steps {self.student_steps} does not divide teacher_steps {self.teacher_steps}")
         if self.smallest_scale is not None and self.smallest_scale > self.perturbation_scale:
             scales = f"smallest_scale {self.smallest_scale:g} is larger than perturbation_scale"
             raise ValueError(f"{scales} {self.perturbation_scale:g}; steps fall from the second to the first")

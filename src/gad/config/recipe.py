@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
-from gad.config.external import OutsideStudent
+from gad.config.external import ExternalStudent
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
@@ -17,6 +17,13 @@ from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
+
+RENAMED = {  # keys of older recipes, which are refused with the new name
+    "students": "external_models",
+    "teacher.world": "teacher.dataset",
+    "noise_pairs.num_nodes": "noise_pairs.student_steps",
+    "control.layout.attention_nodes": "control.layout.attention_trajectory_steps",
+}
 
 
 class RecipeError(ValueError):
@@ -33,28 +40,28 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
-    students: list[OutsideStudent] = []  # models from elsewhere, set beside ours
+    external_models: list[ExternalStudent] = []  # of others, set beside our students
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
     dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
     @model_validator(mode="after")
-    def _world_allows(self):
+    def _dataset_allows(self):
         unknown = sorted(set(self.variants) - set(VARIANTS))
         if unknown or "baseline" not in self.variants or len(set(self.variants)) < len(self.variants):
             fault = f"unknown variant {unknown[0]}" if unknown else "every variant once, the baseline among them"
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
-        names = [student.name for student in self.students]
+        names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
-            raise ValueError(f"names of outside students repeat: {names}")
+            raise ValueError(f"names of external students repeat: {names}")
         taken = [name for name in names if name in ("teacher", *VARIANTS)]
         if taken:
-            raise ValueError(f"an outside student cannot be named {taken[0]}, as the teacher or a variant is")
-        if self.teacher.world == "swiss_roll":
+            raise ValueError(f"an external student cannot be named {taken[0]}, as the teacher or a variant is")
+        if self.teacher.dataset == "swiss_roll":
             pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
-            if pictures or self.students:
-                raise ValueError(f"{(pictures or ['students'])[0]} needs pictures, the Swiss roll has points")
+            if pictures or self.external_models:
+                raise ValueError(f"{(pictures or ['external_models'])[0]} needs pictures, the Swiss roll has points")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll has points")
             if self.noise_pairs.direction == "singular" and self.noise_pairs.num_singular > 2:
@@ -64,13 +71,13 @@ class Recipe(Section):
         if self.student.h_schedule != "any" and len(set(self.noise_pairs.steps)) == 1:
             needed = "noise_pairs.smallest_scale and directions_per_noise above 1"
             raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
-        if (self.teacher.world == "prompts") != (self.noise_pairs.prompts is not None):
-            raise ValueError("noise_pairs.prompts belongs to teacher.world prompts, and to no other")
-        if self.teacher.world == "prompts":
+        if (self.teacher.dataset == "prompts") != (self.noise_pairs.prompts is not None):
+            raise ValueError("noise_pairs.prompts belongs to teacher.dataset prompts, and to no other")
+        if self.teacher.dataset == "prompts":
             for name in self.control.tasks:
                 key = "boxes_file" if name == "layout" else "prompts"
                 if getattr(getattr(self.control, name), key) is None:
-                    raise ValueError(f"control.{name}.{key} is needed: teacher.world prompts has none of its own")
+                    raise ValueError(f"control.{name}.{key} is needed: teacher.dataset prompts has none of its own")
         return self
 
 
@@ -124,6 +131,8 @@ def first_fault(error: ValidationError, model: type[Section]) -> str:
     first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
     place = ".".join(map(str, first["loc"]))  # empty for a fault of the whole
     if first["type"] == "extra_forbidden":
+        if place in RENAMED:
+            return f"{place} is called {RENAMED[place]} now"
         *section, key = first["loc"]
         near = difflib.get_close_matches(str(key), _keys(model, section), 1)
         return f"unknown key {place}" + (f"; did you mean {near[0]}?" if near else "")

@@ -19,18 +19,20 @@ HEAD = "# Made from params.yaml and pipelines/recipes by: python -m gad.config.s
 
 def _inputs(recipe: Recipe) -> dict[str, str]:
     """What a recipe's teacher is made from, by which code, and what its students are evaluated by."""
-    if recipe.teacher.world == "swiss_roll":
+    if recipe.teacher.dataset == "swiss_roll":
         points = "src/gad/data/swiss_roll.py"
         return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
     trained = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
     taken = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
-    return (taken if recipe.teacher.pretrained else trained) | {"evaluators": "data/emoji/judges"}
+    return (taken if recipe.teacher.pretrained else trained) | {"evaluators": "data/emoji/evaluators"}
 
 
 def _plots(recipes: list[Recipe]) -> dict[str, dict[str, str]]:
     """The columns that ``dvc plots show`` draws, by file."""
     logs = (f"data/{recipe.name}/student/{variant}/training.csv" for recipe in recipes for variant in recipe.variants)
-    images = [f"data/{recipe.name}/control/diversity.csv" for recipe in recipes if recipe.teacher.world != "swiss_roll"]
+    images = [
+        f"data/{recipe.name}/control/diversity.csv" for recipe in recipes if recipe.teacher.dataset != "swiss_roll"
+    ]
     return {
         "training": dict.fromkeys(logs, "total"),
         "trajectory": {f"data/{recipe.name}/sensitivity/trajectory.csv": "deviation" for recipe in recipes},

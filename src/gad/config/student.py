@@ -9,30 +9,32 @@ from gad.config.variants import VARIANTS
 
 
 class StudentConfig(Section):
-    """How students are trained: base loss, weights and gates of GAD and anchor, seeds, and how networks compute."""
+    """How students are trained: base loss, weights, time window of GAD and anchor, seeds, and how networks compute."""
 
-    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one node: DMD2's loss
+    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one student step: DMD2's loss
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
     accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient. Processes share them
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
-    # in place of gad_weight, by variant: terms have units of their own (the authors' script's 1 is its lambda)
+    # instead of gad_weight, by variant: terms have units of their own (1 is the lambda of the released code)
     variant_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
-    # times where GAD acts: those of the pair's node, in score forms those of the re-noised state
+    # times where GAD acts: those of the pair's student step, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
-    gad_batch_stride: Count = 1  # GAD and anchor on every so-manieth pair of a batch: a smaller call, the same mean
+    gad_batch_stride: Count = 1  # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
-    # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. In chains of one node
-    # GAD costs less, so that this control is generous
+    # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. One-step students pay
+    # less for GAD, so this control is generous
     equal_time_factor: Annotated[float, Field(ge=1)] = 1.5
     anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
     auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
     auxiliary_updates: Count = 1  # for each update of the student
     regression_weight: Annotated[float, Field(ge=0)] = 0.0  # ladd: on regression to the endpoint of every noise
-    tdm_loss: Literal["pseudo_huber", "mse"] | None = None  # tdm; None: DMD's mse at one node, TDM's pseudo_huber else
+    tdm_loss: Literal["pseudo_huber", "mse"] | None = (
+        None  # tdm; None: DMD's mse at one student step, TDM's pseudo_huber else
+    )
     sid_alpha: Positive = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Positive = 1.0
@@ -60,9 +62,11 @@ class StudentConfig(Section):
         if unknown or "baseline" in self.side_variants:
             fault = f"unknown variant {unknown[0]!r}" if unknown else "the baseline needs all seeds"
             raise ValueError(f"side_variants: {fault}; there are {', '.join(VARIANTS)}")
-        weightless = [name for name in self.variant_weights if name not in VARIANTS or VARIANTS[name].pull is None]
+        weightless = [
+            name for name in self.variant_weights if name not in VARIANTS or VARIANTS[name].weighted_term is None
+        ]
         if weightless:
-            pulled = ", ".join(name for name in VARIANTS if VARIANTS[name].pull)
+            pulled = ", ".join(name for name in VARIANTS if VARIANTS[name].weighted_term)
             raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {pulled}")
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")

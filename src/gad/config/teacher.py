@@ -8,9 +8,9 @@ from gad.config.section import Count, Positive, Section, Seed
 
 
 class TeacherConfig(Section):
-    """What is learned from: a world's exact denoiser, a small teacher trained here, or any diffusers pipeline."""
+    """What is learned from: a dataset's exact denoiser, a small teacher trained here, or any diffusers pipeline."""
 
-    world: Literal["swiss_roll", "emoji", "prompts"]
+    dataset: Literal["swiss_roll", "emoji", "prompts"]
     backbone: Literal["exact", "unet", "dit", "flow"]
     pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
     revision: str | None = None  # of a hub name: a commit's hash
@@ -22,9 +22,9 @@ class TeacherConfig(Section):
     seed: Seed = 0
 
     @model_validator(mode="after")
-    def _world_has_backbone(self):
-        if (self.world == "swiss_roll") != (self.backbone == "exact"):
-            raise ValueError(f"world {self.world!r} has no backbone {self.backbone!r}")
-        if self.world == "prompts" and self.pretrained is None:
-            raise ValueError("world 'prompts' needs pretrained: a diffusers folder or hub name")
+    def _dataset_has_backbone(self):
+        if (self.dataset == "swiss_roll") != (self.backbone == "exact"):
+            raise ValueError(f"dataset {self.dataset!r} has no backbone {self.backbone!r}")
+        if self.dataset == "prompts" and self.pretrained is None:
+            raise ValueError("dataset 'prompts' needs pretrained: a diffusers folder or hub name")
         return self

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Pull = Literal["gad", "diversity", "random", "score", "score_fixed", "released"]
+WeightedTerm = Literal["gad", "diversity", "random", "score", "score_fixed", "released"]
 SCORE_FORMS = ("score", "score_fixed", "released")
 
 
@@ -11,15 +11,14 @@ SCORE_FORMS = ("score", "score_fixed", "released")
 class Variant:
     """How a variant differs from the baseline.
 
-    ``paired``: batches of B/2 noise pairs in place of B noises. ``pull``: the term that ``gad_weight`` weighs, or
-    the variant's own weight.
-    ``anchored``: regression to the stored pairs beside another base loss. ``longer``: half as many
-    steps more, an upper bound of what GAD's further call costs; in chains of one node GAD costs less, so this control
-    is generous.
+    ``paired``: batches of B/2 noise pairs instead of B noises. ``weighted_term``: the term that ``gad_weight`` weighs,
+    or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: half
+    as many steps more, an upper bound of what GAD's further call costs; in chains of one student step GAD costs less,
+    so this control is generous.
     """
 
     paired: bool = True
-    pull: Pull | None = None
+    weighted_term: WeightedTerm | None = None
     anchored: bool = False
     longer: bool = False
 
@@ -28,20 +27,20 @@ VARIANTS = {
     "baseline": Variant(paired=False),
     "equal_time": Variant(paired=False, longer=True),
     "noise_augmentation": Variant(),
-    "diversity_regulariser": Variant(pull="diversity"),
-    "random_gradient": Variant(pull="random"),
-    "gad": Variant(pull="gad"),
-    "gad_score": Variant(pull="score"),
-    "gad_score_fixed": Variant(pull="score_fixed"),
-    "gad_released": Variant(pull="released"),
+    "diversity_regulariser": Variant(weighted_term="diversity"),
+    "random_gradient": Variant(weighted_term="random"),
+    "gad": Variant(weighted_term="gad"),
+    "gad_score": Variant(weighted_term="score"),
+    "gad_score_fixed": Variant(weighted_term="score_fixed"),
+    "gad_released": Variant(weighted_term="released"),
     "pointwise_anchor": Variant(anchored=True),
-    "gad_anchor": Variant(pull="gad", anchored=True),
+    "gad_anchor": Variant(weighted_term="gad", anchored=True),
 }
 
 
 def trained_as(name: str, gad_weight: float) -> str:
     """The variant itself, or what is left of it without weight on its term: the baseline, or the anchor alone."""
-    if gad_weight or VARIANTS[name].pull is None:
+    if gad_weight or VARIANTS[name].weighted_term is None:
         return name
     return "pointwise_anchor" if VARIANTS[name].anchored else "baseline"
 
@@ -51,6 +50,6 @@ def check_variant(name: str, paradigm: str) -> Variant:
     variant = VARIANTS[name]
     if paradigm == "matching" and variant.anchored:
         raise ValueError(f"variant {name!r} needs another paradigm than output matching, which is the anchor itself")
-    if paradigm in ("matching", "ladd") and variant.pull in SCORE_FORMS:
+    if paradigm in ("matching", "ladd") and variant.weighted_term in SCORE_FORMS:
         raise ValueError(f"variant {name!r} needs a fake score, which only tdm and sid have, not {paradigm}")
     return variant

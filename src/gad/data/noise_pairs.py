@@ -10,7 +10,7 @@ from torch import Tensor
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.diffusion.noise import draw_direction, draw_noise, perturb
-from gad.diffusion.sampling import node_times
+from gad.diffusion.sampling import student_timesteps
 from gad.runtime.files import read_json
 from gad.runtime.fingerprint import file_hash, fingerprint
 
@@ -62,7 +62,7 @@ class NoisePairs:
         if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell
             raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
         self.fingerprint = fingerprint(manifest["shards"])
-        self.times = node_times(self.config.num_nodes)
+        self.times = student_timesteps(self.config.student_steps)
         self._shape = tuple(manifest["shape"])
         self._shards, self._directions = [], []
         for name, expected in manifest["shards"].items():

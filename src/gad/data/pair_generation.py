@@ -20,9 +20,9 @@ from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
 from gad.models.model import Model, text_encoder_on
 from gad.runtime.devices import own_device
-from gad.runtime.distributed import claim_together, place, wait_until
+from gad.runtime.distributed import lock_together, place, wait_until
 from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
+from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
 
 
 def singular_basis(
@@ -36,20 +36,20 @@ def singular_basis(
     )
 
 
-def further_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
+def independent_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
     """Independent noise number ``index`` of each sample id, from ids that no pair uses."""
     return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
 
 
 @torch.no_grad()
 def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
-    """The trajectory from each noise at the student's node times, ``[B, S + 1, C, H, W]``."""
+    """The trajectory from each noise at the student timesteps, ``[B, S + 1, C, H, W]``."""
     states = sample(denoise, noise, conditioning, num_steps=config.teacher_steps)
-    stride = config.teacher_steps // config.num_nodes
+    stride = config.teacher_steps // config.student_steps
     return states[::stride].transpose(0, 1)
 
 
-def answers_to(
+def trajectories_of(
     ids: range,
     denoise: Denoiser,
     shape: tuple[int, int, int],
@@ -68,7 +68,7 @@ def answers_to(
     if basis is not None:
         stored["directions"] = torch.stack([pair.direction for pair in moved], dim=1)
     noises = [noise, *(pair.perturbed for pair in moved)]
-    noises += [further_noise(ids, shape, config, index=k) for k in copies]
+    noises += [independent_noise(ids, shape, config, index=k) for k in copies]
     answers = [answer(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
     return {"trajectories": torch.stack(answers, dim=1)} | stored
 
@@ -81,9 +81,9 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     every n-th shard, and the first one the manifest when all are there.
     """
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    owner = fingerprint(config.model_dump(exclude=NO_MATTER), teacher_hash, prompts, code_hash("noise_pairs"))
+    cache_key = key_of("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
     rank, processes = place()
-    claim_together(folder, owner)
+    lock_together(folder, cache_key)
     drop_damaged(folder)
     device = own_device(config.device)
     denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
@@ -98,7 +98,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             with text_encoder_on(teacher, device):  # once a shard: it may be the largest network of all
                 prompts = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
             for ids, conditioning in zip(batches, prompts, strict=True):
-                parts.append(answers_to(ids, denoise, teacher.latent_shape, conditioning, config, device))
+                parts.append(trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
             shard = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             if not all(tensor.isfinite().all() for tensor in shard.values()):

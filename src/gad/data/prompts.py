@@ -39,7 +39,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _column(path: Path, column: str) -> list[str]:
-    import pandas as pd  # here, since it takes a while
+    import pandas as pd  # here, since it takes seconds
 
     try:
         if path.suffix == ".csv":

@@ -9,7 +9,7 @@ from gad.diffusion.schedule import Schedule, expand
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
 
 
-def node_times(num_steps: int, device: torch.device | None = None) -> Tensor:
+def student_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
     """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``, made on ``device``: no copy to wait for.
 
     They are the timesteps of diffusers' DDIM with trailing spacing where S divides 1000. Its flow scheduler has to be
@@ -44,9 +44,10 @@ def sample(
     start: int = 0,
     stop: int | None = None,
 ) -> Trajectory:
-    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from node ``start``, where
-    ``noise`` is the state, to node ``stop``."""
-    times = node_times(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
+    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from student step ``start``,
+    where
+    ``noise`` is the state, to student step ``stop``."""
+    times = student_timesteps(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
         t, t_next = t.expand(len(noise)), t_next.expand(len(noise))

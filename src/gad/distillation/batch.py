@@ -1,4 +1,4 @@
-"""What a training step sees: stored states at one node per sample."""
+"""What a training step sees: stored states at one student step per sample."""
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,7 +17,7 @@ from gad.runtime.devices import sent
 
 @dataclass(frozen=True)
 class Batch:
-    """States at one node per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
+    """States at one student step per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
 
     Paired batches hold the B/2 unperturbed members first and their perturbed partners, ``h`` away, after them.
     ``others`` are another sample's prompts, where they are asked for. A part of a batch knows its ``rows`` in the
@@ -118,7 +118,7 @@ def draw_batch(
     copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
     count = batch_size // 2 if paired else batch_size
     ids = torch.randint(len(pairs), (count,), generator=generator)
-    node = torch.randint(pairs.config.num_nodes, (count,), generator=generator)
+    node = torch.randint(pairs.config.student_steps, (count,), generator=generator)
     if not paired:
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
@@ -135,7 +135,7 @@ def draw_batch(
 def stored_pairs(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, partner: Tensor, node: Tensor
 ) -> Batch:
-    """The paired batch of sample ids with the partner of that number, each pair at its node."""
+    """The paired batch of sample ids with the partner of that number, each pair at its student step."""
     member = torch.cat([torch.zeros_like(partner), 1 + partner])
     batch = stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
     return replace(batch, h=torch.tensor(pairs.config.steps)[partner])
@@ -144,7 +144,7 @@ def stored_pairs(
 def stored_states(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, member: Tensor, node: Tensor
 ) -> Batch:
-    """The batch of the given members of sample ids, each at its node."""
+    """The batch of the given members of sample ids, each at its student step."""
     states = pairs.trajectories(ids, member)
     rows = torch.arange(len(ids))
     x_t, x_next = states[rows, node], states[rows, node + 1]

@@ -8,7 +8,7 @@ score
 score_fixed
     The same mismatch along the student's own response, and paired with it, so that nothing cancels.
 released
-    What the authors' script does, fault for fault.
+    What the released code (Huang et al.) does, fault for fault.
 """
 
 from gad.diffusion.jvp import Response
@@ -61,12 +61,12 @@ def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> Per
 
 
 def gad_released_loss(student_gap: Latent, real_gap: Latent, uncond_gap: Latent, fake_gap: Latent, *, guidance: float):
-    r"""What the authors' script computes, ``[B]``, faults kept, for comparison only.
+    r"""What the released code (Huang et al.) computes, ``[B]``, faults kept, for comparison only.
 
-    ``student_gap`` is the student's x0 at the perturbed x_t less its x0 at the *node*, two points and two times, so it
-    is no directional derivative; the other gaps are the teacher's (with and without prompt) and the fake score's
-    between x_t + h v and x_t, with v of unit norm. pseudo-Huber of ds - sg[ds + dT - dF + (w - 1)(dT - dT_uncond)],
-    divided by mean|ds - dT_guided|: dividing by the residual leaves little more than a sign and cancels h.
+    ``student_gap`` is the student's x0 at the perturbed x_t less its x0 at the *student step*, two points and two
+    times, so it is no directional derivative; the other gaps are the teacher's (with and without prompt) and the fake
+    score's between x_t + h v and x_t, with v of unit norm. pseudo-Huber of ds - sg[ds + dT - dF + (w - 1)(dT -
+    dT_uncond)], divided by mean|ds - dT_guided|: dividing by the residual leaves little more than a sign and cancels h.
     """
     guided = real_gap + (guidance - 1) * (real_gap - uncond_gap)
     target = (student_gap + guided - fake_gap).detach()

@@ -28,7 +28,7 @@ class Ladd:
 
     teacher: Denoiser
     discriminator: Discriminator
-    num_nodes: int
+    student_steps: int
     stored: Stored
     regression_weight: float
 
@@ -49,9 +49,9 @@ class Ladd:
     def _answer(self, student: Denoiser, batch: Batch) -> Latent:
         """The student's x0 at the end of its chain; the last call carries the gradient."""
         with torch.no_grad():
-            steps = {"num_steps": self.num_nodes, "stop": self.num_nodes - 1}
+            steps = {"num_steps": self.student_steps, "stop": self.student_steps - 1}
             last = sample(student, batch.noise, batch.conditioning, **steps)[-1]
-        return student(last, torch.full_like(batch.t, 1 / self.num_nodes), batch.conditioning)
+        return student(last, torch.full_like(batch.t, 1 / self.student_steps), batch.conditioning)
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
         """The discriminator's loss ``[B]``: endpoints against answers, and endpoints under other prompts."""
@@ -70,5 +70,5 @@ class Ladd:
         loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
-        free = x0 if self.num_nodes == 1 else None
+        free = x0 if self.student_steps == 1 else None
         return self.stored.add_to({"ladd": loss}, student, batch, generator, x0=free)

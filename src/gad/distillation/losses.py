@@ -1,4 +1,4 @@
-r"""Distribution matching at re-noised states: TDM, and DMD where the chain has one node.
+r"""Distribution matching at re-noised states: TDM, and DMD where the chain has one student step.
 
 The student's x0 is re-noised to x_t. Where the teacher, asked at x_t, sees more of its data than the fake score sees of
 the student's, the difference of their answers says which way x0 has to move:

@@ -1,4 +1,4 @@
-"""What is watched while a student trains: its response on a few fixed pairs, and how hard each term pulls."""
+"""What is monitored while a student trains: its response on a few fixed pairs, and how hard each term pulls."""
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,8 @@ from gad.metrics.response import jacobian_norm_ratio, jvp_cosine
 PROBE_PAIRS = 16
 
 
-class Probe:
-    """The first pairs at the first node: the student's response there against the teacher's stored one."""
+class Monitor:
+    """The first pairs at the first student step: the student's response there against the teacher's stored one."""
 
     def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
         ids = torch.arange(min(PROBE_PAIRS, len(pairs)))
@@ -23,12 +23,12 @@ class Probe:
 
     @torch.no_grad()
     def measure(self, student: Denoiser) -> dict[str, float]:
-        """``probe_jvp_cosine``, higher is better, and ``probe_gain``, 1 is best; by difference at the pairs' own h."""
+        """``monitor_jvp_cosine``, higher is better, and ``monitor_gain``, 1 is best; by difference at the pairs' h."""
         batch = self.batch
         ours = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.h)
         theirs = response_of_pairs(batch.target, batch.h)
         cosine = jvp_cosine(ours, theirs).mean().item()
-        return {"probe_jvp_cosine": cosine, "probe_gain": jacobian_norm_ratio(ours, theirs)}
+        return {"monitor_jvp_cosine": cosine, "monitor_gain": jacobian_norm_ratio(ours, theirs)}
 
 
 def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter], scale: float = 1.0) -> dict[str, float]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
 
 
@@ -13,7 +13,7 @@ class NonFiniteLoss(FloatingPointError):
     """A loss term became infinite or NaN. The last checkpoint is kept."""
 
 
-class Watch:
+class NanGuard:
     """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
 
     A device is not waited for at every step: it keeps, for every number, the first step at which that was not finite,

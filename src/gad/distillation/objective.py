@@ -6,13 +6,13 @@ from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.discriminator import build_discriminator
 from gad.distillation.fake_score import fake_score_of
-from gad.distillation.gate import Gate
 from gad.distillation.ladd import Ladd
 from gad.distillation.pair_terms import Alignment, Stored
 from gad.distillation.regression import Matching
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.sid import Sid
 from gad.distillation.tdm import Tdm
+from gad.distillation.time_window import TimeWindow
 from gad.models.model import Model
 
 Objective = Matching | Ladd | Tdm | Sid
@@ -27,27 +27,27 @@ def build_objective(
     for an interval that leaves GAD out of every step.
     """
     spec, power, weight = check_variant(variant, config.paradigm), pairs.jvp_power(), config.weight_of(variant)
-    gate = Gate(*config.gad_interval, config.gad_fraction)
-    if spec.pull and spec.pull not in SCORE_FORMS and not gate.opens(pairs.times[:-1]).any():
+    time_window = TimeWindow(*config.gad_interval, config.gad_fraction)
+    if spec.weighted_term and spec.weighted_term not in SCORE_FORMS and not time_window.opens(pairs.times[:-1]).any():
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
         raise ValueError(f"gad_interval {config.gad_interval} holds none of the chain's times {times}: GAD never acts")
     score_form = None
-    if spec.pull in SCORE_FORMS:
-        score_form = ScoreForm(spec.pull, power, weight, gate)
-    alignment = Alignment(power, config.loss, "gad" if score_form else spec.pull or "gad")
-    gad_weight = weight if spec.pull and not score_form else 0.0
+    if spec.weighted_term in SCORE_FORMS:
+        score_form = ScoreForm(spec.weighted_term, power, weight, time_window)
+    alignment = Alignment(power, config.loss, "gad" if score_form else spec.weighted_term or "gad")
+    gad_weight = weight if spec.weighted_term and not score_form else 0.0
     if config.paradigm == "matching":
-        return Matching(alignment, gad_weight, gate)
+        return Matching(alignment, gad_weight, time_window)
     if score_form and config.gad_batch_stride > 1:
         raise ValueError(f"gad_batch_stride thins the terms on stored pairs; variant {variant!r} has none")
     anchor_weight = config.anchor_weight if spec.anchored else 0.0
-    stored = Stored(alignment, gad_weight, anchor_weight, gate, config.gad_batch_stride)
+    stored = Stored(alignment, gad_weight, anchor_weight, time_window, config.gad_batch_stride)
     if config.paradigm == "ladd":
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
-        return Ladd(teacher.denoiser, heads, pairs.config.num_nodes, stored, config.regression_weight)
+        return Ladd(teacher.denoiser, heads, pairs.config.student_steps, stored, config.regression_weight)
     guided = teacher.guided(pairs.config.guidance_scale)
-    parts = (guided, fake_score_of(guided, student), pairs.config.num_nodes, stored)
+    parts = (guided, fake_score_of(guided, student), pairs.config.student_steps, stored)
     if config.paradigm == "tdm":
-        kind = config.tdm_loss or ("mse" if pairs.config.num_nodes == 1 else "pseudo_huber")
+        kind = config.tdm_loss or ("mse" if pairs.config.student_steps == 1 else "pseudo_huber")
         return Tdm(*parts, kind, score_form)
     return Sid(*parts, config.sid_alpha, score_form)

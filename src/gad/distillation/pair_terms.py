@@ -12,38 +12,40 @@ from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
-from gad.distillation.gate import Gate
 from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss
+from gad.distillation.time_window import TimeWindow
 
 
 @dataclass(frozen=True)
 class Alignment:
     """Terms on stored pairs: the teacher's answer itself, and its response.
 
-    ``jvp_power`` is the mean squared response of the teacher's whole map. ``gad`` is relative to it, so in chains of
-    one node 1 means no response at all; at later nodes the teacher's own response is another. In the paper's units
-    (loss on differences, mean over elements) its weight is divided by jvp_power h². ``pull`` names the term that is
-    trained on.
+    ``jvp_power`` is the mean squared response of the teacher's noise-to-image map. ``gad`` is relative to it, so in
+    chains of one student step 1 means no response at all; at later student steps the teacher's own response is another.
+    In the paper's units (loss on differences, mean over elements) its weight is divided by jvp_power h².
+    ``weighted_term`` names the term that is trained on.
     """
 
     jvp_power: float
     kind: Kind
-    pull: Literal["gad", "diversity", "random"] = "gad"
+    weighted_term: Literal["gad", "diversity", "random"] = "gad"
 
     def zeros(self, batch: Batch) -> dict[str, Tensor]:
         """What ``terms`` names, in its order, all 0: for a paired batch of which no pair is used."""
-        names = dict.fromkeys(["matching", "gad", self.pull])
+        names = dict.fromkeys(["matching", "gad", self.weighted_term])
         return {name: batch.t.new_zeros(len(batch.h)) for name in names}
 
     def terms(self, x0: Latent, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """``matching`` for every state and, for paired batches, ``gad`` and ``pull``'s for every pair, ``[B/2]``."""
+        """``matching`` for every state and, for paired batches, ``gad`` and ``weighted_term``'s for every pair,
+        ``[B/2]``.
+        """
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
         if batch.paired:
             student, teacher = response_of_pairs(x0, batch.h), response_of_pairs(batch.target, batch.h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
-            if self.pull == "diversity":
+            if self.weighted_term == "diversity":
                 terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
-            elif self.pull == "random":
+            elif self.weighted_term == "random":
                 direction = batch.normal(generator)[: len(batch.h)]
                 terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
         return terms
@@ -59,16 +61,16 @@ def response_of_pairs(x0: Latent, h: Tensor) -> Response:
 class Stored:
     """The terms on stored pairs beside a base loss, and their weights.
 
-    They are free where the base loss has the student's answer to the pairs already: in chains of one node, whose only
-    state is the noise. Else they cost one more call of the student, which can be made smaller: with a ``stride`` it
-    takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and without an anchor
-    only the pairs at which the gate is open.
+    They are free where the base loss has the student's answer to the pairs already: in chains of one student step,
+    whose only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
+    ``stride`` it takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and
+    without an anchor only the pairs at which the time window is open.
     """
 
     alignment: Alignment
     gad_weight: float
     anchor_weight: float
-    gate: Gate = Gate()
+    time_window: TimeWindow = TimeWindow()
     stride: int = 1
 
     def add_to(
@@ -82,22 +84,22 @@ class Stored:
     ) -> dict[str, Tensor]:
         """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free answer, if any.
 
-        Terms of a step hang on the step alone: where no pair of this part is used they are 0.
+        Terms of a step depend on the step alone: where no pair of this part is used they are 0.
         """
         total = next(iter(terms.values())).mean()
-        gad_weight = self.gate.step_weight(self.gad_weight, generator)
+        gad_weight = self.time_window.step_weight(self.gad_weight, generator)
         if not batch.paired or not (gad_weight or self.anchor_weight):
             return terms | {"total": total}
         chosen = torch.arange(len(batch.h)) if x0 is not None else batch.pairs_at(self.stride)
-        whole = x0 is not None or self.anchor_weight or self.gate.always
-        used = chosen if whole else chosen[self.gate.opens(batch.t_here[chosen])]
+        whole = x0 is not None or self.anchor_weight or self.time_window.always
+        used = chosen if whole else chosen[self.time_window.opens(batch.t_here[chosen])]
         if not len(used):  # other processes may have some: the same names everywhere
             return terms | self.alignment.zeros(batch) | {"total": total}
         part = batch if len(used) == len(batch.h) else batch.part(used)
         answer = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
         stored = self.alignment.terms(answer, part, generator)
         if gad_weight:
-            pull, share = stored[self.alignment.pull], len(used) / len(chosen)
-            total = total + gad_weight * share * self.gate.mean(pull, part.t[: len(pull)])
+            weighted_term, share = stored[self.alignment.weighted_term], len(used) / len(chosen)
+            total = total + gad_weight * share * self.time_window.mean(weighted_term, part.t[: len(weighted_term)])
         total = total + self.anchor_weight * stored["matching"].mean()
         return terms | stored | {"total": total}

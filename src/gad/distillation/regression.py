@@ -7,8 +7,8 @@ from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.distillation.batch import Batch
-from gad.distillation.gate import Gate
 from gad.distillation.pair_terms import Alignment
+from gad.distillation.time_window import TimeWindow
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Matching:
 
     alignment: Alignment
     gad_weight: float
-    gate: Gate = Gate()
+    time_window: TimeWindow = TimeWindow()
     auxiliary: None = None
 
     def to(self, device) -> "Matching":
@@ -27,9 +27,9 @@ class Matching:
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``matching``, ``gad`` where there are pairs, and their weighted ``total``."""
         terms = self.alignment.terms(student(batch.x_t, batch.t, batch.conditioning), batch, generator)
-        weight = self.gate.step_weight(self.gad_weight, generator)
+        weight = self.time_window.step_weight(self.gad_weight, generator)
         total = terms["matching"].mean()
         if batch.paired and weight:
-            pull = terms[self.alignment.pull]
-            total = total + weight * self.gate.mean(pull, batch.t[: len(pull)])
+            weighted_term = terms[self.alignment.weighted_term]
+            total = total + weight * self.time_window.mean(weighted_term, batch.t[: len(weighted_term)])
         return terms | {"total": total}

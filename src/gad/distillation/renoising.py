@@ -1,23 +1,23 @@
-"""The student's answer at a node of its own chain, re-noised: where teacher and fake score are asked."""
+"""The student's answer at a student step of its own chain, re-noised: where teacher and fake score are asked."""
 
 from dataclasses import dataclass
 
 import torch
 
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.sampling import ddim_step, node_times, sample
+from gad.diffusion.sampling import ddim_step, sample, student_timesteps
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.losses import importance_weight, renoise
 
 EARLIEST = 0.02  # the re-noised times' lower end
-MARGIN = 0.01  # how far they stay below the node
+MARGIN = 0.01  # how far they stay below the student step
 
 
 @dataclass(frozen=True)
 class Renoised:
-    """The student's answer at a node of its own chain and a re-noised state of it."""
+    """The student's answer at a student step of its own chain and a re-noised state of it."""
 
     x0: Latent
     x_t: Latent
@@ -25,23 +25,23 @@ class Renoised:
     importance: PerSample
 
 
-def answer_renoised(
-    student: Denoiser, batch: Batch, generator: torch.Generator, *, num_nodes: int, onward: bool
+def renoised_output(
+    student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, onward: bool
 ) -> Renoised:
-    """The student's answer at a random node of its chain, with its gradient, and a random later state of it.
+    """The student's answer at a random student step of its chain, with its gradient, and a random later state of it.
 
-    ``onward`` (TDM): the answer is taken to the next node first and re-noised to a time between that and its own. Else
-    (SiD): it is re-noised from clean data to any time before its own.
+    ``onward`` (TDM): the answer is taken to the next student step first and re-noised to a time between that and its
+    own. Else (SiD): it is re-noised from clean data to any time before its own.
     """
-    count, times = len(batch.noise), node_times(num_nodes, batch.noise.device).to(batch.noise)
-    node, uniform, eps = batch.integers(num_nodes, generator), batch.uniform(generator), batch.normal(generator)
+    count, times = len(batch.noise), student_timesteps(student_steps, batch.noise.device).to(batch.noise)
+    node, uniform, eps = batch.integers(student_steps, generator), batch.uniform(generator), batch.normal(generator)
     with torch.no_grad():
-        states = sample(student, batch.noise, batch.conditioning, num_steps=num_nodes, stop=num_nodes - 1)
-    x_node, t_node = states[node, torch.arange(count, device=node.device)], times[node]
-    t_mid = times[node + 1] if onward else torch.zeros_like(t_node)
-    x0 = student(x_node, t_node, batch.conditioning)
-    x_mid = ddim_step(student.schedule, x_node, x0, t_node, t_mid)
-    low, high = t_mid.clamp(min=EARLIEST), t_node - MARGIN
+        states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)
+    x_student, t_student = states[node, torch.arange(count, device=node.device)], times[node]
+    t_mid = times[node + 1] if onward else torch.zeros_like(t_student)
+    x0 = student(x_student, t_student, batch.conditioning)
+    x_mid = ddim_step(student.schedule, x_student, x0, t_student, t_mid)
+    low, high = t_mid.clamp(min=EARLIEST), t_student - MARGIN
     t = low + (high - low) * uniform
     a, b = renoise(student.schedule, t_mid, t)
     x_t = expand(a, eps) * x_mid + expand(b, eps) * eps

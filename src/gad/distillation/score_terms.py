@@ -17,16 +17,16 @@ from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.distillation.gate import Gate
 from gad.distillation.pair_terms import response_of_pairs
 from gad.distillation.renoising import Renoised
+from gad.distillation.time_window import TimeWindow
 
-RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the authors' script
+RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the released code (Huang et al.)
 
 Scores = tuple[Denoiser, Denoiser]
 """The teacher, which may be guided, and the fake score as the base loss asks it: guided alike in SiD, bare in TDM.
 
-The released form takes the bare one in both, as in the authors' script.
+The released form takes the bare one in both, as in the released code (Huang et al.).
 """
 
 
@@ -38,7 +38,7 @@ class ScoreForm:
     form: Literal["score", "score_fixed", "released"]
     jvp_power: float
     weight: float
-    gate: Gate = Gate()
+    time_window: TimeWindow = TimeWindow()
 
     def add_to(
         self,
@@ -53,9 +53,9 @@ class ScoreForm:
     ) -> dict[str, Tensor]:
         """``terms`` with the form's own and a new ``total``; gradients flow through the student alone.
 
-        ``x0`` is the student's answer to the pairs where the base loss has it already: in chains of one node.
+        ``x0`` is the student's answer to the pairs where the base loss has it already: in chains of one student step.
         """
-        weight = self.gate.step_weight(self.weight, generator)
+        weight = self.time_window.step_weight(self.weight, generator)
         if not weight:
             return terms
         if self.form == "released":
@@ -70,15 +70,18 @@ class ScoreForm:
                 alpha = expand(student.schedule.alpha(state.t[: len(own)]), own)  # what a step of x0 is in x_t
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
-        return terms | {self.form: term, "total": terms["total"] + weight * self.gate.mean(term, state.t[: len(term)])}
+        return terms | {
+            self.form: term,
+            "total": terms["total"] + weight * self.time_window.mean(term, state.t[: len(term)]),
+        }
 
     @torch.no_grad()
     def _jvps(self, scores: Scores, batch: Batch, state: Renoised, step: Latent) -> tuple[Latent, Latent]:
         """Fake score's and teacher's responses to ``h`` times that step, at the unperturbed members' states.
 
-        The derivations in :mod:`gad.distillation.gad_loss` hold for straight steps in chains of one node. A spherical
-        step also holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in longer
-        chains the student's response is taken at the pair's node and not where x_t comes from.
+        The derivations in :mod:`gad.distillation.gad_loss` hold for straight steps in chains of one student step. A
+        spherical step also holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in
+        longer chains the student's response is taken at the pair's student step and not where x_t comes from.
         """
         first = slice(len(step))
         x_t, t, h = state.x_t[first], state.t[first], expand(batch.h, step)

@@ -12,7 +12,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
 from gad.distillation.losses import score_identity_loss
 from gad.distillation.pair_terms import Stored
-from gad.distillation.renoising import answer_renoised
+from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
 
 
@@ -22,7 +22,7 @@ class Sid:
 
     teacher: Denoiser
     fake: NetworkDenoiser
-    num_nodes: int
+    student_steps: int
     stored: Stored
     alpha: float
     score_form: ScoreForm | None = None
@@ -39,16 +39,16 @@ class Sid:
         """The fake score's denoising loss, ``[B]``, under the guidance with which it is asked: so the two scores agree
         where the student's law is the guided teacher's, and not where it is the plain one's."""
         with torch.no_grad():
-            state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
+            state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
         return denoising_loss_of_fake(guided_alike(self.fake, self.teacher), state, batch, student.schedule)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``sid``, the terms of GAD where they are weighed, and the ``total``."""
-        state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=False)
+        state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
         alike = (self.teacher, guided_alike(self.fake, self.teacher))
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
         loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
-        free = state.x0 if self.num_nodes == 1 else None
+        free = state.x0 if self.student_steps == 1 else None
         terms = self.stored.add_to({"sid": loss}, student, batch, generator, x0=free)
         if self.score_form is None:
             return terms

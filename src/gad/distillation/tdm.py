@@ -1,8 +1,9 @@
-"""Distillation that matches distributions with a fake score: TDM (DMD's loss where the chain has one node) and SiD.
+"""Distillation that matches distributions with a fake score: TDM (DMD's loss where the chain has one student step) and
+SiD.
 
-The student walks its own chain from the stored noises without a gradient, to one node per sample; its answer there is
-re-noised, and teacher and fake score are asked what they see. The fake score is a second network that learns to
-denoise the student's answers. One point, one function: both networks are asked at the same x_t.
+The student walks its own chain from the stored noises without a gradient, to one student step per sample; its answer
+there is re-noised, and teacher and fake score are asked what they see. The fake score is a second network that learns
+to denoise the student's answers. One point, one function: both networks are asked at the same x_t.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
 from gad.distillation.losses import DistanceKind, distribution_matching_loss
 from gad.distillation.pair_terms import Stored
-from gad.distillation.renoising import answer_renoised
+from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
 
 
@@ -31,7 +32,7 @@ class Tdm:
 
     teacher: Denoiser
     fake: NetworkDenoiser
-    num_nodes: int
+    student_steps: int
     stored: Stored
     kind: DistanceKind
     score_form: ScoreForm | None = None
@@ -47,16 +48,16 @@ class Tdm:
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``."""
         with torch.no_grad():
-            state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=True)
+            state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=True)
         return denoising_loss_of_fake(self.fake, state, batch, student.schedule)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``tdm``, the terms of GAD where they are weighed, and the ``total``."""
-        state = answer_renoised(student, batch, generator, num_nodes=self.num_nodes, onward=True)
+        state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=True)
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
         loss = distribution_matching_loss(state.x0, real, fake, kind=self.kind)
-        free = state.x0 if self.num_nodes == 1 else None
+        free = state.x0 if self.student_steps == 1 else None
         terms = self.stored.add_to({"tdm": loss}, student, batch, generator, x0=free)
         if self.score_form is None:
             return terms

@@ -19,12 +19,12 @@ from gad.models.mlp import build_point_network, point_denoiser, save_point_netwo
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
-from gad.runtime.distributed import claim_together, make_accelerator
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.distributed import lock_together, make_accelerator
+from gad.runtime.fingerprint import key_of
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
-    """A student before training: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
+    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
     if not isinstance(teacher.denoiser, NetworkDenoiser):
         return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
     return teacher.denoiser.copied()
@@ -74,15 +74,15 @@ def train_seeds(
     code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Of several
     processes the first one writes.
     """
-    from dvclive import Live  # here, since it takes a while
+    from dvclive import Live  # here, since it takes seconds
 
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
     recorded, config = config, config.model_copy(update={"num_steps": steps_of(config, variant)})
     settings = config.model_dump(exclude=NO_RESULT)
-    owner = fingerprint(settings, variant, pairs.fingerprint, code_hash("student"))
-    claim_together(folder, owner)
+    cache_key = key_of("student", settings, variant, pairs.fingerprint)
+    lock_together(folder, cache_key)
     if first:
         write_trained(folder, recorded, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from gad.distillation.training_loop import TrainState
 from gad.runtime.files import replacing
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from dvclive import Live
 
 
 def show_row(log: "Live", row: dict[str, str]) -> None:
-    """A row as it is watched while training goes on."""
+    """A row as it is monitored while training goes on."""
     log.step = int(row["step"])
     for name, value in row.items():
         if name not in ("seed", "step") and value:
@@ -23,7 +23,7 @@ def show_row(log: "Live", row: dict[str, str]) -> None:
 def append_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
     """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
     row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    row |= state.terms | state.watched
+    row |= state.terms | state.monitored
     row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
     rows = []
     if path.exists():

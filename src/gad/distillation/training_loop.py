@@ -14,25 +14,25 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, draw_batch, step_generator
 from gad.distillation.learning_rate import cosine_with_warmup
-from gad.distillation.monitor import Probe, gradient_norms
-from gad.distillation.nan_guard import Watch
+from gad.distillation.monitor import Monitor, gradient_norms
+from gad.distillation.nan_guard import NanGuard
 from gad.distillation.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.runtime.checkpoint import LAST, _resume, _save
 from gad.runtime.distributed import average_gradients, average_numbers, make_accelerator
 from gad.runtime.fsdp import as_saved, full, gather, reshard, shard
 from gad.runtime.moving_average import MovingAverage
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a step tells: batch means of the loss terms, the learning rate, gradient norms, and what the probe says."""
+    """What a step reports: batch means of the loss terms, learning rate, gradient norms, and the monitor's values."""
 
     step: int
     terms: dict[str, float]
-    watched: dict[str, float]  # by gad.distillation.monitor: each term's gradient norm; response on fixed pairs
+    monitored: dict[str, float]  # by gad.distillation.monitor: each term's gradient norm; response on fixed pairs
     learning_rate: float
     gradient_norm: float
 
@@ -93,8 +93,8 @@ def train(
         parts = {name: as_saved(part) for name, part in parts.items()}
     first = _resume(folder / LAST, parts)
     average.to(accelerator.device)
-    watch = Watch(variant, seed, accelerator)
-    probe = Probe(pairs, prompts, at_home, accelerator.device)
+    nan_guard = NanGuard(variant, seed, accelerator)
+    monitor = Monitor(pairs, prompts, at_home, accelerator.device)
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
         options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
@@ -103,35 +103,35 @@ def train(
         batches = [part.to(accelerator.device) for part in mine]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
         done = step + 1
-        telling = done % config.log_every == 0 or done == config.num_steps
+        log_now = done % config.log_every == 0 or done == config.num_steps
         saving = done % config.checkpoint_every == 0 and done < config.num_steps
-        means, watched = {}, {}
+        means, monitored = {}, {}
         for part in batches:
             terms = objective.terms(student, part, step_generator(seed, step, 1)) | extra
             for name, term in terms.items():
-                means[name] = means.get(name, 0.0) + watch.wide(term.detach().mean()) / len(batches)
-            watch.check_terms(means, step)
-            if telling and not config.shard:  # a parted weight has no gradient of its own to ask for
-                watched = watched or gradient_norms(terms, parameters, scaler.get_scale())  # of the first part
+                means[name] = means.get(name, 0.0) + nan_guard.wide(term.detach().mean()) / len(batches)
+            nan_guard.check_terms(means, step)
+            if log_now and not config.shard:  # a parted weight has no gradient of its own to ask for
+                monitored = monitored or gradient_norms(terms, parameters, scaler.get_scale())  # of the first part
             scaler.scale(terms["total"] / len(batches)).backward()
         average_gradients(parameters, accelerator)
         scaler.unscale_(optimizer)
         norm = full(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         if not scaler.is_enabled():  # a scaler leaves out the steps whose gradients overflow
-            watch.check_norm(norm, step)  # before the step, so that no checkpoint is spoilt
+            nan_guard.check_norm(norm, step)  # before the step, so that no checkpoint is spoilt
         scaler.step(optimizer)
         scaler.update()
         schedule.step()
         optimizer.zero_grad()
         average.step(parameters)
-        if telling or saving:
-            watch.raise_late()
+        if log_now or saving:
+            nan_guard.raise_late()
         if saving and (accelerator.is_main_process or config.shard):  # what is parted is gathered by all
             _save(folder / LAST, parts, done, writes=accelerator.is_main_process)
-        if telling:
-            watched |= probe.measure(student)
+        if log_now:
+            monitored |= monitor.measure(student)
             means = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
-            yield TrainState(done, means, watched, schedule.get_last_lr()[0], norm.item())
+            yield TrainState(done, means, monitored, schedule.get_last_lr()[0], norm.item())
     average.copy_to(parameters)
     student.compute = None
     if config.shard:

@@ -1,7 +1,7 @@
 """Results kept model by model as they come: several processes make them ahead, and a killed stage goes on from them.
 
 A :class:`Job` is asked of every model of a recipe, the teacher first. What it answers lies in a folder of its own,
-under a name that hangs on all that decides it, and is read back from there even by who has just made it: so a stage
+under a name that depends on all that decides it, and is read back from there even by who has just made it: so a stage
 sees the same bits whoever made them.
 """
 
@@ -16,25 +16,25 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.models.model import Model
-from gad.models.sampler import Actor, NamedStudent, everyone
-from gad.models.weights_hash import identity_of
+from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.weights_hash import model_key
 from gad.runtime.cache import Keep, Result, at_once
-from gad.runtime.distributed import claim_together, place
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.distributed import lock_together, place
+from gad.runtime.fingerprint import fingerprint, key_of
 from gad.runtime.paths import EMOJI, ROOT
 
 
-def names_of(everyone: Sequence[Actor]) -> list[str]:
+def names_of(all_models: Sequence[Sampler]) -> list[str]:
     """A name for each model's results, the teacher first: of it, its weights and how it is sampled.
 
     The first model of a variant has another name than it would have as a later one, since more may be kept of it.
     """
     names, seen = [], set()
-    for number, actor in enumerate(everyone):
-        teacher = everyone[0].model if number else None
-        decides = (identity_of(actor.model, teacher=teacher), actor.num_steps, actor.guidance_scale)
-        names.append(f"{actor.name}_{actor.seed}_{fingerprint(*decides, actor.name in seen)}")
-        seen.add(actor.name)
+    for number, sampler in enumerate(all_models):
+        teacher = all_models[0].model if number else None
+        decides = (model_key(sampler.model, teacher=teacher), sampler.num_steps, sampler.guidance_scale)
+        names.append(f"{sampler.name}_{sampler.seed}_{fingerprint(*decides, sampler.name in seen)}")
+        seen.add(sampler.name)
     return names
 
 
@@ -49,16 +49,16 @@ def files_in(values) -> list[Path]:
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of every model: ``run(actor, inputs)``, where ``prepare(keep)`` makes what all models share.
+    """What is asked of every model: ``run(sampler, inputs)``, where ``prepare(keep)`` makes what all models share.
 
-    ``owner()`` is a fingerprint of all that decides the answers beside the model asked. Of what is shared, ``keep``
+    ``cache_key()`` is a fingerprint of all that decides the answers beside the model asked. Of what is shared, ``keep``
     keeps what is costly to make.
     """
 
     name: str
-    owner: Callable[[], str]
+    cache_key: Callable[[], str]
     prepare: Callable[[Keep], Any]
-    run: Callable[[Actor, Any], Result]
+    run: Callable[[Sampler, Any], Result]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class Answers:
     keep: Keep
     inputs: Callable[[], Any]
 
-    def __call__(self, actor: Actor, name: str) -> Result:
-        return self.keep(name, lambda: self.job.run(actor, self.inputs()))
+    def __call__(self, sampler: Sampler, name: str) -> Result:
+        return self.keep(name, lambda: self.job.run(sampler, self.inputs()))
 
     def lack(self, names: Sequence[str]) -> bool:
         """Whether one of those models has not answered yet."""
@@ -80,66 +80,68 @@ class Answers:
 def answers(job: Job, folder: Path | None = None, *, wait: bool = False) -> Answers:
     """A job's answers, from ``folder`` where they lie there, else made and kept.
 
-    With ``wait`` what is shared is made by another process. Answers to a job of another owner are thrown away.
+    With ``wait`` what is shared is made by another process. Answers to a job of another cache key are thrown away.
     """
     if folder is None:
         return Answers(job, at_once, cache(lambda: job.prepare(at_once)))
-    own, owner = folder / job.name, job.owner()
-    claim_together(own, owner)
+    own, cache_key = folder / job.name, job.cache_key()
+    lock_together(own, cache_key)
     return Answers(job, Keep(own), cache(lambda: job.prepare(Keep(own / "shared", wait))))
 
 
-def results(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path | None) -> Iterator[tuple[Job, Actor, Result]]:
+def results(
+    jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path | None
+) -> Iterator[tuple[Job, Sampler, Result]]:
     """Yield every model's answer to each job in turn, from ``folder`` where it lies there; None keeps nothing."""
-    names = [actor.name for actor in everyone] if folder is None else names_of(everyone)
+    names = [sampler.name for sampler in all_models] if folder is None else names_of(all_models)
     for job in jobs:
         answer = answers(job, folder)
-        for actor, name in zip(everyone, names, strict=True):
-            yield job, actor, answer(actor, name)
+        for sampler, name in zip(all_models, names, strict=True):
+            yield job, sampler, answer(sampler, name)
 
 
-def make_ahead(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path) -> Iterator[str]:
+def precompute(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
     """Keep this process's share of the answers in ``folder``, and yield a line for each.
 
     All processes make what is shared together; then the answers are dealt out, the teacher's first.
     """
     rank, processes = place()
-    names = names_of(everyone)
+    names = names_of(all_models)
     asked = [answers(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
     for of_job in asked:
         if of_job.lack(names):
             of_job.inputs()
     order = [(number, 0) for number in range(len(jobs))]
-    order += [(number, model) for number in range(len(jobs)) for model in range(1, len(everyone))]
+    order += [(number, model) for number in range(len(jobs)) for model in range(1, len(all_models))]
     for number, model in order[rank::processes]:
-        asked[number](everyone[model], names[model])
-        yield f"{jobs[number].name}: {everyone[model].name}, seed {everyone[model].seed}"
+        asked[number](all_models[model], names[model])
+        yield f"{jobs[number].name}: {all_models[model].name}, seed {all_models[model].seed}"
 
 
 Table = tuple[pd.DataFrame, pd.DataFrame]
 
 
-def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
+def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
     config, prompts = settings.sensitivity, settings.noise_pairs.prompts
     # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
     section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
-    section |= {"judges": config.fidelity.scores if config.fidelity else {}, "world": settings.teacher.world}
-    section["judges"] = {key: score.model_dump() for key, score in section["judges"].items()}
+    section |= {"evaluators": config.fidelity.scores if config.fidelity else {}, "dataset": settings.teacher.dataset}
+    section["evaluators"] = {key: score.model_dump() for key, score in section["evaluators"].items()}
     section["captions"] = prompts.model_dump() if prompts else None
-    by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity"))
+    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
+    return key_of("sensitivity", name, section, *by, *files_in(section), *evaluators)
 
 
 def measured(
-    job_of: Callable[[Actor, Recipe], Job],
+    job_of: Callable[[Sampler, Recipe], Job],
     teacher: Model,
     students: Iterable[NamedStudent],
     settings: Recipe,
     parts: Path | None,
 ) -> Iterator[Result]:
     """Yield each model's tables of a job, the teacher's first, with its variant and seed."""
-    models = everyone(teacher, students, settings)
-    for _, actor, found in results([job_of(models[0], settings)], models, parts):
-        yield {key: rows.assign(variant=actor.name, seed=actor.seed) for key, rows in found.items()}
+    models = all_models(teacher, students, settings)
+    for _, sampler, found in results([job_of(models[0], settings)], models, parts):
+        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in found.items()}

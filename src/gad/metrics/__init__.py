@@ -1,1 +1,1 @@
-"""Judges trained on rendered truth, and scores of images, captions and sets of images."""
+"""Evaluators trained on rendered truth, and scores of images, captions and sets of images."""

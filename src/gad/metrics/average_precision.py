@@ -10,12 +10,12 @@ import numpy as np
 
 from gad.data.boxes import Box, Detection, overlap
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from pycocotools.coco import COCO
 
 
 @dataclass(frozen=True)
-class Asked:
+class GroundTruth:
     """An object that a picture should show, with its box in pixels."""
 
     noun: str
@@ -28,8 +28,8 @@ def _sides(box: Box) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-def _coco(asked: Sequence[Sequence[Asked]], number: dict[str, int]) -> "COCO":
-    from pycocotools.coco import COCO  # here, since it takes a while
+def _coco(asked: Sequence[Sequence[GroundTruth]], number: dict[str, int]) -> "COCO":
+    from pycocotools.coco import COCO  # here, since it takes seconds
 
     annotations = [
         {"image_id": image, "category_id": number[thing.noun], "bbox": _sides(thing.box), "iscrowd": 0}
@@ -48,14 +48,14 @@ def _coco(asked: Sequence[Sequence[Asked]], number: dict[str, int]) -> "COCO":
     return truth
 
 
-def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequence[Asked]]) -> dict[str, float]:
+def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequence[GroundTruth]]) -> dict[str, float]:
     """``ap`` (mean over overlaps .5, .55, ... .95) and ``ap50`` (overlap .5), in [0, 1], higher is better.
 
     COCO's protocol (pycocotools): a precision-recall curve per noun over all images, 101 points of recall, at most 100
     detections an image, mean over the nouns that are asked for anywhere. Detections of other nouns do not count. Raises
     ValueError when nothing is asked for or the two lists differ in length.
     """
-    from pycocotools.cocoeval import COCOeval  # here, since it takes a while
+    from pycocotools.cocoeval import COCOeval  # here, since it takes seconds
 
     if len(found) != len(asked):
         raise ValueError(f"detections of {len(found)} images cannot be compared with the boxes of {len(asked)}")
@@ -84,7 +84,7 @@ def _mean(precision: np.ndarray) -> float:
     return float(precision[precision > -1].mean())
 
 
-def best_overlap(found: Sequence[Detection], asked: Sequence[Asked]) -> float:
+def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> float:
     """Mean over the asked objects of the largest intersection over union with a detection of that noun, in [0, 1].
 
     Higher is better; an object that is not found counts 0.

@@ -1,6 +1,6 @@
 """Scores of an image with its prompt behind one signature: ``score(images, prompts) -> [B]``, higher is better.
 
-The emoji world's own CLIP, or any CLIPModel of transformers: OpenAI's CLIP (cosine, x 100 as tables print it),
+The emoji dataset's own CLIP, or any CLIPModel of transformers: OpenAI's CLIP (cosine, x 100 as tables print it),
 PickScore (the same network retrained on choices; exp(logit_scale) times the cosine), HPSv2 in a transformers copy
 (cosine). A score is named in the recipe for what it is.
 """
@@ -25,7 +25,7 @@ from gad.runtime.paths import EMOJI, ROOT
 Score = Callable[[Tensor, Sequence[str]], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] and a prompt each, to one number per image."""
 
-OWN = "CLIP score (own judge)"
+OWN = "CLIP score (own evaluator)"
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
@@ -43,7 +43,7 @@ def preprocess(images: Latent, side: int, mean: Sequence[float], std: Sequence[f
 
 def normalisation(source: str, revision: str | None) -> tuple[list[float], list[float]]:
     """Mean and deviation of the pixels that a model was trained on; CLIP's own where its folder does not say."""
-    from transformers.utils import cached_file  # here, since it takes a while
+    from transformers.utils import cached_file  # here, since it takes seconds
 
     path = cached_file(
         source, "preprocessor_config.json", revision=revision,
@@ -64,7 +64,7 @@ def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") 
 
     Raises ValueError, in one line that says how to get it, when the model, or a tokenizer for it, is missing.
     """
-    from transformers import AutoTokenizer, CLIPModel  # here, since it takes a while
+    from transformers import AutoTokenizer, CLIPModel  # here, since it takes seconds
     from transformers.utils import logging
 
     source, words = config.model, config.tokenizer or config.model
@@ -94,9 +94,9 @@ def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") 
 
 
 def load_scores(configs: dict[str, ScoreConfig], *, device: torch.device | str = "cpu") -> dict[str, Score]:
-    """Every score of a recipe by its name; without any the emoji world's own judge, named so, on the CPU."""
+    """Every score of a recipe by its name; without any the emoji dataset's own evaluator, named so, on the CPU."""
     if not configs:
-        return {OWN: partial(clip_score, load_clip(EMOJI / "judges" / "clip"))}
+        return {OWN: partial(clip_score, load_clip(EMOJI / "evaluators" / "clip"))}
     return {name: load_clip_score(config, device=device) for name, config in configs.items()}
 
 
@@ -130,8 +130,8 @@ def features_in_parts(encoder: Encoder, images: Tensor, *, batch_size: int = 64)
         return torch.cat([encoder.images(part) for part in images.split(batch_size)])
 
 
-def world_encoder(clip: Clip, name: str) -> Encoder:
-    """The emoji world's judge."""
+def emoji_encoder(clip: Clip, name: str) -> Encoder:
+    """The emoji dataset's evaluator."""
     return Encoder(name, lambda images: image_features(clip, images), lambda prompts: text_features(clip, prompts))
 
 
@@ -141,7 +141,7 @@ def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> En
     The network works on ``device``; features go back to where the images are, and those of prompts to the CPU.
     Images are resized to its side and normalised as its processor does. Raises ValueError where there is none.
     """
-    from transformers import AutoProcessor, CLIPModel  # here, since it takes a while
+    from transformers import AutoProcessor, CLIPModel  # here, since it takes seconds
 
     path = ROOT / source
     place = str(path) if path.is_dir() else source
@@ -173,8 +173,8 @@ def _unit(output) -> Tensor:
 
 
 def load_encoder(source: str | None, *, device: torch.device | str = "cpu") -> Encoder:
-    """The pretrained CLIP named by ``source``, or the world's own judge, which is small and stays on the CPU."""
+    """The pretrained CLIP named by ``source``, or the dataset's own evaluator, which is small and stays on the CPU."""
     if source is not None:
         return pretrained_encoder(source, device=device)
-    folder = EMOJI / "judges" / "clip"
-    return world_encoder(load_clip(folder), f"emoji judge:{fingerprint(folder)}")
+    folder = EMOJI / "evaluators" / "clip"
+    return emoji_encoder(load_clip(folder), f"emoji evaluator:{fingerprint(folder)}")

@@ -1,4 +1,4 @@
-"""Any object detector of transformers behind the signature of the emoji world's: images in, detections out."""
+"""Any object detector of transformers behind the signature of the emoji dataset's: images in, detections out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDe
 
     Raises ValueError, in one line, when it cannot be loaded.
     """
-    from transformers import AutoModelForObjectDetection  # here, since it takes a while
+    from transformers import AutoModelForObjectDetection  # here, since it takes seconds
     from transformers.utils import logging
 
     logging.disable_progress_bar()

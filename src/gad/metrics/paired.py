@@ -54,7 +54,8 @@ def paired_answers(
     """:func:`paired_table` of what is no derivative, for these variants: a sample is whatever both were asked alike.
 
     ``deviation`` by time, its samples noises · each score of ``scored``, its samples images, each of a noise and a
-    prompt · ``self_identifiability`` and ``teacher_alignment`` from the whole training set, its samples prompts.
+    prompt · ``seed_identification_accuracy`` and ``teacher_trained_seed_accuracy`` from the whole training set, its
+    samples prompts.
     """
     tables = [paired_table(trajectory.assign(directions="t = " + trajectory["t"].map("{:g}".format)), ["deviation"])]
     if scored is not None:
@@ -63,7 +64,10 @@ def paired_answers(
         tables.append(paired_table(rows[rows["variant"].isin(variants)], names))
     if seeds is not None:
         whole = seeds[(seeds["train_prompts"] == seeds["train_prompts"].max()) & seeds["variant"].isin(variants)]
-        for trained_on, name in (("self", "self_identifiability"), ("teacher", "teacher_alignment")):
+        for trained_on, name in (
+            ("self", "seed_identification_accuracy"),
+            ("teacher", "teacher_trained_seed_accuracy"),
+        ):
             rows = whole[whole["trained_on"] == trained_on].drop(columns="noise")
             rows = rows.rename(columns={"prompt": "noise", "right": name}).assign(directions="by prompt")
             tables.append(paired_table(rows, [name]))

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gad.config import Recipe
-from gad.config.external import OutsideStudent
-from gad.models.external_sampler import WholeMap
+from gad.config.external import ExternalStudent
+from gad.models.external_sampler import ExternalSampler
 from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import family_of, load_pipeline, network_of
@@ -25,7 +25,7 @@ from gad.models.text_encoding import encode_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
@@ -40,7 +40,7 @@ def _place(source: str, revision: str | None = None) -> str | Path:
     return Path(snapshot_download(source, revision=revision, ignore_patterns=PICKLED)) if revision else source
 
 
-def _weights_file(settings: OutsideStudent) -> Path:
+def _weights_file(settings: ExternalStudent) -> Path:
     """The LoRA's safetensors file: itself, or the only one of its folder; fetched first when it lies on the hub."""
     place = _place(settings.source)
     if isinstance(place, str):
@@ -53,7 +53,7 @@ def _weights_file(settings: OutsideStudent) -> Path:
     return found[0]
 
 
-def _bare_network(settings: OutsideStudent, base: nn.Module) -> nn.Module:
+def _bare_network(settings: ExternalStudent, base: nn.Module) -> nn.Module:
     """A network from its own folder, or the base's with weights from a file. A .bin file runs no code: weights_only."""
     options = {"revision": settings.revision, "subfolder": settings.subfolder}
     try:
@@ -72,13 +72,13 @@ def _bare_network(settings: OutsideStudent, base: nn.Module) -> nn.Module:
         raise ValueError(f"{settings.name}: cannot load a network from {settings.source}: {reason}") from error
 
 
-def load_outside_pipeline(settings: OutsideStudent) -> "DiffusionPipeline":
-    """The pipeline of an outside student: float32, frozen, with the scheduler that the recipe asks for.
+def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
+    """The pipeline of an external student: float32, frozen, with the scheduler that the recipe asks for.
 
     Raises ValueError, in one line, for a missing folder, another pipeline class, an unknown scheduler, or weights that
     do not fit.
     """
-    import diffusers  # here, since it takes a while
+    import diffusers  # here, since it takes seconds
 
     whole = settings.kind == "full"
     lender = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
@@ -154,42 +154,42 @@ def _settings(module: nn.Module) -> dict:
     return json.loads(json.dumps(kept, default=str))  # lists and tuples are one
 
 
-def load_outside_student(
-    settings: OutsideStudent, teacher: Model, *, others: "Iterable[DiffusionPipeline]" = ()
+def load_external_student(
+    settings: ExternalStudent, teacher: Model, *, others: "Iterable[DiffusionPipeline]" = ()
 ) -> Model:
-    """An outside student ready for use, compared with the teacher first. Raises ValueError as its parts do.
+    """An external student ready for use, compared with the teacher first. Raises ValueError as its parts do.
 
     What is equal in the teacher or in pipelines of ``others`` is shared with them.
     """
-    pipeline = load_outside_pipeline(settings)
+    pipeline = load_external_pipeline(settings)
     share_equal_parts(pipeline, [teacher.pipeline, *others])
     config = network_of(pipeline).config
     uncond = None if settings.guidance_scale == 1 else encode_prompts(pipeline, [""])
     side = settings.latent_side or config.sample_size
     shape = (config.in_channels, side, side)
-    student = Model(WholeMap(pipeline, settings, uncond), shape, pipeline)
+    student = Model(ExternalSampler(pipeline, settings, uncond), shape, pipeline)
     check_comparable(settings.name, student, teacher)
     return student
 
 
-def load_outside(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
+def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
     """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.models.students.load_students` gives
     ours.
 
-    They are whole maps: their derivatives are measured with :func:`as_whole_maps` of the recipe.
+    They are noise-to-image maps: their derivatives are measured with :func:`as_external` of the recipe.
     """
     found = []
-    for entry in settings.students:
+    for entry in settings.external_models:
         others = [model.pipeline for _, _, model in found]
-        found.append((entry.name, 0, load_outside_student(entry, teacher, others=others).on(own_device(device))))
+        found.append((entry.name, 0, load_external_student(entry, teacher, others=others).on(own_device(device))))
     return found
 
 
-def as_whole_maps(settings: Recipe) -> Recipe:
-    """The recipe with students of one node, and derivatives by difference: how outside students are measured.
+def as_external(settings: Recipe) -> Recipe:
+    """The recipe with students of one student step, and derivatives by difference: how external students are measured.
 
     Stock schedulers are not written for forward mode; the difference is taken in float32.
     """
-    pairs = settings.noise_pairs.model_copy(update={"num_nodes": 1})
+    pairs = settings.noise_pairs.model_copy(update={"student_steps": 1})
     sensitivity = settings.sensitivity.model_copy(update={"method": "difference"})
     return settings.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from gad.config.external import OutsideStudent
+from gad.config.external import ExternalStudent
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
 from gad.models.pipelines import family_of, network_of, schedule_of
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
@@ -69,14 +69,14 @@ def chain_with_scheduler(
 
 
 @dataclass(frozen=True)
-class WholeMap:
+class ExternalSampler:
     """A pipeline's whole chain as a denoiser of one call: asked at t = 1, it answers with the chain's x0.
 
     Raises ValueError at any other time: what happens inside the chain is its own.
     """
 
     pipeline: "DiffusionPipeline"
-    settings: OutsideStudent
+    settings: ExternalStudent
     uncond: Conditioning | None
     schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0
 
@@ -86,7 +86,9 @@ class WholeMap:
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if not bool((t == 1).all()):
-            raise ValueError(f"{self.settings.name} is a whole map from noise to x0 and cannot be asked at t < 1")
+            raise ValueError(
+                f"{self.settings.name} is a noise-to-image map from noise to x0 and cannot be asked at t < 1"
+            )
         return self.begin(x_t, conditioning)
 
     def begin(self, noise: Latent, conditioning: Conditioning, *, calls: int | None = None) -> Latent:

@@ -20,7 +20,7 @@ from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 PIXELS = 8 * 512**2  # that are decoded at once: an autoencoder's widest layers take 3 kB for each

@@ -15,7 +15,7 @@ from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.runtime.files import read_json, replacing
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 
@@ -95,7 +95,7 @@ def plain_scheduler(pipeline: "DiffusionPipeline"):
 
     A hub pipeline's own one may be of another order, shift its times, or ask pure noise at t = 0 in a single step.
     """
-    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes a while
+    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     config = pipeline.scheduler.config
     if isinstance(schedule_of(pipeline.scheduler)[0], FlowSchedule):
@@ -118,7 +118,7 @@ def denoiser_of(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
 @contextmanager
 def _only_errors() -> Iterator[None]:
     """diffusers and transformers without their warnings and loading bars."""
-    import diffusers  # here, since it takes a while
+    import diffusers  # here, since it takes seconds
     import transformers
 
     libraries = (diffusers.utils.logging, transformers.utils.logging)
@@ -142,7 +142,7 @@ def load_pipeline(
     ``parts`` (``vae=...``) are taken as they are and not read.
     Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
     """
-    from diffusers import DiffusionPipeline  # here, since it takes a while
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
 
     if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")

@@ -9,7 +9,7 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.diffusion.denoiser import Recomputed
 from gad.diffusion.sampling import sample
-from gad.models.external_sampler import WholeMap
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 
 TEACHER = "teacher"
@@ -19,7 +19,7 @@ NamedStudent = tuple[str, int, Model]
 
 
 @dataclass(frozen=True)
-class Actor:
+class Sampler:
     """A model under a name, with how it is sampled: noise and prompts go in, images or points come out."""
 
     name: str  # of the variant, or "teacher"
@@ -51,15 +51,15 @@ class Actor:
 
 
 def steps_of(model: Model, settings: Recipe) -> int:
-    """Steps of a student: the recipe's nodes, or one call of a map that brings its own sampler."""
-    return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
+    """Steps of a student: the recipe's student steps, or one call of a map that brings its own sampler."""
+    return 1 if isinstance(model.denoiser, ExternalSampler) else settings.noise_pairs.student_steps
 
 
-def everyone(
+def all_models(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, batch_size: int = 64
-) -> list[Actor]:
+) -> list[Sampler]:
     """The teacher first, with its own steps and guidance, then every student."""
     pairs = settings.noise_pairs
-    first = Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
+    first = Sampler(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
     others = [(name, seed, model, steps_of(model, settings)) for name, seed, model in students]
-    return [first, *(Actor(*other, batch_size=batch_size) for other in others)]
+    return [first, *(Sampler(*other, batch_size=batch_size) for other in others)]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gad.config.variants import VARIANTS
-from gad.diffusion.sampling import node_times
+from gad.diffusion.sampling import student_timesteps
 from gad.models.model import Model, load_model
 from gad.models.pipelines import family_of
 from gad.runtime.devices import own_device
@@ -22,11 +22,11 @@ def finished_seeds(folder: Path) -> list[int]:
 
 def usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student."""
-    from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes a while
+    from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
     if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
-        options["sigmas"] = node_times(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
+        options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
     return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
 
 

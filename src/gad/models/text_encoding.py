@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning, concatenate
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 

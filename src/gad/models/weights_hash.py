@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from gad.models.external_sampler import WholeMap
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.pipelines import network_of
 from gad.runtime.fingerprint import fingerprint
@@ -32,17 +32,17 @@ def weights_hash(model: Model, *, teacher: Model | None = None) -> str:
 
 def _own_tensors(model: Model) -> dict[str, Tensor]:
     denoiser = model.denoiser
-    if isinstance(denoiser, WholeMap):
+    if isinstance(denoiser, ExternalSampler):
         return dict(denoiser.network.state_dict())
     return dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
 
 
-def identity_of(model: Model, *, teacher: Model | None = None) -> str:
+def model_key(model: Model, *, teacher: Model | None = None) -> str:
     """A short hash of a model's weights (as :func:`weights_hash`) and of how its parts are set up."""
     pipeline, denoiser = model.pipeline, model.denoiser
     parts = [] if pipeline is None else [network_of(pipeline), pipeline.vae, pipeline.scheduler]
     settings = [{k: v for k, v in part.config.items() if not k.startswith("_")} for part in parts]
     settings += [type(denoiser).__name__, model.latent_shape]
-    if isinstance(denoiser, WholeMap):
+    if isinstance(denoiser, ExternalSampler):
         settings.append(denoiser.settings.model_dump())
     return fingerprint(weights_hash(model, teacher=teacher), settings)

@@ -14,15 +14,15 @@ from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.steering import Plan, energy_of
 from gad.evaluation.control.optimiser import optimise_noise, turning
-from gad.evaluation.sensitivity.responses import analysis_noise, differences, drawn_kind, whole_map
-from gad.metrics.average_precision import Asked
+from gad.evaluation.sensitivity.responses import analysis_noise, differences, drawn_kind, noise_to_image_map
+from gad.metrics.average_precision import GroundTruth
 from gad.models.model import Model
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.preflight.cost import Cost
 from gad.preflight.timing import peak_bytes
 from gad.runtime.devices import own_device
 
-HALVES = (Asked("left", (0, 0, 1, 2)), Asked("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
+HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
 
 
@@ -40,11 +40,11 @@ def folder_cost(teacher: Model, folder: Path) -> Cost:
 @torch.no_grad()
 def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     """Value and differences of the student's map for one batch of the analysis; other control tasks make such calls."""
-    config, steps = settings.sensitivity, settings.noise_pairs.num_nodes
+    config, steps = settings.sensitivity, settings.noise_pairs.student_steps
     size, count = config.batch_size, config.num_directions
     denoise = on_device(teacher.denoiser, own_device(config.device))
     ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=range(size))
-    phi = whole_map(denoise, teacher.condition(prompt_of(ids)), num_steps=steps)
+    phi = noise_to_image_map(denoise, teacher.condition(prompt_of(ids)), num_steps=steps)
     start = time.perf_counter()
     differences(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
     seconds, read = time.perf_counter() - start, (1 + count) * steps * size * tokens
@@ -64,15 +64,15 @@ def control_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     The first turn warms up, the second one is timed.
     """
     config = settings.control.layout or LayoutConfig(num_prompts=1)
-    size, steps = config.batch_size, settings.noise_pairs.num_nodes
+    size, steps = config.batch_size, settings.noise_pairs.student_steps
     denoise = on_device(teacher.denoiser, own_device(settings.control.device))
     plan = synthetic_plan(size, teacher.condition([""]).prompt_embeds.shape[1])
     noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning(config.angle)
     with cross_attention(denoise.network, config.attention_layers) as recorded:
-        energy = energy_of(Actor("dry run", 0, teacher, steps), plan, config, recorded)
+        energy = energy_of(Sampler("dry run", 0, teacher, steps), plan, config, recorded)
         noise = optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
         start = time.perf_counter()
         optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
         seconds = time.perf_counter() - start
-    calls = min(config.attention_steps, config.attention_nodes or steps, steps)
+    calls = min(config.attention_steps, config.attention_trajectory_steps or steps, steps)
     return Cost("control", f"turn of {size}", seconds, 0.0, calls * size * tokens, peak_bytes())

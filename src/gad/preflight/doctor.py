@@ -10,7 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import load_prompts
-from gad.preflight.external_files import check_files, check_judges, check_students, fetch_model
+from gad.preflight.external_files import check_evaluators, check_files, check_students, fetch_model
 from gad.preflight.finding import Finding
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification, check_rounding
@@ -32,7 +32,7 @@ def examine(settings: Recipe) -> Iterator[Finding]:
         check_rounding,
         check_amplification,
         check_sizes,
-        check_judges,
+        check_evaluators,
         check_files,
         check_students,
     )
@@ -70,8 +70,8 @@ def check_device(settings: Recipe) -> Iterator[Finding]:
     if settings.student.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         yield Finding("missing", "optimizer adamw_8bit needs bitsandbytes", "pip install bitsandbytes")
     name = torch.cuda.get_device_name() if found["cuda"] else best
-    yield Finding("ok" if best != "cpu" or settings.teacher.world != "prompts" else "warn", f"device found: {name}",
-                  "" if best != "cpu" or settings.teacher.world != "prompts" else "full size needs a GPU")  # fmt: skip
+    enough = best != "cpu" or settings.teacher.dataset != "prompts"
+    yield Finding("ok" if enough else "warn", f"device found: {name}", "" if enough else "full size needs a GPU")
 
 
 def fetch_command(source: str, revision: str | None) -> str:

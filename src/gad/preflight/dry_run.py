@@ -31,7 +31,7 @@ from gad.preflight.architectures import Architecture, architecture_of, build_net
 from gad.preflight.cost import Cost
 from gad.preflight.estimate import image_tokens
 from gad.preflight.flops import step_flops
-from gad.preflight.timing import Clocked, forget_peak, peak_bytes
+from gad.preflight.timing import Timed, forget_peak, peak_bytes
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up
@@ -62,8 +62,8 @@ def random_teacher(architecture: Architecture, *, depth: int | None = None, size
 
 
 def small_pairs(settings: Recipe, num_pairs: int) -> NoisePairsConfig:
-    """The recipe's pairs, fewer of them and with one network call a node, of synthetic prompts."""
-    nodes = settings.noise_pairs.num_nodes
+    """The recipe's pairs, fewer of them and with one network call a student step, of synthetic prompts."""
+    nodes = settings.noise_pairs.student_steps
     changes = {"num_pairs": num_pairs, "shard_size": num_pairs, "teacher_steps": nodes, "prompts": None}
     return settings.noise_pairs.model_copy(update=changes)
 
@@ -74,13 +74,13 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
     start = time.perf_counter()
     list(generate(folder, teacher, "dry run", config))
     seconds = time.perf_counter() - start
-    calls = (1 + 2 * config.directions_per_noise) * config.num_nodes
+    calls = (1 + 2 * config.directions_per_noise) * config.student_steps
     doubled = 1 if config.guidance_scale == 1 else 2
     read = doubled * config.batch_size * tokens
     return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_bytes())
 
 
-class _Asked(Clocked):
+class _Asked(Timed):
     """Keeps what the step was last asked about: the student and a part of its batch."""
 
     def terms(self, student, part, generator):
@@ -95,9 +95,9 @@ def begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str
 
 
 def some_steps(
-    settings: Recipe, variant: str, folder: Path, *, steps: int, teacher: Model, clock: Callable[..., Clocked]
-) -> Clocked:
-    """Train a variant for ``steps`` steps, and for those that warm up and that log, watched by ``clock(objective,
+    settings: Recipe, variant: str, folder: Path, *, steps: int, teacher: Model, clock: Callable[..., Timed]
+) -> Timed:
+    """Train a variant for ``steps`` steps, and for those that warm up and that log, monitored by ``clock(objective,
     accumulate)``."""
     list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
     teacher.denoiser.to("cpu")  # where a student's training finds it
@@ -105,9 +105,9 @@ def some_steps(
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
     student, objective = begin(teacher, pairs, config, variant)
-    watched, prompts = clock(objective, config.accumulate), encode_pair_prompts(teacher, pairs)
-    list(train(student, watched, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
-    return watched
+    monitored, prompts = clock(objective, config.accumulate), encode_pair_prompts(teacher, pairs)
+    list(train(student, monitored, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
+    return monitored
 
 
 class _Half:

@@ -15,7 +15,7 @@ def disk_bytes(settings: Recipe, architecture: Architecture, num_variants: int =
     embeds = pairs.num_pairs * architecture.tokens * architecture.width * BYTES[student.dtype]
     copies = num_variants * len(student.seeds)
     return {
-        "noise pairs": 4 * trajectories * (pairs.num_nodes + 1) * latent,
+        "noise pairs": 4 * trajectories * (pairs.student_steps + 1) * latent,
         "prompt embeddings": embeds,
         "students": copies * (network + 4 * architecture.text_parameters),  # each a whole pipeline, float32
         "checkpoint": network * (8 if student.paradigm in ("tdm", "sid") else 4),

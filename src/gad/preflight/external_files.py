@@ -1,4 +1,4 @@
-"""Checks of what a recipe borrows: judges, models from elsewhere, files of prompts and boxes."""
+"""Checks of what a recipe borrows: evaluators, external models, files of prompts and boxes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,19 +16,21 @@ from gad.runtime.paths import EMOJI, ROOT
 README = "README.md"  # a LoRA's repository has no config
 
 
-def check_judges(settings: Recipe) -> Iterator[Finding]:
+def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     """The models that scores come from."""
-    if settings.teacher.world == "emoji":
-        found = holds_files(EMOJI / "judges")
-        yield Finding("ok" if found else "missing", "judges of the emoji world", "" if found else "dvc repro world")
-    for key, source in judges_of(settings).items():
+    if settings.teacher.dataset == "emoji":
+        found = holds_files(EMOJI / "evaluators")
+        yield Finding(
+            "ok" if found else "missing", "evaluators of the emoji dataset", "" if found else "dvc repro dataset"
+        )
+    for key, source in evaluators_of(settings).items():
         if not model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
             yield Finding("missing", what, fetch_model(source))
 
 
-def judges_of(settings: Recipe) -> dict[str, str]:
-    """Every judge that the recipe names, a folder or a name on the hub, by its key."""
+def evaluators_of(settings: Recipe) -> dict[str, str]:
+    """Every evaluator that the recipe names, a folder or a name on the hub, by its key."""
     control, measures = settings.control, settings.sensitivity
     named = {"control.clip": control.clip}
     if control.layout:
@@ -46,8 +48,8 @@ def judges_of(settings: Recipe) -> dict[str, str]:
 
 
 def check_students(settings: Recipe) -> Iterator[Finding]:
-    """The models from elsewhere and the pipelines that lend them their parts."""
-    for student in settings.students:
+    """The external models and the pipelines that lend them their parts."""
+    for student in settings.external_models:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"

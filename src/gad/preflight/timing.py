@@ -25,7 +25,7 @@ def forget_peak() -> None:
         torch.cuda.reset_peak_memory_stats()
 
 
-class Clocked:
+class Timed:
     """Stands in for ``objective`` in :func:`gad.distillation.training_loop.train`; ``times`` in seconds, one for each
     step begun.
 
@@ -84,7 +84,7 @@ class Turns:
             self.waiting.notify_all()
 
 
-class Alternating(Clocked):
+class Alternating(Timed):
     """Waits for its turn at the beginning of each step; ``laps`` are the seconds of the full steps between."""
 
     def __init__(self, objective, accumulate: int, turns: Turns, mine: int):

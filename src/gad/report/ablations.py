@@ -14,11 +14,11 @@ from gad.config.variants import VARIANTS
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
-KEPT = "_kept"  # ends the name of an ablation's second table
+RETAINED = "_kept"  # ends the name of an ablation's second table
 QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
@@ -49,7 +49,7 @@ class Ablation(Section):
     settings: list[Setting] = Field(min_length=1)
     kept: bool = False
 
-    def hurried(self) -> "Ablation":
+    def shortened(self) -> "Ablation":
         """The same with the changes of a quick run."""
         return self.model_copy(update={"common": self.common | self.quick})
 
@@ -63,7 +63,7 @@ def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
         except ValidationError as error:
             raise RecipeError(f"ablation {name}: {first_fault(error, Ablation)}") from error
         check_settings(name, ablations[name])
-        check_settings(name, ablations[name].hurried())
+        check_settings(name, ablations[name].shortened())
     return ablations
 
 
@@ -116,7 +116,7 @@ def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.Data
     A number is its mean over student seeds, the 95 % interval and how many seeds there are, in four columns; of the
     metrics in ``PAIRED`` so are the differences to the baseline at equal seeds.
     """
-    import pandas as pd  # here, since it takes a while, as what imports scipy
+    import pandas as pd  # here, since it takes seconds, as does scipy
 
     from gad.metrics.summary import direction_kinds
 
@@ -144,7 +144,7 @@ def _parts(column: str, estimate: dict) -> dict[str, float]:
 
 def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
     """The tables there are of a recipe's ablations, ``{name: (title, table)}``; those of quick runs say so."""
-    import pandas as pd  # here, since it takes a while
+    import pandas as pd  # here, since it takes seconds
 
     found = {}
     for name, ablation in ablations.items():
@@ -155,9 +155,9 @@ def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULT
     return found
 
 
-def kept_of(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
+def retained_of(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
     """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
-    import pandas as pd  # here, since it takes a while
+    import pandas as pd  # here, since it takes seconds
 
-    path = folder / f"{name}{KEPT}.csv"
+    path = folder / f"{name}{RETAINED}.csv"
     return pd.read_csv(path) if path.exists() else None

@@ -14,9 +14,9 @@ from gad.metrics.paired import paired_table
 from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean
 
 MEASURED = {  # task: the columns that are compared, those that the rows have
-    "diversity": ("vendi", "seeds_found", "noun_right", "colour_right", "distance_to_roll"),
+    "diversity": ("vendi", "seed_retrieval_accuracy", "object_accuracy", "colour_accuracy", "distance_to_roll"),
     "layout": ("overlap",),
-    "noise_query": ("clip_score", "noun_right", "target_distance"),
+    "noise_query": ("clip_score", "object_accuracy", "target_distance"),
 }
 GAINS = (  # task, column, told noise, noise that was told nothing
     ("layout", "overlap", "optimised", "random"),

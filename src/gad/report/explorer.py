@@ -13,7 +13,7 @@ from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import top_directions
 from gad.models.model import load_model
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.models.students import any_finished, load_students
 from gad.runtime.paths import stage_dir
 
@@ -39,8 +39,8 @@ class Place:
 class Explorer:
     """Models that answer to the same turned noises. The teacher's answers and its directions are kept."""
 
-    teacher: Actor
-    students: tuple[Actor, ...]
+    teacher: Sampler
+    students: tuple[Sampler, ...]
     prompts: tuple[str, ...]
     answers: dict[Place, Tensor] = field(default_factory=dict)
     singular: dict[tuple[str, int], Tensor] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Explorer:
         """The start turned by each angle in degrees, ``[A B, C, H, W]``: z + (cos a - 1) P z + sin(a) v, v = P w.
 
         P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again where P does
-        not hang on z; singular directions do, and with few of them in many dimensions that changes little.
+        not depend on z; singular directions do, and with few of them in many dimensions that changes little.
         """
         ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
         noise = draw_noise(ids, shape, seed=0)
@@ -125,7 +125,7 @@ def explorer_of(recipe: str) -> Explorer:
     found = load_students(recipe, teacher) if any_finished(recipe) else []
     first = {}
     for variant, seed, model in found:
-        first.setdefault(variant, Actor(variant, seed, model, pairs.num_nodes))
+        first.setdefault(variant, Sampler(variant, seed, model, pairs.student_steps))
     prompts = [make_prompt(i, seed=PROMPT_SEED).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
-    actor = Actor("teacher", 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
-    return Explorer(actor, tuple(first.values()), tuple(dict.fromkeys(prompts)))
+    sampler = Sampler("teacher", 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
+    return Explorer(sampler, tuple(first.values()), tuple(dict.fromkeys(prompts)))

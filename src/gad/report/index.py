@@ -150,7 +150,7 @@ def write_index() -> Path:
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GAD reports</title><style>{STYLE}</style>"
         f"<h1>Does geometry-aware distillation restore the noise?</h1><nav>{links}</nav>"
         "<p class='note'>Means over student seeds with 95 % t intervals; the teacher has no seeds. Emoji scores "
-        "come from judges trained on rendered scenes and say nothing about photographs.</p>"
+        "come from evaluators trained on rendered scenes and say nothing about photographs.</p>"
         f"{sections}</html>"
     )
     path = REPORTS / "index.html"

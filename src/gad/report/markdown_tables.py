@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gad.evaluation.sensitivity.initialisation import UNTRAINED
+from gad.evaluation.sensitivity.initialisation import INITIALISATION
 from gad.report.format import cell, difference_cell
 from gad.runtime.files import read_json
 from gad.runtime.paths import RESULTS, ROOT
 
 NAMES = {
-    UNTRAINED: "before training",
+    INITIALISATION: "at initialisation",
     "baseline": "baseline",
-    "equal_time": "half as many steps more",
+    "equal_time": "1.5x training (equal compute)",
     "noise_augmentation": "noise augmentation",
     "diversity_regulariser": "diversity regulariser",
     "random_gradient": "random gradient",
@@ -22,7 +22,7 @@ NAMES = {
     "gad_anchor": "GAD + anchor",
     "gad_score": "GAD, score form as printed",
     "gad_score_fixed": "GAD, score form repaired",
-    "gad_released": "GAD, authors' script",
+    "gad_released": "GAD, released code (Huang et al.)",
 }
 
 
@@ -91,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Overview:
-    """A row a recipe: one metric before training and of the baseline, and what each variant changes it by."""
+    """A row a recipe: one metric at initialisation and of the baseline, and what each variant changes it by."""
 
     rows: dict[str, tuple[str, Metric]]
     variants: tuple[str, ...]
@@ -100,7 +100,7 @@ class Overview:
     def lines(self) -> list[str]:
         results = read_results(self.rows)
         columns = [
-            f"{self.label}, {NAMES[UNTRAINED]}",
+            f"{self.label}, {NAMES[INITIALISATION]}",
             "baseline",
             *(f"{NAMES[name]}: change" for name in self.variants),
         ]
@@ -108,7 +108,7 @@ class Overview:
         for recipe, (title, metric) in self.rows.items():
             base = metric.estimate(results[recipe], "baseline")
             changes = (difference_cell(*metric.difference(results[recipe], name)) for name in self.variants)
-            start = cell(metric.estimate(results[recipe], UNTRAINED))
+            start = cell(metric.estimate(results[recipe], INITIALISATION))
             rows.append([f"{title} (`{recipe}`)", str(base["n"]), start, cell(base), *changes])
         return markdown(["", "seeds", *columns], rows)
 
@@ -116,7 +116,7 @@ class Overview:
 def read_results(recipes) -> dict[str, dict]:
     """The metrics of each recipe, with those of the network that its students start from where they were measured."""
     results = {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
-    for name, start in read_json(RESULTS / "untrained.json").items():
+    for name, start in read_json(RESULTS / "at_initialisation.json").items():
         for kind, values in start["metrics"]["sensitivity"].items():
             if name in results:
                 results[name]["sensitivity"][kind] |= values
@@ -152,11 +152,16 @@ PICTURES = (
     ISOTROPIC_COSINE,
     Metric("norm ratio, h = .5 → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
 )
-SEEDS_TOLD = Metric("seeds told as the teacher's ↑", "sensitivity", "seeds", "teacher_alignment")
+SEED_IDENTIFICATION = Metric(
+    "seed identification as the teacher's ↑", "sensitivity", "seeds", "teacher_trained_seed_accuracy"
+)
 FRECHET = Metric("Fréchet distance to the teacher ↓", "sensitivity", "fidelity", "frechet_to_teacher")
-SEEDS_FOUND, NOUN = _control("seeds found back ↑", "seeds_found"), _control("noun right ↑", "noun_right")
+SEED_RETRIEVAL, NOUN = (
+    _control("seed retrieval accuracy ↑", "seed_retrieval_accuracy"),
+    _control("object accuracy ↑", "object_accuracy"),
+)
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
-MODES = _control("modes seen ↑", "mode_coverage")
+MODES = _control("mode coverage ↑", "mode_coverage")
 
 ANSWER = Overview(
     {
@@ -199,10 +204,10 @@ EMOJI = Table(
     (
         *PICTURES,
         Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
-        *(SEEDS_TOLD, FRECHET, SEEDS_FOUND, MODES, NOUN, LAYOUT),
+        *(SEED_IDENTIFICATION, FRECHET, SEED_RETRIEVAL, MODES, NOUN, LAYOUT),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
     ),
-    ("teacher", UNTRAINED, "baseline", "noise_augmentation", "gad"),
+    ("teacher", INITIALISATION, "baseline", "noise_augmentation", "gad"),
     by_metric=True,
 )
 EMOJI_PARADIGMS = Table(
@@ -213,7 +218,7 @@ EMOJI_PARADIGMS = Table(
     },
     (
         *PICTURES,
-        *(FRECHET, SEEDS_FOUND, MODES),
+        *(FRECHET, SEED_RETRIEVAL, MODES),
         _control("Vendi ↑", "vendi"),
         *(NOUN, LAYOUT),
     ),

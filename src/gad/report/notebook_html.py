@@ -22,7 +22,7 @@ TEMPLATE = """
 
 
 class MathRenderer(IPythonRenderer):
-    """nbconvert's renderer, with MathML that the browser draws itself in place of source for a script."""
+    """nbconvert's renderer, with MathML that the browser draws itself instead of source for a script."""
 
     def block_math(self, body: str) -> str:
         return convert(body, display="block")

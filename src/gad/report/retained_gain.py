@@ -12,7 +12,7 @@ def gains_of(table: pd.DataFrame, metric: str, variant: str) -> pd.Series:
     return (by_seed[variant] - by_seed["baseline"]).dropna()
 
 
-def kept_table(ablation: Ablation, tables: list[pd.DataFrame]) -> pd.DataFrame:
+def retained_gain_table(ablation: Ablation, tables: list[pd.DataFrame]) -> pd.DataFrame:
     """A row per further setting, kind of direction and variant: the share of the first setting's gain that it keeps.
 
     ``tables`` are what stage `sensitivity` wrote as ``table.csv`` for each setting. Shares pair equal seeds; 1 is all

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.distributed import all_reduce
 
 from gad.runtime.devices import own_device
-from gad.runtime.fingerprint import claim, claimed
+from gad.runtime.fingerprint import is_locked, lock_folder
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
 
 POLL = 1.0  # seconds
@@ -29,7 +29,7 @@ def make_accelerator(device: str) -> "Accelerator":
 
     Raises ValueError for a device that is not there, or another than this process has trained on before.
     """
-    from accelerate import Accelerator  # here, since it takes a while
+    from accelerate import Accelerator  # here, since it takes seconds
 
     wanted = own_device(device).type
     accelerator = Accelerator(cpu=wanted == "cpu")
@@ -56,20 +56,21 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(POLL)
 
 
-def claim_together(folder: Path, owner: str) -> None:
-    """The first process has ``folder`` hold work of ``owner`` only (:func:`gad.runtime.fingerprint.claim`); the others
+def lock_together(folder: Path, cache_key: str) -> None:
+    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.fingerprint.lock_folder`);
+    the others
     wait.
     """
     if place()[0] == 0:
-        claim(folder, owner)
-    wait_until(lambda: claimed(folder, owner))
+        lock_folder(folder, cache_key)
+    wait_until(lambda: is_locked(folder, cache_key))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: "Accelerator") -> None:
     """Make each gradient the mean over the processes'. A network may be called any number of times before."""
     if accelerator.num_processes == 1:
         return
-    from torch.distributed.tensor import DTensor  # here, since it takes a while
+    from torch.distributed.tensor import DTensor  # here, since it takes seconds
 
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]  # FSDP has averaged those

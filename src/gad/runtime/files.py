@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
     from torch import Tensor
 
@@ -87,7 +87,7 @@ def write_rows(path: Path, parts: "Iterable[pd.DataFrame]") -> None:
 
     Raises ValueError when there is none.
     """
-    import pyarrow as pa  # here, since it takes a while
+    import pyarrow as pa  # here, since it takes seconds
     from pyarrow import parquet as pq
 
     writer = None

@@ -78,21 +78,27 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def claim(folder: Path, owner: str) -> None:
-    """Make ``folder`` hold the unfinished work of ``owner`` (a fingerprint) only: work of anyone else is thrown away.
+def key_of(stage: str, *values) -> str:
+    """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
+    return f"{fingerprint(*values)}-{code_hash(stage)}"
+
+
+def lock_folder(folder: Path, cache_key: str) -> None:
+    """Make ``folder`` hold the unfinished work of ``cache_key`` (a fingerprint) only: work of anyone else is thrown
+    away.
 
     DVC keeps the old files of a persistent output even when its parameters or the code have changed.
     """
     mark = folder / "fingerprint.txt"
-    if folder.exists() and (not mark.exists() or mark.read_text() != owner):
+    if folder.exists() and (not mark.exists() or mark.read_text() != cache_key):
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         with replacing(mark) as partial:
-            partial.write_text(owner)
+            partial.write_text(cache_key)
 
 
-def claimed(folder: Path, owner: str) -> bool:
-    """Whether ``folder`` holds the work of ``owner``."""
+def is_locked(folder: Path, cache_key: str) -> bool:
+    """Whether ``folder`` holds the work of ``cache_key``."""
     mark = folder / "fingerprint.txt"
-    return mark.exists() and mark.read_text() == owner
+    return mark.exists() and mark.read_text() == cache_key

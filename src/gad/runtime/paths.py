@@ -5,7 +5,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "data"
 SPRITES = DATA / "sprites"
-EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, judges/
+EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, evaluators/
 RECIPES = ROOT / "pipelines" / "recipes"
 REPORTS = ROOT / "reports"
 RESULTS = ROOT / "results"  # long results, committed with their provenance

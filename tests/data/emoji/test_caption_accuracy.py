@@ -8,11 +8,11 @@ from gad.data.boxes import Detection
 from gad.data.emoji.caption_accuracy import (
     background_of,
     caption_accuracy,
-    colour_right,
-    colour_right_when_found,
-    count_right,
-    noun_right,
-    relation_right,
+    colour_accuracy,
+    colour_accuracy_when_found,
+    count_accuracy,
+    object_accuracy,
+    relation_accuracy,
 )
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
 
@@ -29,42 +29,44 @@ BOTH = [seen(FIRST), seen(SECOND, RIGHT)]
 
 
 def test_what_the_caption_says_is_right():
-    for judge in (noun_right, count_right, colour_right, colour_right_when_found, relation_right):
-        assert judge(BESIDE, BOTH) == 1
+    for evaluator in (object_accuracy, count_accuracy, colour_accuracy, colour_accuracy_when_found, relation_accuracy):
+        assert evaluator(BESIDE, BOTH) == 1
 
 
 def test_swapped_colours_are_wrong_while_nouns_stay_right():
     swapped = [seen(FIRST, colour="blue"), seen(SECOND, RIGHT, colour="red")]
-    assert colour_right(BESIDE, swapped) == colour_right_when_found(BESIDE, swapped) == 0
-    assert noun_right(BESIDE, swapped) == count_right(BESIDE, swapped) == 1
+    assert colour_accuracy(BESIDE, swapped) == colour_accuracy_when_found(BESIDE, swapped) == 0
+    assert object_accuracy(BESIDE, swapped) == count_accuracy(BESIDE, swapped) == 1
 
 
 def test_another_noun_is_wrong():
     other = [seen(FIRST), seen(SECOND, RIGHT, noun=TINTED[2])]
-    assert noun_right(BESIDE, other) == count_right(BESIDE, other) == colour_right(BESIDE, other) == 0
-    assert colour_right_when_found(BESIDE, other) == 1  # the noun that is found has its colour
+    assert object_accuracy(BESIDE, other) == count_accuracy(BESIDE, other) == colour_accuracy(BESIDE, other) == 0
+    assert colour_accuracy_when_found(BESIDE, other) == 1  # the noun that is found has its colour
 
 
 def test_one_object_too_many_or_too_few_is_a_wrong_count():
     two = Prompt((FIRST,), 2, "and", "white")
-    assert count_right(two, [seen(FIRST), seen(FIRST, RIGHT)]) == 1
-    assert count_right(two, [seen(FIRST)]) == 0
-    assert count_right(two, [seen(FIRST), seen(FIRST, RIGHT), seen(SECOND, (0.0, 0.0, 9.0, 9.0))]) == 0
+    assert count_accuracy(two, [seen(FIRST), seen(FIRST, RIGHT)]) == 1
+    assert count_accuracy(two, [seen(FIRST)]) == 0
+    assert count_accuracy(two, [seen(FIRST), seen(FIRST, RIGHT), seen(SECOND, (0.0, 0.0, 9.0, 9.0))]) == 0
 
 
 @pytest.mark.parametrize("relation", RELATIONS[1:])
 def test_the_mirrored_relation_is_wrong(relation):
     prompt = replace(BESIDE, relation=relation)
     places = {"left of": (LEFT, RIGHT), "above": ((20.0, 2.0, 40.0, 22.0), (22.0, 36.0, 44.0, 60.0))}[relation]
-    assert relation_right(prompt, [seen(FIRST, places[0]), seen(SECOND, places[1])]) == 1
-    assert relation_right(prompt, [seen(FIRST, places[1]), seen(SECOND, places[0])]) == 0
-    assert relation_right(prompt, [seen(FIRST, places[0])]) == 0
+    assert relation_accuracy(prompt, [seen(FIRST, places[0]), seen(SECOND, places[1])]) == 1
+    assert relation_accuracy(prompt, [seen(FIRST, places[1]), seen(SECOND, places[0])]) == 0
+    assert relation_accuracy(prompt, [seen(FIRST, places[0])]) == 0
 
 
 def test_what_the_caption_leaves_open_is_not_judged():
     plain = Prompt((Thing(NATURAL[0], None),), 1, "and", "white")
-    assert all(isnan(judge(plain, BOTH)) for judge in (colour_right, colour_right_when_found, relation_right))
-    assert isnan(colour_right_when_found(BESIDE, []))
+    assert all(
+        isnan(evaluator(plain, BOTH)) for evaluator in (colour_accuracy, colour_accuracy_when_found, relation_accuracy)
+    )
+    assert isnan(colour_accuracy_when_found(BESIDE, []))
 
 
 @pytest.mark.parametrize("name", BACKGROUNDS)
@@ -90,9 +92,9 @@ def recoloured(prompt: Prompt) -> Prompt:
 
 
 CHANGES = {
-    "colour_right": recoloured,
-    "relation_right": lambda prompt: replace(prompt, things=prompt.things[::-1]),
-    "background_right": lambda prompt: replace(prompt, background=other(BACKGROUNDS, prompt.background)),
+    "colour_accuracy": recoloured,
+    "relation_accuracy": lambda prompt: replace(prompt, things=prompt.things[::-1]),
+    "background_accuracy": lambda prompt: replace(prompt, background=other(BACKGROUNDS, prompt.background)),
 }
 
 
@@ -113,7 +115,7 @@ def test_images_are_wrong_for_prompts_with_other_nouns(detector, truth):
     nouns = [[{thing.noun for thing in prompt.things} for prompt in pair] for pair in pairs]
     differ = [own.isdisjoint(others) for own, others in nouns]
     right = caption_accuracy(detector, truth[1], prompts[1:] + prompts[:1])
-    assert right["noun_right"][differ].mean() < 0.1
+    assert right["object_accuracy"][differ].mean() < 0.1
 
 
 def test_an_image_is_judged_alike_in_a_smaller_batch(detector, truth):

@@ -56,6 +56,6 @@ def test_every_word_of_a_caption_is_one_token_of_the_committed_tokenizer(clip, t
 
 
 def test_a_missing_clip_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="dvc repro world") as error:
+    with pytest.raises(FileNotFoundError, match="dvc repro dataset") as error:
         load_clip(tmp_path)
     assert "\n" not in str(error.value)

@@ -86,6 +86,6 @@ def test_saving_again_gives_the_same_bytes(tmp_path, detector):
 
 
 def test_a_missing_detector_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="dvc repro world") as error:
+    with pytest.raises(FileNotFoundError, match="dvc repro dataset") as error:
         load_detector(tmp_path)
     assert "\n" not in str(error.value)

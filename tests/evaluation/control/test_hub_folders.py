@@ -11,13 +11,13 @@ from gad.evaluation.sensitivity.fidelity import measure_fidelity
 from gad.evaluation.sensitivity.negative_prompts import measure_sister
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 
 
 @pytest.fixture
 def models(hub_run, tmp_path, monkeypatch):
-    """Settings, the teacher, and a student before training; what is made lies in a temporary place."""
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    """Settings, the teacher, and a student at initialisation; what is made lies in a temporary place."""
+    monkeypatch.setattr(paths, "DATA", tmp_path)
     settings, teacher, _, _ = hub_run
     student = start_student(teacher, settings.student, seed=0)
     return settings, teacher, [("gad", 0, Model(student, teacher.latent_shape, teacher.pipeline))]

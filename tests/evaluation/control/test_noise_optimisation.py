@@ -15,7 +15,7 @@ from gad.evaluation.control.prompts import Prompts
 from gad.metrics.clip_score import load_encoder
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 
 CONFIG = NoiseOptimisationConfig(num_prompts=6, iterations=8)
 TOWARDS = draw_noise([99], (3, 2, 2), seed=0)
@@ -57,7 +57,7 @@ def test_a_turn_has_its_angle():
 
 
 def test_the_gradient_equals_finite_differences(point_teacher):
-    teacher = Actor("teacher", 0, point_teacher, num_steps=4)
+    teacher = Sampler("teacher", 0, point_teacher, num_steps=4)
     noise, target, phi = (
         draw_noise(range(3), (2, 1, 1), seed=3).double(),
         make_points(3, 6).double(),
@@ -76,7 +76,7 @@ def test_the_gradient_equals_finite_differences(point_teacher):
 
 
 def test_points_come_nearer_to_their_targets(point_teacher):
-    teacher = Actor("teacher", 0, point_teacher, num_steps=4, batch_size=4)
+    teacher = Sampler("teacher", 0, point_teacher, num_steps=4, batch_size=4)
     answer = run(teacher, points_inputs(teacher), CONFIG)
     assert len(answer.rows) == len(answer.outputs) == 6 * (CONFIG.iterations + 2)
     numbers = summarise(answer.rows)
@@ -90,7 +90,7 @@ def test_points_come_nearer_to_their_targets(point_teacher):
 def test_batches_do_not_mix(point_teacher):
     ascents = []
     for batch_size in (2, 6):
-        teacher = Actor("teacher", 0, point_teacher, num_steps=4, batch_size=batch_size)
+        teacher = Sampler("teacher", 0, point_teacher, num_steps=4, batch_size=batch_size)
         ascents.append(climb(teacher, points_inputs(teacher, prepared=False), CONFIG))
     assert torch.allclose(ascents[0].score[:3], ascents[1].score[:3], atol=1e-4)
 
@@ -104,7 +104,7 @@ def test_a_gradient_made_anew_is_the_same_and_of_one_call_at_a_time(point_teache
             return point_teacher.denoiser(x_t, t, conditioning)
 
         counted.schedule = point_teacher.denoiser.schedule
-        phi = Actor("teacher", 0, Model(counted, (2, 1, 1)), num_steps=4, **options).phi([""] * 3)
+        phi = Sampler("teacher", 0, Model(counted, (2, 1, 1)), num_steps=4, **options).phi([""] * 3)
         return value_and_gradient(lambda z: (phi(z).sum(1), phi(z)), noise)[1]
 
     held = gradient()
@@ -114,27 +114,27 @@ def test_a_gradient_made_anew_is_the_same_and_of_one_call_at_a_time(point_teache
 
 
 def test_memory_saved_changes_no_ascent(point_teacher):
-    teacher = Actor("teacher", 0, point_teacher, num_steps=4)
+    teacher = Sampler("teacher", 0, point_teacher, num_steps=4)
     saving = CONFIG.model_copy(update={"recompute": True, "batch_size": 4})
     ascents = [climb(teacher, points_inputs(teacher, prepared=False), config) for config in (CONFIG, saving)]
     assert torch.allclose(ascents[0].score[:3], ascents[1].score[:3], atol=1e-4)
 
 
 def test_a_constant_model_gains_nothing(point_teacher):
-    teacher = Actor("teacher", 0, point_teacher, num_steps=4)
+    teacher = Sampler("teacher", 0, point_teacher, num_steps=4)
     flat = Model(ExactDenoiser(torch.tensor([0.5, -0.2]).view(1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
-    answer = run(Actor("gad", 0, flat, num_steps=1), points_inputs(teacher), CONFIG)
+    answer = run(Sampler("gad", 0, flat, num_steps=1), points_inputs(teacher), CONFIG)
     numbers = summarise(answer.rows)
     for name in ("optimised_gain", "optimised_gain_per_step", "optimised_gain_teachers_noise"):
         assert numbers[name] == pytest.approx(0, abs=1e-6)
 
 
 def test_the_score_of_a_picture_climbs_through_every_family(saved):
-    actor = Actor("teacher", 0, load_model(saved), num_steps=2, guidance_scale=2.0)
+    sampler = Sampler("teacher", 0, load_model(saved), num_steps=2, guidance_scale=2.0)
     encoder, prompts = load_encoder(None), Prompts(["a red car on a white background", "a cat on a pink background"])
-    noise = draw_noise(range(2), actor.model.latent_shape, seed=0)
+    noise = draw_noise(range(2), sampler.model.latent_shape, seed=0)
     inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, None)
-    ascent = climb(actor, inputs, NoiseOptimisationConfig(num_prompts=2, iterations=2))
+    ascent = climb(sampler, inputs, NoiseOptimisationConfig(num_prompts=2, iterations=2))
     assert (ascent.score[-1] > ascent.score[0]).all() and math.isfinite(ascent.score.sum())
-    again = actor.generate(ascent.noise[-1], prompts.captions)
+    again = sampler.generate(ascent.noise[-1], prompts.captions)
     assert torch.allclose((encoder.images(again) * inputs.wanted).sum(1), ascent.score[-1], atol=1e-4)

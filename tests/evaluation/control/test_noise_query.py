@@ -28,13 +28,13 @@ from gad.metrics.clip_score import load_encoder, score
 from gad.metrics.image_attributes import low_level
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.runtime.files import read_tensors, write_json
 
 
 @pytest.fixture
 def teacher(point_teacher):
-    return Actor("teacher", 0, point_teacher, num_steps=4, batch_size=7)
+    return Sampler("teacher", 0, point_teacher, num_steps=4, batch_size=7)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_an_entry_finds_itself(metric):
 
 def test_the_library_does_not_depend_on_the_batch_size(teacher, tmp_path, point_teacher):
     one = build(tmp_path / "a", teacher)
-    other = build(tmp_path / "b", Actor("teacher", 0, point_teacher, num_steps=4, batch_size=3))
+    other = build(tmp_path / "b", Sampler("teacher", 0, point_teacher, num_steps=4, batch_size=3))
     assert torch.allclose(one.features, other.features, atol=1e-5)
     whole = build(tmp_path / "c", teacher, shard_size=20)
     assert torch.allclose(one.features, whole.features, atol=1e-5)
@@ -92,7 +92,9 @@ def test_an_interrupted_build_goes_on_where_it_stopped(teacher, tmp_path):
 
 def test_work_of_another_teacher_is_not_mixed_in(teacher, tmp_path):
     build(tmp_path / "library", teacher)
-    other = Actor("teacher", 0, Model(ExactDenoiser(make_points(9).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1)), 4)
+    other = Sampler(
+        "teacher", 0, Model(ExactDenoiser(make_points(9).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1)), 4
+    )
     assert torch.equal(build(tmp_path / "library", other).features, build(tmp_path / "own", other).features)
 
 
@@ -135,7 +137,7 @@ def test_the_hash_of_a_model_follows_its_numbers(pipelines, saved, backbone):
 
 
 def test_a_picture_library_holds_what_the_teacher_shows(saved, encoder, tmp_path):
-    teacher = Actor("teacher", 0, load_model(saved), num_steps=1, batch_size=4)
+    teacher = Sampler("teacher", 0, load_model(saved), num_steps=1, batch_size=4)
     library = build(tmp_path / "library", teacher, size=6, shard_size=4, encoder=encoder)
     images = teacher.generate(library.noise(torch.arange(6)), [""] * 6)
     again = describe(images, encoder)

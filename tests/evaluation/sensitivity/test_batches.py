@@ -11,15 +11,15 @@ from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.batches import batches_ahead, in_batches, owner_of
+from gad.evaluation.sensitivity.batches import in_batches, owner_of, precompute_batches
 from gad.evaluation.sensitivity.end_to_end import SAMPLES, measure_students, responses_at
-from gad.evaluation.sensitivity.per_noise_level import measure_levels
+from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
 from gad.evaluation.sensitivity.precompute import precompute_sensitivity
 from gad.evaluation.sensitivity.responses import analysis_ids
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.model import Model
 
-MEASURES = (measure_students, measure_levels, measure_trajectories)
+MEASURES = (measure_students, measure_noise_levels, measure_trajectories)
 
 
 @pytest.fixture
@@ -134,6 +134,6 @@ def test_processes_measure_a_map_without_forward_mode_at_one_step(point_teacher,
     plain = list(measure_students(point_teacher, students, settings))
     for rank in (0, 1):
         process(monkeypatch, rank, 2)
-        list(batches_ahead(SAMPLES, responses_at, point_teacher, students, settings, tmp_path))
+        list(precompute_batches(SAMPLES, responses_at, point_teacher, students, settings, tmp_path))
     process(monkeypatch, 0, 1)
     assert same(measure_students(point_teacher, students, settings, parts=tmp_path), plain)

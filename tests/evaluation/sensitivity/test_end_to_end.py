@@ -1,4 +1,4 @@
-"""What the stage measures is true where the truth is known, and does not hang on batches or order."""
+"""What the stage measures is true where the truth is known, and does not depend on batches or order."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,21 @@ import torch
 
 from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, node_times, sample
+from gad.diffusion.sampling import ddim_step, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
 from gad.evaluation.sensitivity.finite_difference import STEPS, both_ways, choose_step, exact_response
 from gad.evaluation.sensitivity.jvp_agreement import agreement_table
-from gad.evaluation.sensitivity.per_noise_level import level_table, levels_of, measure_levels, next_node, onward, wide
+from gad.evaluation.sensitivity.per_noise_level import (
+    measure_noise_levels,
+    next_timestep,
+    noise_level_table,
+    noise_levels_of,
+    onward,
+    wide,
+)
 from gad.evaluation.sensitivity.response_curve import response_along
-from gad.evaluation.sensitivity.responses import answers, call_at, whole_map
+from gad.evaluation.sensitivity.responses import answers, call_at, noise_to_image_map
 from gad.evaluation.sensitivity.spectrum import (
     full_singular_values,
     spectra_of_seeds,
@@ -46,12 +53,12 @@ def student(phi, shape=(2, 1, 1)) -> Model:
 
 @pytest.fixture
 def settings(smoke):
-    return smoke.model_copy(update={"noise_pairs": smoke.noise_pairs.model_copy(update={"num_nodes": 1})})
+    return smoke.model_copy(update={"noise_pairs": smoke.noise_pairs.model_copy(update={"student_steps": 1})})
 
 
 @pytest.fixture
 def teacher_map(point_teacher, settings):
-    return whole_map(point_teacher.denoiser, None, num_steps=settings.noise_pairs.teacher_steps)
+    return noise_to_image_map(point_teacher.denoiser, None, num_steps=settings.noise_pairs.teacher_steps)
 
 
 def turned(x, degrees):
@@ -101,7 +108,7 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(p
         table = pd.concat(measure(point_teacher, students, config))
         return table.sort_values(["variant", "noise", "direction", *(["t"] if "t" in table else [])])
 
-    for measure in (measure_students, measure_levels):
+    for measure in (measure_students, measure_noise_levels):
         whole, parts = rows(measure, named, settings), rows(measure, named[::-1], small)
         assert whole["noise"].nunique() == 16
         pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
@@ -131,7 +138,7 @@ def test_the_teacher_is_asked_once_for_each_batch(point_teacher, settings):
 
 def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher, settings):
     wide_student = student(lambda x: x, shape=(4, 8, 8))
-    for measure in (measure_students, measure_levels):
+    for measure in (measure_students, measure_noise_levels):
         with pytest.raises(ValueError, match=r"gad \(seed 3\) has latents of 4x8x8, its teacher of 2x1x1"):
             list(measure(point_teacher, [("gad", 3, wide_student)], settings))
     with pytest.raises(ValueError, match="its teacher of 2x1x1"):
@@ -146,8 +153,10 @@ def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("num_nodes", [1, 4])
-def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there(point_teacher, settings, num_nodes):
+@pytest.mark.parametrize("student_steps", [1, 4])
+def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there(
+    point_teacher, settings, student_steps
+):
     teacher = point_teacher.denoiser
 
     @dataclass(frozen=True)
@@ -156,12 +165,12 @@ def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there
 
         def __call__(self, x_t, t, conditioning=None):
             time = t[0].item()
-            return onward(teacher, time, next_node(time, num_nodes), None, num_steps=8)(x_t)
+            return onward(teacher, time, next_timestep(time, student_steps), None, num_steps=8)(x_t)
 
-    pairs = settings.noise_pairs.model_copy(update={"num_nodes": num_nodes})
+    pairs = settings.noise_pairs.model_copy(update={"student_steps": student_steps})
     settings = settings.model_copy(update={"noise_pairs": pairs})
-    rows = pd.concat(measure_levels(point_teacher, [("right", 0, Model(Right(), (2, 1, 1)))], settings))
-    table = level_table(rows)
+    rows = pd.concat(measure_noise_levels(point_teacher, [("right", 0, Model(Right(), (2, 1, 1)))], settings))
+    table = noise_level_table(rows)
     assert sorted(table["t"]) == [0.25, 0.5, 0.75, 1.0] and (table["pointwise_mse"] < 1e-8).all()
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4, abs=1e-3)
     assert table["gain"].tolist() == pytest.approx([1] * 4, abs=1e-3)
@@ -173,15 +182,19 @@ def test_where_a_call_reaches_its_node_leads_there():
     x0 = onward(denoise, 0.75, 0.25, None, num_steps=8)(states[2])
     times = (torch.full((3,), time) for time in (0.75, 0.25))
     assert torch.allclose(ddim_step(denoise.schedule, states[2], x0, *times), states[6], atol=1e-5)
-    assert [next_node(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
+    assert [next_timestep(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
 
 
 def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
-    pairs = settings.noise_pairs.model_copy(update={"num_nodes": 8})  # the teacher's own: one call leads to the next
+    pairs = settings.noise_pairs.model_copy(
+        update={"student_steps": 8}
+    )  # the teacher's own: one call leads to the next
     settings = settings.model_copy(update={"noise_pairs": pairs})
-    rows = pd.concat(measure_levels(point_teacher, [("copy", 0, point_teacher)], settings))
+    rows = pd.concat(measure_noise_levels(point_teacher, [("copy", 0, point_teacher)], settings))
     assert sorted(rows["t"].unique()) == [k / 8 for k in range(1, 9)]
-    table = level_table(rows[rows["t"] < 1])  # one call at t = 1 answers with the mean of all data, whatever the noise
+    table = noise_level_table(
+        rows[rows["t"] < 1]
+    )  # one call at t = 1 answers with the mean of all data, whatever the noise
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 7, abs=1e-4)
     assert table["gain"].tolist() == pytest.approx([1] * 7, abs=1e-4)
     noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
@@ -193,9 +206,9 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
 
 
 def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quarters():
-    assert levels_of(1, 20) == levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
-    assert levels_of(5, 10) == [1.0, 0.8, 0.6, 0.5, 0.4, 0.2]
-    assert levels_of(2, 10) == [1.0, 0.8, 0.5, 0.2] and levels_of(1, 50) == [1.0, 0.76, 0.5, 0.24]
+    assert noise_levels_of(1, 20) == noise_levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
+    assert noise_levels_of(5, 10) == [1.0, 0.8, 0.6, 0.5, 0.4, 0.2]
+    assert noise_levels_of(2, 10) == [1.0, 0.8, 0.5, 0.2] and noise_levels_of(1, 50) == [1.0, 0.76, 0.5, 0.24]
 
 
 def linear(singular, seed):
@@ -329,7 +342,7 @@ def test_a_one_step_students_path_leads_from_its_noise_to_its_answer(schedule):
 def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
     z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(point_teacher.denoiser, z, None, num_steps=num_steps)
-    nodes = [(node_times(num_steps) - t).abs().argmin() for t in TIMES]
+    nodes = [(student_timesteps(num_steps) - t).abs().argmin() for t in TIMES]
     path = states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
     assert torch.allclose(path, states[torch.stack(nodes)], atol=1e-5)
 

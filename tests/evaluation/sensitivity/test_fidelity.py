@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 from ruamel.yaml import YAML
 
-from gad.config import FidelityConfig, OutsideStudent, RecipeError, load_recipe
+from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
 from gad.evaluation.sensitivity.fidelity import data_features, fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import by_variant
-from gad.models.external import load_outside_student
+from gad.models.external import load_external_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import steps_of
@@ -65,9 +65,9 @@ def test_real_pictures_come_from_a_folder_when_the_recipe_names_one(tmp_path):
 
 def test_an_outside_student_takes_one_call_and_ours_the_recipes_nodes(teacher, pipelines, tmp_path):
     pipelines["flow"].save_pretrained(tmp_path / "sana")
-    outside = load_outside_student(OutsideStudent(name="x", source=str(tmp_path / "sana"), num_steps=4), teacher)
+    outside = load_external_student(ExternalStudent(name="x", source=str(tmp_path / "sana"), num_steps=4), teacher)
     recipe = recipe_of()
-    pairs = recipe.noise_pairs.model_copy(update={"num_nodes": 2})
+    pairs = recipe.noise_pairs.model_copy(update={"student_steps": 2})
     settings = recipe.model_copy(update={"noise_pairs": pairs})
     assert (steps_of(outside, settings), steps_of(teacher, settings)) == (1, 2)
 
@@ -93,9 +93,9 @@ def test_an_impossible_section_is_refused_in_one_line(tmp_path, name, section, m
 
 def test_the_papers_tables_stand_beside_the_models_of_the_same_kind():
     table = pd.DataFrame(
-        {"variant": ["teacher", "baseline", "gad"], "seed": 0, "self_identifiability": [0.9, 0.5, 0.7]}
+        {"variant": ["teacher", "baseline", "gad"], "seed": 0, "seed_identification_accuracy": [0.9, 0.5, 0.7]}
     )
-    beside = seeds_beside_ours(by_variant(table, ["self_identifiability"])).set_index("model")
+    beside = seeds_beside_ours(by_variant(table, ["seed_identification_accuracy"])).set_index("model")
     assert beside.loc["LADD + GAD", "ours, self"].startswith("0.7")
     assert beside.loc["LADD + GAD", "paper, self"] == 92.4
     assert beside.loc["SD-Turbo", "ours, self"] == ""

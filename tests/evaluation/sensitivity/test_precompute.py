@@ -12,8 +12,8 @@ from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control import tasks as control
 from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
-from gad.models.sampler import TEACHER, Actor
-from gad.runtime import files as artifacts
+from gad.models.sampler import TEACHER, Sampler
+from gad.runtime import paths
 
 SCRIPT = """
 import os
@@ -22,8 +22,8 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from gad.runtime import files as artifacts
-from gad.models.sampler import Actor
+from gad.runtime import paths
+from gad.models.sampler import Sampler
 from gad.config import load_recipe
 from gad.evaluation.control.noise_library import build_library
 from gad.evaluation.control.tasks import precompute_control
@@ -34,11 +34,11 @@ from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.data.swiss_roll import make_points
 root = Path(sys.argv[1])
-artifacts.DATA = root / "data"
+paths.DATA = root / "data"
 settings = load_recipe("smoke")
 teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
-asked = Actor("teacher", 0, teacher, 4)
+asked = Sampler("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
 for number, line in enumerate(precompute_control(teacher, students, settings, parts=root / "parts")):
     sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
@@ -52,8 +52,10 @@ pytestmark = pytest.mark.slow
 
 def of_one(smoke, point_teacher, **parts) -> list:
     """Every result of the stage in this process."""
-    everyone = [("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)]
-    return list(control.run_tasks(point_teacher, everyone, smoke, **parts))
+    all_models = [
+        ("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)
+    ]
+    return list(control.run_tasks(point_teacher, all_models, smoke, **parts))
 
 
 def same(ours, theirs) -> bool:
@@ -84,12 +86,12 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
     models = ("teacher, seed 0", "baseline, seed 0", "baseline, seed 1")
     wanted = sorted(f"{task}: {model}" for task in smoke.control.tasks for model in models)
     assert sorted(line[2:] for line in said) == wanted and {line[0] for line in said} == {"0", "1"}
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
     alone = of_one(smoke, point_teacher)
     none_is_run()
     assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
     # the library of two processes is that of one
-    asked = Actor(TEACHER, 0, point_teacher, 4)
+    asked = Sampler(TEACHER, 0, point_teacher, 4)
     list(build_library(tmp_path / "own", asked, None, [""] * 20, seed=0, shard_size=4))
     ours = {path.name: path.read_bytes() for path in (tmp_path / "own").iterdir()}
     assert {path.name: path.read_bytes() for path in (root / "library").iterdir()} == ours and len(ours) == 7
@@ -104,5 +106,5 @@ def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher
     assert 2 <= len(kept) < 9
     assert launch(SCRIPT, tmp_path).returncode == 0
     assert all(os.stat(path).st_mtime_ns == time for path, time in kept.items())
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "alone")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "alone")
     assert same(of_one(smoke, point_teacher, parts=tmp_path / "parts"), of_one(smoke, point_teacher))

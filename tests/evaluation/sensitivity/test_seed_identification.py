@@ -57,7 +57,7 @@ def test_a_stamp_that_moves_is_read_on_the_model_itself_but_not_by_the_teachers_
     _, own = rows_of(teacher)
     rows, _ = rows_of(student, teacher=own)
     table = seed_table(rows.assign(variant="rotated", seed=0))
-    assert table["self_identifiability"].item() == 1 and table["teacher_alignment"].item() == 0
+    assert table["seed_identification_accuracy"].item() == 1 and table["teacher_trained_seed_accuracy"].item() == 0
 
 
 def test_results_depend_on_no_batch_size_and_on_no_order_of_the_training_prompts():
@@ -107,28 +107,28 @@ def wilson(p, n):
     return pytest.approx((centre - half, centre + half))
 
 
-def judged(right):
-    """Rows as of `judge` from ``right [P, S]``."""
+def evaluated(right):
+    """Rows as of `evaluator` from ``right [P, S]``."""
     prompts, seeds = right.shape
     return pd.DataFrame({"prompt": np.repeat(np.arange(prompts), seeds), "right": right.flatten().astype(bool)})
 
 
 def test_the_interval_is_wilsons_where_prompts_do_not_differ():
-    found = accuracy(judged(np.tile([True, True, True, False], (5, 1))))
+    found = accuracy(evaluated(np.tile([True, True, True, False], (5, 1))))
     assert (found["accuracy"], found["n"]) == (0.75, 20)
     assert (found["low"], found["high"]) == wilson(0.75, 20)
 
 
 def test_images_that_are_right_or_wrong_by_whole_prompts_count_as_one():
     right = np.repeat([[True], [True], [True], [False]] * 5, 6, axis=1)  # 20 prompts of 6 images
-    found, small = accuracy(judged(right)), (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
+    found, small = accuracy(evaluated(right)), (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
     assert (found["low"], found["high"]) == wilson(0.75, small * 19)  # 19: the variance of 20 prompts has n - 1
 
 
 @pytest.mark.parametrize("prompts", [1, 7, 10])
 def test_the_interval_holds_the_accuracy_at_both_ends(prompts):
     for value in (True, False):
-        found = accuracy(judged(np.full((prompts, 6), value)))
+        found = accuracy(evaluated(np.full((prompts, 6), value)))
         assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
 
 
@@ -136,7 +136,7 @@ def test_the_interval_of_an_accuracy_covers_other_prompts():
     generator, held = np.random.default_rng(0), []
     for _ in range(1000):
         of_prompt = generator.beta(2.4, 1.6, size=(20, 1))  # mean .6: some prompts are easy, some hard
-        found = accuracy(judged(generator.random((20, 6)) < of_prompt))
+        found = accuracy(evaluated(generator.random((20, 6)) < of_prompt))
         held.append(found["low"] <= 0.6 <= found["high"])
     assert 0.93 <= np.mean(held) <= 0.97
 
@@ -184,6 +184,10 @@ def test_a_student_that_is_the_teacher_aligns_with_it_as_it_does_with_itself(pip
     )
     rows = pd.concat(measure_seeds(teacher, [("baseline", 0, teacher)], settings))
     table = seed_table(rows).set_index("variant")
-    assert table.loc["baseline", "teacher_alignment"] == table.loc["teacher", "self_identifiability"]
-    assert table.loc["teacher", "self_identifiability"] > 1 / 3  # an untrained network still hands its noise through
+    assert (
+        table.loc["baseline", "teacher_trained_seed_accuracy"] == table.loc["teacher", "seed_identification_accuracy"]
+    )
+    assert (
+        table.loc["teacher", "seed_identification_accuracy"] > 1 / 3
+    )  # an untrained network still hands its noise through
     assert set(rows["train_prompts"]) == {2, 4} and len(rows) == 9 * 2 * 3

@@ -62,7 +62,8 @@ def test_a_bar_of_a_single_model_has_the_interval_over_its_images():
         {
             "variant": ["teacher", "other"],
             "seed": [0, 0],
-            **{f"{name}{end}": [0.5, 0.4 + offset] for name in ("self_identifiability", "teacher_alignment")
+            **{f"{name}{end}": [0.5, 0.4 + offset] for name in ("seed_identification_accuracy",
+            "teacher_trained_seed_accuracy")
                for end, offset in (("", 0.0), ("_low", -0.1), ("_high", 0.2))},
         }
     )  # fmt: skip
@@ -89,9 +90,11 @@ def test_models_from_elsewhere_are_drawn_beside_ours_and_told_apart():
     found = looks(names)
     assert list(found)[:2] == ["teacher", "gad"]
     assert len({(tuple(look["color"]), look["marker"]) for look in found.values()}) == 13
-    table = pd.DataFrame({"variant": names, "seed": 0, "vendi": 1.5, "noun_right": 0.5, "hue_rank_correlation": 0.3})
+    table = pd.DataFrame(
+        {"variant": names, "seed": 0, "vendi": 1.5, "object_accuracy": 0.5, "hue_rank_correlation": 0.3}
+    )
     climbed = pd.concat([table.assign(noise="own", iteration=i, score=float(i)) for i in (0, 1)])
-    drawn = [figures.trade_off(table, x="noun_right", y="vendi"), figures.obeyed_requests(table)]
+    drawn = [figures.trade_off(table, x="object_accuracy", y="vendi"), figures.obeyed_requests(table)]
     for figure in [*drawn, figures.climbed_scores(climbed, label="gain")]:
         legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         assert legend == [name.replace("_", " ") for name in found]

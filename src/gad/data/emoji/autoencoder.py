@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gad.data.emoji.scenes import Layout, make_scene, render
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
@@ -26,7 +26,7 @@ def scene_images(indices, *, seed: int, layout: Layout = "grid") -> Tensor:
 
 def build_vae() -> "AutoencoderKL":
     """A small diffusers autoencoder with a factor of 4 and 4 latent channels."""
-    from diffusers import AutoencoderKL  # here, since it takes a while
+    from diffusers import AutoencoderKL  # here, since it takes seconds
 
     levels = len(BLOCK_OUT_CHANNELS)
     vae = AutoencoderKL(

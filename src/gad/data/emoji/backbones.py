@@ -6,7 +6,7 @@ import torch
 
 from gad.data.emoji.text_encoders import WIDTH, clip_text, gemma_text, t5_text
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import (
         AutoencoderKL,
         DDIMScheduler,
@@ -22,7 +22,7 @@ LAYERS = 6
 
 
 def _diffusion(prediction_type: str, **options) -> "DDIMScheduler":
-    from diffusers import DDIMScheduler  # here, since it takes a while
+    from diffusers import DDIMScheduler  # here, since it takes seconds
 
     return DDIMScheduler(
         beta_start=0.00085,
@@ -38,7 +38,7 @@ def _diffusion(prediction_type: str, **options) -> "DDIMScheduler":
 
 def unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
     """SD's class: a UNet with v prediction and zero terminal signal-to-noise ratio, CLIP text."""
-    from diffusers import StableDiffusionPipeline, UNet2DConditionModel  # here, since it takes a while
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel  # here, since it takes seconds
 
     tokenizer, text_encoder = clip_text()
     unet = UNet2DConditionModel(
@@ -67,7 +67,7 @@ def unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
 
 def dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     """PixArt's class: a diffusion transformer with noise prediction, T5 text."""
-    from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes a while
+    from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
 
     tokenizer, text_encoder = t5_text()
     transformer = PixArtTransformer2DModel(
@@ -88,7 +88,7 @@ def dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
 
 def flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     """SANA's class: a linear-attention transformer with flow prediction, Gemma-2 text."""
-    from diffusers import (  # here, since it takes a while
+    from diffusers import (  # here, since it takes seconds
         FlowMatchEulerDiscreteScheduler,
         SanaPipeline,
         SanaTransformer2DModel,

@@ -30,17 +30,17 @@ def best_of(found: Sequence[Detection], noun: str) -> Detection | None:
     return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)
 
 
-def noun_right(prompt: Prompt, found: Sequence[Detection]) -> float:
+def object_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when each named noun is detected at least once."""
     return float(all(best_of(found, thing.noun) for thing in prompt.things))
 
 
-def count_right(prompt: Prompt, found: Sequence[Detection]) -> float:
+def count_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when exactly the named objects are detected, each as often as the prompt says."""
     return float(Counter(d.noun for d in found) == Counter(thing.noun for thing in prompt.objects))
 
 
-def colour_right(prompt: Prompt, found: Sequence[Detection]) -> float:
+def colour_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when every detection of each noun with a named colour has that colour, 0 also when one of them is missing.
 
     NaN when the prompt names no colour.
@@ -52,13 +52,13 @@ def colour_right(prompt: Prompt, found: Sequence[Detection]) -> float:
     return float(all(colours == {thing.colour} for colours, thing in zip(seen, named, strict=True)))
 
 
-def colour_right_when_found(prompt: Prompt, found: Sequence[Detection]) -> float:
-    """As `colour_right`, among the nouns that are detected; NaN when none of them is, or no colour is named."""
+def colour_accuracy_when_found(prompt: Prompt, found: Sequence[Detection]) -> float:
+    """As `colour_accuracy`, among the nouns that are detected; NaN when none of them is, or no colour is named."""
     things = tuple(thing for thing in prompt.things if thing.colour and best_of(found, thing.noun))
-    return colour_right(Prompt(things, prompt.count, prompt.relation, prompt.background), found)
+    return colour_accuracy(Prompt(things, prompt.count, prompt.relation, prompt.background), found)
 
 
-def relation_right(prompt: Prompt, found: Sequence[Detection]) -> float:
+def relation_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when the first thing stands left of, or above, the second as named; 0 also when one is missing.
 
     NaN when the prompt names no place ("and", or a single noun).
@@ -75,10 +75,11 @@ def relation_right(prompt: Prompt, found: Sequence[Detection]) -> float:
 def caption_accuracy(detector: Detector, images: Latent, prompts: Sequence[Prompt]) -> dict[str, PerSample]:
     """For each judgement and sample 1 (right), 0 (wrong) or NaN (the prompt does not say); use ``nanmean``."""
     found = detect(detector, images)
-    judgements = (noun_right, count_right, colour_right, colour_right_when_found, relation_right)
+    judgements = (object_accuracy, count_accuracy, colour_accuracy, colour_accuracy_when_found, relation_accuracy)
     result: dict[str, Tensor] = {
-        judge.__name__: torch.tensor([judge(p, d) for p, d in zip(prompts, found, strict=True)]) for judge in judgements
+        evaluator.__name__: torch.tensor([evaluator(p, d) for p, d in zip(prompts, found, strict=True)])
+        for evaluator in judgements
     }
     seen = background_of(images)
     right = [name == prompt.background for name, prompt in zip(seen, prompts, strict=True)]
-    return result | {"background_right": torch.tensor(right).float()}
+    return result | {"background_accuracy": torch.tensor(right).float()}

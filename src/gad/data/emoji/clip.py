@@ -15,7 +15,7 @@ from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import CLIPModel, PreTrainedTokenizerBase
 
 WIDTH = 128
@@ -35,7 +35,7 @@ class Clip:
 
 def build_clip() -> Clip:
     """An untrained model for 64x64 images, with the word tokenizer of the captions."""
-    from transformers import CLIPConfig, CLIPModel  # here, since it takes a while
+    from transformers import CLIPConfig, CLIPModel  # here, since it takes seconds
 
     tokenizer, text = clip_text()
     vision = {
@@ -93,11 +93,11 @@ def save_clip(clip: Clip, folder: Path) -> None:
 
 def load_clip(folder: Path) -> Clip:
     """The saved model in float32, frozen, in evaluation mode."""
-    from transformers import CLIPModel, CLIPTokenizer  # here, since it takes a while
+    from transformers import CLIPModel, CLIPTokenizer  # here, since it takes seconds
     from transformers.utils import logging
 
     if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro world")
+        raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
     logging.disable_progress_bar()
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
     return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder))

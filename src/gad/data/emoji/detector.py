@@ -135,7 +135,7 @@ def save_detector(detector: Detector, folder: Path) -> None:
 def load_detector(folder: Path) -> Detector:
     """The saved detector in float32, frozen, in evaluation mode."""
     if not (folder / "model.safetensors").is_file():
-        raise FileNotFoundError(f"no detector in {folder}; run: dvc repro world")
+        raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
     config = json.loads((folder / "config.json").read_text())
     if (config["nouns"], config["styles"]) != (list(NOUNS), list(STYLES)):
         raise ValueError(f"the detector in {folder} knows other nouns or styles than the sprite atlas")

@@ -12,7 +12,7 @@ from gad.data.emoji.scenes import make_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.text_encoding import tokenize
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL, DiffusionPipeline
 
 TRAIN_SEED = 1  # scenes that the teachers learn from

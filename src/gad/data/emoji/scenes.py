@@ -162,7 +162,7 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     """Scene number ``index``, the same on every machine.
 
     Teachers learn scenes on the grid, where the places that a caption leaves open can be counted. The autoencoder and
-    the judges learn free ones, so that they also read pictures that keep to no grid.
+    the evaluators learn free ones, so that they also read pictures that keep to no grid.
     """
     rng = _generator(seed, index)
     return place(draw_prompt(rng), rng, layout)

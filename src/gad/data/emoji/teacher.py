@@ -19,14 +19,14 @@ from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.data.swiss_roll import make_points
 from gad.models.pipelines import FAMILIES, family_of, save_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import claim, fingerprint
+from gad.runtime.fingerprint import fingerprint, lock_folder
 from gad.runtime.paths import ROOT
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
-JUDGE_SEED = 77  # captions drawn for themselves; most one-object ones stand among those that teachers learn from, too
-JUDGE_STEPS = 20
+EVALUATOR_SEED = 77  # captions drawn for themselves; most one-object ones stand among those teachers learn from, too
+EVALUATOR_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 
 
@@ -34,7 +34,7 @@ def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
     if section.pretrained is not None:
         write_pointer(section.pretrained, folder, section.revision)
-    elif section.world == "swiss_roll":
+    elif section.dataset == "swiss_roll":
         write_tensors(folder / "points.safetensors", {"points": make_points(section.num_points, section.seed)})
     else:
         yield from train_emoji_teacher(section, folder, vae_folder)
@@ -45,7 +45,7 @@ def write_pointer(source: str, folder: Path, revision: str | None = None) -> Non
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
-    from diffusers import DiffusionPipeline  # here, since it takes a while
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
 
     path = ROOT / source
     try:
@@ -65,10 +65,10 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
 
     A killed training goes on from its last checkpoint, in ``unfinished_teacher`` beside ``folder``.
     """
-    from diffusers import AutoencoderKL  # here, since it takes a while
+    from diffusers import AutoencoderKL  # here, since it takes seconds
 
     work = folder.parent / "unfinished_teacher"
-    claim(work, fingerprint(section.model_dump(), vae_folder))
+    lock_folder(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
     latents = work / "latents.safetensors"
@@ -93,15 +93,15 @@ def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     save_pipeline(pipeline, folder)
 
 
-def judge_prompts(count: int = 512) -> list[Prompt]:
+def evaluator_prompts(count: int = 512) -> list[Prompt]:
     """The captions that a teacher is judged by."""
-    return [make_prompt(i, seed=JUDGE_SEED) for i in range(count)]
+    return [make_prompt(i, seed=EVALUATOR_SEED) for i in range(count)]
 
 
 @torch.no_grad()
 def sample_images(pipeline, captions: list[str], seeds, *, guidance_scale: float, batch_size: int = 64) -> Tensor:
     """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
-    options = dict(family_of(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=JUDGE_STEPS)
+    options = dict(family_of(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS)
     if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise
         options["max_sequence_length"] = MAX_TOKENS
     parts = []
@@ -115,7 +115,7 @@ def sample_images(pipeline, captions: list[str], seeds, *, guidance_scale: float
     return torch.cat(parts)
 
 
-def judge(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
+def evaluator(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
     """Share of images right by each judgement, in [0, 1] (higher is better), over the prompts that it applies to."""
     answers = caption_accuracy(load_detector(detector_folder), images, prompts)
     return {name: right.nanmean().item() for name, right in answers.items()} | {"num_captions": len(prompts)}

@@ -16,7 +16,7 @@ from gad.models.text_encoding import encode_tokens
 from gad.runtime.checkpoint import read_checkpoint, write_checkpoint
 from gad.runtime.moving_average import MovingAverage
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 20  # longer prompts are cut
@@ -53,7 +53,7 @@ def _renumber(special: list[str], vocab: dict[str, int]) -> dict[str, int]:
 
 def clip_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A CLIP tokenizer and text model, as in Stable Diffusion."""
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # here, since it takes a while
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # here, since it takes seconds
 
     vocab, merges = _bpe(words(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False))
     vocab = _renumber(["<|startoftext|>", "<|endoftext|>"], vocab)
@@ -74,7 +74,7 @@ def clip_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
 
 def t5_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A T5 tokenizer and encoder, as in PixArt."""
-    from transformers import T5Config, T5EncoderModel, T5Tokenizer  # here, since it takes a while
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer  # here, since it takes seconds
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
     pieces += [(f"▁{word}", -4.0) for word in words()]
@@ -95,7 +95,7 @@ def t5_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
 
 def gemma_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A Gemma tokenizer and Gemma-2 model, as in SANA."""
-    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer  # here, since it takes a while
+    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer  # here, since it takes seconds
 
     starts = [f"▁{word}" for word in words()] + words()  # a word carries the space before it, except the first
     vocab, merges = _bpe(starts, suffix=None, pre_tokenizer=pre_tokenizers.Split(" ", behavior="removed"))

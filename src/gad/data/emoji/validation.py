@@ -1,4 +1,6 @@
-"""The world stage: the autoencoder and the judges that all emoji recipes share, measured on scenes none of them saw."""
+"""The dataset stage: the autoencoder and the evaluators that all emoji recipes share, measured on scenes none of them
+saw.
+"""
 
 import copy
 from collections.abc import Callable
@@ -12,16 +14,16 @@ from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.clip import Clip, logits
 from gad.data.emoji.detector import Detector, style_of
-from gad.data.emoji.judge_training import reconstruct, to_images
+from gad.data.emoji.evaluator_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.runtime.files import replacing
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
 HELD_OUT_SEED = 99  # scenes that nothing learns from
-CANDIDATES = 64  # captions among which the CLIP judge chooses
+CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 
 T = TypeVar("T")
 
@@ -54,7 +56,7 @@ def detector_accuracy(detector: Detector, images: Latent, scenes: list[Scene]) -
     """Share of images, in [0, 1], whose caption's parts and whose art style are read right."""
     right = caption_accuracy(detector, images, [scene.prompt for scene in scenes])
     styles = torch.tensor([STYLES.index(scene.style) for scene in scenes])
-    right["style_right"] = (in_parts(lambda part: style_of(detector, part), images) == styles).float()
+    right["style_accuracy"] = (in_parts(lambda part: style_of(detector, part), images) == styles).float()
     return {name: values.nanmean().item() for name, values in right.items()}
 
 
@@ -69,10 +71,10 @@ def retrieval_accuracy(clip: Clip, images: Latent, captions: list[str]) -> float
     return right / len(captions)
 
 
-def measure_world(
+def measure_dataset(
     vae: "AutoencoderKL", detector: Detector, clip: Clip, *, num_scenes: int = 512, num_psnr_scenes: int = 256
 ) -> dict:
-    """How sharp the autoencoder is, and how often the judges are right, on renderings and on their reconstructions."""
+    """How sharp the autoencoder is, and how often the evaluators are right, on renderings and reconstructions."""
     scenes, images = held_out(max(num_scenes, num_psnr_scenes))
     metrics = {"psnr_db": in_parts(lambda part: psnr(vae, part), images[:num_psnr_scenes]).mean().item()}
     scenes, images = scenes[:num_scenes], images[:num_scenes]

@@ -46,7 +46,7 @@ def rank_correlation(request, shown) -> float:
 
     0 where everything shown is alike: a constant answer follows no request.
     """
-    from scipy.stats import spearmanr  # here, since it takes a while
+    from scipy.stats import spearmanr  # here, since it takes seconds
 
     if np.ptp(shown) == 0 or np.ptp(request) == 0:
         return 0.0

@@ -19,15 +19,15 @@ from gad.data.emoji.scenes import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
-from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 
-JUDGED = ("noun_right", "colour_right")
+EVALUATED = ("object_accuracy", "colour_accuracy")
 COUNTED = {"mode": MODES, "style": len(STYLES), "place": PLACES, "size": SIZES}
 
 
@@ -44,7 +44,7 @@ class Inputs:
     detector: Detector | None = None
 
 
-def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
     config, seed = settings.control.diversity, settings.control.seed
     count, group = config.num_prompts, config.seeds_per_prompt
@@ -62,27 +62,27 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     shared = (noise, captions, group, answers)
     if points:
         return Inputs(*shared)
-    detector = None if prompts.scenes is None else load_world_detector()
+    detector = None if prompts.scenes is None else load_emoji_detector()
     encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
     return Inputs(*shared, prompts, encoder, detector)
 
 
-def run(actor: Actor, inputs: Inputs, config: DiversityConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> Answer:
     """A row per noise. What belongs to all of a prompt's answers (vendi, distance, spread) stands in each row of it."""
-    same = actor.name == TEACHER
-    outputs = inputs.teacher_outputs if same else actor.generate(inputs.noise, inputs.captions)
+    same = sampler.name == TEACHER
+    outputs = inputs.teacher_outputs if same else sampler.generate(inputs.noise, inputs.captions)
     rows = _image_rows(outputs, inputs) if inputs.prompts else _point_rows(outputs, inputs.group)
     return Answer(rows, outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
-    """Means over prompts: modes seen and their entropy per prompt, distances, and how right the answers are."""
+    """Means over prompts: mode coverage and their entropy per prompt, distances, and how right the answers are."""
     groups = rows.groupby("prompt")
     if "arc" in rows:
         found = {"mode_coverage": float(groups["arc"].apply(lambda modes: coverage(modes, ARCS)).mean())}
         found["mode_entropy"] = float(groups["arc"].apply(lambda modes: entropy(modes, ARCS)).mean())
         return found | {name: float(rows[name].mean()) for name in ("distance_to_roll", "spread")}
-    names = ("vendi", "intra_prompt_distance", "clip_score", "seeds_found", *JUDGED)
+    names = ("vendi", "intra_prompt_distance", "clip_score", "seed_retrieval_accuracy", *EVALUATED)
     found = {name: float(rows[name].mean()) for name in names if name in rows}
     if "mode" in rows:
         found["mode_coverage"] = float(groups["mode"].apply(lambda modes: coverage(modes, MODES)).mean())
@@ -92,7 +92,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def seeds_found(images: Tensor, reference: Tensor) -> Tensor:
+def seed_retrieval_accuracy(images: Tensor, reference: Tensor) -> Tensor:
     """1 for each image whose nearest reference image (pixels, L2) is of its own seed, else 0, ``[B]``.
 
     Row i of both is seed i under the same prompt; guessing finds 1 / B of them.
@@ -113,12 +113,12 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             "vendi": vendi(features),
             "intra_prompt_distance": intra_prompt_distance(features),
             "clip_score": features_in_parts(inputs.encoder, part) @ text[0],
-            "seeds_found": seeds_found(part, reference),
+            "seed_retrieval_accuracy": seed_retrieval_accuracy(part, reference),
         }
         if inputs.detector is not None:
             scene = inputs.prompts.scenes[number]
             accuracy = caption_accuracy(inputs.detector, part, [scene] * len(part))
-            columns |= {name: accuracy[name] for name in JUDGED}
+            columns |= {name: accuracy[name] for name in EVALUATED}
             columns |= modes_of(inputs.detector, part, scene.things[0].noun)
         labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
         tables.append(rows_of(**labels, **columns))

@@ -18,11 +18,11 @@ from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
 from gad.metrics.clip_score import Encoder, features_in_parts
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
-from gad.runtime.distributed import claim_together, place, wait_until
+from gad.runtime.distributed import lock_together, place, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import code_hash, drop_damaged, file_hash, fingerprint
+from gad.runtime.fingerprint import drop_damaged, file_hash, fingerprint, key_of
 
 PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
 POINTS = "points"  # the features of the Swiss roll's library
@@ -66,7 +66,7 @@ def describe(outputs: Tensor, encoder: Encoder | None) -> dict[str, Tensor]:
 
 def build_library(
     folder: Path,
-    teacher: Actor,
+    teacher: Sampler,
     encoder: Encoder | None,
     captions: Sequence[str],
     *,
@@ -84,9 +84,9 @@ def build_library(
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
     ids_of(LIBRARY, len(captions))  # no more than there are
-    owner = fingerprint(identity, shard_size, code_hash("control"))
+    cache_key = key_of("control", identity, shard_size)
     rank, processes = place()
-    claim_together(folder, owner)
+    lock_together(folder, cache_key)
     drop_damaged(folder)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
@@ -139,7 +139,7 @@ def retrieve(features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, m
 
     Raises ValueError when there are no entries.
     """
-    from sklearn.neighbors import NearestNeighbors  # here, since it takes a while
+    from sklearn.neighbors import NearestNeighbors  # here, since it takes seconds
 
     if not len(features):
         raise ValueError("the noise library is empty")

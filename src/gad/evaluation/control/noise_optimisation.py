@@ -24,10 +24,10 @@ from gad.data.emoji.detector import Detector
 from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.optimiser import turned
-from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, load_encoder
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 
@@ -64,7 +64,7 @@ class Inputs:
         return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
 
 
-def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     count = config.num_prompts
@@ -74,7 +74,7 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     else:
         prompts, device = ask(count, config.prompts), own_device(settings.control.device)
         encoder = load_encoder(settings.control.clip, device=device)
-        detector = None if prompts.scenes is None else load_world_detector()
+        detector = None if prompts.scenes is None else load_emoji_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)
 
     def some(part: Tensor) -> Result:
@@ -86,13 +86,13 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     return replace(inputs, teacher=ascent)
 
 
-def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
-    actor = _within_memory(actor, config)
-    own = inputs.teacher if actor.name == TEACHER else climb(actor, inputs, config)
+    sampler = _within_memory(sampler, config)
+    own = inputs.teacher if sampler.name == TEACHER else climb(sampler, inputs, config)
     last = inputs.teacher.noise[-1]
     with torch.no_grad():
-        handed = _in_parts(actor, inputs, lambda scored, part: scored(last[part]))
+        handed = _in_parts(sampler, inputs, lambda scored, part: scored(last[part]))
     count, length = len(inputs.prompts), len(own.score)
     labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions}
     tables = [rows_of(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
@@ -100,7 +100,7 @@ def run(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer
     rows, outputs = pd.concat(tables, ignore_index=True), torch.cat([own.outputs.flatten(0, 1), handed[1]])
     if inputs.detector is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
-        rows["noun_right"] = accuracy["noun_right"].tolist()
+        rows["object_accuracy"] = accuracy["object_accuracy"].tolist()
     return Answer(rows, outputs)
 
 
@@ -112,25 +112,25 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     found = {"optimised_score_start": start, "optimised_score_end": end, "optimised_gain": end - start}
     found |= {"optimised_gain_per_step": (end - start) / last}
     found |= {"optimised_gain_teachers_noise": float(handed["score"].mean()) - start}
-    if "noun_right" in rows:
-        found["optimised_noun_gain"] = float(after["noun_right"].mean() - before["noun_right"].mean())
+    if "object_accuracy" in rows:
+        found["optimised_object_gain"] = float(after["object_accuracy"].mean() - before["object_accuracy"].mean())
     return found
 
 
-def climb(actor: Actor, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
+def climb(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
     """The ascent of every noise under its own prompt, a batch at a time."""
-    actor = _within_memory(actor, config)
+    sampler = _within_memory(sampler, config)
     steps = {"iterations": config.iterations, "angle": config.angle}
 
     def one(scored: Scored, part: Tensor) -> tuple[Tensor, ...]:
         ascent = ascend(scored, inputs.noise[part], **steps)
         return tuple(values.transpose(0, 1) for values in (ascent.noise, ascent.score, ascent.outputs))
 
-    return Ascent(*(values.transpose(0, 1) for values in _in_parts(actor, inputs, one)))
+    return Ascent(*(values.transpose(0, 1) for values in _in_parts(sampler, inputs, one)))
 
 
-def _within_memory(actor: Actor, config: NoiseOptimisationConfig) -> Actor:
-    return replace(actor, recompute=config.recompute, batch_size=config.batch_size or actor.batch_size)
+def _within_memory(sampler: Sampler, config: NoiseOptimisationConfig) -> Sampler:
+    return replace(sampler, recompute=config.recompute, batch_size=config.batch_size or sampler.batch_size)
 
 
 def ascend(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> Ascent:
@@ -162,11 +162,11 @@ def _where(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
     return torch.where(better.view(-1, *[1] * (new.ndim - 1)), new, old)
 
 
-def _in_parts(actor: Actor, inputs: Inputs, work: Callable) -> tuple[Tensor, ...]:
+def _in_parts(sampler: Sampler, inputs: Inputs, work: Callable) -> tuple[Tensor, ...]:
     """``work(scored, part)`` for each batch of samples, its results put together."""
     done = []
-    for part in torch.arange(len(inputs.prompts)).split(actor.batch_size):
-        phi, wanted = actor.phi([inputs.prompts.captions[i] for i in part.tolist()]), inputs.wanted[part]
+    for part in torch.arange(len(inputs.prompts)).split(sampler.batch_size):
+        phi, wanted = sampler.phi([inputs.prompts.captions[i] for i in part.tolist()]), inputs.wanted[part]
 
         def scored(noise: Tensor, phi=phi, wanted=wanted) -> tuple[Tensor, Tensor]:
             outputs = phi(noise)

@@ -27,18 +27,18 @@ from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
-from gad.evaluation.control.prompts import Prompts, ask, load_world_detector
+from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
 from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
 
 TARGET_SEED = 5  # the Swiss roll's target points
-JUDGED = ("noun_right", "colour_right", "count_right")
+EVALUATED = ("object_accuracy", "colour_accuracy", "count_accuracy")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Inputs:
         return "euclidean" if self.encoder is None else "cosine"
 
 
-def make_library(teacher: Actor, settings: Recipe, encoder: Encoder | None = None) -> None:
+def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = None) -> None:
     """Build the recipe's own library, or go on with it; of several processes, all of which must call this, each makes
     its share. Nothing is done where the recipe names a finished one."""
     config, points = settings.control.noise_query, teacher.model.pipeline is None
@@ -73,12 +73,12 @@ def make_library(teacher: Actor, settings: Recipe, encoder: Encoder | None = Non
         pass
 
 
-def _maker(teacher: Actor, config: NoiseQueryConfig) -> Actor:
+def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
     """The teacher as it makes the library: the plain answer to the empty prompt is the guided one, at half the cost."""
     return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
-def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     count, points = config.num_queries, teacher.model.pipeline is None
@@ -98,7 +98,7 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> Inputs:
     if points:
         return Inputs(library, captions, Prompts([""] * count), make_points(count, TARGET_SEED), *noises)
     prompts = ask(count, config.prompts)
-    detector = None if prompts.scenes is None else load_world_detector()
+    detector = None if prompts.scenes is None else load_emoji_detector()
     requests = tuple(
         _requests(teacher, library, caption, config, partial(keep.batches, f"attributes_{number}"))
         for number, caption in enumerate(prompts.captions[: config.attribute_prompts])
@@ -113,21 +113,21 @@ def library_folder(settings: Recipe) -> Path:
 
 
 def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
-    """What each entry of the library shows: nothing in particular, or the world's (the file's) prompts in turn."""
+    """What each entry of the library shows: nothing in particular, or the dataset's (the file's) prompts in turn."""
     if points or config.describe == "unconditional":
         return [""] * config.library_size
     captions = ask(config.num_queries, config.prompts).captions
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 
-def run(actor: Actor, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
     """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
     library, count = inputs.library, len(inputs.prompts)
     choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
-    choices["own"] = choices["retrieved"] if actor.name == TEACHER else _own(actor, inputs)
+    choices["own"] = choices["retrieved"] if sampler.name == TEACHER else _own(sampler, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
     pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
-    outputs = torch.cat([actor.generate(inputs.fresh, inputs.prompts.captions), _answers(actor, inputs, pairs)])
+    outputs = torch.cat([sampler.generate(inputs.fresh, inputs.prompts.captions), _answers(sampler, inputs, pairs)])
     tables, semantic = [], count * (1 + len(choices))
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
@@ -144,14 +144,14 @@ def run(actor: Actor, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
     """``query_<score>_<noise>``: means over the queries; for images also the low-level requests' numbers."""
     semantic = rows[rows["kind"] == "semantic"]
-    names = [name for name in ("target_distance", "clip_score", *JUDGED) if name in rows]
+    names = [name for name in ("target_distance", "clip_score", *EVALUATED) if name in rows]
     means = semantic.groupby("noise", sort=False)[names].mean()
     found = {f"query_{name}_{noise}": float(means.loc[noise, name]) for noise in means.index for name in names}
     asked = rows[rows["kind"] == "attribute"]
     return found | (summarise_requests(asked) if len(asked) else {})
 
 
-def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQueryConfig, deal: Callable) -> Requests:
+def _requests(teacher: Sampler, library: Library, caption: str, config: NoiseQueryConfig, deal: Callable) -> Requests:
     """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
     if config.attributes_of == "library":
         return make_requests(library.attributes, config.requests)
@@ -164,22 +164,22 @@ def _requests(teacher: Actor, library: Library, caption: str, config: NoiseQuery
     return make_requests(dict(zip(ATTRIBUTES, shown.unbind(1), strict=True)), config.requests)
 
 
-def _own(actor: Actor, inputs: Inputs) -> Tensor:
+def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
     """What the model would retrieve, were the library its own."""
     found = []
-    for part in torch.arange(len(inputs.library)).split(actor.batch_size):  # no more pictures than that are held
+    for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more pictures than that are held
         captions = [inputs.library_captions[i] for i in part.tolist()]
-        outputs = actor.generate(inputs.library.noise(part), captions)
+        outputs = sampler.generate(inputs.library.noise(part), captions)
         found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
     return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
-def _answers(actor: Actor, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
+def _answers(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """What the model makes of (prompt, entry) pairs; a pair that is asked for twice is generated once."""
     unique = list(dict.fromkeys(pairs))
     place = {pair: i for i, pair in enumerate(unique)}
     noise = inputs.library.noise(torch.tensor([entry for _, entry in unique]))
-    outputs = actor.generate(noise, [inputs.prompts.captions[prompt] for prompt, _ in unique])
+    outputs = sampler.generate(noise, [inputs.prompts.captions[prompt] for prompt, _ in unique])
     return outputs[torch.tensor([place[pair] for pair in pairs])]
 
 
@@ -190,5 +190,5 @@ def _scores(outputs: Tensor, inputs: Inputs) -> dict[str, Tensor]:
     scores = {"clip_score": (features_in_parts(inputs.encoder, outputs) * inputs.queries).sum(1)}
     if inputs.detector is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes)
-        scores |= {name: accuracy[name] for name in JUDGED}
+        scores |= {name: accuracy[name] for name in EVALUATED}
     return scores

@@ -10,8 +10,8 @@ from gad.runtime.paths import EMOJI, ROOT
 PROMPT_SEED = 3  # captions of the control tasks, drawn for themselves: short ones may be a student's as well
 
 
-def load_world_detector() -> Detector:
-    return load_detector(EMOJI / "judges" / "detector")
+def load_emoji_detector() -> Detector:
+    return load_detector(EMOJI / "evaluators" / "detector")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Prompts:
 
 
 def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts:
-    """The first ``count`` prompts of a file (from the project's root) or of the world, there with ``single`` those that
+    """The first ``count`` prompts of a file (from the project's root) or of the dataset, there with ``single`` those
+    that
     show one object. Raises ValueError when the file holds fewer."""
     if path is not None:
         prompts = read_prompts(ROOT / path)

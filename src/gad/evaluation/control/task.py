@@ -4,7 +4,8 @@ A task is a module with three functions:
 
 - ``prepare(teacher, settings, keep) -> inputs``: all that the models share, made once; what is costly through ``keep``
   (:mod:`gad.evaluation.jobs`), so that it outlasts a kill and other processes have it;
-- ``run(actor, inputs, config) -> Answer``: one model's answer, a row per sample; ``config`` is the task's sub-section;
+- ``run(sampler, inputs, config) -> Answer``: one model's answer, a row per sample; ``config`` is the task's sub-
+section;
 - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
 
 A new task is one such file, its sub-section in ``config/`` and its entry in ``stage.TASKS``.

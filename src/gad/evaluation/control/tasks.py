@@ -16,13 +16,13 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control.layout import layout
-from gad.evaluation.jobs import Job, files_in, make_ahead, results
+from gad.evaluation.jobs import Job, files_in, precompute, results
 from gad.models.model import Model
-from gad.models.sampler import Actor, NamedStudent, everyone
-from gad.models.weights_hash import identity_of
+from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result
 from gad.runtime.files import write_table
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.fingerprint import key_of
 from gad.runtime.paths import EMOJI
 
 TASKS = {
@@ -51,25 +51,25 @@ class TaskResult:
     outputs: Tensor
 
 
-def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
+def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a task, beside the model that is asked."""
-    control, judges = settings.control, EMOJI / "judges"
-    section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result hangs on them
+    control, evaluators = settings.control, EMOJI / "evaluators"
+    section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
     asked = (name, section, control.seed, control.clip)
-    by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    read = [*files_in([section, control.clip]), *([judges] if judges.exists() else [])]
-    return fingerprint(*asked, *by, *read, code_hash("control"))
+    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    read = [*files_in([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
+    return key_of("control", *asked, *by, *read)
 
 
-def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
+def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     """Each task of the recipe, as it is asked of every model; the first of them is the teacher."""
     teacher, first = models[0], {}
-    for actor in models:
-        first.setdefault(actor.name, actor)
+    for sampler in models:
+        first.setdefault(sampler.name, sampler)
 
-    def run(name: str, actor: Actor, inputs) -> Result:
-        answer = TASKS[name].run(actor, inputs, getattr(settings.control, name))
-        kept = torch.full((len(answer.rows),), first[actor.name] is actor)
+    def run(name: str, sampler: Sampler, inputs) -> Result:
+        answer = TASKS[name].run(sampler, inputs, getattr(settings.control, name))
+        kept = torch.full((len(answer.rows),), first[sampler.name] is sampler)
         if answer.outputs.ndim == 4:
             kept &= torch.tensor(answer.rows["prompt"].to_numpy()) < SHOWN
         return {"rows": answer.rows.assign(kept=kept.tolist()), "outputs": answer.outputs[kept]}
@@ -77,7 +77,7 @@ def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
     return [
         Job(
             name,
-            owner=partial(owner_of, name, teacher, settings),
+            cache_key=partial(owner_of, name, teacher, settings),
             prepare=partial(TASKS[name].prepare, teacher, settings),
             run=partial(run, name),
         )
@@ -92,20 +92,20 @@ def run_tasks(
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """
-    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
-    for job, actor, answer in results(jobs_of(models, settings), models, parts):
+    models = all_models(teacher, students, settings, batch_size=settings.control.batch_size)
+    for job, sampler, answer in results(jobs_of(models, settings), models, parts):
         rows, outputs = answer["rows"], answer["outputs"]
-        yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
+        yield TaskResult(job.name, sampler.name, sampler.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
 def precompute_control(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
-    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
+    models = all_models(teacher, students, settings, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
         noise_query.make_library(models[0], settings)
-    yield from make_ahead(jobs_of(models, settings), models, parts)
+    yield from precompute(jobs_of(models, settings), models, parts)
 
 
 def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:

@@ -15,10 +15,10 @@ from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.responses import Steps, analysis_ids, batches_of, check_student
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.models.weights_hash import identity_of
+from gad.models.weights_hash import model_key
 from gad.runtime.cache import read_result, write_result
-from gad.runtime.distributed import claim_together, place, wait_until
-from gad.runtime.fingerprint import code_hash, fingerprint
+from gad.runtime.distributed import lock_together, place, wait_until
+from gad.runtime.fingerprint import key_of
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
@@ -30,16 +30,16 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
     """A fingerprint of all that decides the rows."""
     others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
     section = settings.sensitivity.model_dump(exclude=others)
-    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "num_nodes"})
+    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "student_steps"})
     prompts = prompt_of(analysis_ids(settings.sensitivity), settings.noise_pairs.prompts)
-    models = [(variant, seed, identity_of(model, teacher=teacher)) for variant, seed, model in students]
-    return fingerprint(name, section, chain, prompts, identity_of(teacher), models, code_hash("sensitivity"))
+    models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in students]
+    return key_of("sensitivity", name, section, chain, prompts, model_key(teacher), models)
 
 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
-    """Where the batches are kept; those of another owner are thrown away."""
-    folder, owner = parts / name, owner_of(name, teacher, students, settings)
-    claim_together(folder, owner)
+    """Where the batches are kept; those of another cache key are thrown away."""
+    folder, cache_key = parts / name, owner_of(name, teacher, students, settings)
+    lock_together(folder, cache_key)
     return folder
 
 
@@ -78,7 +78,7 @@ def in_batches(
         yield from _rows(path, steps, lambda ids=ids: at(ids, teacher, students, settings, steps))
 
 
-def batches_ahead(
+def precompute_batches(
     name: str,
     at: At,
     teacher: Model,

@@ -22,13 +22,13 @@ from gad.evaluation.sensitivity.responses import (
     answers,
     check_finite,
     compare,
+    noise_to_image_map,
     summarise,
-    whole_map,
 )
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
-SAMPLES, OUTSIDE = "samples", "outside"  # what is kept, by name
+SAMPLES, EXTERNAL = "samples", "outside"  # what is kept, by name
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
@@ -71,17 +71,17 @@ def responses_at(
     """:func:`measure_students` at one batch of noises."""
     config, pairs = settings.sensitivity, settings.noise_pairs
     guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
-    of_teacher = whole_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+    of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
     drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
-    references = dict(_answers_of("the teacher", of_teacher, ids, drawn, config, steps))
+    references = dict(_responses_of("the teacher", of_teacher, ids, drawn, config, steps))
     for variant, seed, student in students:
-        phi = whole_map(student.denoiser, student.condition(prompts), num_steps=pairs.num_nodes)
-        for name, answer in _answers_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
+        phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=pairs.student_steps)
+        for name, answer in _responses_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
             rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
-def _answers_of(
+def _responses_of(
     model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: Steps
 ) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
     """A map's value and derivatives for each of :func:`kinds_of`; all kinds are asked at once and share the value."""

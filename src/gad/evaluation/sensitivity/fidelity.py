@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gad.config import Recipe
 from gad.config.sample_ids import FIDELITY, ids_of
-from gad.data.emoji.judge_training import to_images
+from gad.data.emoji.evaluator_training import to_images
 from gad.data.emoji.scenes import make_scene
 from gad.data.prompts import PROMPT_SEED, prompt_of
 from gad.diffusion.noise import draw_noise
@@ -26,7 +26,7 @@ from gad.metrics.image_features import FeaturesOf, load_features
 from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import mean_over_seeds
 from gad.models.model import Model
-from gad.models.sampler import TEACHER, Actor, NamedStudent
+from gad.models.sampler import TEACHER, NamedStudent, Sampler
 from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
@@ -51,23 +51,23 @@ def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor |
     config = settings.sensitivity.fidelity
     if config.data is not None:
         return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
-    if settings.teacher.world != "emoji":
+    if settings.teacher.dataset != "emoji":
         return None
     ids = ids_of(FIDELITY, config.num_images)
     return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
 
 
 def scored(
-    actor: Actor, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
+    sampler: Sampler, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
-    config, shape = settings.sensitivity.fidelity, actor.model.latent_shape
+    config, shape = settings.sensitivity.fidelity, sampler.model.latent_shape
     ids = ids_of(FIDELITY, config.num_images)
     prompts = prompt_of(ids, settings.noise_pairs.prompts)
 
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
-        images = actor.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
+        images = sampler.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
         columns = {name: score_all(score, images, here).tolist() for name, score in scores.items()}
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
         return {"rows": rows, "features": features(images)}
@@ -108,12 +108,12 @@ def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
 
 
-def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
+def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
 
-    def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
-        return scored(replace(actor, batch_size=config.batch_size), scores, features, settings)
+    def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
+        return scored(replace(sampler, batch_size=config.batch_size), scores, features, settings)
 
     def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
@@ -126,16 +126,16 @@ def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
         found = data_features(settings, features, teacher.model.image_side)
         return {} if found is None else {"data": found}
 
-    def run(actor: Actor, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
+    def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
         scores, features, reference = inputs
-        own = actor.name == TEACHER
-        answer = {} if own else whole_set([make() for make in shown(actor, scores, features)])
+        own = sampler.name == TEACHER
+        answer = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
         rows, found = answer.get("rows", reference["rows"]), answer.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
             | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)
             for name in ("teacher", "data")
-            if name in reference and name != actor.name
+            if name in reference and name != sampler.name
         ]
         return {"rows": rows, "distances": pd.DataFrame(distances)}
 

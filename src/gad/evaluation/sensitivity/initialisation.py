@@ -15,8 +15,9 @@ from gad.models.model import Model
 MEANS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")  # over noises; the others are ratios and medians
 
 
-def untrained_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
-    """``{kind of direction: {"untrained": {metric: estimate}}}``, as the metrics of stage `sensitivity` have it.
+def initialisation_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
+    """``{kind of direction: {"at_initialisation": {metric: estimate}}}``, as the metrics of stage `sensitivity` have
+    it.
 
     At the recipe's own analysis noises and drawn directions. There is one such network, so intervals are for other
     noises (bootstrap), ``n`` counts noises, and a number without an interval is the sample's. Raises ValueError for a
@@ -27,7 +28,7 @@ def untrained_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
     drawn = [kind for kind in settings.sensitivity.directions if kind != "singular"]
     section = settings.sensitivity.model_copy(update={"directions": drawn})
     settings = settings.model_copy(update={"sensitivity": section})
-    rows = pd.concat(list(measure_students(teacher, [(UNTRAINED, 0, teacher)], settings)))
+    rows = pd.concat(list(measure_students(teacher, [(INITIALISATION, 0, teacher)], settings)))
     found = {}
     for kind, group in rows.groupby("directions", sort=False):
         table = table_of(group).iloc[0].drop(["variant", "seed", "directions"])
@@ -35,8 +36,8 @@ def untrained_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
         count = by_noise.ngroups
         metrics = {name: {"mean": float(value), "low": None, "high": None, "n": count} for name, value in table.items()}
         metrics |= {name: vars(bootstrap_mean(by_noise[name].mean())) for name in MEANS}
-        found[kind] = {UNTRAINED: metrics}
+        found[kind] = {INITIALISATION: metrics}
     return found
 
 
-UNTRAINED = "untrained"  # in place of a variant: the network that students start from
+INITIALISATION = "at_initialisation"  # instead of a variant: the network that students start from

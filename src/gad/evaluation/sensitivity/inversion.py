@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from gad.config import SisterConfig
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
-from gad.diffusion.sampling import node_times, sample
+from gad.diffusion.sampling import sample, student_timesteps
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
 from gad.models.model import Model
@@ -41,7 +41,7 @@ def invert(
     """
     if num_steps < 2:
         raise ValueError("a chain of one step has no fixed point to invert; use invert_by_descent")
-    schedule, times = denoise.schedule, node_times(num_steps, x0.device).to(x0)
+    schedule, times = denoise.schedule, student_timesteps(num_steps, x0.device).to(x0)
     x = x0
     for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):
         t, s = t.expand(len(x)), s.expand(len(x))

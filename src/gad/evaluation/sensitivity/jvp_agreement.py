@@ -8,14 +8,20 @@ import torch
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.finite_difference import FEW, both_ways, mean_cosine
-from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, check_student, drawn_kind, whole_map
+from gad.evaluation.sensitivity.responses import (
+    analysis_ids,
+    analysis_noise,
+    check_student,
+    drawn_kind,
+    noise_to_image_map,
+)
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 
 @torch.no_grad()
 def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
-    """A row per variant, its first student, on a few noises and one direction each, of the whole map.
+    """A row per variant, its first student, on a few noises and one direction each, of the noise-to-image map.
 
     ``h`` is the step chosen by the measured rounding floor; ``disagreement`` the median of
     ‖difference - exact‖ / ‖exact‖ (0 is best, NaN without forward mode); ``cosine_exact`` and ``cosine_difference``
@@ -27,16 +33,16 @@ def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: 
     prompts = prompt_of(ids, settings.noise_pairs.prompts)
 
     def taken(model: Model, denoise, num_steps: int) -> dict:
-        phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)
+        phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
         return both_ways(phi, noise, directions[0])
 
     reference = taken(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
     rows = [_row("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         if variant in {row["variant"] for row in rows}:
-            continue  # how well two ways agree hangs on the network's form, not on its seed
+            continue  # how well two ways agree depends on the network's form, not on its seed
         check_student(f"{variant} (seed {seed})", student, teacher)
-        rows.append(_row(variant, seed, taken(student, student.denoiser, pairs.num_nodes), reference))
+        rows.append(_row(variant, seed, taken(student, student.denoiser, pairs.student_steps), reference))
     return pd.DataFrame(rows)
 
 

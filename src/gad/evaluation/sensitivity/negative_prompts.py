@@ -23,9 +23,9 @@ from gad.diffusion.sampling import sample
 from gad.evaluation.jobs import Job, Table, measured, owner_of
 from gad.evaluation.sensitivity.inversion import inversion_rows
 from gad.metrics.clip_score import Score, load_scores
-from gad.models.external_sampler import WholeMap
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
-from gad.models.sampler import Actor, NamedStudent
+from gad.models.sampler import NamedStudent, Sampler
 from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 
@@ -104,8 +104,8 @@ def negative_rows(
     return rows.assign(sample=ids, prompt=prompts, negative=negatives)
 
 
-def sister_job(teacher: Actor, settings: Recipe) -> Job:
-    """A model's rows of inversion and of negative prompts (empty where the world has no text)."""
+def sister_job(teacher: Sampler, settings: Recipe) -> Job:
+    """A model's rows of inversion and of negative prompts (empty where the dataset has no text)."""
     config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
 
     def prepare(keep: Keep) -> Score | None:
@@ -114,13 +114,13 @@ def sister_job(teacher: Actor, settings: Recipe) -> Job:
         device = own_device(settings.sensitivity.device)
         return next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
 
-    def run(actor: Actor, score: Score | None) -> Result:
-        model, steps, ids = actor.model, actor.num_steps, ids_of(SISTER, config.inversion_samples)
+    def run(sampler: Sampler, score: Score | None) -> Result:
+        model, steps, ids = sampler.model, sampler.num_steps, ids_of(SISTER, config.inversion_samples)
         noise, prompts = draw_noise(ids, model.latent_shape, seed=config.seed), settings.noise_pairs.prompts
-        denoise = model.guided(actor.guidance_scale)
+        denoise = model.guided(sampler.guidance_scale)
         inverted = inversion_rows(model, denoise, prompt_of(ids, prompts), noise, config, num_steps=steps)
         negative = pd.DataFrame()
-        if score is not None and not isinstance(model.denoiser, WholeMap):
+        if score is not None and not isinstance(model.denoiser, ExternalSampler):
             asked = negative_pairs(config, prompts)
             negative = negative_rows(model, denoise, asked, score, config, num_steps=steps)
         return {"inversion": inverted, "negative": negative}

@@ -1,8 +1,8 @@
 r"""One call of the student at the teacher's own state x_t: the geometry of Table 1 for each noise level.
 
-The whole map mixes what a network answers with where its earlier answers have led it. Here it is asked at the teacher's
-state, so that the noise level is seen at which a student stops to listen. Its call has to reach the next node s of its
-chain, so it is set beside the x0 whose step leads there as the teacher's chain does,
+The noise-to-image map mixes what a network answers with where its earlier answers have led it. Here it is asked at the
+teacher's state, so that the noise level is seen at which a student stops to listen. Its call has to reach the next
+student step s of its chain, so it is set beside the x0 whose step leads there as the teacher's chain does,
 
 .. math:: \hat x_0 : \quad \alpha_s \hat x_0 + \sigma_s \hat\epsilon = \Phi_{t \to s}(x_t), \quad
     \alpha_t \hat x_0 + \sigma_t \hat\epsilon = x_t,
@@ -31,27 +31,27 @@ from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
-LEVELS_KEPT = "levels"  # the name under which they are kept
+NOISE_LEVELS = "levels"  # the name under which they are kept
 DIRECTIONS = 1  # of each noise: the teacher is asked for the rest of its chain at every level
 METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_power"]
 
 
-def levels_of(num_nodes: int, teacher_steps: int) -> list[float]:
-    """The times, falling, at which both are asked: the student's nodes, and the teacher's next to each quarter."""
+def noise_levels_of(student_steps: int, teacher_steps: int) -> list[float]:
+    """The times, falling, at which both are asked: the student's timesteps, and the teacher's next to each quarter."""
     times = [round(level * teacher_steps) / teacher_steps for level in LEVELS]
-    times += [1 - k / num_nodes for k in range(num_nodes)]
+    times += [1 - k / student_steps for k in range(student_steps)]
     return sorted({round(time, 6) for time in times}, reverse=True)
 
 
-def next_node(t: float, num_nodes: int) -> float:
+def next_timestep(t: float, student_steps: int) -> float:
     """The first time of a chain of so many steps below ``t``."""
-    return math.ceil(t * num_nodes - 1e-4) / num_nodes - 1 / num_nodes
+    return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
 
 
 def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
     """The map from x_t to the x0 whose one step leads to where the chain of ``num_steps`` steps has come at ``stop``.
 
-    Both times are nodes of that chain. To x0 itself at 0.
+    Both times are student steps of that chain. To x0 itself at 0.
     """
     first, last = (round((1 - time) * num_steps) for time in (t, stop))
 
@@ -63,7 +63,7 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
     return phi
 
 
-def measure_levels(
+def measure_noise_levels(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
@@ -71,26 +71,26 @@ def measure_levels(
 
     ``parts`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
     """
-    yield from in_batches(LEVELS_KEPT, levels_at, teacher, students, settings, parts)
+    yield from in_batches(NOISE_LEVELS, noise_levels_at, teacher, students, settings, parts)
 
 
 @torch.no_grad()
-def levels_at(
+def noise_levels_at(
     ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
 ) -> Iterator[pd.DataFrame]:
-    """:func:`measure_levels` at one batch of noises."""
+    """:func:`measure_noise_levels` at one batch of noises."""
     config, pairs = settings.sensitivity, settings.noise_pairs
     guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
     _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
     directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
     states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)
-    times = levels_of(pairs.num_nodes, pairs.teacher_steps)
+    times = noise_levels_of(pairs.student_steps, pairs.teacher_steps)
     points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in times}
 
     def answers_of(phi: Map, name: str, t: float):
         return answers(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
-    ends = {t: next_node(t, pairs.num_nodes) for t in times}
+    ends = {t: next_timestep(t, pairs.student_steps) for t in times}
     maps = {t: onward(guided, t, ends[t], conditioning, num_steps=pairs.teacher_steps) for t in times}
     theirs = {t: answers_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in students:
@@ -102,7 +102,7 @@ def levels_at(
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
-def level_table(rows: pd.DataFrame) -> pd.DataFrame:
+def noise_level_table(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and time: mean cosine, errors, and the gain sqrt(E‖J_S v‖² / E‖J_T v‖²)."""
     means = rows.groupby(["variant", "seed", "t"], sort=False)[METRICS].mean().reset_index()
     gain = (means.pop("student_power") / means.pop("teacher_power")) ** 0.5

@@ -4,18 +4,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gad.config import Recipe
-from gad.evaluation.jobs import make_ahead
-from gad.evaluation.sensitivity.batches import batches_ahead
-from gad.evaluation.sensitivity.end_to_end import OUTSIDE, SAMPLES, responses_at
+from gad.evaluation.jobs import precompute
+from gad.evaluation.sensitivity.batches import precompute_batches
+from gad.evaluation.sensitivity.end_to_end import EXTERNAL, SAMPLES, responses_at
 from gad.evaluation.sensitivity.fidelity import fidelity_job
 from gad.evaluation.sensitivity.negative_prompts import sister_job
-from gad.evaluation.sensitivity.per_noise_level import LEVELS_KEPT, levels_at
+from gad.evaluation.sensitivity.per_noise_level import NOISE_LEVELS, noise_levels_at
 from gad.evaluation.sensitivity.seed_identification import seeds_job
 from gad.evaluation.sensitivity.trajectory import TRAJECTORY, deviations_at
-from gad.models.external import as_whole_maps
-from gad.models.external_sampler import WholeMap
+from gad.models.external import as_external
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, everyone
+from gad.models.sampler import NamedStudent, all_models
 
 
 def precompute_sensitivity(
@@ -23,13 +23,13 @@ def precompute_sensitivity(
 ) -> Iterator[str]:
     """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
     students = list(students)
-    ours = [named for named in students if not isinstance(named[2].denoiser, WholeMap)]
-    theirs = [named for named in students if isinstance(named[2].denoiser, WholeMap)]
-    yield from batches_ahead(SAMPLES, responses_at, teacher, ours, settings, parts)
-    yield from batches_ahead(LEVELS_KEPT, levels_at, teacher, ours, settings, parts)
-    yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
+    ours = [named for named in students if not isinstance(named[2].denoiser, ExternalSampler)]
+    theirs = [named for named in students if isinstance(named[2].denoiser, ExternalSampler)]
+    yield from precompute_batches(SAMPLES, responses_at, teacher, ours, settings, parts)
+    yield from precompute_batches(NOISE_LEVELS, noise_levels_at, teacher, ours, settings, parts)
+    yield from precompute_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
-        yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
+        yield from precompute_batches(EXTERNAL, responses_at, teacher, theirs, as_external(settings), parts)
     yield from precompute_jobs(teacher, students, settings, parts=parts)
 
 
@@ -40,6 +40,6 @@ def precompute_jobs(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
     """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
-    models = everyone(teacher, students, settings)
+    models = all_models(teacher, students, settings)
     jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]
-    yield from make_ahead(jobs, models, parts)
+    yield from precompute(jobs, models, parts)

@@ -7,7 +7,7 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, drawn_kind, whole_map
+from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, drawn_kind, noise_to_image_map
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, steps_of
 
@@ -23,7 +23,7 @@ def response_along(
     prompts, steps = prompt_of(ids, pairs.prompts), torch.linspace(0, reach, num_steps).tolist()
 
     def curve(variant: str, seed: int, model: Model, denoise, count: int) -> pd.DataFrame:
-        phi = whole_map(denoise, model.condition(prompts), num_steps=count)
+        phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=count)
         start, *moved = [phi(noise + h * directions[0]) for h in steps]
         change = [(end - start).square().flatten(1).mean(1).sqrt().mean().item() for end in (start, *moved)]
         return pd.DataFrame({"variant": variant, "seed": seed, "h": steps, "change": change})

@@ -20,7 +20,9 @@ from gad.metrics import response as geometry
 from gad.models.model import Model
 
 
-def whole_map(denoise: Denoiser, conditioning: Conditioning | None, *, num_steps: int) -> Callable[[Tensor], Tensor]:
+def noise_to_image_map(
+    denoise: Denoiser, conditioning: Conditioning | None, *, num_steps: int
+) -> Callable[[Tensor], Tensor]:
     """The map from initial noise to x0 through all steps."""
     return lambda noise: sample(denoise, noise, conditioning, num_steps=num_steps)[-1]
 
@@ -124,8 +126,8 @@ def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> p
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
     """The Table 1 row of a model: means over noises and directions, and the Jacobian norm ratio of the whole sample.
 
-    A few noises where the teacher's map is steep decide that ratio; the median gain ‖J_S v‖ / ‖J_T v‖ does not hang on
-    them. Likewise the median map error.
+    A few noises where the teacher's map is steep decide that ratio; the median gain ‖J_S v‖ / ‖J_T v‖ does not depend
+    on them. Likewise the median map error.
     """
     names = ["pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl"]
     summary = {name: float(rows[name].mean()) for name in names}

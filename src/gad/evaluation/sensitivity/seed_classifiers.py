@@ -17,7 +17,7 @@ from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.clip_score import how_to_get, normalisation, preprocess
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel
 
 Predict = Callable[[Tensor], Tensor]
@@ -59,7 +59,7 @@ def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Ten
 
     Principal axes of the training images lose nothing that they span, and make it fast. One class is a ValueError.
     """
-    from sklearn.decomposition import PCA  # here, since it takes a while
+    from sklearn.decomposition import PCA  # here, since it takes seconds
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -81,7 +81,7 @@ def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str =
     It learns on ``device`` from images that stay on the CPU.
     Raises ValueError, in one line that says how to get it, when the model is missing.
     """
-    from transformers import AutoModelForImageClassification  # here, since it takes a while
+    from transformers import AutoModelForImageClassification  # here, since it takes seconds
 
     try:
         start = AutoModelForImageClassification.from_pretrained(

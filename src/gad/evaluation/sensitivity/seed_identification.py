@@ -22,7 +22,7 @@ from gad.diffusion.noise import draw_noise
 from gad.evaluation.jobs import Job, measured, owner_of
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
-from gad.models.sampler import TEACHER, Actor, NamedStudent
+from gad.models.sampler import TEACHER, NamedStudent, Sampler
 from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
 
@@ -72,7 +72,7 @@ def learn(images: SeedImages, classifier: Classifier, *, num_prompts: int) -> Pr
     return classifier.learn(*_flat(images.train[:num_prompts]), *_flat(images.val))
 
 
-def judge(predict: Predict, images: SeedImages) -> pd.DataFrame:
+def evaluator(predict: Predict, images: SeedImages) -> pd.DataFrame:
     """A row per test image: ``prompt``, ``noise`` (the true seed number), ``predicted`` and ``right``."""
     ready, labels = _flat(images.test)
     predicted = predict(ready)
@@ -95,7 +95,7 @@ def identify(images: SeedImages, classifier: Classifier, config: SeedsConfig, *,
     own = {size: learn(images, classifier, num_prompts=size) for size in curve_sizes(config)}
     sources = {"self": own} | ({} if teacher is None else {"teacher": teacher})
     rows = [
-        judge(predict, images).assign(trained_on=name, train_prompts=size)
+        evaluator(predict, images).assign(trained_on=name, train_prompts=size)
         for name, predictors in sources.items()
         for size, predict in predictors.items()
     ]
@@ -103,13 +103,13 @@ def identify(images: SeedImages, classifier: Classifier, config: SeedsConfig, *,
 
 
 def accuracy(rows: pd.DataFrame) -> dict[str, float]:
-    """``accuracy`` in [0, 1] of rows of :func:`judge`, with its 95 % interval ``low``, ``high``, and ``n`` images.
+    """``accuracy`` in [0, 1] of rows of :func:`evaluator`, with its 95 % interval ``low``, ``high``, and ``n`` images.
 
     Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
     many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998); where
     few prompts happen to agree, that is all of them. It covers other prompts, not other noises.
     """
-    from scipy.stats import norm, t  # here, since it takes a while
+    from scipy.stats import norm, t  # here, since it takes seconds
 
     right, n = float(rows["right"].mean()), len(rows)
     of_prompts = rows.groupby("prompt")["right"].mean()
@@ -134,12 +134,12 @@ def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
 def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 2: a row per variant and seed, from the whole training set.
 
-    ``self_identifiability`` and ``teacher_alignment``, accuracies in [0, 1], each with its 95 % interval
-    (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the learning curve
-    still added. Where that is large, the classifier was short of images.
+    ``seed_identification_accuracy`` and ``teacher_trained_seed_accuracy``, accuracies in [0, 1], each with its 95 %
+    interval (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the
+    learning curve still added. Where that is large, the classifier was short of images.
     """
     result = []
-    names = {"self": "self_identifiability", "teacher": "teacher_alignment"}
+    names = {"self": "seed_identification_accuracy", "teacher": "teacher_trained_seed_accuracy"}
     for (variant, seed), group in curve_table(rows).groupby(["variant", "seed"], sort=False):
         row = {"variant": variant, "seed": seed}
         for trained_on, name in names.items():
@@ -154,17 +154,17 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
+def seed_images(sampler: Sampler, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     config = settings.sensitivity.seeds
-    noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
+    noise = draw_noise(ids_of(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
     prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
 
     def part(start: int) -> Result:
         here = prompts[start : start + per_part]
         repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
-        images = actor.generate(noise.repeat(len(here), 1, 1, 1), repeated)
+        images = sampler.generate(noise.repeat(len(here), 1, 1, 1), repeated)
         return {"images": prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
 
     return [partial(part, start) for start in range(0, len(prompts), per_part)]
@@ -184,22 +184,22 @@ class SeedReference:
     predictors: dict[int, Predict]
 
 
-def seeds_job(teacher: Actor, settings: Recipe) -> Job:
+def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`gad.evaluation.sensitivity.seed_identification.identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
-    def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:
-        return seed_images(replace(actor, batch_size=config.batch_size), classifier, settings)
+    def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
+        return seed_images(replace(sampler, batch_size=config.batch_size), classifier, settings)
 
     def prepare(keep: Keep) -> SeedReference:
         classifier = build_classifier(config, device=device)
         images = split_images(keep.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
 
-    def run(actor: Actor, of_teacher: SeedReference) -> Result:
-        if actor.name == TEACHER:
+    def run(sampler: Sampler, of_teacher: SeedReference) -> Result:
+        if sampler.name == TEACHER:
             return {"rows": of_teacher.rows}
-        images = split_images([make() for make in images_of(actor, of_teacher.classifier)], config)
+        images = split_images([make() for make in images_of(sampler, of_teacher.classifier)], config)
         return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
 
     return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
@@ -208,7 +208,7 @@ def seeds_job(teacher: Actor, settings: Recipe) -> Job:
 def measure_seeds(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of seeds told from images, the teacher's first.
+    """Yield each model's rows of seed identification from images, the teacher's first.
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """

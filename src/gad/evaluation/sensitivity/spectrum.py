@@ -13,9 +13,9 @@ from gad.diffusion.jvp import Map, respond_along
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import Along, top_directions
-from gad.evaluation.sensitivity.responses import analysis_ids, check_student, differences, whole_map
+from gad.evaluation.sensitivity.responses import analysis_ids, check_student, differences, noise_to_image_map
 from gad.metrics.response import spectral_kl, spectrum
-from gad.models.external_sampler import WholeMap
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, steps_of
 
@@ -44,15 +44,16 @@ def top_singular_values(
 
 
 def along_of(model: Model, config: SensitivityConfig) -> Along:
-    """How J v is taken for unit vectors: by differences for models from elsewhere, at the length of normal noise."""
-    if isinstance(model.denoiser, WholeMap):
+    """How J v is taken for unit vectors: by differences for external models, at the length of normal noise."""
+    if isinstance(model.denoiser, ExternalSampler):
         return lambda phi, x, units: differences(phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5)
     return respond_along
 
 
 @torch.no_grad()
 def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
-    """The largest singular values of the whole map: a row per variant, seed, noise and index, the teacher first.
+    """The largest singular values of the noise-to-image map: a row per variant, seed, noise and index, the teacher
+    first.
 
     ``spectral_kl`` is KL(p_T ‖ p_S) in nats over these values alone (shares of their sum of squares), the same in
     each row of a noise and 0 for the teacher; lower is better.
@@ -65,7 +66,7 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
     )
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
-        phi = whole_map(denoise, model.condition(prompts), num_steps=num_steps)
+        phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
         options = {"ids": ids, "seed": config.seed, "along": along_of(model, config)}
         return top_singular_values(phi, noise, config.num_singular, **options)
 

@@ -19,24 +19,24 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, node_times, sample, step_target
+from gad.diffusion.sampling import ddim_step, sample, step_target, student_timesteps
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
 from gad.evaluation.sensitivity.batches import in_batches
 from gad.evaluation.sensitivity.responses import Steps
-from gad.models.external_sampler import WholeMap
+from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4
-NODE = 1e-6  # a float32 node may lie a hair beside its time
+NODE = 1e-6  # a float32 student step may lie a hair beside its time
 
 
 def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shared: bool = True) -> Tensor:
-    """Deviation accumulated over the nodes so far, ``[S, B]``: one row per node; lower is better.
+    """Deviation accumulated over the student steps so far, ``[S, B]``: one row per student step; lower is better.
 
-    At a node: the mean over elements of (x_t^S - x_t^T)²; the last row is the sum over all nodes down to t = 0. With
-    ``start_shared`` the first state is the common noise and has no row.
+    At a student step: the mean over elements of (x_t^S - x_t^T)²; the last row is the sum over all student steps down
+    to t = 0. With ``start_shared`` the first state is the common noise and has no row.
     """
     error = (student - teacher).square().flatten(2).mean(2)
     return torch.cumsum(error[1:] if start_shared else error, dim=0)
@@ -47,11 +47,11 @@ def between(
 ) -> Float[Tensor, "times B C H W"]:
     """A chain's states at ``times`` from its ``states`` at the falling times ``at``.
 
-    At a node it is the chain's state; before the first node it is the noise. Between two nodes it is the point on the
-    way that leads from one to the other: the x0 and noise that both imply, mixed for that time, x_s = alpha_s x0 +
-    sigma_s eps. For a DDIM step or an Euler step along a flow that is the way the step takes. So a one-step student,
-    whose only answer is x0 from z, has a path too: from z straight (flow) or on the arc (diffusion) to x0. Raises
-    ValueError for a time after the last node.
+    At a student step it is the chain's state; before the first student step it is the noise. Between two student steps
+    it is the point on the way that leads from one to the other: the x0 and noise that both imply, mixed for that time,
+    x_s = alpha_s x0 + sigma_s eps. For a DDIM step or an Euler step along a flow that is the way the step takes. So a
+    one-step student, whose only answer is x0 from z, has a path too: from z straight (flow) or on the arc (diffusion)
+    to x0. Raises ValueError for a time after the last student step.
     """
     found = []
     for time in times:
@@ -76,11 +76,11 @@ def states_at(
 
     A model from elsewhere is asked for its own chain, whatever ``num_steps`` says.
     """
-    if isinstance(denoise, WholeMap):
+    if isinstance(denoise, ExternalSampler):
         schedule, states, at = denoise.path(noise, conditioning)
         return between(schedule, states, at, times)
     states = sample(denoise, noise, conditioning, num_steps=num_steps)
-    return between(denoise.schedule, states, node_times(num_steps).tolist(), times)
+    return between(denoise.schedule, states, student_timesteps(num_steps).tolist(), times)
 
 
 TRAJECTORY = "trajectory"
@@ -91,8 +91,8 @@ def measure_trajectories(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its nodes a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts`` as in
-    :func:`measure_students`.
+    Between its student steps a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts``
+    as in :func:`measure_students`.
     """
     yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)
 
@@ -108,7 +108,7 @@ def deviations_at(
     reference = states_at(guided, noise, conditioning, num_steps=pairs.teacher_steps, times=times)
     for variant, seed, student in students:
         own = student.condition(prompts)
-        states = states_at(student.denoiser, noise, own, num_steps=pairs.num_nodes, times=times)
+        states = states_at(student.denoiser, noise, own, num_steps=pairs.student_steps, times=times)
         deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
         for t, values in zip(times, deviation, strict=True):
             numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)

@@ -9,7 +9,7 @@ _MODULES = {
     "ablations": ["ablation_marks"],
     "control": ["climbed_scores", "obeyed_requests", "request_strips", "seed_grids", "trade_off"],
     "explore": ["strip_png"],
-    "geometry": ["level_curves", "spectra_curves", "step_curves"],
+    "geometry": ["noise_level_curves", "spectra_curves", "step_curves"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars", "response_curves"],
     "outputs": ["answers", "image_grid", "point_clouds", "to_pixels"],

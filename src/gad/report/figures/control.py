@@ -15,9 +15,9 @@ from gad.report.figures.style import DPI, looks
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
-    "mode_coverage": "modes seen (share of all)",
+    "mode_coverage": "mode coverage (share of all)",
     "clip_score": "CLIP score",
-    "noun_right": "noun right (share)",
+    "object_accuracy": "object accuracy (share)",
     "distance_to_roll": "distance to the roll (lower is better)",
 }
 

@@ -21,7 +21,7 @@ def _beside(axis: Axes) -> None:
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
-def level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = "") -> Figure:
+def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = "") -> Figure:
     """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):

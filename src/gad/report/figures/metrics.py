@@ -24,7 +24,7 @@ def metric_bars(
 
     With ``one_scale`` heights can be compared between panels.
     """
-    import seaborn as sns  # here, since it takes a while
+    import seaborn as sns  # here, since it takes seconds
 
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1

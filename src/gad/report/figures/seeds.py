@@ -10,8 +10,8 @@ from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures.style import DPI, PALETTE, order
 
 _LABELS = {
-    "self_identifiability": "self identifiability (higher is better)",
-    "teacher_alignment": "teacher alignment (higher is better)",
+    "seed_identification_accuracy": "self identifiability (higher is better)",
+    "teacher_trained_seed_accuracy": "teacher alignment (higher is better)",
 }
 
 

@@ -21,7 +21,7 @@ PALETTE = {  # in the order in which they are drawn
     "gad_anchor": "#8073ac",
 }
 MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
-OTHERS = "ospDv^PX<>hd8"  # of models from elsewhere
+OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
 GREY, TEXT = ".8", ".15"
@@ -42,13 +42,13 @@ matplotlib.rcParams.update(THEME)
 
 
 def order(names) -> list[str]:
-    """Each name once: ours in their order, models from elsewhere after them."""
+    """Each name once: ours in their order, external models after them."""
     names = list(dict.fromkeys(names))
     return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]
 
 
 def looks(names) -> dict[str, dict]:
-    """Colour and marker of each name: ours have their own, models from elsewhere the next ones of a further row."""
+    """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
     elsewhere = [name for name in order(names) if name not in PALETTE]
     colours = _spread(len(elsewhere)) if elsewhere else []
     found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
@@ -59,7 +59,7 @@ def looks(names) -> dict[str, dict]:
 
 def _spread(count: int) -> list[tuple[float, float, float]]:
     """Different colours of one lightness."""
-    import seaborn  # here, since it takes a while
+    import seaborn  # here, since it takes seconds
 
     return seaborn.husl_palette(count, l=0.55)
 

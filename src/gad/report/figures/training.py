@@ -10,14 +10,14 @@ from gad.report.figures.style import DPI, PALETTE, order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
-    "probe_jvp_cosine": "JVP cosine on fixed pairs",
-    "probe_gain": "gain on fixed pairs (1 is best)",
+    "monitor_jvp_cosine": "JVP cosine on fixed pairs",
+    "monitor_gain": "gain on fixed pairs (1 is best)",
 }
 
 
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     """What was logged against steps; one thin line per seed and variant, logarithmic where a loss is positive."""
-    import seaborn as sns  # here, since it takes a while
+    import seaborn as sns  # here, since it takes seconds
 
     found = [name for name in CURVES if name in log and log[name].notna().any()]
     columns = min(3, len(found))
@@ -30,7 +30,7 @@ def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
             hue_order=order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
             legend="auto" if axis is last else False,
         )  # fmt: skip
-        logarithmic = not name.startswith("probe") and (log[name].dropna() > 0).all()
+        logarithmic = not name.startswith("monitor") and (log[name].dropna() > 0).all()
         axis.set(yscale="log" if logarithmic else "linear", xlabel="training step", ylabel=CURVES[name])
     for axis in axes.flat[len(found) :]:
         axis.set_axis_off()

@@ -56,7 +56,7 @@ def noise_query_beside_ours(control: dict) -> pd.DataFrame:
         if metric in ours["teacher"]:
             row = {"from": "ours", "setting": "this recipe", "noise": noise}
             row |= {model: number(ours[model][metric]) for model in models if model in ours}
-            rows.append(row | {"comparable?": "Within this table's lower part only: the recipe's judge, a cosine."})
+            rows.append(row | {"comparable?": "Within this table's lower part only: the recipe's evaluator, a cosine."})
     return pd.DataFrame(rows).fillna("")
 
 
@@ -73,9 +73,9 @@ def diversity_beside_ours(control: dict) -> pd.DataFrame:
         vendi, clip = (f"{value:.4g}" for value in DIVERSITY[variant]) if variant in DIVERSITY else ("", "")
         row = {"variant": variant, "paper, Vendi": vendi, "ours, Vendi": number(values["vendi"])}
         row |= {"paper, CLIP": clip, "ours, CLIP": number(values["clip_score"])}
-        if "noun_right" in values:
-            row["ours, noun right"] = number(values["noun_right"])
-        rows.append(row | {"comparable?": "Direction only: the recipe's own features, judge and prompts."})
+        if "object_accuracy" in values:
+            row["ours, object accuracy"] = number(values["object_accuracy"])
+        rows.append(row | {"comparable?": "Direction only: the recipe's own features, evaluator and prompts."})
     return pd.DataFrame(rows)
 
 
@@ -93,5 +93,7 @@ def layout_beside_ours(control: dict) -> pd.DataFrame:
         variant = SAME_KIND.get(name, "")
         row = {"model": name, "paper, AP": ap, "paper, AP50": ap50, "paper, CLIP": clip or "", "ours": variant}
         row |= {f"ours, {label}": ours(groups, variant, metric) for label, metric in LAYOUT_OURS.items()}
-        rows.append(row | {"comparable?": "Order only: the recipe's own detector, judge and boxes; ours in [0, 1]."})
+        rows.append(
+            row | {"comparable?": "Order only: the recipe's own detector, evaluator and boxes; ours in [0, 1]."}
+        )
     return pd.DataFrame(rows)

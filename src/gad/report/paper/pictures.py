@@ -1,4 +1,4 @@
-"""Tables 2, 3 and 12: seeds told from images, scores of images, distances of sets of images."""
+"""Tables 2, 3 and 12: seed identification from images, scores of images, distances of sets of images."""
 
 import pandas as pd
 
@@ -36,16 +36,16 @@ def seeds_beside_ours(seeds: dict) -> pd.DataFrame:
     for name, (own, alignment) in PAPER_SEEDS.items():
         variant = kinds.get(name, "")
         row = {"paper's table": "2", "model": name, "paper, self": own, "paper, teacher alignment": alignment or ""}
-        row |= {"ours": variant, "ours, self": ours(seeds, variant, "self_identifiability")}
-        rows.append(row | {"ours, teacher alignment": ours(seeds, variant, "teacher_alignment")})
+        row |= {"ours": variant, "ours, self": ours(seeds, variant, "seed_identification_accuracy")}
+        rows.append(row | {"ours, teacher alignment": ours(seeds, variant, "teacher_trained_seed_accuracy")})
     return pd.DataFrame(rows)
 
 
 def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:
     """Tables 3 and 12 of the paper with this recipe's teacher, baseline and GAD.
 
-    ``fidelity`` is the group of that name in the metrics of the `sensitivity` stage. Judges and features are named in
-    ours; numbers of other judges do not compare, their order may.
+    ``fidelity`` is the group of that name in the metrics of the `sensitivity` stage. Evaluators and features are named
+    in ours; numbers of other evaluators do not compare, their order may.
     """
     measures = next(iter(fidelity.values()), {})
     scores = [name for name in measures if "_to_" not in name]

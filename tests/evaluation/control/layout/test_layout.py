@@ -17,11 +17,11 @@ from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts
 from gad.evaluation.control.layout.steering import measure_energy, steer
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.evaluation.control.optimiser import optimise_noise, stepping, turning
-from gad.metrics.average_precision import Asked
+from gad.metrics.average_precision import GroundTruth
 from gad.metrics.clip_score import load_encoder, score
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import Actor
+from gad.models.sampler import Sampler
 from gad.runtime.paths import EMOJI
 
 # --- optimisation in the noise -----------------------------------------------------------------------------------
@@ -104,8 +104,8 @@ CONFIG = LayoutConfig(num_prompts=3, iterations=4, step_size=5.0)
 
 
 @pytest.fixture(scope="module")
-def actor(pipeline):
-    return Actor("teacher", 0, Model(denoiser_of(pipeline), (4, 16, 16), pipeline), 2, 3.0)
+def sampler(pipeline):
+    return Sampler("teacher", 0, Model(denoiser_of(pipeline), (4, 16, 16), pipeline), 2, 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -119,23 +119,23 @@ def start():
 
 
 @pytest.mark.parametrize("attention_steps", [1, 2])
-def test_the_energy_falls_under_optimisation(actor, asked, start, attention_steps):
+def test_the_energy_falls_under_optimisation(sampler, asked, start, attention_steps):
     config = CONFIG.model_copy(update={"attention_steps": attention_steps})
-    end = steer(actor, asked, start, config, 64)
-    before, after = (measure_energy(actor, asked, noise, config, 64) for noise in (start, end))
+    end = steer(sampler, asked, start, config, 64)
+    before, after = (measure_energy(sampler, asked, noise, config, 64) for noise in (start, end))
     assert after.sum() < before.sum() and not torch.equal(start, end)
 
 
-def test_optimised_noise_does_not_depend_on_the_batch(actor, asked, start):
-    together = steer(actor, asked, start, CONFIG, 64)
-    alone = steer(actor, asked, start, CONFIG.model_copy(update={"batch_size": 2}), 64)
+def test_optimised_noise_does_not_depend_on_the_batch(sampler, asked, start):
+    together = steer(sampler, asked, start, CONFIG, 64)
+    alone = steer(sampler, asked, start, CONFIG.model_copy(update={"batch_size": 2}), 64)
     assert torch.allclose(together, alone, atol=1e-3)
 
 
-def test_the_nouns_tokens_are_found_for_every_tokenizer(actor):
-    tokenizer = actor.model.pipeline.tokenizer
+def test_the_nouns_tokens_are_found_for_every_tokenizer(sampler):
+    tokenizer = sampler.model.pipeline.tokenizer
     prompts = ["a red car left of a dog on a white background", "a dog on a black background"]
-    words, objects = word_tokens(actor.model, prompts, [["car", "dog"], ["dog"]])
+    words, objects = word_tokens(sampler.model, prompts, [["car", "dog"], ["dog"]])
     assert words.sum(1).tolist() == [len(prompt.split()) for prompt in prompts]
     for (sample, row), noun in {(0, 0): "car", (0, 1): "dog", (1, 0): "dog"}.items():
         ids = torch.tensor(tokenizer(prompts[sample]).input_ids)
@@ -143,43 +143,43 @@ def test_the_nouns_tokens_are_found_for_every_tokenizer(actor):
     assert not objects[1, 1].any()
 
 
-def test_a_noun_inside_a_longer_one_is_the_other_and_one_asked_twice_has_two_places(actor):
+def test_a_noun_inside_a_longer_one_is_the_other_and_one_asked_twice_has_two_places(sampler):
     prompt = "a red car left of a car on a white background"
     words = prompt.split()
     for nouns, places in {("car", "red car"): ([6], [1, 2]), ("car", "car"): ([2], [6])}.items():
-        found, objects = word_tokens(actor.model, [prompt], [list(nouns)])
+        found, objects = word_tokens(sampler.model, [prompt], [list(nouns)])
         order = {token: number for number, token in enumerate(found[0].nonzero().flatten().tolist())}
         assert len(order) == len(words)
         assert [[order[token] for token in row.nonzero().flatten().tolist()] for row in objects[0]] == list(places)
 
 
-def test_a_noun_that_is_not_in_the_prompt_is_refused_in_one_line(actor):
+def test_a_noun_that_is_not_in_the_prompt_is_refused_in_one_line(sampler):
     with pytest.raises(ValueError, match="the object 'cat' is not in the prompt 'a dog'") as error:
-        word_tokens(actor.model, ["a dog"], [["cat"]])
+        word_tokens(sampler.model, ["a dog"], [["cat"]])
     assert "\n" not in str(error.value)
 
 
-def test_a_model_with_fewer_steps_than_attention_steps_reads_all_it_has(actor, asked, start):
+def test_a_model_with_fewer_steps_than_attention_steps_reads_all_it_has(sampler, asked, start):
     many, all_two = (
-        measure_energy(actor, asked, start, CONFIG.model_copy(update={"attention_steps": count}), 64)
+        measure_energy(sampler, asked, start, CONFIG.model_copy(update={"attention_steps": count}), 64)
         for count in (3, 2)
     )
     assert torch.equal(many, all_two)
 
 
-def test_attention_nodes_listen_to_the_chain_of_a_model_with_so_many_steps(actor, asked, start):
-    coarse = CONFIG.model_copy(update={"attention_nodes": 2, "attention_steps": 2})
-    of_ten = measure_energy(replace(actor, num_steps=10), asked, start, coarse, 64)
+def test_attention_nodes_listen_to_the_chain_of_a_model_with_so_many_steps(sampler, asked, start):
+    coarse = CONFIG.model_copy(update={"attention_trajectory_steps": 2, "attention_steps": 2})
+    of_ten = measure_energy(replace(sampler, num_steps=10), asked, start, coarse, 64)
     own = CONFIG.model_copy(update={"attention_steps": 2})
-    assert torch.equal(of_ten, measure_energy(actor, asked, start, own, 64))
-    assert not torch.equal(of_ten, measure_energy(replace(actor, num_steps=10), asked, start, own, 64))
-    one_step = replace(actor, num_steps=1)
+    assert torch.equal(of_ten, measure_energy(sampler, asked, start, own, 64))
+    assert not torch.equal(of_ten, measure_energy(replace(sampler, num_steps=10), asked, start, own, 64))
+    one_step = replace(sampler, num_steps=1)
     assert torch.equal(*(measure_energy(one_step, asked, start, config, 64) for config in (coarse, CONFIG)))
 
 
 def test_points_have_no_layout(point_teacher):
     with pytest.raises(ValueError, match="needs pictures and prompts"):
-        layout._image_size(Actor("teacher", 0, point_teacher, 2))
+        layout._image_size(Sampler("teacher", 0, point_teacher, 2))
 
 
 # --- the task ------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def test_points_have_no_layout(point_teacher):
 
 @pytest.fixture(scope="module")
 def inputs(asked, start):
-    """A renderer's eye that sees what was asked for everywhere, and a caption judge that likes all."""
+    """A renderer's eye that sees what was asked for everywhere, and a caption evaluator that likes all."""
 
     def detect(images):
         return [[Detection(thing.noun, 0.9, thing.box, "") for thing in prompt.asked] for prompt in asked]
@@ -195,8 +195,8 @@ def inputs(asked, start):
     return layout.LayoutInputs(asked, start, start + 0.1, 64, detect, lambda images, captions: torch.ones(len(images)))
 
 
-def test_every_noise_has_a_row_per_prompt_and_the_rows_survive_parquet(actor, inputs, tmp_path):
-    answer = layout.run(replace(actor, name="baseline"), inputs, CONFIG)
+def test_every_noise_has_a_row_per_prompt_and_the_rows_survive_parquet(sampler, inputs, tmp_path):
+    answer = layout.run(replace(sampler, name="baseline"), inputs, CONFIG)
     assert answer.outputs.shape == (9, 3, 64, 64) and answer.rows["noise"].tolist() == sorted(
         answer.rows["noise"], key=layout.NOISES.index
     )
@@ -209,15 +209,17 @@ def test_every_noise_has_a_row_per_prompt_and_the_rows_survive_parquet(actor, in
 
 
 def test_the_teachers_attention_gives_the_student_the_teachers_noise(pipelines, inputs):
-    student = Actor("baseline", 0, Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"]), 1)
+    student = Sampler("baseline", 0, Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"]), 1)
     answer = layout.run(student, inputs, CONFIG.model_copy(update={"attention": "teacher"}))
     _, optimised, teacher = answer.outputs.chunk(3)
     assert torch.equal(optimised, teacher)
 
 
-def test_the_teacher_is_not_steered_a_second_time(actor, inputs):
-    rows = layout.run(actor, inputs, CONFIG).rows.set_index("noise")  # its optimised noise is the one that it is given
-    at_given = measure_energy(actor, inputs.prompts, inputs.teacher_noise, CONFIG, 64)
+def test_the_teacher_is_not_steered_a_second_time(sampler, inputs):
+    rows = layout.run(sampler, inputs, CONFIG).rows.set_index(
+        "noise"
+    )  # its optimised noise is the one that it is given
+    at_given = measure_energy(sampler, inputs.prompts, inputs.teacher_noise, CONFIG, 64)
     assert rows.loc["optimised", "energy"].tolist() == at_given.tolist() == rows.loc["teacher", "energy"].tolist()
 
 
@@ -228,22 +230,22 @@ def test_a_noun_that_the_detector_has_no_label_for_is_refused_in_one_line(asked,
     YolosForObjectDetection(config).save_pretrained(tmp_path / "yolos")
     recipe = CONFIG.model_copy(update={"detector": str(tmp_path / "yolos")})
     assert layout._detector(recipe, asked[:1])(torch.zeros(1, 3, 64, 64)) is not None
-    other = LayoutPrompt("a zebra", (Asked("zebra", (0, 0, 9, 9)),))
+    other = LayoutPrompt("a zebra", (GroundTruth("zebra", (0, 0, 9, 9)),))
     with pytest.raises(ValueError, match="yolos has no label for zebra; name one that has") as error:
         layout._detector(recipe, [*asked[:1], other])
     assert "\n" not in str(error.value)
 
 
 def test_a_named_clip_judges_beside_a_hub_detector_too(tmp_path):
-    hub = CONFIG.model_copy(update={"detector": "owner/name"})
-    assert layout._clip_score(hub, None) is None  # the world's judge does not know photographs
-    folder = shutil.copytree(EMOJI / "judges" / "clip", tmp_path / "clip")
+    hub = CONFIG.model_copy(update={"detector": "cache_key/name"})
+    assert layout._clip_score(hub, None) is None  # the dataset's evaluator does not know photographs
+    folder = shutil.copytree(EMOJI / "evaluators" / "clip", tmp_path / "clip")
     CLIPImageProcessor().save_pretrained(folder)  # as published ones have it
     images, captions = torch.rand(3, 3, 64, 64), ["a red car", "a dog", "two cats"]
     found = layout._clip_score(hub, str(folder))(images, captions)
     assert torch.allclose(found, score(load_encoder(str(folder)), images, captions), atol=1e-5)
-    world = layout._clip_score(CONFIG, None)(images, captions)
-    assert torch.allclose(world, score(load_encoder(None), images, captions), atol=1e-5)
+    dataset = layout._clip_score(CONFIG, None)(images, captions)
+    assert torch.allclose(dataset, score(load_encoder(None), images, captions), atol=1e-5)
 
 
 def test_emoji_boxes_are_always_the_same_one_for_each_word():

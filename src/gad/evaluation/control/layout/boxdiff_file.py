@@ -12,7 +12,7 @@ import numpy as np
 
 from gad.evaluation.control.layout.energy import check_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt
-from gad.metrics.average_precision import Asked
+from gad.metrics.average_precision import GroundTruth
 
 FILE_SIZE = 512  # pixels on a side of the pictures that the boxes belong to
 
@@ -49,7 +49,7 @@ def _entry(entry, where: str) -> LayoutPrompt:
             raise ValueError(f"{where}: the box of {noun!r} must be four numbers, not {box!r}")
         check_box(tuple(box), FILE_SIZE, f"{where}: box of {noun!r}")
         if f" {noun} " in f" {caption} ":
-            asked.append(Asked(noun, tuple(box)))
+            asked.append(GroundTruth(noun, tuple(box)))
     return LayoutPrompt(caption, tuple(asked))
 
 

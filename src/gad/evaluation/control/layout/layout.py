@@ -22,12 +22,12 @@ from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, read_boxdiff, 
 from gad.evaluation.control.layout.energy import check_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.evaluation.control.layout.steering import measure_energy, steer
-from gad.evaluation.control.prompts import load_world_detector
+from gad.evaluation.control.prompts import load_emoji_detector
 from gad.evaluation.control.task import Answer
-from gad.metrics.average_precision import Asked, average_precision, best_overlap
+from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
 from gad.metrics.clip_score import features_in_parts, load_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_labels
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
@@ -41,7 +41,7 @@ ClipScore = Callable[[Tensor, list[str]], Tensor]
 
 @dataclass(frozen=True)
 class LayoutInputs:
-    """What all models are asked, from the same noises, and who judges."""
+    """What all models are asked, from the same noises, and who evaluators."""
 
     prompts: list[LayoutPrompt]
     noise: Tensor
@@ -52,10 +52,10 @@ class LayoutInputs:
 
 
 def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.device | str = "cpu") -> Detect:
-    """The world's detector, or the one that the recipe names: ValueError where it lacks a label for a noun."""
+    """The dataset's detector, or the one that the recipe names: ValueError where it lacks a label for a noun."""
     if config.detector is None:
-        world = load_world_detector()
-        return lambda images: detect(world, images, threshold=LOWEST_SCORE)
+        dataset = load_emoji_detector()
+        return lambda images: detect(dataset, images, threshold=LOWEST_SCORE)
     local = ROOT / config.detector
     found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
     missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.asked])
@@ -65,21 +65,23 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
 
 
 def _clip_score(config: LayoutConfig, clip: str | None, device: torch.device | str = "cpu") -> ClipScore | None:
-    """The cosine of the CLIP that ``control.clip`` names, else of the world's judge, which knows no other world."""
+    """The cosine of the CLIP that ``control.clip`` names, else of the dataset's evaluator, which knows no other
+    dataset.
+    """
     if clip is None and config.detector is not None:
         return None
     encoder = load_encoder(clip, device=device)
     return lambda images, captions: (features_in_parts(encoder, images) * encoder.texts(captions)).sum(1)
 
 
-def _image_size(actor: Actor) -> int:
-    if actor.model.pipeline is None:
+def _image_size(sampler: Sampler) -> int:
+    if sampler.model.pipeline is None:
         raise ValueError("layout control needs pictures and prompts, and this model has none")
-    return actor.model.image_side
+    return sampler.model.image_side
 
 
-def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
-    """Prompts with boxes, noises, the teacher's optimised noises and the judges; shared by all models.
+def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
+    """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
     Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
     that the detector has no label for, and a teacher without cross-attention.
@@ -94,7 +96,7 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInp
         for thing in prompt.asked:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
-    judges = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
+    evaluators = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
     noise = draw_noise(
         ids_of(LAYOUT, config.first_prompt + len(prompts))[config.first_prompt :],
         teacher.model.latent_shape,
@@ -105,27 +107,27 @@ def prepare(teacher: Actor, settings: Recipe, keep: Keep = at_once) -> LayoutInp
         return {"noise": steer(teacher, [prompts[i] for i in part.tolist()], noise[part], config, size)}
 
     moved = torch.cat([r["noise"] for r in keep.batches("steered", len(noise), config.batch_size, some)])
-    return LayoutInputs(prompts, noise, moved, size, *judges)
+    return LayoutInputs(prompts, noise, moved, size, *evaluators)
 
 
-def run(actor: Actor, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
+def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
     """A row per prompt and noise, and the pictures ``[3 B, 3, H, W]`` in the same order.
 
-    Boxes are lists of left, top, right, bottom in pixels; the energies are by the actor's own attention. Where the
+    Boxes are lists of left, top, right, bottom in pixels; the energies are by the sampler's own attention. Where the
     teacher's attention is asked for, the optimised noise is the teacher's.
     """
     prompts, size = inputs.prompts, inputs.image_size
-    if config.attention == "teacher" or actor.name == TEACHER:
+    if config.attention == "teacher" or sampler.name == TEACHER:
         optimised = inputs.teacher_noise
     else:
-        optimised = steer(actor, prompts, inputs.noise, config, size)
+        optimised = steer(sampler, prompts, inputs.noise, config, size)
     tables, pictures, captions = [], [], [prompt.caption for prompt in prompts]
     for name, noise in zip(NOISES, (inputs.noise, optimised, inputs.teacher_noise), strict=True):
         if name == "teacher" and torch.equal(noise, optimised):  # the teacher itself
             images, rows = pictures[-1], tables[-1].drop(columns=["noise"])
         else:
-            images = actor.generate(noise, captions)
-            rows = _judged(inputs, images).assign(energy=measure_energy(actor, prompts, noise, config, size).tolist())
+            images = sampler.generate(noise, captions)
+            rows = _judged(inputs, images).assign(energy=measure_energy(sampler, prompts, noise, config, size).tolist())
         tables.append(rows.assign(noise=name))
         pictures.append(images)
     return Answer(pd.concat(tables, ignore_index=True), torch.cat(pictures))
@@ -141,8 +143,8 @@ def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
             {
                 "prompt": number,
                 "caption": prompt.caption,
-                "asked_nouns": [thing.noun for thing in prompt.asked],
-                "asked_boxes": [[float(side) for side in thing.box] for thing in prompt.asked],
+                "target_nouns": [thing.noun for thing in prompt.asked],
+                "target_boxes": [[float(side) for side in thing.box] for thing in prompt.asked],
                 "found_nouns": [one.noun for one in seen],
                 "found_boxes": [[float(side) for side in one.box] for one in seen],
                 "found_scores": [float(one.score) for one in seen],
@@ -163,7 +165,7 @@ def _precision(rows: pd.DataFrame) -> dict[str, float]:
         for row in rows.itertuples()
     ]
     asked = [
-        [Asked(noun, tuple(box)) for noun, box in zip(row.asked_nouns, row.asked_boxes, strict=True)]
+        [GroundTruth(noun, tuple(box)) for noun, box in zip(row.target_nouns, row.target_boxes, strict=True)]
         for row in rows.itertuples()
     ]
     return average_precision(found, asked)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from gad.data.emoji.scenes import make_scene
-from gad.metrics.average_precision import Asked
+from gad.metrics.average_precision import GroundTruth
 
-PROMPT_SEED = 4  # scenes whose boxes are asked for; no teacher or judge learns from them
+PROMPT_SEED = 4  # scenes whose boxes are asked for; no teacher or evaluator learns from them
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class LayoutPrompt:
     """A caption and where its objects should stand, in pixels of the picture."""
 
     caption: str
-    asked: tuple[Asked, ...]
+    asked: tuple[GroundTruth, ...]
 
 
 def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
@@ -28,12 +28,15 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
         index += 1
         if len(scene.prompt.things) == 2:
             boxes = zip(scene.prompt.things, scene.boxes, strict=True)
-            found.append(LayoutPrompt(scene.prompt.caption, tuple(Asked(thing.noun, box) for thing, box in boxes)))
+            found.append(
+                LayoutPrompt(scene.prompt.caption, tuple(GroundTruth(thing.noun, box) for thing, box in boxes))
+            )
     return found[first:]
 
 
 def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
     """The same prompt for a picture ``factor`` times as large."""
     return LayoutPrompt(
-        prompt.caption, tuple(Asked(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.asked)
+        prompt.caption,
+        tuple(GroundTruth(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.asked),
     )

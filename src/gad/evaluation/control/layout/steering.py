@@ -9,15 +9,15 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gad.config.layout import LayoutConfig
-from gad.diffusion.sampling import ddim_step, node_times
+from gad.diffusion.sampling import ddim_step, student_timesteps
 from gad.diffusion.shapes import Latent, PerSample
 from gad.evaluation.control.layout.attention import WANTED_SIDE, AttentionMaps, cross_attention
 from gad.evaluation.control.layout.energy import blur, box_mask, enlarged, layout_energy, word_maps
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.evaluation.control.optimiser import Energy, optimise_noise, stepping, turning
-from gad.models.external_sampler import WholeMap
-from gad.models.sampler import Actor
+from gad.models.external_sampler import ExternalSampler
+from gad.models.sampler import Sampler
 
 
 @dataclass(frozen=True)
@@ -45,32 +45,32 @@ class Plan:
         return blur(maps.flatten(0, 1)).view_as(maps)
 
 
-def plan_of(actor: Actor, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
+def plan_of(sampler: Sampler, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
     """What the prompts ask of this model. Raises ValueError for a noun that its prompt does not hold."""
     nouns = [[thing.noun for thing in prompt.asked] for prompt in prompts]
-    return Plan(*word_tokens(actor.model, [p.caption for p in prompts], nouns), prompts, image_size)
+    return Plan(*word_tokens(sampler.model, [p.caption for p in prompts], nouns), prompts, image_size)
 
 
-def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
+def energy_of(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
     """The energy of each noise, from the mean attention of the first ``attention_steps`` calls (t = 1 first) of the
     model's chain, or of all its calls where it has fewer.
 
-    The chain has ``attention_nodes`` steps where the model takes more: in few long ones it soon comes to times at
-    which the layout is settled. The model's own sampler leads from one call to the next; the last call is made for its
-    attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are.
+    The chain has ``attention_trajectory_steps`` steps where the model takes more: in few long ones it soon comes to
+    times at which the layout is settled. The model's own sampler leads from one call to the next; the last call is made
+    for its attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are.
     """
-    model, nodes = actor.model, min(config.attention_nodes or actor.num_steps, actor.num_steps)
+    model, nodes = sampler.model, min(config.attention_trajectory_steps or sampler.num_steps, sampler.num_steps)
     last = min(config.attention_steps, nodes) - 1
     conditioning = model.condition([prompt.caption for prompt in plan.prompts])
-    guided = model.guided(actor.guidance_scale) if last else None
+    guided = model.guided(sampler.guidance_scale) if last else None
 
     def energy(noise: Tensor):
         recorded.clear()
-        x_t, times = noise, node_times(nodes, noise.device).to(noise)
+        x_t, times = noise, student_timesteps(nodes, noise.device).to(noise)
         for step in range(last):
             t, t_next = times[step : step + 2, None].expand(2, len(noise))
             x_t = ddim_step(guided.schedule, x_t, guided(x_t, t, conditioning), t, t_next)
-        if isinstance(model.denoiser, WholeMap):
+        if isinstance(model.denoiser, ExternalSampler):
             model.denoiser.begin(x_t, conditioning, calls=config.attention_steps)
         else:
             model.denoiser(x_t, times[last].expand(len(noise)), conditioning)
@@ -83,19 +83,19 @@ def energy_of(actor: Actor, plan: Plan, config: LayoutConfig, recorded: Attentio
     return energy
 
 
-def _energies(actor: Actor, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int) -> Iterator:
+def _energies(sampler: Sampler, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int) -> Iterator:
     """The sample numbers of each batch with their energy. Attention is recorded until the last one is done."""
-    network = getattr(actor.model.denoiser, "network", actor.model.denoiser)
+    network = getattr(sampler.model.denoiser, "network", sampler.model.denoiser)
     with cross_attention(network, config.attention_layers) as recorded:
         for part in torch.arange(len(prompts)).split(config.batch_size):
-            plan = plan_of(actor, [prompts[i] for i in part.tolist()], image_size)
-            yield part, energy_of(actor, plan, config, recorded)
+            plan = plan_of(sampler, [prompts[i] for i in part.tolist()], image_size)
+            yield part, energy_of(sampler, plan, config, recorded)
 
 
 def steer(
-    actor: Actor, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
+    sampler: Sampler, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
 ) -> Latent:
-    """The noise, optimised for the prompts' boxes with the actor's own attention.
+    """The noise, optimised for the prompts' boxes with the sampler's own attention.
 
     Raises ValueError for a model without cross-attention.
     """
@@ -104,14 +104,14 @@ def steer(
     else:
         move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
     options = {"iterations": config.iterations, "stop_below": 1 - config.threshold}
-    with closing(_energies(actor, prompts, config, image_size)) as energies:
+    with closing(_energies(sampler, prompts, config, image_size)) as energies:
         return torch.cat([optimise_noise(energy, noise[part], move, **options) for part, energy in energies])
 
 
 @torch.no_grad()
 def measure_energy(
-    actor: Actor, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
+    sampler: Sampler, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
 ) -> PerSample:
-    """The energy of each noise by the actor's own attention; lower is better. Raises as :func:`steer`."""
-    with closing(_energies(actor, prompts, config, image_size)) as energies:
+    """The energy of each noise by the sampler's own attention; lower is better. Raises as :func:`steer`."""
+    with closing(_energies(sampler, prompts, config, image_size)) as energies:
         return torch.cat([energy(noise[part])[0] for part, energy in energies])

@@ -1,9 +1,9 @@
 """Measures the networks that students of pictures start from, as they are before the first step.
 
-    python benchmarks/untrained.py [RECIPE ...]
+    python benchmarks/initialisation.py [RECIPE ...]
 
-The recipe's teacher must be there, nothing else. Minutes a recipe; results/untrained.json is written anew with those
-of the recipes that are named (all small recipes of pictures unless any is) beside those that stood there.
+The recipe's teacher must be there, nothing else. Minutes a recipe; results/at_initialisation.json is written anew with
+those of the recipes that are named (all small image recipes unless any is) beside those that stood there.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
-from gad.evaluation.sensitivity.initialisation import untrained_metrics
+from gad.evaluation.sensitivity.initialisation import initialisation_metrics
 from gad.models.model import load_model
 from gad.report.provenance import git_revision
 from gad.runtime.cli import end_with
@@ -22,7 +22,7 @@ from gad.runtime.devices import own_device
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import RESULTS, stage_dir
 
-PATH = RESULTS / "untrained.json"
+PATH = RESULTS / "at_initialisation.json"
 RECIPES = ("emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     for name in parser.parse_args().recipes or RECIPES:
         settings, start = load_recipe(name), time.perf_counter()
         teacher = load_model(stage_dir(name, "teacher")).on(own_device(settings.sensitivity.device))
-        found = {"metrics": {"sensitivity": untrained_metrics(teacher, settings)}, "provenance": git_revision()}
+        found = {"metrics": {"sensitivity": initialisation_metrics(teacher, settings)}, "provenance": git_revision()}
         write_json(PATH, (read_json(PATH) if PATH.exists() else {}) | {name: found})
         print(f"{name}: {time.perf_counter() - start:.0f} s")
 

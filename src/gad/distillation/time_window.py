@@ -9,7 +9,7 @@ from gad.diffusion.shapes import PerSample
 
 
 @dataclass(frozen=True)
-class Gate:
+class TimeWindow:
     """``low`` <= t <= ``high``, and ``fraction`` of the steps, their weight raised so that the mean stays."""
 
     low: float = 0.0
@@ -17,7 +17,7 @@ class Gate:
     fraction: float = 1.0
 
     def step_weight(self, weight: float, generator: torch.Generator) -> float:
-        """``weight`` / fraction at the steps that are drawn, else 0. Nothing is drawn where nothing hangs on it."""
+        """``weight`` / fraction at the steps that are drawn, else 0. Nothing is drawn where nothing depends on it."""
         if not weight or self.fraction == 1:
             return weight
         return weight / self.fraction if torch.rand((), generator=generator) < self.fraction else 0.0

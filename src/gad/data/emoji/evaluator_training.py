@@ -1,4 +1,4 @@
-"""Training of the judges on fresh scenes, half of them seen through the autoencoder that judged pictures pass."""
+"""Training of the evaluators on fresh scenes, half of them seen through the autoencoder that judged pictures pass."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -14,10 +14,10 @@ from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
 from gad.data.emoji.detector_targets import targets_of
 from gad.data.emoji.scenes import Scene, make_scene, render
 
-if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
-JUDGE_SCENES_SEED = 21  # scenes that the judges learn from
+EVALUATOR_SCENES_SEED = 21  # scenes that the evaluators learn from
 POOL = 1024  # reconstructions kept; each batch takes a random part, so one decoding serves several steps
 RENEWED = 8  # reconstructions made fresh at each step
 LATENT_NOISE = 0.1  # largest noise on the latents before decoding, in units of their own scale
@@ -51,7 +51,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
 def batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
     """Scenes and their images without end: fresh renderings, and from the pool as many reconstructions."""
     generator = torch.Generator().manual_seed(seed)
-    fresh = (make_scene(index, seed=JUDGE_SCENES_SEED + seed, layout="free") for index in count())
+    fresh = (make_scene(index, seed=EVALUATOR_SCENES_SEED + seed, layout="free") for index in count())
     pool: list[tuple[Scene, Tensor]] = []
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]
@@ -69,7 +69,7 @@ def _steps(parameters: list[Tensor], losses: Iterator[dict], *, num_steps: int, 
     for step, parts in zip(range(num_steps), losses, strict=False):
         loss = sum(parts.values())
         if not loss.isfinite():
-            raise FloatingPointError(f"judge loss is {loss.item()} at step {step}")
+            raise FloatingPointError(f"evaluator loss is {loss.item()} at step {step}")
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 5.0)

@@ -1,0 +1,63 @@
+"""Fingerprints of values, files, folders and code."""
+
+import pytest
+
+from gad.runtime import fingerprint as fingerprint_module
+from gad.runtime.fingerprint import code_hash, fingerprint
+
+
+def test_fingerprint_changes_with_a_files_content_name_and_number(tmp_path):
+    folder = tmp_path / "folder"
+    (folder / "deep").mkdir(parents=True)
+    prints = [fingerprint(folder)]
+    for name, content in [("deep/a", "1"), ("deep/a", "2"), ("b", "2")]:
+        (folder / name).write_text(content)
+        prints.append(fingerprint(folder))
+    (folder / "b").rename(folder / "c")
+    prints.append(fingerprint(folder))
+    assert len(set(prints)) == len(prints)
+    assert fingerprint(folder) == prints[-1]
+
+
+def test_compiled_code_is_not_part_of_a_fingerprint(tmp_path):
+    (tmp_path / "module.py").write_text("x = 1")
+    before = fingerprint(tmp_path)
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "module.cpython-311.pyc").write_bytes(b"compiled")
+    assert fingerprint(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ('"""Said better."""\nx = 1\n\n\ndef f(a):\n    """Words."""\n    return a + x\n', True),
+        ("x = 1  # one\ndef f(a): return (a + x)", True),
+        ("x = 2\n\n\ndef f(a):\n    return a + x\n", False),
+        ('x = 1\n\n\ndef f(a):\n    return a + x + len("""Words.""")\n', False),
+    ],
+)
+def test_code_has_another_hash_where_it_does_something_else_and_not_where_words_change(
+    text, same, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(fingerprint_module, "ROOT", tmp_path)
+    (tmp_path / "src" / "room").mkdir(parents=True)
+    (tmp_path / "dvc.yaml").write_text("stages: {student: {do: {deps: [src/room, data/input]}}}")
+    hashes = []
+    for content in ('"""A module."""\nx = 1\n\n\ndef f(a):\n    return a + x\n', text):
+        (tmp_path / "src" / "room" / "module.py").write_text(content)
+        code_hash.cache_clear()
+        hashes.append(code_hash("student"))
+    code_hash.cache_clear()
+    assert (hashes[0] == hashes[1]) == same
+
+
+def test_fingerprint_of_values_depends_on_each_of_them_but_not_on_key_order():
+    assert fingerprint({"a": 1, "b": 2}, "x") == fingerprint({"b": 2, "a": 1}, "x")
+    assert len({fingerprint({"a": 1}, "x"), fingerprint({"a": 2}, "x"), fingerprint({"a": 1}, "y")}) == 3
+
+
+def test_a_folder_has_the_same_fingerprint_wherever_it_lies(tmp_path):
+    for place in ("here", "there"):
+        (tmp_path / place / "folder").mkdir(parents=True)
+        (tmp_path / place / "folder" / "file").write_text("x")
+    assert fingerprint(tmp_path / "here" / "folder") == fingerprint(tmp_path / "there" / "folder")
