@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from dvclive import Live
-
 from gad.config import StudentConfig
 from gad.config.variants import VARIANTS, trained_as
 from gad.data.noise_pairs import NoisePairs
@@ -16,15 +14,13 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.objective import build_objective
 from gad.distillation.training_log import append_row, join_tables, show_row
 from gad.distillation.training_loop import TrainState, train
-from gad.distillation.training_record import NO_RESULT, write_trained
+from gad.distillation.training_record import LOG, NO_RESULT, write_trained
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
 from gad.runtime.distributed import lock_together, make_accelerator
 from gad.runtime.fingerprint import key_of
-
-LOG = "training.csv"
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -78,6 +74,8 @@ def train_seeds(
     code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Of several
     processes the first one writes.
     """
+    from dvclive import Live  # here, since it takes seconds
+
     accelerator = make_accelerator(config.device)
     first = accelerator.is_main_process
     config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour

@@ -2,14 +2,16 @@
 
 import csv
 from pathlib import Path
-
-from dvclive import Live
+from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
 from gad.runtime.files import replacing
 
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from dvclive import Live
 
-def show_row(log: Live, row: dict[str, str]) -> None:
+
+def show_row(log: "Live", row: dict[str, str]) -> None:
     """A row as it is monitored while training goes on."""
     log.step = int(row["step"])
     for name, value in row.items():

@@ -4,23 +4,26 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
-from diffusers.optimization import get_cosine_schedule_with_warmup
-from diffusers.training_utils import EMAModel
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, draw_batch, step_generator
+from gad.distillation.learning_rate import cosine_with_warmup
 from gad.distillation.monitor import Monitor, gradient_norms
 from gad.distillation.nan_guard import NanGuard
 from gad.distillation.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
 from gad.runtime.checkpoint import LAST, _resume, _save
 from gad.runtime.distributed import average_gradients, average_numbers, make_accelerator
 from gad.runtime.fsdp import as_saved, full, gather, reshard, shard
+from gad.runtime.moving_average import MovingAverage
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,8 @@ def train(
     objective = objective.to(accelerator.device)
     parameters = list(network.parameters())
     optimizer = make_optimizer(parameters, config, lr=config.lr, betas=(0.9, 0.999))
-    schedule = get_cosine_schedule_with_warmup(optimizer, config.warmup_steps, config.num_steps)
-    average = EMAModel(parameters, decay=config.ema_decay)
+    schedule = cosine_with_warmup(optimizer, config.warmup_steps, config.num_steps)
+    average = MovingAverage(parameters, decay=config.ema_decay)
     scaler = make_scaler(config, accelerator.device)
     auxiliary = _Auxiliary(objective, config, accelerator) if objective.auxiliary is not None else None
     parts = {"network": network, "optimizer": optimizer, "schedule": schedule, "average": average}
@@ -139,7 +142,7 @@ def train(
 class _Auxiliary:
     """The network that an objective trains beside the student. Its gradients and the student's never mix."""
 
-    def __init__(self, objective: Trainable, config: StudentConfig, accelerator: Accelerator):
+    def __init__(self, objective: Trainable, config: StudentConfig, accelerator: "Accelerator"):
         self.objective, self.config, self.accelerator = objective, config, accelerator
         self.network = objective.auxiliary.train()
         lr = config.auxiliary_lr_ratio * config.lr

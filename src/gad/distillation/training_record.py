@@ -8,6 +8,7 @@ from gad.config.variants import VARIANTS
 from gad.runtime.files import read_json, write_json
 
 TRAINED = "trained.json"
+LOG = "training.csv"  # what was logged, of all seeds
 NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"}  # of a student that is trained
 
 

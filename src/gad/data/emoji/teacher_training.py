@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
@@ -15,6 +14,10 @@ from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
 from gad.models.pipelines import denoiser_of, network_of
 from gad.models.text_encoding import encode_tokens
 from gad.runtime.checkpoint import read_checkpoint, write_checkpoint
+from gad.runtime.moving_average import MovingAverage
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
 CHECKPOINT_EVERY = 250  # steps
@@ -69,7 +72,7 @@ def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -
 
 
 def train_teacher(
-    pipeline: DiffusionPipeline,
+    pipeline: "DiffusionPipeline",
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
     empty: tuple[Tensor, Tensor],
     *,
@@ -93,7 +96,7 @@ def train_teacher(
     matrices = weight_matrices(modules[0])
     optimizers = make_optimizers(modules, matrices, lr)
     schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in optimizers]
-    average = EMAModel(parameters, decay=0.998)
+    average = MovingAverage(parameters, decay=0.998)
     parts = {"modules": modules, "average": average}
     parts |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(optimizers)}
     parts |= {f"schedule_{i}": schedule for i, schedule in enumerate(schedules)}
