@@ -9,7 +9,8 @@ from gad.runtime.files import read_json, write_json
 
 TRAINED = "trained.json"
 LOG = "training.csv"  # what was logged, of all seeds
-NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"}  # of a student that is trained
+# of a student that is trained
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers"}
 
 
 def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:
