@@ -6,22 +6,18 @@ sees the same bits whoever made them.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from gad.config import Recipe
-from gad.models.model import Model
-from gad.models.sampler import Actor, NamedStudent, everyone
+from gad.models.sampler import Actor
 from gad.models.weights_hash import identity_of
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.distributed import claim_together, place
-from gad.runtime.fingerprint import code_hash, fingerprint
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import ROOT
 
 
 def names_of(everyone: Sequence[Actor]) -> list[str]:
@@ -114,32 +110,3 @@ def make_ahead(jobs: Sequence[Job], everyone: Sequence[Actor], folder: Path) -> 
     for number, model in order[rank::processes]:
         asked[number](everyone[model], names[model])
         yield f"{jobs[number].name}: {everyone[model].name}, seed {everyone[model].seed}"
-
-
-Table = tuple[pd.DataFrame, pd.DataFrame]
-
-
-def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
-    """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
-    config, prompts = settings.sensitivity, settings.noise_pairs.prompts
-    # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
-    section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
-    section |= {"judges": config.fidelity.scores if config.fidelity else {}, "world": settings.teacher.world}
-    section["judges"] = {key: score.model_dump() for key, score in section["judges"].items()}
-    section["captions"] = prompts.model_dump() if prompts else None
-    by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity"))
-
-
-def measured(
-    job_of: Callable[[Actor, Recipe], Job],
-    teacher: Model,
-    students: Iterable[NamedStudent],
-    settings: Recipe,
-    parts: Path | None,
-) -> Iterator[Result]:
-    """Yield each model's tables of a job, the teacher's first, with its variant and seed."""
-    models = everyone(teacher, students, settings)
-    for _, actor, found in results([job_of(models[0], settings)], models, parts):
-        yield {key: rows.assign(variant=actor.name, seed=actor.seed) for key, rows in found.items()}

@@ -50,7 +50,7 @@ class Actor:
         return torch.cat([self.model.decode(latents) for latents in made])
 
 
-def steps_of(model: Model, settings: Recipe) -> int:
+def sampling_steps(model: Model, settings: Recipe) -> int:
     """Steps of a student: the recipe's nodes, or one call of a map that brings its own sampler."""
     return 1 if isinstance(model.denoiser, WholeMap) else settings.noise_pairs.num_nodes
 
@@ -61,5 +61,5 @@ def everyone(
     """The teacher first, with its own steps and guidance, then every student."""
     pairs = settings.noise_pairs
     first = Actor(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
-    others = [(name, seed, model, steps_of(model, settings)) for name, seed, model in students]
+    others = [(name, seed, model, sampling_steps(model, settings)) for name, seed, model in students]
     return [first, *(Actor(*other, batch_size=batch_size) for other in others)]

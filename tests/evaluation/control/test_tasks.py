@@ -18,14 +18,14 @@ from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.diversity import seeds_found
 from gad.evaluation.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
 from gad.evaluation.control.prompts import ask, load_world_detector, single_prompts
-from gad.evaluation.control.tasks import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
+from gad.evaluation.control.tasks import TASKS, control_table, rows_of_task, run_tasks, save_rows, shown
 from gad.metrics.image_features import efflite0_features, vendi
 from gad.metrics.summary import against, by_variant
 from gad.models.external import load_outside
 from gad.models.model import Model, load_model
 from gad.models.sampler import Actor, everyone
 from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 from gad.runtime.files import read_json
 
 CONTROL = ControlConfig.model_validate(
@@ -154,7 +154,7 @@ def test_points_of_the_roll_cover_what_uniform_draws_would():
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
     return tmp_path
 
 
@@ -231,7 +231,7 @@ def asked_of(student: Model, teacher: Model, settings) -> tuple:
 def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
     results = list(run_tasks(teacher, [("baseline", 0, student), ("baseline", 1, student)], settings))
-    table = table_of(results)
+    table = control_table(results)
     assert table["variant"].tolist() == ["teacher", "baseline", "baseline"] and table.notna().all(axis=None)
     names = {f"query_target_distance_{noise}" for noise in ("none", "random", "retrieved", "own")}
     assert {"mode_coverage", "distance_to_roll", "spread", "optimised_gain", *names} <= set(table)
@@ -272,7 +272,7 @@ def test_a_library_named_in_the_recipe_must_fit_the_teacher(smoke, point_teacher
 
 
 def test_the_papers_tables_stand_beside_committed_numbers():
-    committed = read_json(artifacts.RESULTS / "emoji_flow.json")["metrics"]["control"]
+    committed = read_json(paths.RESULTS / "emoji_flow.json")["metrics"]["control"]
     query, fig5 = noise_query_beside_ours(committed), diversity_beside_ours(committed)
     assert set(query["from"]) == {"paper", "ours"} and (query["comparable?"] != "").all()
     assert "2.797" in fig5.set_index("variant").loc["gad", "paper, Vendi"]
@@ -282,7 +282,7 @@ def test_the_papers_tables_stand_beside_committed_numbers():
 
 def test_numbers_of_seeds_become_the_metrics_file(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
-    table = table_of(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
+    table = control_table(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
     names = [name for name in table if name not in ("variant", "seed")]
     assert by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
     assert against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0

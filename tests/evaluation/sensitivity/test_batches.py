@@ -11,7 +11,7 @@ from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.batches import batches_ahead, in_batches, owner_of
+from gad.evaluation.sensitivity.batches import batches_ahead, in_batches, responses_key
 from gad.evaluation.sensitivity.end_to_end import SAMPLES, measure_students, responses_at
 from gad.evaluation.sensitivity.per_noise_level import measure_levels
 from gad.evaluation.sensitivity.precompute import precompute_sensitivity
@@ -93,7 +93,7 @@ def test_a_file_of_prompts_that_has_changed_is_another_owner(point_teacher, sett
     for lines in ("a cat\na dog\n", "a cat\na dog\na car\n"):
         file.write_text(lines)
         load_prompts.cache_clear()  # a new process
-        owners.append(owner_of(SAMPLES, point_teacher, [], settings))
+        owners.append(responses_key(SAMPLES, point_teacher, [], settings))
     assert owners[0] != owners[1]
 
 

@@ -13,7 +13,7 @@ from gad.evaluation.control import tasks as control
 from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 
 SCRIPT = """
 import os
@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from gad.runtime import files as artifacts
+from gad.runtime import paths
 from gad.models.sampler import Actor
 from gad.config import load_recipe
 from gad.evaluation.control.noise_library import build_library
@@ -34,7 +34,7 @@ from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.data.swiss_roll import make_points
 root = Path(sys.argv[1])
-artifacts.DATA = root / "data"
+paths.DATA = root / "data"
 settings = load_recipe("smoke")
 teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
@@ -84,7 +84,7 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
     models = ("teacher, seed 0", "baseline, seed 0", "baseline, seed 1")
     wanted = sorted(f"{task}: {model}" for task in smoke.control.tasks for model in models)
     assert sorted(line[2:] for line in said) == wanted and {line[0] for line in said} == {"0", "1"}
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
     alone = of_one(smoke, point_teacher)
     none_is_run()
     assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
@@ -104,5 +104,5 @@ def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher
     assert 2 <= len(kept) < 9
     assert launch(SCRIPT, tmp_path).returncode == 0
     assert all(os.stat(path).st_mtime_ns == time for path, time in kept.items())
-    monkeypatch.setattr(artifacts, "DATA", tmp_path / "alone")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "alone")
     assert same(of_one(smoke, point_teacher, parts=tmp_path / "parts"), of_one(smoke, point_teacher))

@@ -51,7 +51,7 @@ class TaskResult:
     outputs: Tensor
 
 
-def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
+def task_key(name: str, teacher: Actor, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a task, beside the model that is asked."""
     control, judges = settings.control, EMOJI / "judges"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result hangs on them
@@ -77,7 +77,7 @@ def jobs_of(models: list[Actor], settings: Recipe) -> list[Job]:
     return [
         Job(
             name,
-            owner=partial(owner_of, name, teacher, settings),
+            owner=partial(task_key, name, teacher, settings),
             prepare=partial(TASKS[name].prepare, teacher, settings),
             run=partial(run, name),
         )
@@ -108,7 +108,7 @@ def precompute_control(
     yield from make_ahead(jobs_of(models, settings), models, parts)
 
 
-def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:
+def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
     """A row per variant and seed with the headline numbers of all tasks."""
     rows: dict[tuple[str, int], dict] = {}
     for result in results:

@@ -26,7 +26,7 @@ At = Callable[[range, Model, list[NamedStudent], Recipe, Steps], Iterator[pd.Dat
 """Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
 
 
-def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe) -> str:
+def responses_key(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe) -> str:
     """A fingerprint of all that decides the rows."""
     others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
     section = settings.sensitivity.model_dump(exclude=others)
@@ -38,7 +38,7 @@ def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: 
 
 def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
     """Where the batches are kept; those of another owner are thrown away."""
-    folder, owner = parts / name, owner_of(name, teacher, students, settings)
+    folder, owner = parts / name, responses_key(name, teacher, students, settings)
     claim_together(folder, owner)
     return folder
 

@@ -94,7 +94,7 @@ def _answers_of(
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
 
 
-def table_of(rows: pd.DataFrame) -> pd.DataFrame:
+def response_table(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and kind of direction: Table 1, and the median map error."""
     groups = rows.groupby(["variant", "seed", "directions"], sort=False)
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gad.config import Recipe
-from gad.evaluation import jobs as evaluations
 from gad.evaluation.jobs import make_ahead
 from gad.evaluation.sensitivity.batches import batches_ahead
 from gad.evaluation.sensitivity.end_to_end import OUTSIDE, SAMPLES, responses_at
 from gad.evaluation.sensitivity.fidelity import fidelity_job
-from gad.evaluation.sensitivity.negative_prompts import sister_job
+from gad.evaluation.sensitivity.inversion import inversion_job
+from gad.evaluation.sensitivity.negative_prompts import negative_prompts_job
 from gad.evaluation.sensitivity.per_noise_level import LEVELS_KEPT, levels_at
 from gad.evaluation.sensitivity.seed_identification import seeds_job
 from gad.evaluation.sensitivity.trajectory import TRAJECTORY, deviations_at
@@ -31,16 +31,17 @@ def precompute_sensitivity(
     yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
-    yield from evaluations.precompute_jobs(teacher, students, settings, parts=parts)
+    yield from precompute_sections(teacher, students, settings, parts=parts)
 
 
-JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
+JOBS = {"seeds": [seeds_job], "fidelity": [fidelity_job], "sister": [inversion_job, negative_prompts_job]}
+"""What makes the jobs of each optional section, from the teacher and the recipe."""
 
 
-def precompute_jobs(
+def precompute_sections(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
-    """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
+    """As :func:`precompute_sensitivity`, of the recipe's optional sections alone."""
     models = everyone(teacher, students, settings)
-    jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]
-    yield from make_ahead(jobs, models, parts)
+    asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
+    yield from make_ahead([job(models[0], settings) for job in asked], models, parts)

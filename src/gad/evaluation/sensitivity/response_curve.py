@@ -9,7 +9,7 @@ from gad.config import Recipe
 from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, drawn_kind, whole_map
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, steps_of
+from gad.models.sampler import NamedStudent, sampling_steps
 
 
 @torch.no_grad()
@@ -30,4 +30,4 @@ def response_along(
 
     yield curve("teacher", 0, teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
     for variant, seed, student in students:
-        yield curve(variant, seed, student, student.denoiser, steps_of(student, settings))
+        yield curve(variant, seed, student, student.denoiser, sampling_steps(student, settings))

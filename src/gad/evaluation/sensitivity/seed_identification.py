@@ -20,7 +20,8 @@ from gad.config import Recipe, SeedsConfig
 from gad.config.sample_ids import SEEDS, ids_of
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.jobs import Job, measured, owner_of
+from gad.evaluation.jobs import Job
+from gad.evaluation.sensitivity.per_model import measured, section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Actor, NamedStudent
@@ -184,7 +185,7 @@ class SeedReference:
 
 
 def seeds_job(teacher: Actor, settings: Recipe) -> Job:
-    """Each model's rows of :func:`gad.evaluation.sensitivity.seed_identification.identify`."""
+    """Each model's rows of :func:`identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
     def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:
@@ -201,14 +202,11 @@ def seeds_job(teacher: Actor, settings: Recipe) -> Job:
         images = split_images([make() for make in images_of(actor, of_teacher.classifier)], config)
         return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
 
-    return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
+    return Job("seeds", partial(section_key, "seeds", teacher, settings), prepare, run)
 
 
 def measure_seeds(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of seeds told from images, the teacher's first.
-
-    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
-    """
+    """Yield each model's rows of :func:`identify`, the teacher's first; ``parts`` as in :func:`measured`."""
     yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, parts))

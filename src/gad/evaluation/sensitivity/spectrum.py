@@ -17,7 +17,7 @@ from gad.evaluation.sensitivity.responses import analysis_ids, check_student, di
 from gad.metrics.response import spectral_kl, spectrum
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, steps_of
+from gad.models.sampler import NamedStudent, sampling_steps
 
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 
@@ -73,7 +73,9 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
     tables = [_rows("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
-        tables.append(_rows(variant, seed, values(student, student.denoiser, steps_of(student, settings)), reference))
+        tables.append(
+            _rows(variant, seed, values(student, student.denoiser, sampling_steps(student, settings)), reference)
+        )
     return pd.concat(tables, ignore_index=True)
 
 
