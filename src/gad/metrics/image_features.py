@@ -19,7 +19,7 @@ from vendi_score import vendi as vendi_score
 
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get, normalisation, preprocess
 
 SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-pixel image has only 2x2 cells
 FEATURES = 1280

@@ -9,10 +9,11 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.data.emoji.clip import Clip, logits
+from gad.data.emoji.clip import logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
 from gad.data.emoji.detector_targets import targets_of
 from gad.data.emoji.scenes import Scene, make_scene, render
+from gad.models.clip import Clip
 
 JUDGE_SCENES_SEED = 21  # scenes that the judges learn from
 POOL = 1024  # reconstructions kept; each batch takes a random part, so one decoding serves several steps

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.clip import Clip, logits
+from gad.data.emoji.clip import logits
 from gad.data.emoji.detector import Detector, style_of
 from gad.data.emoji.judge_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
+from gad.models.clip import Clip
 from gad.runtime.files import replacing
 
 HELD_OUT_SEED = 99  # scenes that nothing learns from

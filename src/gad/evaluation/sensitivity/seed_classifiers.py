@@ -19,7 +19,7 @@ from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
-from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get, normalisation, preprocess
 
 Predict = Callable[[Tensor], Tensor]
 """Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
