@@ -16,7 +16,7 @@ from gad.config.sample_ids import SISTER, ids_of
 from gad.data.emoji.scenes import Prompt, make_prompt
 from gad.data.prompts import PROMPT_SEED, prompt_of
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import Against
+from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.evaluation.jobs import Job
@@ -57,7 +57,7 @@ def sample_against(
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
-        denoise = Against(model.denoiser, against, config.guidance_scale)
+        denoise = Guided(model.denoiser, against, config.guidance_scale)
         found.append(sample(denoise, noise[part], wanted, num_steps=num_steps)[-1])
     return torch.cat(found)
 
