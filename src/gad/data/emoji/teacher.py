@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
+from gad.data.emoji import seeds
 from gad.data.emoji.backbones import build_pipeline
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_detector
@@ -22,7 +23,6 @@ from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import claim, fingerprint
 from gad.runtime.paths import ROOT
 
-JUDGE_SEED = 77  # captions drawn for themselves; most one-object ones stand among those that teachers learn from, too
 JUDGE_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 
@@ -88,7 +88,7 @@ def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
 
 def judge_prompts(count: int = 512) -> list[Prompt]:
     """The captions that a teacher is judged by."""
-    return [make_prompt(i, seed=JUDGE_SEED) for i in range(count)]
+    return [make_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
 
 
 @torch.no_grad()

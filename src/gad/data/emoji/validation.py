@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.clip import logits
@@ -19,7 +20,6 @@ from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
 from gad.runtime.files import replacing
 
-HELD_OUT_SEED = 99  # scenes that nothing learns from
 CANDIDATES = 64  # captions among which the CLIP judge chooses
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def save_vae(vae: AutoencoderKL, folder: Path) -> None:
 
 def held_out(count: int) -> tuple[list[Scene], Latent]:
     """Scenes that nothing learnt from, and their renderings ``[B, 3, 64, 64]`` in [-1, 1]."""
-    scenes = [make_scene(index, seed=HELD_OUT_SEED) for index in range(count)]
+    scenes = [make_scene(index, seed=seeds.VALIDATION) for index in range(count)]
     return scenes, to_images(scenes)
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from gad.config import PromptsConfig, Recipe, SisterConfig
 from gad.config.sample_ids import SISTER, ids_of
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_prompt
-from gad.data.prompts import PROMPT_SEED, prompt_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
@@ -41,7 +42,7 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
     found, i = [], SISTER
     while len(found) < config.num_samples:
-        prompt = make_prompt(i, seed=PROMPT_SEED)
+        prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
             unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
             found.append((i, prompt.caption, unwanted.caption))

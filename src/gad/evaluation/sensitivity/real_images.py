@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gad.config import FidelityConfig
 from gad.config.sample_ids import FIDELITY, ids_of
+from gad.data.emoji import seeds
 from gad.data.emoji.judge_training import to_images
 from gad.data.emoji.scenes import make_scene
-from gad.data.prompts import PROMPT_SEED
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.paths import ROOT
 
@@ -37,4 +37,4 @@ def real_features(config: FidelityConfig, world: str, features: FeaturesOf, side
     if world != "emoji":
         return None
     ids = ids_of(FIDELITY, config.num_images)
-    return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
+    return features(to_images([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))

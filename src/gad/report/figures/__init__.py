@@ -1,9 +1,9 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
-from gad.report.figures.ablations import ablation_marks
+from gad.report.figures.ablation_marks import ablation_marks
 from gad.report.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.report.figures.explore import strip_png
-from gad.report.figures.geometry import level_curves, spectra_curves, step_curves
+from gad.report.figures.response_lines import level_curves, spectra_curves, step_curves
 from gad.report.figures.layout import layout_grid
 from gad.report.figures.metrics import metric_bars, response_curves
 from gad.report.figures.outputs import answers, image_grid, point_clouds, to_pixels
