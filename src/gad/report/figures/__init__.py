@@ -3,10 +3,10 @@
 from gad.report.figures.ablation_marks import ablation_marks
 from gad.report.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
 from gad.report.figures.explore import strip_png
-from gad.report.figures.response_lines import level_curves, spectra_curves, step_curves
 from gad.report.figures.layout import layout_grid
 from gad.report.figures.metrics import metric_bars, response_curves
 from gad.report.figures.outputs import answers, image_grid, point_clouds, to_pixels
+from gad.report.figures.response_lines import level_curves, spectra_curves, step_curves
 from gad.report.figures.seeds import learning_curves, seed_bars
 from gad.report.figures.style import PALETTE
 from gad.report.figures.training import training_curves
