@@ -173,7 +173,7 @@ def on_pictures(folder) -> tuple:
 def check_every_task(teacher: Model, student: Model, settings, variant: str = "baseline") -> None:
     for name in settings.control.tasks:
         task, config = TASKS[name], getattr(settings.control, name)
-        models = everyone(teacher, [(variant, 0, student)], settings)
+        models = everyone(teacher, [(variant, 0, student)], settings.sampling)
         inputs = task.prepare(models[0], settings)
         for actor in models:
             answer = task.run(actor, inputs, config)
@@ -224,7 +224,7 @@ def test_pictures_of_the_first_prompts_alone_are_kept_and_found_again(saved, dat
 
 
 def asked_of(student: Model, teacher: Model, settings) -> tuple:
-    actors = everyone(teacher, [("gad", 0, student)], settings, batch_size=settings.control.batch_size)
+    actors = everyone(teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size)
     return actors[1], diversity.prepare(actors[0], settings)
 
 
@@ -254,7 +254,7 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
 
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
-    (teacher,) = everyone(point_teacher, [], smoke)
+    (teacher,) = everyone(point_teacher, [], smoke.sampling)
     first, again = (
         diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
     )

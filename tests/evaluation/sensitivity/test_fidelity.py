@@ -53,8 +53,8 @@ def test_an_outside_student_takes_one_call_and_ours_the_recipes_nodes(teacher, p
     outside = load_outside_student(OutsideStudent(name="x", source=str(tmp_path / "sana"), num_steps=4), teacher)
     recipe = recipe_of()
     pairs = recipe.noise_pairs.model_copy(update={"num_nodes": 2})
-    settings = recipe.model_copy(update={"noise_pairs": pairs})
-    assert (sampling_steps(outside, settings), sampling_steps(teacher, settings)) == (1, 2)
+    sampling = recipe.model_copy(update={"noise_pairs": pairs}).sampling
+    assert (sampling_steps(outside, sampling), sampling_steps(teacher, sampling)) == (1, 2)
 
 
 FAULTS = [

@@ -92,7 +92,7 @@ def run_tasks(
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """
-    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
+    models = everyone(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     for job, actor, answer in results(jobs_of(models, settings), models, parts):
         rows, outputs = answer["rows"], answer["outputs"]
         yield TaskResult(job.name, actor.name, actor.seed, rows, TASKS[job.name].summarise(rows), outputs)
@@ -102,7 +102,7 @@ def precompute_control(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
-    models = everyone(teacher, students, settings, batch_size=settings.control.batch_size)
+    models = everyone(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
         noise_query.make_library(models[0], settings)
     yield from make_ahead(jobs_of(models, settings), models, parts)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import Recipe
+from gad.config import FidelityConfig, PromptsConfig, Recipe
 from gad.config.sample_ids import FIDELITY, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
@@ -30,12 +30,15 @@ from gad.runtime.devices import own_device
 
 
 def scored(
-    actor: Actor, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
+    actor: Actor,
+    scores: dict[str, Score],
+    features: FeaturesOf,
+    config: FidelityConfig,
+    source: PromptsConfig | None = None,
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
-    config, shape = settings.sensitivity.fidelity, actor.model.latent_shape
-    ids = ids_of(FIDELITY, config.num_images)
-    prompts = prompt_of(ids, settings.noise_pairs.prompts)
+    ids, shape = ids_of(FIDELITY, config.num_images), actor.model.latent_shape
+    prompts = prompt_of(ids, source)
 
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
@@ -79,7 +82,8 @@ def fidelity_job(teacher: Actor, settings: Recipe) -> Job:
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
 
     def shown(actor: Actor, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
-        return scored(replace(actor, batch_size=config.batch_size), scores, features, settings)
+        actor = replace(actor, batch_size=config.batch_size)
+        return scored(actor, scores, features, config, settings.noise_pairs.prompts)
 
     def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)

@@ -40,6 +40,6 @@ def measured(
 
     In the folder ``parts``, where it is given, results are cached as they come, and those that lie there are read.
     """
-    models = everyone(teacher, students, settings)
+    models = everyone(teacher, students, settings.sampling)
     for _, actor, found in results([job_of(models[0], settings)], models, parts):
         yield {key: rows.assign(variant=actor.name, seed=actor.seed) for key, rows in found.items()}

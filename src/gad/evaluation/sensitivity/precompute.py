@@ -1,11 +1,12 @@
 """The `sensitivity` stage's work shared out over several processes, before its notebook finds it done."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from gad.config import Recipe
 from gad.evaluation.jobs import make_ahead
-from gad.evaluation.sensitivity.batches import batches_ahead
+from gad.evaluation.sensitivity.batches import Comparison, batches_ahead
 from gad.evaluation.sensitivity.end_to_end import OUTSIDE, SAMPLES, responses_at
 from gad.evaluation.sensitivity.fidelity import fidelity_job
 from gad.evaluation.sensitivity.inversion import inversion_job
@@ -26,11 +27,15 @@ def precompute_sensitivity(
     students = list(students)
     ours = [named for named in students if not isinstance(named[2].denoiser, WholeMap)]
     theirs = [named for named in students if isinstance(named[2].denoiser, WholeMap)]
-    yield from batches_ahead(SAMPLES, responses_at, teacher, ours, settings, parts)
-    yield from batches_ahead(LEVELS_KEPT, levels_at, teacher, ours, settings, parts)
-    yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
+    everything = Comparison(teacher, students, settings.sensitivity, settings.sampling)
+    compared = replace(everything, students=ours)
+    yield from batches_ahead(SAMPLES, responses_at, compared, parts)
+    yield from batches_ahead(LEVELS_KEPT, levels_at, compared, parts)
+    yield from batches_ahead(TRAJECTORY, deviations_at, everything, parts, derivatives=False)
     if theirs:
-        yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
+        whole = as_whole_maps(settings)
+        compared = Comparison(teacher, theirs, whole.sensitivity, whole.sampling)
+        yield from batches_ahead(OUTSIDE, responses_at, compared, parts)
     yield from precompute_sections(teacher, students, settings, parts=parts)
 
 
@@ -42,6 +47,6 @@ def precompute_sections(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
     """As :func:`precompute_sensitivity`, of the recipe's optional sections alone."""
-    models = everyone(teacher, students, settings)
+    models = everyone(teacher, students, settings.sampling)
     asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
     yield from make_ahead([job(models[0], settings) for job in asked], models, parts)

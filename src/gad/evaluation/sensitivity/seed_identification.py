@@ -16,7 +16,7 @@ import torch
 from scipy.stats import norm, t
 from torch import Tensor
 
-from gad.config import Recipe, SeedsConfig
+from gad.config import PromptsConfig, Recipe, SeedsConfig
 from gad.config.sample_ids import SEEDS, ids_of
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
@@ -154,11 +154,12 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
+def seed_images(
+    actor: Actor, classifier: Classifier, config: SeedsConfig, source: PromptsConfig | None = None
+) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
-    config = settings.sensitivity.seeds
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), actor.model.latent_shape, seed=config.seed)
-    prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
+    prompts = different_prompts(SEEDS, config.num_prompts, source)
     per_part = max(1, config.batch_size // config.num_seeds)
 
     def part(start: int) -> Result:
@@ -189,7 +190,9 @@ def seeds_job(teacher: Actor, settings: Recipe) -> Job:
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
     def images_of(actor: Actor, classifier: Classifier) -> list[Callable[[], Result]]:
-        return seed_images(replace(actor, batch_size=config.batch_size), classifier, settings)
+        return seed_images(
+            replace(actor, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompts
+        )
 
     def prepare(keep: Keep) -> SeedReference:
         classifier = build_classifier(config, device=device)
