@@ -3,6 +3,7 @@
 accelerate launch pipelines/parallel.py noise_pairs --recipe R
 accelerate launch pipelines/parallel.py student --recipe R --variant V
 accelerate launch pipelines/parallel.py sensitivity --recipe R
+accelerate launch pipelines/parallel.py fidelity --recipe R
 accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
@@ -26,27 +27,23 @@ from gad.data.pair_generation import generate
 from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.train_students import train_seeds
 from gad.distillation.training_record import check_trained
-from gad.evaluation.control import tasks as control
-from gad.evaluation.sensitivity import precompute as sensitivity
-from gad.models.external import load_outside
+from gad.evaluation.control.tasks import precompute_control
+from gad.evaluation.fidelity.precompute import precompute_fidelity
+from gad.evaluation.sensitivity.precompute import precompute_sensitivity
 from gad.models.model import load_model
-from gad.models.students import load_students
-from gad.runtime.cache import parts_dir
-from gad.runtime.devices import own_device
+from gad.models.stage import load_stage
 from gad.runtime.distributed import place
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import DATA, stage_dir
 
-EVALUATIONS = {"sensitivity": sensitivity.precompute_sensitivity, "control": control.precompute_control}
+EVALUATIONS = {"sensitivity": precompute_sensitivity, "fidelity": precompute_fidelity, "control": precompute_control}
 
 
-def evaluate(stage: str, recipe: str, settings: Recipe):
+def evaluate(name: str, recipe: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
-    device = getattr(settings, stage).device
     check_trained(settings, stage_dir(recipe, "student"))
-    teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
-    students = load_students(recipe, teacher, device=device) + load_outside(settings, teacher, device=device)
-    yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
+    stage = load_stage(recipe, name)
+    yield from EVALUATIONS[name](stage.teacher, stage.models, stage.settings, parts=stage.cache)
 
 
 def work(stage: str, recipe: str, variant: str | None):

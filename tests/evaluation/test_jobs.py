@@ -100,11 +100,11 @@ def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelin
         write(path, result)
 
     asked = (teacher, [("gad", 3, teacher)])
-    plain = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(8))]
+    plain = [rows for rows, _ in measure_fidelity(*asked, settings(8))]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(parts, "write_result", killed)
-        list(evaluations.measure_fidelity(*asked, settings(8), parts=data / "parts"))
-    again = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(4), parts=data / "parts")]
+        list(measure_fidelity(*asked, settings(8), parts=data / "parts"))
+    again = [rows for rows, _ in measure_fidelity(*asked, settings(4), parts=data / "parts")]
     assert kept and [rows["sample"].tolist() for rows in again] == [list(range(16))] * 2
     for ours, theirs in zip(again, plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -210,7 +210,7 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
     sensitivity = recipe.sensitivity.model_copy(update=asked)
     settings = recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
-    measures = (evaluations.measure_seeds, evaluations.measure_fidelity, evaluations.measure_sister)
+    measures = (measure_seeds, measure_fidelity, measure_sister)
 
     def measured(parts) -> list[pd.DataFrame]:
         found = [
@@ -219,7 +219,9 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    assert len(list(evaluations.precompute_jobs(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
+    jobs = [job(everyone(teacher, [], settings)[0], settings) for job in (seeds_job, fidelity_job, sister_job)]
+    models = everyone(teacher, [("gad", 3, teacher)], settings)
+    assert len(list(make_ahead(jobs, models, data / "parts"))) == 6
     monkeypatch.setattr(Actor, "generate", None)
     for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

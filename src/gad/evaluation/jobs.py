@@ -120,7 +120,7 @@ Table = tuple[pd.DataFrame, pd.DataFrame]
 
 
 def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
-    """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
+    """A fingerprint of what decides the answers to a part of the `sensitivity` section, beside the model asked."""
     config, prompts = settings.sensitivity, settings.noise_pairs.prompts
     # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
     section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
@@ -129,7 +129,7 @@ def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
     judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity"))
+    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity" if name == "seeds" else "fidelity"))
 
 
 def measured(

@@ -33,6 +33,15 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
     return result
 
 
+def grouped_metrics(groups: dict[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
+    """Each group's numbers over seeds, and as ``<group>_minus_baseline`` the paired differences to the baseline.
+
+    A group is a table with a row per variant and seed, and its columns that hold numbers.
+    """
+    over_seeds = {name: by_variant(*group) for name, group in groups.items()}
+    return over_seeds | {f"{name}_minus_baseline": against(*group, "baseline") for name, group in groups.items()}
+
+
 def direction_kinds(sensitivity: dict) -> list[str]:
     """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
 

@@ -7,8 +7,8 @@ import pytest
 
 from gad.distillation.train_students import start_student
 from gad.evaluation.control.tasks import TASKS, run_tasks
-from gad.evaluation.sensitivity.fidelity import measure_fidelity
-from gad.evaluation.sensitivity.negative_prompts import measure_sister
+from gad.evaluation.fidelity.fidelity import measure_fidelity
+from gad.evaluation.fidelity.negative_prompts import measure_sister
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model
 from gad.runtime import files as artifacts

@@ -4,12 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gad.config import Recipe
-from gad.evaluation import jobs as evaluations
 from gad.evaluation.jobs import make_ahead
 from gad.evaluation.sensitivity.batches import batches_ahead
 from gad.evaluation.sensitivity.end_to_end import OUTSIDE, SAMPLES, responses_at
-from gad.evaluation.sensitivity.fidelity import fidelity_job
-from gad.evaluation.sensitivity.negative_prompts import sister_job
 from gad.evaluation.sensitivity.per_noise_level import LEVELS_KEPT, levels_at
 from gad.evaluation.sensitivity.seed_identification import seeds_job
 from gad.evaluation.sensitivity.trajectory import TRAJECTORY, deviations_at
@@ -31,16 +28,6 @@ def precompute_sensitivity(
     yield from batches_ahead(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from batches_ahead(OUTSIDE, responses_at, teacher, theirs, as_whole_maps(settings), parts)
-    yield from evaluations.precompute_jobs(teacher, students, settings, parts=parts)
-
-
-JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
-
-
-def precompute_jobs(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
-) -> Iterator[str]:
-    """Do this process's share of these parts of the stage, keep it in ``parts``, and yield a line for each."""
-    models = everyone(teacher, students, settings)
-    jobs = [job(models[0], settings) for name, job in JOBS.items() if getattr(settings.sensitivity, name)]
-    yield from make_ahead(jobs, models, parts)
+    if settings.sensitivity.seeds:
+        models = everyone(teacher, students, settings)
+        yield from make_ahead([seeds_job(models[0], settings)], models, parts)

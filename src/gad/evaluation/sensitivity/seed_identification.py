@@ -125,7 +125,9 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts."""
+    """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts; empty for no rows."""
+    if rows.empty:
+        return pd.DataFrame()
     groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(group) for key, group in groups])
 
@@ -135,8 +137,10 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     ``self_identifiability`` and ``teacher_alignment``, accuracies in [0, 1], each with its 95 % interval
     (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the learning curve
-    still added. Where that is large, the classifier was short of images.
+    still added. Where that is large, the classifier was short of images. Empty for no rows.
     """
+    if rows.empty:
+        return pd.DataFrame()
     result = []
     names = {"self": "self_identifiability", "teacher": "teacher_alignment"}
     for (variant, seed), group in curve_table(rows).groupby(["variant", "seed"], sort=False):

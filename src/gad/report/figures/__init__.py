@@ -1,7 +1,14 @@
 """One function per figure: arrays in, Figure out. Every axis has a name."""
 
 from gad.report.figures.ablations import ablation_marks
-from gad.report.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
+from gad.report.figures.control import (
+    climbed_scores,
+    obeyed_requests,
+    request_strips,
+    same_prompt,
+    seed_grids,
+    trade_off,
+)
 from gad.report.figures.explore import strip_png
 from gad.report.figures.geometry import level_curves, spectra_curves, step_curves
 from gad.report.figures.layout import layout_grid
@@ -25,6 +32,7 @@ __all__ = [
     "point_clouds",
     "request_strips",
     "response_curves",
+    "same_prompt",
     "seed_bars",
     "seed_grids",
     "strip_png",

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI
+from gad.report.figures.style import DPI, left_out_if_empty
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 
@@ -18,13 +18,18 @@ def _interval(values) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
+@left_out_if_empty
 def metric_bars(
     table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None, one_scale: bool = False
-) -> Figure:
+) -> Figure | None:
     """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label.
 
-    With ``one_scale`` heights can be compared between panels.
+    With ``one_scale`` heights can be compared between panels. Columns that the table lacks are left out; None where it
+    has none of them.
     """
+    metrics = {name: label for name, label in metrics.items() if name in table}
+    if not metrics:
+        return None
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1
     width = max(3.6, 0.16 * len(order) * (groups + 1))

@@ -1,8 +1,11 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
 import itertools
+from collections.abc import Callable
+from functools import wraps
 
 import seaborn as sns
+from matplotlib.figure import Figure
 
 DPI = 110
 PALETTE = {  # in the order in which they are drawn
@@ -24,6 +27,20 @@ OTHERS = "ospDv^PX<>hd8"  # of models from elsewhere
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
 sns.set_theme(style="whitegrid", context="notebook")
+
+
+def left_out_if_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
+    """The figure function, or None where its first argument, a table or outputs by name, is empty.
+
+    So a notebook draws what a recipe measures and leaves out the rest.
+    """
+
+    @wraps(draw)
+    def drawn(*args, **options) -> Figure | None:
+        first = args[0] if args else next(iter(options.values()))
+        return draw(*args, **options) if len(first) else None
+
+    return drawn
 
 
 def order(names) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from gad.report.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
@@ -16,6 +16,7 @@ CURVES = {  # a column of the training log and its axis
 }
 
 
+@left_out_if_empty
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     """What was logged against steps; one thin line per seed and variant, logarithmic where a loss is positive."""
     found = [name for name in CURVES if name in log and log[name].notna().any()]

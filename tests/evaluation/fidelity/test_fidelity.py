@@ -7,7 +7,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from gad.config import FidelityConfig, OutsideStudent, RecipeError, load_recipe
-from gad.evaluation.sensitivity.fidelity import data_features, fidelity_table, measure_fidelity
+from gad.evaluation.fidelity.fidelity import data_features, fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import by_variant
 from gad.models.external import load_outside_student

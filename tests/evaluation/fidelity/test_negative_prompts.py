@@ -11,9 +11,9 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.evaluation.sensitivity.fidelity import mean_table
-from gad.evaluation.sensitivity.inversion import inversion_rows, invert, invert_by_descent
-from gad.evaluation.sensitivity.negative_prompts import measure_sister, negative_pairs, negative_rows, sample_against
+from gad.evaluation.fidelity.fidelity import mean_table
+from gad.evaluation.fidelity.inversion import inversion_rows, invert, invert_by_descent
+from gad.evaluation.fidelity.negative_prompts import measure_sister, negative_pairs, negative_rows, sample_against
 from gad.models.model import Model
 
 CONFIG = SisterConfig(num_samples=6, inversion_samples=4, descent_steps=200)

@@ -1,4 +1,4 @@
-"""What the pictures of every student show, beside the teacher's: seeds (Table 2), fidelity (Tables 3 and 12), sisters.
+"""Scores of every model's images and their distances to the teacher's and to real ones (Tables 3 and 12).
 
 Every model gets the same noises and prompts. Images are read as they are made and not kept.
 :mod:`gad.evaluation.jobs` asks every model in turn.
@@ -85,8 +85,10 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     """Tables 3 and 12: a row per variant and seed.
 
     Each score's mean over images with its 95 % t interval (``<score>_low``, ``<score>_high``) and, for each reference,
-    ``frechet_to_<reference>`` and so on; ``n`` images.
+    ``frechet_to_<reference>`` and so on; ``n`` images. Empty for no rows.
     """
+    if rows.empty:
+        return pd.DataFrame()
     scores = [name for name in rows.columns if name not in ("sample", "prompt", "variant", "seed")]
     measures = [name for name in distances.columns if name not in ("reference", "features", "variant", "seed", "n")]
     table = []
@@ -103,7 +105,9 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant and seed with the mean of every number over its samples."""
+    """A row per variant and seed with the mean of every number over its samples; empty for no rows."""
+    if rows.empty:
+        return pd.DataFrame()
     columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
 
