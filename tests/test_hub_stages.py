@@ -1,4 +1,4 @@
-"""A recipe on a local folder in the hub's format goes through all six stages and their notebooks."""
+"""A recipe on a local folder in the hub's format goes through all seven stages and their notebooks."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from scripts import ROOT
 
-STAGES = ("teacher", "noise_pairs", "student baseline", "student gad", "sensitivity", "control", "report")
+STAGES = ("teacher", "noise_pairs", "student baseline", "student gad", "sensitivity", "fidelity", "control", "report")
 
 
 @pytest.fixture

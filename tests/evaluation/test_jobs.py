@@ -6,14 +6,16 @@ import torch
 
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.distillation.train_students import start_student
-from gad.evaluation import jobs as evaluations
 from gad.evaluation import jobs as parts
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
-from gad.evaluation.jobs import Job, names_of, results
+from gad.evaluation.fidelity.fidelity import fidelity_job, measure_fidelity
+from gad.evaluation.fidelity.negative_prompts import measure_sister, sister_job
+from gad.evaluation.jobs import Job, make_ahead, names_of, results
+from gad.evaluation.sensitivity.seed_identification import measure_seeds, seeds_job
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import TEACHER, Actor
+from gad.models.sampler import TEACHER, Actor, everyone
 from gad.models.weights_hash import identity_of
 from gad.runtime import files as artifacts
 from gad.runtime.cache import Keep, at_once, read_result, write_result

@@ -8,13 +8,24 @@ from tqdm import tqdm
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.record_noise_pairs import captions_of, shown_ids
+from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
+from gad.distillation.batch import Batch
 from gad.distillation.train_students import LOG, steps_of, train_seeds
-from gad.models.model import load_model
+from gad.models.model import Model, load_model
 from gad.models.stage import Stage
 from gad.models.students import seed_dir
 from gad.runtime.files import write_json
 from gad.runtime.paths import DATA, metrics_file, stage_dir
+
+
+def response_rows(batch: Batch, student: Response, teacher: Response) -> pd.DataFrame:
+    """A row per pair of a batch: its time and step, the size of both responses, their cosine, and the gap's size."""
+    sizes = {"student": student.jvp, "teacher": teacher.jvp, "gap": student.jvp - teacher.jvp}
+    rows = {"t": batch.t[: len(batch.h)], "h": batch.h}
+    rows |= {name: jvp.square().flatten(1).mean(1).sqrt() for name, jvp in sizes.items()}
+    rows["cosine"] = torch.cosine_similarity(student.jvp.flatten(1), teacher.jvp.flatten(1))
+    return pd.DataFrame({name: values.tolist() for name, values in rows.items()})
 
 
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> pd.DataFrame:
@@ -29,15 +40,19 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
     return pd.read_csv(folder / LOG).assign(variant=variant)
 
 
+def first_student(stage: Stage, variant: str) -> Model:
+    """The variant's student of the first seed."""
+    seed = stage.section.seeds_of(variant)[0]
+    return load_model(seed_dir(stage.folder / variant, seed), teacher=stage.teacher)
+
+
 @torch.no_grad()
-def first_outputs(stage: Stage, pairs: NoisePairs, variant: str) -> dict[str, Tensor]:
-    """What the teacher and the variant's first student make of the same noises."""
-    teacher, seed = stage.teacher, stage.section.seeds_of(variant)[0]
-    student = load_model(seed_dir(stage.folder / variant, seed), teacher=teacher)
-    ids = shown_ids(teacher, pairs)
+def same_noises(stage: Stage, pairs: NoisePairs, student: Model, name: str) -> dict[str, Tensor]:
+    """What the teacher and the student, under its ``name``, make of the same noises."""
+    teacher, ids = stage.teacher, shown_ids(stage.teacher, pairs)
     states, prompts = pairs.trajectories(ids, 0), student.condition(captions_of(pairs, ids))
     ours = sample(student.denoiser, states[:, 0], prompts, num_steps=pairs.config.num_nodes)
-    return {"teacher": teacher.decode(states[:, -1]), variant: student.decode(ours[-1])}
+    return {"teacher": teacher.decode(states[:, -1]), name: student.decode(ours[-1])}
 
 
 def record_student(stage: Stage, variant: str, log: pd.DataFrame) -> pd.DataFrame:

@@ -129,7 +129,8 @@ def owner_of(name: str, teacher: Actor, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (identity_of(teacher.model), teacher.num_steps, teacher.guidance_scale)
     judges = [folder for folder in [EMOJI / "judges"] if folder.exists()]
-    return fingerprint(name, section, *by, *files_in(section), *judges, code_hash("sensitivity" if name == "seeds" else "fidelity"))
+    code = code_hash("sensitivity" if name == "seeds" else "fidelity")
+    return fingerprint(name, section, *by, *files_in(section), *judges, code)
 
 
 def measured(

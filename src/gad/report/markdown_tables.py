@@ -153,7 +153,7 @@ PICTURES = (
     Metric("norm ratio, h = .5 → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
 )
 SEEDS_TOLD = Metric("seeds told as the teacher's ↑", "sensitivity", "seeds", "teacher_alignment")
-FRECHET = Metric("Fréchet distance to the teacher ↓", "sensitivity", "fidelity", "frechet_to_teacher")
+FRECHET = Metric("Fréchet distance to the teacher ↓", "fidelity", "fidelity", "frechet_to_teacher")
 SEEDS_FOUND, NOUN = _control("seeds found back ↑", "seeds_found"), _control("noun right ↑", "noun_right")
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
 MODES = _control("modes seen ↑", "mode_coverage")

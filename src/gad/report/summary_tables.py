@@ -28,6 +28,11 @@ def seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[s
     return pd.DataFrame(rows)
 
 
+def columns_of(table: pd.DataFrame, *starts: str) -> dict[str, str]:
+    """The columns of a table whose names begin so, with their names in words."""
+    return {name: name.replace("_", " ") for name in table if name.startswith(starts)}
+
+
 def captioned(table: pd.DataFrame, caption: str) -> Styler:
     """The table without its index, the caption above it."""
     styles = [{"selector": "caption", "props": "text-align: left; caption-side: top"}]

@@ -1,6 +1,5 @@
 """The record of the `control` stage: its rows and numbers, and what its models made of the same noises."""
 
-import pandas as pd
 from torch import Tensor
 from tqdm import tqdm
 
@@ -29,7 +28,7 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     """Write the tasks' rows, ``diversity.csv`` (all numbers by seed) and ``outputs.safetensors`` in the stage's folder
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
-    ``over_seeds`` holds every number of :func:`gad.evaluation.control.tasks.table_of`, and ``minus_baseline`` its paired
+    ``over_seeds`` holds every number of :func:`gad.evaluation.control.tasks.table_of`, ``minus_baseline`` the paired
     differences.
     """
     table = table_of(results)

@@ -20,8 +20,8 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Against
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.evaluation.jobs import Job, Table, measured, owner_of
 from gad.evaluation.fidelity.inversion import inversion_rows
+from gad.evaluation.jobs import Job, Table, measured, owner_of
 from gad.metrics.clip_score import Score, load_scores
 from gad.models.external_sampler import WholeMap
 from gad.models.model import Model

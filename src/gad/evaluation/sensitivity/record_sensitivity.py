@@ -6,7 +6,7 @@ from gad.evaluation.sensitivity.end_to_end import table_of
 from gad.evaluation.sensitivity.per_noise_level import level_table, wide
 from gad.evaluation.sensitivity.seed_identification import seed_table
 from gad.evaluation.sensitivity.spectrum import spectra_of_seeds
-from gad.evaluation.sensitivity.trajectory import trajectory_table
+from gad.evaluation.sensitivity.trajectory import trajectory_table, wide_deviation
 from gad.metrics.paired import paired_answers, paired_table, two_level
 from gad.metrics.summary import grouped_metrics, numbers_of
 from gad.models.stage import Stage
@@ -52,13 +52,7 @@ def record_sensitivity(
 def _groups(tables: dict[str, pd.DataFrame], spectra: pd.DataFrame, seeds: pd.DataFrame):
     """Each group of the metrics: a table with a row per variant and seed, and its columns that hold numbers."""
     groups = {kind: (group, TABLE_1) for kind, group in tables["table"].groupby("directions", sort=False)}
-    others = {"per_node": wide(tables["levels"]), "trajectory": _wide_deviation(tables["trajectory"])}
+    others = {"per_node": wide(tables["levels"]), "trajectory": wide_deviation(tables["trajectory"])}
     others |= {"spectra": spectra_of_seeds(spectra)} if len(spectra) else {}
     others |= {"seeds": seed_table(seeds)} if len(seeds) else {}
     return groups | {name: (table, numbers_of(table)) for name, table in others.items()}
-
-
-def _wide_deviation(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant and seed with a column per time."""
-    named = table.assign(t="deviation at t = " + table["t"].map("{:g}".format))
-    return named.pivot(index=["variant", "seed"], columns="t", values="deviation").reset_index()

@@ -157,6 +157,11 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
+def num_classes(rows: pd.DataFrame) -> int:
+    """How many noises were told apart in rows of :func:`identify`; 0 for no rows."""
+    return rows["noise"].nunique() if len(rows) else 0
+
+
 def seed_images(actor: Actor, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     config = settings.sensitivity.seeds
