@@ -11,12 +11,13 @@ from torch import Tensor
 
 from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.clip import Clip, logits
-from gad.data.emoji.detector import Detector, style_of
+from gad.data.emoji.clip import Clip, load_clip, logits
+from gad.data.emoji.detector import Detector, load_detector, style_of
 from gad.data.emoji.judge_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
-from gad.runtime.files import replacing
+from gad.runtime.files import replacing, write_json
+from gad.runtime.paths import metrics_file
 
 HELD_OUT_SEED = 99  # scenes that nothing learns from
 CANDIDATES = 64  # captions among which the CLIP judge chooses
@@ -35,6 +36,12 @@ def save_vae(vae: AutoencoderKL, folder: Path) -> None:
     """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself keeps its own."""
     with replacing(folder) as partial:
         copy.deepcopy(vae).half().save_pretrained(partial)
+
+
+def load_shared(folder: Path) -> tuple[AutoencoderKL, Detector, Clip]:
+    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+    vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
+    return vae, load_detector(folder / "judges" / "detector"), load_clip(folder / "judges" / "clip")
 
 
 def held_out(count: int) -> tuple[list[Scene], Latent]:
@@ -81,3 +88,10 @@ def measure_world(
         accuracy[f"caption_among_{CANDIDATES}"] = retrieval_accuracy(clip, pictures, captions)
         metrics[name] = accuracy
     return metrics | {"num_scenes": num_scenes}
+
+
+def record_shared(vae: AutoencoderKL, detector: Detector, clip: Clip) -> dict:
+    """Write :func:`measure_world` to ``data/emoji/metrics/world.json`` and return it."""
+    metrics = measure_world(vae, detector, clip)
+    write_json(metrics_file("emoji", "world"), metrics)
+    return metrics
