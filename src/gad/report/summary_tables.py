@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import display
 from pandas.io.formats.style import Styler
@@ -40,7 +41,9 @@ def captioned(table: pd.DataFrame, caption: str) -> Styler:
 
 
 def show(table: pd.DataFrame, caption: str = "") -> None:
-    """Display a table under its caption; nothing where it has no rows."""
+    """Display a table under its caption, after the figures that the cell has drawn; nothing where it has no rows."""
+    if "inline" in plt.get_backend():  # which keeps figures for the end of the cell
+        plt.show()
     if len(table):
         display(captioned(table, caption))
 
