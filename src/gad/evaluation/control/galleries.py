@@ -81,6 +81,12 @@ def optimisation_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
     return {"rows": images, "captions": rows_of_task(results, "noise_optimisation")["caption"].iloc[:count].to_list()}
 
 
+def num_prompts(results: list[TaskResult], task: str) -> int:
+    """How many prompts, or targets, each model had in a task; 0 where it did not run."""
+    rows = rows_of_task(results, task)
+    return rows["prompt"].nunique() if len(rows) else 0
+
+
 def caption_of(results: list[TaskResult]) -> str:
     """The prompt of the first diversity grid."""
     return rows_of_task(results, "diversity").get("caption", pd.Series(["the same noises"])).iloc[0]

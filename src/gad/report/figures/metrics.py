@@ -51,6 +51,7 @@ def metric_bars(
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
+        axis.yaxis.label.set_visible(True)  # seaborn hides it where panels share a scale
         many = len(order) > 4
         names = [name.replace("_", " " if many else "\n") for name in order]
         turned = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"} if many else {}
