@@ -3,6 +3,7 @@
 accelerate launch pipelines/parallel.py noise_pairs --recipe R
 accelerate launch pipelines/parallel.py student --recipe R --variant V
 accelerate launch pipelines/parallel.py sensitivity --recipe R
+accelerate launch pipelines/parallel.py fidelity --recipe R
 accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
@@ -27,24 +28,19 @@ from gad.distillation.training_record import check_trained
 from gad.runtime.cli import keep_compiled
 from gad.runtime.paths import DATA, ROOT, stage_dir
 
-EVALUATIONS = ("sensitivity", "control")
+EVALUATIONS = ("sensitivity", "fidelity", "control")
 
 
 def evaluate(stage: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
     from gad.evaluation.control.tasks import precompute_control
+    from gad.evaluation.fidelity.precompute import precompute_fidelity
     from gad.evaluation.sensitivity.precompute import precompute_sensitivity
-    from gad.models.external import load_external
-    from gad.models.model import load_model
-    from gad.models.students import load_students
-    from gad.runtime.cache import parts_dir
-    from gad.runtime.devices import own_device
+    from gad.models.stage import load_stage
 
-    recipe, device = settings.name, getattr(settings, stage).device
-    teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
-    students = load_students(recipe, teacher, device=device) + load_external(settings, teacher, device=device)
-    precompute = {"sensitivity": precompute_sensitivity, "control": precompute_control}[stage]
-    yield from precompute(teacher, students, settings, parts=parts_dir(recipe, stage))
+    precompute = {"sensitivity": precompute_sensitivity, "fidelity": precompute_fidelity, "control": precompute_control}
+    loaded = load_stage(settings.name, stage)
+    yield from precompute[stage](loaded.teacher, loaded.models, loaded.settings, parts=loaded.cache)
 
 
 def make_pairs(settings: Recipe):

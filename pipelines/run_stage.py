@@ -32,8 +32,9 @@ INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "noise_pairs": ["teacher"],
     "student": ["teacher", "noise_pairs"],
     "sensitivity": ["teacher", "student"],
+    "fidelity": ["teacher", "student"],
     "control": ["teacher", "student"],
-    "report": ["student", "sensitivity", "control"],
+    "report": ["student", "sensitivity", "fidelity", "control"],
 }
 FREE_DISK = 200_000_000  # bytes; a stage writes less
 ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it costs a network a third of its speed

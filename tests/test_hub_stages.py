@@ -1,4 +1,4 @@
-"""A recipe on a local folder in the hub's format goes through all six stages and their notebooks."""
+"""A recipe on a local folder in the hub's format goes through all seven stages and their notebooks."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 from scripts import ROOT
 
-STAGES = ("teacher", "noise_pairs", "student baseline", "student gad", "sensitivity", "control", "report")
+STAGES = ("teacher", "noise_pairs", "student baseline", "student gad", "sensitivity", "fidelity", "control", "report")
 
 
 @pytest.fixture
@@ -17,7 +17,8 @@ def project(tmp_path):
     """A copy of the project, with nothing made in it yet."""
     for name in ("src", "pipelines", "notebooks", "data/sprites"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 

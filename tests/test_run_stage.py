@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
@@ -41,6 +42,14 @@ def notebook(project):
         nbformat.write(new_notebook(cells=[tagged, *body], metadata=kernel), project / "notebooks" / "01_teacher.ipynb")
 
     return write
+
+
+def test_every_stage_of_dvc_has_a_notebook_and_inputs():
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+    assert list(stages) == list(run_stage.INPUTS)
+    for stage, entry in stages.items():
+        named = [name for name in entry.get("do", entry)["deps"] if name.startswith("notebooks/")]
+        assert named in ([], [f"notebooks/{run_stage.find_notebook(stage, ROOT).name}"])
 
 
 def test_a_stage_runs_in_the_project_root_with_its_recipe(project, notebook, capfd):

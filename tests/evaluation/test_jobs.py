@@ -8,10 +8,10 @@ from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
+from gad.evaluation.fidelity.fidelity import measure_fidelity
+from gad.evaluation.fidelity.inversion import measure_inversion
+from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
 from gad.evaluation.jobs import Job, names_of, results
-from gad.evaluation.sensitivity.fidelity import measure_fidelity
-from gad.evaluation.sensitivity.inversion import measure_inversion
-from gad.evaluation.sensitivity.negative_prompts import measure_negative_prompts
 from gad.evaluation.sensitivity.precompute import precompute_sections
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model, load_model

@@ -35,7 +35,7 @@ def metrics():
         "two_level": {"gad": {"jvp_cosine, isotropic": estimate(0.1, 0.2)}},
     }
     control = {"over_seeds": {"gad": {"vendi": estimate(2.0)}}, "minus_baseline": {"gad": {"vendi": estimate(0.1)}}}
-    return {"sensitivity": sensitivity, "control": control}
+    return {"sensitivity": sensitivity, "fidelity": {}, "control": control}
 
 
 def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metrics):
@@ -67,8 +67,8 @@ def test_each_kind_of_direction_has_a_table_of_its_own_and_errors_of_answers_sta
 
 def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metrics):
     numbers = {"pickscore": estimate(0.2, 0.3), "hpsv2": estimate(0.1, 0.2), "coverage_to_data": estimate(0.5, 0.6)}
-    metrics["sensitivity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
-    metrics["sensitivity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
+    metrics["fidelity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
+    metrics["fidelity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
     shown = headline_tables(metrics)["Answers"]
     assert {"pickscore", "hpsv2"} < set(shown) and "coverage_to_data" not in shown
     quoted = difference_table(metrics)["metric"].tolist()

@@ -1,5 +1,6 @@
-"""Optional parts of the `sensitivity` section: seeds, fidelity and the negative prompting and inversion. What is absent
-is not run.
+"""Optional parts of the `sensitivity` section: seeds, fidelity, and inversion with negative prompts (``sister``).
+
+What is absent is not run. The stage `fidelity` reads the last two from here.
 """
 
 from typing import Annotated, Literal

@@ -47,22 +47,26 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
 def paired_answers(
     variants: Sequence[str],
     *,
-    trajectory: pd.DataFrame,
+    trajectory: pd.DataFrame | None = None,
     seeds: pd.DataFrame | None = None,
     scored: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """:func:`paired_table` of what is no derivative, for these variants: a sample is whatever both were asked alike.
+    Tables that are empty or not given are left out.
 
     ``deviation`` by time, its samples noises · each score of ``scored``, its samples images, each of a noise and a
     prompt · ``seed_identification_accuracy`` and ``teacher_trained_seed_accuracy`` from the whole training set, its
     samples prompts.
     """
-    tables = [paired_table(trajectory.assign(directions="t = " + trajectory["t"].map("{:g}".format)), ["deviation"])]
-    if scored is not None:
+    tables = []
+    if trajectory is not None and len(trajectory):
+        rows = trajectory.assign(directions="t = " + trajectory["t"].map("{:g}".format))
+        tables.append(paired_table(rows, ["deviation"]))
+    if scored is not None and len(scored):
         names = [name for name in scored.columns if name not in ("sample", "prompt", "variant", "seed")]
         rows = scored.rename(columns={"sample": "noise"}).assign(directions="by image")
         tables.append(paired_table(rows[rows["variant"].isin(variants)], names))
-    if seeds is not None:
+    if seeds is not None and len(seeds):
         whole = seeds[(seeds["train_prompts"] == seeds["train_prompts"].max()) & seeds["variant"].isin(variants)]
         for trained_on, name in (
             ("self", "seed_identification_accuracy"),
@@ -71,7 +75,7 @@ def paired_answers(
             rows = whole[whole["trained_on"] == trained_on].drop(columns="noise")
             rows = rows.rename(columns={"prompt": "noise", "right": name}).assign(directions="by prompt")
             tables.append(paired_table(rows, [name]))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _columns(found: dict[str, Estimate]) -> dict[str, float]:

@@ -34,9 +34,20 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
 
 
 def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant and seed with the mean of every number over its samples."""
+    """A row per variant and seed with the mean of every number over its samples; empty for no rows."""
+    if rows.empty:
+        return pd.DataFrame()
     columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
+
+
+def grouped_metrics(groups: dict[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
+    """Each group's numbers over seeds, and as ``<group>_minus_baseline`` the paired differences to the baseline.
+
+    A group is a table with a row per variant and seed, and its columns that hold numbers.
+    """
+    over_seeds = {name: by_variant(*group) for name, group in groups.items()}
+    return over_seeds | {f"{name}_minus_baseline": against(*group, "baseline") for name, group in groups.items()}
 
 
 def direction_kinds(sensitivity: dict) -> list[str]:

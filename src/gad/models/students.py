@@ -21,7 +21,9 @@ def finished_seeds(folder: Path) -> list[int]:
 
 
 def usage_line(model: Model, num_steps: int) -> str:
-    """How stock diffusers samples a saved student."""
+    """How stock diffusers samples a saved student; which network a 2-D one is."""
+    if model.pipeline is None:
+        return "a 2-D network: gad.models.mlp"
     from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)

@@ -66,13 +66,13 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
 
 def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | None, str, dict]]:
     """Stage, group as ``headline`` names it, title, and numbers per variant of every group of paired differences."""
-    sensitivity, ending = metrics["sensitivity"], "_minus_baseline"
-    kinds = direction_kinds(sensitivity)
-    for title, variants in sensitivity.items():
-        name = title.removesuffix(ending)
-        if title.endswith(ending):
-            is_kind = name in kinds
-            yield "sensitivity", None if is_kind else name, kind_title(name) if is_kind else name, variants
+    ending, kinds = "_minus_baseline", direction_kinds(metrics["sensitivity"])
+    for stage in ("sensitivity", "fidelity"):
+        for title, variants in metrics[stage].items():
+            name = title.removesuffix(ending)
+            if title.endswith(ending):
+                is_kind = name in kinds
+                yield stage, None if is_kind else name, kind_title(name) if is_kind else name, variants
     yield "control", "over_seeds", "control", metrics["control"]["minus_baseline"]
 
 
@@ -86,7 +86,8 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     kinds = direction_kinds(metrics["sensitivity"])
     found = [
         (name, variant, estimate)
-        for variant, values in metrics["sensitivity"].get("two_level", {}).items()
+        for stage in ("sensitivity", "fidelity")
+        for variant, values in metrics[stage].get("two_level", {}).items()
         for name, estimate in values.items()
         if estimate["mean"] is not None and _is_read(name, kinds)
     ]

@@ -23,8 +23,8 @@ nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
 
 
 def recipe_metrics(recipe: str) -> dict[str, dict]:
-    """The metrics of the stages `sensitivity` and `control` of this run."""
-    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "control")}
+    """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run."""
+    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}
 
 
 def styled(table: pd.DataFrame) -> Styler:

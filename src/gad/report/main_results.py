@@ -15,8 +15,8 @@ ANSWERS = {
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
     "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
-    "Fréchet distance to the teacher's images": ("sensitivity", "fidelity", "frechet_to_teacher"),
-    "kernel distance to the teacher's images": ("sensitivity", "fidelity", "kernel_to_teacher"),
+    "Fréchet distance to the teacher's images": ("fidelity", "fidelity", "frechet_to_teacher"),
+    "kernel distance to the teacher's images": ("fidelity", "fidelity", "kernel_to_teacher"),
     "object accuracy": ("control", "over_seeds", "object_accuracy"),
 }
 RESPONSE = {
@@ -78,9 +78,9 @@ def headline_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
 
 
 def _answers(metrics: dict[str, dict]) -> dict[str, Place]:
-    models = metrics["sensitivity"].get("fidelity", {}).values()
+    models = metrics["fidelity"].get("fidelity", {}).values()
     scores = dict.fromkeys(name for numbers in models for name in numbers if "_to_" not in name)
-    return ANSWERS | {name: ("sensitivity", "fidelity", name) for name in scores}
+    return ANSWERS | {name: ("fidelity", "fidelity", name) for name in scores}
 
 
 def _subjects(metrics: dict[str, dict]) -> Iterator[tuple[str, dict[str, Place], str]]:

@@ -155,7 +155,7 @@ PICTURES = (
 SEED_IDENTIFICATION = Metric(
     "seed identification as the teacher's ↑", "sensitivity", "seeds", "teacher_trained_seed_accuracy"
 )
-FRECHET = Metric("Fréchet distance to the teacher ↓", "sensitivity", "fidelity", "frechet_to_teacher")
+FRECHET = Metric("Fréchet distance to the teacher ↓", "fidelity", "fidelity", "frechet_to_teacher")
 SEED_RETRIEVAL, NOUN = (
     _control("seed retrieval accuracy ↑", "seed_retrieval_accuracy"),
     _control("object accuracy ↑", "object_accuracy"),

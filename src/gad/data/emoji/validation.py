@@ -13,13 +13,14 @@ from torch import Tensor
 from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.clip import logits
-from gad.data.emoji.detector import Detector, style_of
+from gad.data.emoji.clip import load_clip, logits
+from gad.data.emoji.detector import Detector, load_detector, style_of
 from gad.data.emoji.evaluator_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
-from gad.runtime.files import replacing
+from gad.runtime.files import replacing, write_json
+from gad.runtime.paths import metrics_file
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
@@ -40,6 +41,14 @@ def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
     """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself keeps its own."""
     with replacing(folder) as partial:
         copy.deepcopy(vae).half().save_pretrained(partial)
+
+
+def load_shared(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
+    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+    from diffusers import AutoencoderKL  # here, since it takes seconds
+
+    vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
+    return vae, load_detector(folder / "evaluators" / "detector"), load_clip(folder / "evaluators" / "clip")
 
 
 def held_out(count: int) -> tuple[list[Scene], Latent]:
@@ -86,3 +95,10 @@ def measure_dataset(
         accuracy[f"caption_among_{CANDIDATES}"] = retrieval_accuracy(clip, pictures, captions)
         metrics[name] = accuracy
     return metrics | {"num_scenes": num_scenes}
+
+
+def record_shared(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
+    """Write :func:`measure_dataset` to ``data/emoji/metrics/dataset.json`` and return it."""
+    metrics = measure_dataset(vae, detector, clip)
+    write_json(metrics_file("emoji", "dataset"), metrics)
+    return metrics

@@ -94,6 +94,8 @@ def _responses_of(
 
 
 def response_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant, seed and kind of direction: Table 1, and the median map error."""
+    """A row per variant, seed and kind of direction: Table 1, and the median map error; empty for no rows."""
+    if rows.empty:
+        return pd.DataFrame()
     groups = rows.groupby(["variant", "seed", "directions"], sort=False)
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])

@@ -8,9 +8,6 @@ from gad.config import Recipe
 from gad.evaluation.jobs import precompute
 from gad.evaluation.sensitivity.batches import Comparison, precompute_batches
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, SAMPLES, responses_at
-from gad.evaluation.sensitivity.fidelity import fidelity_job
-from gad.evaluation.sensitivity.inversion import inversion_job
-from gad.evaluation.sensitivity.negative_prompts import negative_prompts_job
 from gad.evaluation.sensitivity.per_noise_level import NOISE_LEVELS, noise_levels_at
 from gad.evaluation.sensitivity.seed_identification import seeds_job
 from gad.evaluation.sensitivity.trajectory import TRAJECTORY, deviations_at
@@ -36,17 +33,6 @@ def precompute_sensitivity(
         whole = as_external(settings)
         compared = Comparison(teacher, theirs, whole.sensitivity, whole.sampling)
         yield from precompute_batches(EXTERNAL, responses_at, compared, parts)
-    yield from precompute_sections(teacher, students, settings, parts=parts)
-
-
-JOBS = {"seeds": [seeds_job], "fidelity": [fidelity_job], "sister": [inversion_job, negative_prompts_job]}
-"""What makes the jobs of each optional section, from the teacher and the recipe."""
-
-
-def precompute_sections(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
-) -> Iterator[str]:
-    """As :func:`precompute_sensitivity`, of the recipe's optional sections alone."""
-    models = all_models(teacher, students, settings.sampling)
-    asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
-    yield from precompute([job(models[0], settings) for job in asked], models, parts)
+    if settings.sensitivity.seeds:
+        models = all_models(teacher, students, settings.sampling)
+        yield from precompute([seeds_job(models[0], settings)], models, parts)

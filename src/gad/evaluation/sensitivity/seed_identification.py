@@ -20,7 +20,7 @@ from gad.config.sample_ids import SEEDS, ids_of
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.jobs import Job
-from gad.evaluation.sensitivity.per_model import measured, section_key
+from gad.evaluation.per_model import measured, section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
@@ -127,7 +127,9 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts."""
+    """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts; empty for no rows."""
+    if rows.empty:
+        return pd.DataFrame()
     groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(group) for key, group in groups])
 
@@ -137,8 +139,10 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     ``seed_identification_accuracy`` and ``teacher_trained_seed_accuracy``, accuracies in [0, 1], each with its 95 %
     interval (``_low``, ``_high``), the number of test images ``n``, and ``self_climb``: what the last step of the
-    learning curve still added. Where that is large, the classifier was short of images.
+    learning curve still added. Where that is large, the classifier was short of images. Empty for no rows.
     """
+    if rows.empty:
+        return pd.DataFrame()
     result = []
     names = {"self": "seed_identification_accuracy", "teacher": "teacher_trained_seed_accuracy"}
     for (variant, seed), group in curve_table(rows).groupby(["variant", "seed"], sort=False):
@@ -153,6 +157,11 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
                 row["self_climb"] = last["accuracy"] - curve["accuracy"].iloc[-2]
         result.append(row)
     return pd.DataFrame(result)
+
+
+def num_classes(rows: pd.DataFrame) -> int:
+    """How many noises were told apart in rows of :func:`identify`; 0 for no rows."""
+    return rows["noise"].nunique() if len(rows) else 0
 
 
 def seed_images(

@@ -115,6 +115,12 @@ def deviations_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd
             yield pd.DataFrame({"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values})
 
 
+def wide_deviation(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`trajectory_table` with a row per variant and seed and a column ``deviation at t = ...`` per time."""
+    named = table.assign(t="deviation at t = " + table["t"].map("{:g}".format))
+    return named.pivot(index=["variant", "seed"], columns="t", values="deviation").reset_index()
+
+
 def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and time: the mean of the deviations over the noises."""
     return rows.groupby(["variant", "seed", "t"], sort=False)["deviation"].mean().reset_index()

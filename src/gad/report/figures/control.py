@@ -10,20 +10,28 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gad.metrics.statistics import Estimate, has_interval, mean_over_seeds
-from gad.report.figures.outputs import to_pixels
-from gad.report.figures.style import DPI, looks
+from gad.report.figures.outputs import point_clouds, to_pixels
+from gad.report.figures.style import DPI, left_out_if_empty, looks
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
-    "mode_coverage": "mode coverage (share of all)",
+    "mode_coverage": "mode coverage",
     "clip_score": "CLIP score",
-    "object_accuracy": "object accuracy (share)",
-    "distance_to_roll": "distance to the roll (lower is better)",
+    "object_accuracy": "object accuracy",
+    "distance_to_roll": "distance to the Swiss roll (lower is better)",
 }
+FIDELITY, DIVERSITY = ("object_accuracy", "clip_score", "distance_to_roll"), ("vendi", "mode_coverage")
+MAIN = ("teacher", "baseline", "gad")  # whose images are shown
 
 
-def trade_off(table: pd.DataFrame, *, x: str, y: str, title: str = "") -> Figure:
-    """Diversity ``y`` against fidelity ``x``: a small mark per seed, a large one for the mean, and 95 % intervals."""
+@left_out_if_empty
+def trade_off(table: pd.DataFrame, *, x: str | None = None, y: str | None = None, title: str = "") -> Figure:
+    """Diversity ``y`` against fidelity ``x``: a small mark per seed, a large one for the mean, and 95 % intervals.
+
+    By default the first columns of ``FIDELITY`` and ``DIVERSITY`` that the table has.
+    """
+    x = x or next(name for name in FIDELITY if name in table)
+    y = y or next(name for name in DIVERSITY if name in table)
     figure, axis = plt.subplots(figsize=(6.4, 4.2), dpi=DPI)
     for name, look in looks(table["variant"]).items():
         seeds = table[table["variant"] == name]
@@ -40,9 +48,15 @@ def trade_off(table: pd.DataFrame, *, x: str, y: str, title: str = "") -> Figure
     return figure
 
 
-def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", title: str = "") -> Figure:
-    """For each low-level attribute how well every variant follows what is asked of it: mean and 95 % interval."""
+@left_out_if_empty
+def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", title: str = "") -> Figure | None:
+    """For each low-level attribute how well every variant follows what is asked of it: mean and 95 % interval.
+
+    None for a table of a recipe without low-level requests.
+    """
     columns = [name for name in table if name.endswith(ending) and not name.startswith("attribute_")]
+    if not columns:
+        return None
     names = looks(table["variant"])
     figure, axis = plt.subplots(figsize=(max(6.0, 0.95 * len(columns)) + 1.6, 3.9), dpi=DPI)
     offsets = np.linspace(-0.3, 0.3, len(names)) if len(names) > 1 else [0.0]
@@ -64,6 +78,7 @@ def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", t
     return figure
 
 
+@left_out_if_empty
 def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure:
     """The gain in score over the untouched noise after each iteration: mean over prompts, a band for seeds."""
     figure, axis = plt.subplots(figsize=(6.4, 3.7), dpi=DPI)
@@ -83,6 +98,16 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
     return figure
 
 
+@left_out_if_empty
+def same_prompt(outputs: dict[str, Tensor], *, reference: Tensor | None = None, title: str = "") -> Figure:
+    """What the same noises become: a grid of images for the teacher, the baseline and GAD, or 2-D samples of every
+    model over the ``reference``."""
+    if reference is not None:
+        return point_clouds(outputs, reference=reference, title=title)
+    return seed_grids({name: outputs[name] for name in MAIN if name in outputs}, title=title)
+
+
+@left_out_if_empty
 def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
     """Square-like grids of one prompt's answers side by side, a grid per model: what diversity looks like."""
     columns = min(columns, *map(len, outputs.values()))
@@ -99,6 +124,7 @@ def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "")
     return figure
 
 
+@left_out_if_empty
 def request_strips(strips: dict[str, Tensor], *, asked: Sequence[float], attribute: str, title: str = "") -> Figure:
     """A strip of images per model, the attribute asked for rising from left to right."""
     figure, axes = plt.subplots(

@@ -9,11 +9,12 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from gad.report.figures.outputs import to_pixels
-from gad.report.figures.style import DPI
+from gad.report.figures.style import DPI, left_out_if_empty
 
 BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and third object
 
 
+@left_out_if_empty
 def layout_grid(
     rows: dict[str, Tensor], boxes: Sequence[Sequence], nouns: Sequence[Sequence[str]], *, title: str = ""
 ) -> Figure:

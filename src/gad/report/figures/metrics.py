@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI
+from gad.report.figures.style import DPI, left_out_if_empty
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 
@@ -17,15 +17,20 @@ def _interval(values) -> tuple[float, float]:
     return estimate.low, estimate.high
 
 
+@left_out_if_empty
 def metric_bars(
     table: pd.DataFrame, metrics: dict[str, str], *, title: str = "", hue: str | None = None, one_scale: bool = False
-) -> Figure:
+) -> Figure | None:
     """A dot per seed and the mean with its 95 % interval for each variant; ``metrics`` maps column to axis label.
 
-    With ``one_scale`` heights can be compared between panels.
+    With ``one_scale`` heights can be compared between panels. Columns that the table lacks are left out; None where it
+    has none of them.
     """
     import seaborn as sns  # here, since it takes seconds
 
+    metrics = {name: label for name, label in metrics.items() if name in table}
+    if not metrics:
+        return None
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1
     width = max(3.6, 0.16 * len(order) * (groups + 1))
@@ -47,6 +52,7 @@ def metric_bars(
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip
         axis.set(xlabel="", ylabel=label)
+        axis.yaxis.label.set_visible(True)  # seaborn hides it where panels share a scale
         many = len(order) > 4
         names = [name.replace("_", " " if many else "\n") for name in order]
         turned = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"} if many else {}

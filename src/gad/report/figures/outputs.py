@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gad.report.figures.style import DPI, PALETTE
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -16,6 +16,7 @@ def to_pixels(images: Tensor) -> np.ndarray:
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
+@left_out_if_empty
 def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: str = "") -> Figure:
     """A row of images per name, ``[B, 3, H, W]`` in [-1, 1] each, with captions over the columns."""
     names = list(rows)
@@ -36,6 +37,7 @@ def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: 
     return figure
 
 
+@left_out_if_empty
 def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "") -> Figure:
     """Where each model sends the same noises, ``[N, 2]`` each, over the data points."""
     figure, axes = plt.subplots(1, len(clouds), figsize=(3.4 * len(clouds), 3.6), dpi=DPI, sharex=True, sharey=True)
@@ -48,6 +50,7 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
     return figure
 
 
+@left_out_if_empty
 def answers(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
     """What each model makes of the same noises: an image grid, or point clouds for the Swiss roll."""
     if next(iter(outputs.values())).ndim == 4:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI
+from gad.report.figures.style import DPI, left_out_if_empty
 
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 
@@ -21,6 +21,7 @@ def _beside(axis: Axes) -> None:
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
+@left_out_if_empty
 def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: str = "") -> Figure:
     """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
@@ -42,6 +43,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
     return figure
 
 
+@left_out_if_empty
 def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     """The largest singular values of each map, geometric mean over noises and seeds, on a logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)

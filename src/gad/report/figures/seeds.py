@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
-from gad.report.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, order
 
 _LABELS = {
     "seed_identification_accuracy": "self identifiability (higher is better)",
@@ -24,6 +24,7 @@ def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     return row[metric], row[f"{metric}_low"], row[f"{metric}_high"]
 
 
+@left_out_if_empty
 def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """A bar per model of the table of seed identification, dots for its student seeds."""
     found = [metric for metric in _LABELS if metric in table]
@@ -53,6 +54,7 @@ def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure
     return figure
 
 
+@left_out_if_empty
 def learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """Accuracy of the model's own classifier against its training images; mean over student seeds.
 

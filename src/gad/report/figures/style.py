@@ -1,8 +1,11 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
 import itertools
+from collections.abc import Callable
+from functools import wraps
 
 import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
 DPI = 110
@@ -39,6 +42,20 @@ THEME = {  # seaborn's "whitegrid" for a notebook; importing seaborn for it take
     **{f"{axis}tick.{kind}.width": width for axis in "xy" for kind, width in (("major", 1.25), ("minor", 1))},
 }
 matplotlib.rcParams.update(THEME)
+
+
+def left_out_if_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
+    """The figure function, or None where its first argument, a table or outputs by name, is empty.
+
+    So a notebook draws what a recipe measures and leaves out the rest.
+    """
+
+    @wraps(draw)
+    def drawn(*args, **options) -> Figure | None:
+        first = args[0] if args else next(iter(options.values()))
+        return draw(*args, **options) if len(first) else None
+
+    return drawn
 
 
 def order(names) -> list[str]:

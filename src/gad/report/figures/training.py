@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.report.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
@@ -15,6 +15,7 @@ CURVES = {  # a column of the training log and its axis
 }
 
 
+@left_out_if_empty
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     """What was logged against steps; one thin line per seed and variant, logarithmic where a loss is positive."""
     import seaborn as sns  # here, since it takes seconds

@@ -44,8 +44,8 @@ def seeds_beside_ours(seeds: dict) -> pd.DataFrame:
 def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:
     """Tables 3 and 12 of the paper with this recipe's teacher, baseline and GAD.
 
-    ``fidelity`` is the group of that name in the metrics of the `sensitivity` stage. Evaluators and features are named
-    in ours; numbers of other evaluators do not compare, their order may.
+    ``fidelity`` is the group of that name in the metrics of the `fidelity` stage. Evaluators and features are named in
+    ours; numbers of other evaluators do not compare, their order may.
     """
     measures = next(iter(fidelity.values()), {})
     scores = [name for name in measures if "_to_" not in name]

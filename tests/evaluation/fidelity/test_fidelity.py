@@ -5,7 +5,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
-from gad.evaluation.sensitivity.fidelity import fidelity_table, measure_fidelity
+from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import by_variant
 from gad.models.external import load_external_student

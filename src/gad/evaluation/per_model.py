@@ -1,4 +1,4 @@
-"""What the `sensitivity` stage measures model by model, the teacher first: its optional sections, each a job.
+"""What stages `sensitivity` and `fidelity` measure model by model, the teacher first: optional sections, each a job.
 
 :mod:`gad.evaluation.sensitivity.batches` is the counterpart for what is measured batch by batch of noises.
 """
@@ -26,7 +26,7 @@ def section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
-    return key_of("sensitivity", name, section, *by, *files_in(section), *evaluators)
+    return key_of("sensitivity" if name == "seeds" else "fidelity", name, section, *by, *files_in(section), *evaluators)
 
 
 def measured(

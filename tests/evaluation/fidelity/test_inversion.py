@@ -10,7 +10,7 @@ from gad.config import SisterConfig, load_recipe
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.evaluation.sensitivity.inversion import inversion_rows, invert, invert_by_descent, measure_inversion
+from gad.evaluation.fidelity.inversion import inversion_rows, invert, invert_by_descent, measure_inversion
 from gad.metrics.summary import mean_table
 from gad.models.model import Model
 

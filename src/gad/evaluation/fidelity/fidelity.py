@@ -16,9 +16,9 @@ from gad.config import FidelityConfig, PromptsConfig, Recipe
 from gad.config.sample_ids import FIDELITY, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.fidelity.real_images import real_features
 from gad.evaluation.jobs import Job
-from gad.evaluation.sensitivity.per_model import measured, section_key
-from gad.evaluation.sensitivity.real_images import real_features
+from gad.evaluation.per_model import measured, section_key
 from gad.metrics.clip_score import Score, load_scores, score_all
 from gad.metrics.image_features import FeaturesOf, load_features
 from gad.metrics.set_distances import set_distances
@@ -60,8 +60,10 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     """Tables 3 and 12: a row per variant and seed.
 
     Each score's mean over images with its 95 % t interval (``<score>_low``, ``<score>_high``) and, for each reference,
-    ``frechet_to_<reference>`` and so on; ``n`` images.
+    ``frechet_to_<reference>`` and so on; ``n`` images. Empty for no rows.
     """
+    if rows.empty:
+        return pd.DataFrame()
     scores = [name for name in rows.columns if name not in ("sample", "prompt", "variant", "seed")]
     measures = [name for name in distances.columns if name not in ("reference", "features", "variant", "seed", "n")]
     table = []

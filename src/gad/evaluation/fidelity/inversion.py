@@ -33,7 +33,7 @@ from gad.diffusion.sampling import sample, student_timesteps
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
 from gad.evaluation.jobs import Job
-from gad.evaluation.sensitivity.per_model import measured, section_key
+from gad.evaluation.per_model import measured, section_key
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
 from gad.runtime.cache import Keep, Result

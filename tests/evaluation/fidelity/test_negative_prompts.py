@@ -9,7 +9,7 @@ from gad.config import SisterConfig, load_recipe
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import FlowSchedule
-from gad.evaluation.sensitivity.negative_prompts import (
+from gad.evaluation.fidelity.negative_prompts import (
     measure_negative_prompts,
     negative_pairs,
     negative_rows,

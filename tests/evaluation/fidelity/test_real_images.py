@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from gad.config import FidelityConfig
-from gad.evaluation.sensitivity.real_images import real_features
+from gad.evaluation.fidelity.real_images import real_features
 
 
 def config(folder) -> FidelityConfig:

@@ -21,7 +21,7 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.evaluation.jobs import Job
-from gad.evaluation.sensitivity.per_model import measured, section_key
+from gad.evaluation.per_model import measured, section_key
 from gad.metrics.clip_score import Score, load_scores
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model

@@ -1,0 +1,45 @@
+"""The record of the `control` stage: its rows and numbers, and what its models made of the same noises."""
+
+from torch import Tensor
+from tqdm import tqdm
+
+from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_rows, shown
+from gad.metrics.summary import against, by_variant
+from gad.models.stage import Stage
+from gad.runtime.files import write_json, write_table, write_tensors
+from gad.runtime.paths import metrics_file, stage_dir
+
+MANY = 10  # images of each model that are kept
+
+
+def all_tasks(stage: Stage) -> list[TaskResult]:
+    """The result of each task of the recipe for the teacher and every student."""
+    steps = run_tasks(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    total = len(stage.section.tasks) * (1 + len(stage.models))
+    return list(tqdm(steps, total=total, desc="tasks", mininterval=2))
+
+
+def same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
+    """What one seed of each model makes of the same noises: images of the first prompt, or all 2-D samples."""
+    return shown(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))
+
+
+def record_control(stage: Stage, results: list[TaskResult]) -> dict:
+    """Write the tasks' rows, ``diversity.csv`` (all numbers by seed) and ``outputs.safetensors`` in the stage's folder
+    and ``data/<recipe>/metrics/control.json``; returns the metrics.
+
+    ``over_seeds`` holds every number of :func:`gad.evaluation.control.tasks.control_table`, ``minus_baseline`` the
+    paired differences.
+    """
+    table = control_table(results)
+    names = [name for name in table if name not in ("variant", "seed")]
+    metrics = {"over_seeds": by_variant(table, names), "minus_baseline": against(table, names, "baseline")}
+    write_json(metrics_file(stage.recipe, "control"), metrics)
+    for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
+        path.mkdir(parents=True, exist_ok=True)
+    save_rows(results, stage.folder)
+    write_table(stage.folder / "diversity.csv", table)
+    outputs = same_noises(stage, results)
+    kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
+    write_tensors(stage.folder / "outputs.safetensors", kept)
+    return metrics

@@ -1,0 +1,76 @@
+"""The measurements of the `fidelity` notebook, section by section, and the stage's record.
+
+What a recipe leaves out is an empty table.
+"""
+
+import pandas as pd
+from tqdm import tqdm
+
+from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
+from gad.evaluation.fidelity.inversion import measure_inversion
+from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
+from gad.metrics.paired import paired_answers, two_level
+from gad.metrics.summary import grouped_metrics, mean_table, numbers_of
+from gad.models.sampler import TEACHER
+from gad.models.stage import Stage
+from gad.runtime.files import write_json, write_table
+from gad.runtime.paths import metrics_file
+
+
+def scored_images(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row per model and image with its scores (Table 3), and one per model and reference with its distances
+    (Table 12); in ``fidelity.parquet`` and ``distances.parquet``."""
+    if not stage.section.fidelity:
+        return pd.DataFrame(), pd.DataFrame()
+    parts = measure_fidelity(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    parts = list(tqdm(parts, desc="fidelity", total=len(stage.models) + 1, mininterval=2))
+    scored, distances = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+    write_table(stage.folder / "fidelity.parquet", scored)
+    write_table(stage.folder / "distances.parquet", distances)
+    return scored, distances
+
+
+def inversion_and_negative_prompts(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A row per model and sample of inversion, and of negative prompts; in ``inversion.parquet`` and
+    ``negative.parquet``."""
+    if not stage.section.sister:
+        return pd.DataFrame(), pd.DataFrame()
+    compared, total = (stage.teacher, stage.models, stage.settings), len(stage.models) + 1
+    parts = measure_inversion(*compared, parts=stage.cache)
+    inversion = pd.concat(tqdm(parts, desc="inversion", total=total, mininterval=2))
+    parts = measure_negative_prompts(*compared, parts=stage.cache)
+    negative = pd.concat(tqdm(parts, desc="negative prompts", total=total, mininterval=2))
+    write_table(stage.folder / "inversion.parquet", inversion)
+    write_table(stage.folder / "negative.parquet", negative)
+    return inversion, negative
+
+
+def record_fidelity(
+    stage: Stage, *, scored: pd.DataFrame, distances: pd.DataFrame, inversion: pd.DataFrame, negative: pd.DataFrame
+) -> dict:
+    """Write ``table.csv``, where images were scored ``differences.csv``, and ``data/<recipe>/metrics/fidelity.json``;
+    returns the metrics.
+
+    A group of metrics per measurement that the recipe has, with its differences to the baseline at equal seeds, and
+    ``two_level``, the scores' differences paired by image as well.
+    """
+    tables = {"fidelity": fidelity_table(scored, distances)}
+    tables |= {"inversion": mean_table(inversion), "negative": mean_table(negative)}
+    tables = {name: table for name, table in tables.items() if len(table)}
+    differences = paired_answers([name for name, _, _ in stage.students], scored=scored)
+    write_table(stage.folder / "table.csv", _one_table(stage, list(tables.values())))
+    if len(differences):
+        write_table(stage.folder / "differences.csv", differences)
+    groups = {name: (table, numbers_of(table)) for name, table in tables.items()}
+    metrics = grouped_metrics(groups) | {"two_level": two_level(differences)}
+    write_json(metrics_file(stage.recipe, "fidelity"), metrics)
+    return metrics
+
+
+def _one_table(stage: Stage, tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """A row per variant and seed, the teacher first, with all numbers that there are."""
+    models = [(TEACHER, 0), *((name, seed) for name, seed, _ in stage.models)]
+    whole = pd.DataFrame(models, columns=["variant", "seed"])
+    for table in tables:
+        whole = whole.merge(table, how="left", on=["variant", "seed"])
+    return whole

@@ -1,0 +1,70 @@
+"""What a stage's notebook works with: its recipe, its folder and the models that it compares."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from gad.config import Recipe, Section, load_recipe
+from gad.models.external import load_external
+from gad.models.model import Model, load_model
+from gad.models.sampler import NamedStudent
+from gad.models.students import load_students
+from gad.runtime.cache import parts_dir
+from gad.runtime.devices import own_device
+from gad.runtime.paths import stage_dir
+
+SECTIONS = {"fidelity": "sensitivity"}  # of a stage that reads another one's section of the recipe
+COMPARING = ("sensitivity", "fidelity", "control")  # stages that measure trained students
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of one recipe. ``students`` are the trained ones and ``external`` those that the recipe names; both are
+    empty in stages that come before the training."""
+
+    name: str
+    recipe: str
+    settings: Recipe
+    teacher: Model
+    students: list[NamedStudent]
+    external: list[NamedStudent]
+
+    @property
+    def section(self) -> Section:
+        """The recipe's section that the stage reads."""
+        return getattr(self.settings, SECTIONS.get(self.name, self.name))
+
+    @property
+    def folder(self) -> Path:
+        """Where the stage writes."""
+        return stage_dir(self.recipe, self.name)
+
+    @property
+    def cache(self) -> Path:
+        """Where finished parts of the work are kept until the stage has ended."""
+        return parts_dir(self.recipe, self.name)
+
+    @property
+    def models(self) -> list[NamedStudent]:
+        """All students, those of the recipe's own training first."""
+        return self.students + self.external
+
+    @property
+    def points(self) -> Tensor | None:
+        """The Swiss roll's data ``[N, 2]``, to be drawn behind samples; None for images."""
+        return None if self.teacher.pipeline else self.teacher.denoiser.points.flatten(1)
+
+
+def load_stage(recipe: str, name: str) -> Stage:
+    """The stage ``name`` of a recipe with its models, on the section's device where the stage compares students.
+
+    Raises ValueError, in one line, for a faulty recipe, a missing teacher, or a comparison without students.
+    """
+    settings, teacher = load_recipe(recipe), load_model(stage_dir(recipe, "teacher"))
+    if name not in COMPARING:
+        return Stage(name, recipe, settings, teacher, [], [])
+    device = getattr(settings, SECTIONS.get(name, name)).device
+    teacher = teacher.on(own_device(device))
+    students = load_students(recipe, teacher, device=device)
+    return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
