@@ -22,7 +22,15 @@ from gad.runtime.fsdp import as_saved, full
 class Optimised:
     """A network that learns, its optimizer, and the scaler of its loss."""
 
-    def __init__(self, network: nn.Module, config: StudentConfig, accelerator: Accelerator, *, lr: float, betas):
+    def __init__(
+        self,
+        network: nn.Module,
+        config: StudentConfig,
+        accelerator: Accelerator,
+        *,
+        lr: float,
+        betas: tuple[float, float],
+    ):
         self.network, self.accelerator, self.max_grad_norm = network, accelerator, config.max_grad_norm
         self.parameters = list(network.parameters())
         self.optimizer = make_optimizer(self.parameters, config, lr=lr, betas=betas)
