@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 import torch
-from launching import launch
+from launching import fork
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
@@ -48,7 +48,7 @@ def by_two(pipelines, smoke, tmp_path_factory):
         list(generate(folder / "pairs", load_model(folder / "teacher"), "hash", config))
         settings = smoke.student.model_copy(update=changes | {"paradigm": paradigm})
         (folder / "config.json").write_text(json.dumps(settings.model_dump()))
-    done = launch(SCRIPT, root)
+    done = fork(SCRIPT, root)
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
