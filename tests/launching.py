@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 
+PROCESSES = "processes"  # group of the tests that ask the server: one worker of pytest-xdist starts it
 SERVER = get_context("forkserver")
 IMPORTED = ["gad.data.pair_generation", "gad.distillation.train_students", "gad.evaluation.control.tasks"]
 

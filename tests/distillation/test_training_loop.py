@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate import Accelerator
-from launching import fork
+from launching import PROCESSES, fork
 from pydantic import ValidationError
 
 from gad.config import StudentConfig
@@ -109,6 +109,7 @@ for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad"
 """
 
 
+@pytest.mark.xdist_group(PROCESSES)
 def test_a_process_that_was_killed_can_be_resumed(start, point_teacher, smoke, tmp_path):
     whole = finish(start("whole"))
     list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))

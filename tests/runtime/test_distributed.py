@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from launching import fork, launch
+from launching import PROCESSES, fork, launch
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
@@ -57,7 +57,7 @@ RUNS = {
     "gated": ("gad", {"paradigm": "tdm", "gad_interval": [0.9, 1.0]}),
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
 @pytest.fixture(scope="module")

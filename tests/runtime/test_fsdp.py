@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 import torch
-from launching import fork
+from launching import PROCESSES, fork
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
@@ -68,7 +68,7 @@ def by_one(by_two, request):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group(PROCESSES)
 @pytest.mark.parametrize(("name", "close"), [("whole", 1e-6), ("parted", 1e-3)])
 def test_two_processes_end_with_the_student_of_one(by_one, name, close):
     pd.testing.assert_frame_equal(logged(by_one / name), logged(by_one / "one"), rtol=close, atol=1e-6)

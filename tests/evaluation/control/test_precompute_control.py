@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 import torch
-from launching import fork
+from launching import PROCESSES, fork
 
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
@@ -47,7 +47,7 @@ for number, line in enumerate(precompute_control(teacher, students, settings, pa
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
 def of_one(smoke, point_teacher, **parts) -> list:
