@@ -17,7 +17,8 @@ def project(tmp_path):
     """A copy of the project, with nothing made in it yet."""
     for name in ("src", "pipelines", "notebooks", "data/sprites"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
