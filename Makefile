@@ -3,7 +3,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# packages are compiled at their first import: every stage is a process and would do it again
+# Packages are compiled at their first import, and that is kept: every stage is a process and would do it again. The
+# installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help repro repro-all ablations report test lab doctor environment

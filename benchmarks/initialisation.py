@@ -2,8 +2,8 @@
 
     python benchmarks/initialisation.py [RECIPE ...]
 
-The recipe's teacher must be there, nothing else. Minutes a recipe; results/at_initialisation.json is written anew with those
-of the recipes that are named (all small recipes of pictures unless any is) beside those that stood there.
+The recipe's teacher must be there, nothing else. Minutes a recipe; results/at_initialisation.json is written anew with
+those of the recipes that are named (all small image recipes unless any is) beside those that stood there.
 """
 
 import argparse

@@ -18,13 +18,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
-import pandas as pd
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
 from gad.report.ablations import QUICK, RETAINED, Ablation, experiment_name, load_ablations, overrides, table
-from gad.report.retained_gain import retained_gain_table
 from gad.runtime.cli import dvc_command, positive, stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
@@ -160,6 +157,10 @@ def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
 
 def write_retained(name: str, ablation: Ablation, base: str) -> None:
     """results/ablations/<name>_kept.csv from each setting's own table by seed, where all settings are recorded."""
+    import pandas as pd  # here, since it takes seconds
+
+    from gad.report.retained_gain import retained_gain_table
+
     revisions, tables = recorded(base), []
     with TemporaryDirectory() as folder:
         for number, setting in enumerate(ablation.settings):

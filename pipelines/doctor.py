@@ -14,7 +14,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvis
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
-from gad.preflight.doctor import Finding, examine
+from gad.preflight.finding import Finding
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +26,8 @@ def main(arguments: list[str]) -> int:
     except RecipeError as error:
         print(Finding("missing", str(error), "correct it in pipelines/recipes"))
         return 1
+    from gad.preflight.doctor import examine  # here, since it imports torch and diffusers
+
     missing = False
     for finding in examine(settings):
         print(finding, flush=True)

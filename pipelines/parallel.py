@@ -19,55 +19,79 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub un
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
+from run_stage import StageError, check_inputs
+
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
-from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
-from gad.distillation.nan_guard import NonFiniteLoss
-from gad.distillation.train_students import train_seeds
 from gad.distillation.training_record import check_trained
-from gad.evaluation.control import tasks as control
-from gad.evaluation.sensitivity import precompute as sensitivity
-from gad.models.external import load_external
-from gad.models.model import load_model
-from gad.models.students import load_students
-from gad.runtime.cache import parts_dir
-from gad.runtime.devices import own_device
-from gad.runtime.distributed import place
-from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import DATA, stage_dir
+from gad.runtime.cli import keep_compiled
+from gad.runtime.paths import DATA, ROOT, stage_dir
 
-EVALUATIONS = {"sensitivity": sensitivity.precompute_sensitivity, "control": control.precompute_control}
+EVALUATIONS = ("sensitivity", "control")
 
 
-def evaluate(stage: str, recipe: str, settings: Recipe):
+def evaluate(stage: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
-    device = getattr(settings, stage).device
-    check_trained(settings, stage_dir(recipe, "student"))
+    from gad.evaluation.control.tasks import precompute_control
+    from gad.evaluation.sensitivity.precompute import precompute_sensitivity
+    from gad.models.external import load_external
+    from gad.models.model import load_model
+    from gad.models.students import load_students
+    from gad.runtime.cache import parts_dir
+    from gad.runtime.devices import own_device
+
+    recipe, device = settings.name, getattr(settings, stage).device
     teacher = load_model(stage_dir(recipe, "teacher")).on(own_device(device))
     students = load_students(recipe, teacher, device=device) + load_external(settings, teacher, device=device)
-    yield from EVALUATIONS[stage](teacher, students, settings, parts=parts_dir(recipe, stage))
+    precompute = {"sensitivity": precompute_sensitivity, "control": precompute_control}[stage]
+    yield from precompute(teacher, students, settings, parts=parts_dir(recipe, stage))
 
 
-def work(stage: str, recipe: str, variant: str | None):
-    """Lines that tell how far the work is."""
-    settings = load_recipe(recipe)
-    if stage in EVALUATIONS:
-        yield from evaluate(stage, recipe, settings)
-        return
-    teacher_folder, pairs_folder = stage_dir(recipe, "teacher"), stage_dir(recipe, "noise_pairs")
-    teacher = load_model(teacher_folder)
-    if stage == "noise_pairs":
-        for done in generate(pairs_folder, teacher, fingerprint(teacher_folder), settings.noise_pairs):
-            yield f"noise pairs up to {done} of {settings.noise_pairs.num_pairs}"
-        return
-    check_variant(variant, settings.student.paradigm)
-    folders = {"folder": stage_dir(recipe, "student", variant), "live": DATA / recipe / "live" / variant}
-    cache = stage_dir(recipe, "prompt_embeds")
-    pairs = NoisePairs(pairs_folder, settings.noise_pairs, teacher=fingerprint(teacher_folder))
-    for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, cache=cache, **folders):
+def make_pairs(settings: Recipe):
+    """A line for each shard of noise pairs that this process has made."""
+    from gad.data.pair_generation import generate
+    from gad.models.model import load_model
+    from gad.runtime.fingerprint import fingerprint
+
+    folder = stage_dir(settings.name, "teacher")
+    pairs_folder, teacher = stage_dir(settings.name, "noise_pairs"), load_model(folder)
+    for done in generate(pairs_folder, teacher, fingerprint(folder), settings.noise_pairs):
+        yield f"noise pairs up to {done} of {settings.noise_pairs.num_pairs}"
+
+
+def train(settings: Recipe, variant: str):
+    """A line for each state of a training that is logged."""
+    from gad.data.noise_pairs import NoisePairs
+    from gad.distillation.train_students import train_seeds
+    from gad.models.model import load_model
+    from gad.runtime.fingerprint import fingerprint
+
+    recipe, folder = settings.name, stage_dir(settings.name, "teacher")
+    options = {"folder": stage_dir(recipe, "student", variant), "live": DATA / recipe / "live" / variant}
+    options["cache"] = stage_dir(recipe, "prompt_embeds")
+    teacher = load_model(folder)
+    pairs = NoisePairs(stage_dir(recipe, "noise_pairs"), settings.noise_pairs, teacher=fingerprint(folder))
+    for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, **options):
         terms = ", ".join(f"{name} {value:.4g}" for name, value in state.terms.items())
         yield f"seed {seed}, step {state.step}: {terms}"
+
+
+def check(stage: str, recipe: str, variant: str | None) -> Recipe:
+    """The recipe, once all is checked that costs nothing. Raises ValueError or StageError, in one line."""
+    settings = load_recipe(recipe)
+    if stage == "student":
+        check_variant(variant, settings.student.paradigm)
+    check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), ROOT)
+    if stage in EVALUATIONS:
+        check_trained(settings, stage_dir(recipe, "student"))
+    return settings
+
+
+def work(stage: str, settings: Recipe, variant: str | None):
+    """Lines that tell how far the work is."""
+    if stage == "student":
+        return train(settings, variant)
+    return make_pairs(settings) if stage == "noise_pairs" else evaluate(stage, settings)
 
 
 def main() -> int:
@@ -78,12 +102,17 @@ def main() -> int:
     arguments = parser.parse_args()
     if (arguments.variant is None) == (arguments.stage == "student"):
         parser.error("the stage student needs --variant, the others have none")
-    rank, processes = place()
+    keep_compiled()
+    stage, variant = arguments.stage, arguments.variant
     try:
-        for line in work(arguments.stage, arguments.recipe, arguments.variant):
-            if rank == 0 or arguments.stage != "student":  # whose processes do the same
+        settings = check(stage, arguments.recipe, variant)
+        from gad.runtime.distributed import place  # here, as all that imports torch, which takes seconds
+
+        rank, processes = place()
+        for line in work(stage, settings, variant):
+            if rank == 0 or stage != "student":  # whose processes do the same
                 print(f"[{rank + 1}/{processes}] {line}", flush=True)
-    except (ValueError, NonFiniteLoss, OSError) as error:  # a recipe's fault is a ValueError
+    except (StageError, ValueError, FloatingPointError, OSError) as error:  # FloatingPointError: a loss is not finite
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

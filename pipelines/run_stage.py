@@ -9,13 +9,9 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 from ruamel.yaml import YAML
-from traitlets.config import Config
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
@@ -23,9 +19,12 @@ sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a cop
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
-from gad.report.index import write_index
-from gad.report.notebook_html import page_of
+from gad.preflight.rounding import check_rounding
+from gad.runtime.cli import keep_compiled
 from gad.runtime.paths import ROOT
+
+if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
+    import nbformat
 
 INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "dataset": [],
@@ -59,6 +58,8 @@ def find_notebook(stage: str, root: Path) -> Path:
 
 def check_parameters(notebook: Path, parameters: dict) -> None:
     """papermill only warns about a name that the notebook does not have."""
+    import papermill
+
     known = papermill.inspect_notebook(str(notebook))
     for name in parameters:
         if name not in known:
@@ -93,14 +94,12 @@ def warn_of_rounding(stage: str, settings: Recipe) -> None:
     """Say that the recipe's step h drowns in what this stage computes in, before it takes its hours."""
     if stage not in ("noise_pairs", "student"):
         return
-    from gad.preflight.rounding import check_rounding  # here, since it takes seconds, for the networks it knows
-
     for finding in check_rounding(settings):
         if finding.state == "warn" and finding.what.startswith(f"{stage}."):
             print(f"warning: {finding.what} -> {finding.do}", file=sys.stderr)
 
 
-def failing_cell(notebook: nbformat.NotebookNode) -> str:
+def failing_cell(notebook: "nbformat.NotebookNode") -> str:
     """The nearest heading above the cell that failed."""
     title = "(no heading)"
     for cell in notebook.cells:
@@ -114,6 +113,9 @@ def failing_cell(notebook: nbformat.NotebookNode) -> str:
 
 def _failure(notebook: Path, partial: Path, failed: Path, error: Exception, root: Path) -> StageError:
     """The error in a few lines; the executed copy is kept as ``failed``."""
+    import nbformat
+    from papermill.exceptions import PapermillExecutionError
+
     partial.replace(failed)
     title = failing_cell(nbformat.read(failed, as_version=4))
     reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
@@ -125,6 +127,13 @@ def _failure(notebook: Path, partial: Path, failed: Path, error: Exception, root
 
 def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
     """Run the notebook in the project's root; ``page``.ipynb and .html appear when it is done."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
+
+    from gad.report.notebook_html import page_of
+
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
@@ -171,7 +180,6 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         check_variant(variant, settings.student.paradigm)
     parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}
     notebook = find_notebook(stage, root)
-    check_parameters(notebook, parameters)
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
     check_disk(root)
@@ -179,11 +187,14 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         if "student" in INPUTS[stage]:
             check_trained(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
+    check_parameters(notebook, parameters)
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
     if recipe:  # what gad.evaluation.jobs has kept of it has served
         shutil.rmtree(root / "data" / recipe / "live" / "parts" / stage, ignore_errors=True)
     if stage == "report":
+        from gad.report.index import write_index
+
         write_index()
     return page
 
@@ -194,12 +205,14 @@ def main() -> int:
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
+    keep_compiled()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's grammar of IRIs: a second, and notebooks hold none
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
     try:

@@ -171,6 +171,43 @@ def test_a_wrong_call_is_one_line(arguments, message):
     assert len(done.stderr.splitlines()) == 1
 
 
+WRONG = [
+    ["run_stage.py", "teaching", "--recipe", "smoke"],
+    ["run_stage.py", "student", "--recipe", "smok", "--variant", "gad"],
+    ["run_stage.py", "student", "--recipe", "smoke", "--variant", "gda"],
+    ["run_stage.py", "noise_pairs", "--recipe", "pixart_tdm"],
+    ["parallel.py", "noise_pairs", "--recipe", "smok"],
+    ["parallel.py", "noise_pairs", "--recipe", "pixart_tdm"],
+    ["parallel.py", "student", "--recipe", "smoke", "--variant", "gad_score"],
+    ["doctor.py", "smok"],
+    ["ablate.py", "wieght"],
+]
+HEAVY = {"torch", "pandas", "diffusers", "transformers", "papermill", "nbconvert", "scipy", "matplotlib"}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_wrong_call_is_told_before_anything_heavy_is_imported(words):
+    command = [sys.executable, "-X", "importtime", ROOT / "pipelines" / words[0], *words[1:]]
+    done = subprocess.run(command, capture_output=True, text=True)
+    lines = done.stderr.splitlines()
+    imported = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+    told = [line for line in lines if not line.startswith("import time:")] + done.stdout.splitlines()
+    assert done.returncode and len(told) == 1
+    assert "argparse" in imported or words[0] == "doctor.py"
+    assert not imported & HEAVY
+
+
+def test_a_stage_keeps_compiled_modules_where_the_environment_forbids_it(project, notebook):
+    notebook("import os, sys\nprint('kept', not sys.dont_write_bytecode)", parameters='recipe: str = "smoke"')
+    (project / "pipelines" / "run_stage.py").write_text((ROOT / "pipelines" / "run_stage.py").read_text())
+    shutil.copytree(ROOT / "src" / "gad", project / "src" / "gad")
+    command = [sys.executable, project / "pipelines" / "run_stage.py", "teacher", "--recipe", "smoke"]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=project, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "kept True\n" in done.stdout
+
+
 def dead_process() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()

@@ -4,9 +4,10 @@ import torch
 from gad.data.emoji.backbones import build_pipeline
 from gad.data.swiss_roll import make_points
 from gad.diffusion.guidance import Guided
-from gad.diffusion.jvp import respond, respond_along, respond_by_difference, rounding_floor, smallest_step
+from gad.diffusion.jvp import respond, respond_along, respond_by_difference, rounding_floor
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
+from gad.diffusion.step_size import smallest_step
 from gad.models.exact import ExactDenoiser
 from gad.models.pipelines import denoiser_of, network_of
 from gad.models.text_encoding import encode_prompts

@@ -2,12 +2,11 @@
 
 from typing import Annotated, Literal
 
-import torch
 from pydantic import Field, NonNegativeInt, model_validator
 
 from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
-from gad.diffusion.jvp import check_step
+from gad.diffusion.step_size import check_step
 
 
 class SensitivityConfig(Section):
@@ -31,5 +30,5 @@ class SensitivityConfig(Section):
     @model_validator(mode="after")
     def _step_survives(self):
         for h in (self.perturbation_scale, self.finite_step or self.perturbation_scale):
-            check_step(h, torch.float32)
+            check_step(h, "float32")
         return self

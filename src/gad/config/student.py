@@ -44,6 +44,8 @@ class StudentConfig(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone
     side_seeds: Count = 1
+    # processes that train seeds side by side, to the same bits; auto: as many as there are cores and memory for
+    workers: Count | Literal["auto"] = "auto"
     device: Device = "cpu"
     dtype: Dtype = "float32"  # networks compute in it; weights that learn, differences and losses are float32
     gradient_checkpointing: bool = False

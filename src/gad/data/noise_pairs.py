@@ -61,7 +61,7 @@ class NoisePairs:
             _refuse_other(folder, self.config, wanted)
         if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell
             raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
-        self.fingerprint = fingerprint(manifest["shards"])
+        self.folder, self.fingerprint = folder, fingerprint(manifest["shards"])
         self.times = student_timesteps(self.config.student_steps)
         self._shape = tuple(manifest["shape"])
         self._shards, self._directions = [], []
@@ -72,6 +72,10 @@ class NoisePairs:
                 self._shards.append(file.get_tensor("trajectories"))  # a memory-mapped view: pages load when read
                 if self.config.direction == "singular":
                     self._directions.append(file.get_tensor("directions"))
+
+    def __reduce__(self):
+        """Another process reads the same files, and shares their pages."""
+        return NoisePairs, (self.folder,)
 
     def __len__(self) -> int:
         return self.config.num_pairs

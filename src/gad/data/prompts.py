@@ -3,7 +3,6 @@
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
 from huggingface_hub import hf_hub_download
 
 from gad.config import PromptsConfig
@@ -40,6 +39,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _column(path: Path, column: str) -> list[str]:
+    import pandas as pd  # here, since it takes seconds
+
     try:
         if path.suffix == ".csv":
             table = pd.read_csv(path, dtype=str, keep_default_na=False)

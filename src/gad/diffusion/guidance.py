@@ -28,6 +28,11 @@ class Guided:
         return uncond + self.guidance_scale * (cond - uncond)
 
 
+def unguided(denoiser: Denoiser) -> Denoiser:
+    """The denoiser under its guidance, or itself where it has none."""
+    return denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
+
+
 def on_device(denoiser: Denoiser, device) -> Denoiser:
     """A denoiser with its network, and its empty prompt, on ``device``."""
     if isinstance(denoiser, Guided):

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.diffusion.shapes import Latent
+from gad.diffusion.step_size import check_step
 
 Map = Callable[[Latent], Latent]
 
@@ -55,25 +56,6 @@ def respond_by_difference(phi: Map, x: Latent, direction: Latent, *, h: float) -
     check_step(h, x.dtype)
     value = phi(x)
     return Response(value, (phi(x + h * direction) - value) / h)
-
-
-def smallest_step(dtype: torch.dtype) -> float:
-    """The smallest h whose difference quotient keeps its rounding error under about a tenth, in units of noise.
-
-    Rounding gives an error of u |Phi| / (h |J v|), with u the dtype's unit roundoff, and |J v| is of the size of |Phi|
-    for unit noise: hence h >= 10 u.
-    """
-    return 10 * torch.finfo(dtype).eps / 2
-
-
-def check_step(h: float, dtype: torch.dtype) -> None:
-    """Raise ValueError, naming an h that would do, when ``h`` cannot be used with networks of ``dtype``."""
-    floor = smallest_step(dtype)
-    name = str(dtype).removeprefix("torch.")
-    if not h > 0:
-        raise ValueError(f"perturbation_scale h must be positive, not {h:g}")
-    if h < floor:
-        raise ValueError(f"perturbation_scale h = {h:g} drowns in the rounding of {name}; use h >= {floor:.2g}")
 
 
 def rounding_floor(phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]) -> Float[Tensor, "steps B"]:

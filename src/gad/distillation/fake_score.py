@@ -1,7 +1,7 @@
 """The fake score: a network that learns the student's own distribution, for TDM, DMD2 and SiD."""
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided
+from gad.diffusion.guidance import unguided
 from gad.diffusion.shapes import PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.losses import fake_score_loss, min_snr_weight
@@ -16,6 +16,6 @@ def denoising_loss_of_fake(fake: Denoiser, state: Renoised, batch: Batch, schedu
 
 def fake_score_of(teacher: Denoiser, student: NetworkDenoiser) -> NetworkDenoiser:
     """Where a fake score starts: a copy of the teacher's network, or of the student's for a teacher without one."""
-    source = teacher.denoiser if isinstance(teacher, Guided) else teacher
+    source = unguided(teacher)
     start = source if isinstance(source, NetworkDenoiser) else student
     return start.copied()

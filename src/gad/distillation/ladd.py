@@ -15,6 +15,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.discriminator import Discriminator
 from gad.distillation.losses import discriminator_loss, generator_loss, matching_loss
 from gad.distillation.pair_terms import Stored
+from gad.distillation.trainable import Networks, with_network
 
 LATEST = 0.75  # the re-noised times' upper end
 
@@ -35,6 +36,10 @@ class Ladd:
     @property
     def auxiliary(self) -> Discriminator:
         return self.discriminator
+
+    def networks(self) -> Networks:
+        """The teacher, whose features the discriminator reads."""
+        return Networks(frozen=with_network(self.teacher))
 
     def to(self, device) -> "Ladd":
         """The same with the heads, and the teacher whose features they read, on ``device``."""

@@ -1,9 +1,12 @@
 """A run whose losses are no longer finite stops, with the term and the step named."""
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from accelerate import Accelerator
 
 
 class NonFiniteLoss(FloatingPointError):
@@ -17,7 +20,7 @@ class NanGuard:
     which is read when its numbers are read anyway.
     """
 
-    def __init__(self, variant: str, seed: int, accelerator: Accelerator):
+    def __init__(self, variant: str, seed: int, accelerator: "Accelerator"):
         self.whose = f"({variant}, seed {seed})"
         self.at_once = accelerator.device.type == "cpu" and accelerator.num_processes == 1
         self.first: dict[str, torch.Tensor] = {}  # step by name, infinite for numbers that have been finite throughout

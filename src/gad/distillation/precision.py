@@ -1,23 +1,14 @@
 """How networks compute while a student trains: dtype, checkpointing, compilation, and the optimisers that fit."""
 
 import warnings
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
 from gad.config import StudentConfig
-from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided
-
-
-@runtime_checkable
-class Trainable(Protocol):
-    """What the loop asks of an objective; one may be wrapped, to be timed."""
-
-    def to(self, device): ...
-
-    def terms(self, student, batch, generator): ...
+from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.trainable import Trainable
+from gad.runtime.fsdp import shard
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]):
@@ -38,19 +29,13 @@ def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradSc
     return torch.amp.GradScaler(device.type, enabled=config.dtype == "float16")
 
 
-def _network_of(denoiser: Denoiser) -> NetworkDenoiser | None:
-    inner = denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
-    return inner if isinstance(inner, NetworkDenoiser) else None
-
-
 def networks_of(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
     """The networks that a training step asks: the student's, the auxiliary and the teacher's, where there are such.
 
     The features of LADD's discriminator are read from the objective's own teacher.
     """
-    teacher = _network_of(objective.teacher) if hasattr(objective, "teacher") else None
-    found = [student.network, objective.auxiliary, teacher.network if teacher is not None else None]
-    return [network for network in found if network is not None]
+    auxiliary = [] if objective.auxiliary is None else [objective.auxiliary]
+    return [student.network, *auxiliary, *(denoiser.network for denoiser in objective.networks().frozen)]
 
 
 def prepare_networks(
@@ -61,15 +46,15 @@ def prepare_networks(
     Student and fake score keep float32 weights and compute in the recipe's dtype. The teacher's weights are cast, which
     halves them: it has to be the objective's own copy. Raises ValueError for an option that a network does not have.
     """
-    teacher = _network_of(objective.teacher) if hasattr(objective, "teacher") else None
-    learning = [student] + ([objective.fake] if hasattr(objective, "fake") else [])
+    networks = objective.networks()
+    learning = [student, *networks.learning]
     if config.dtype != "float32":
         dtype = getattr(torch, config.dtype)
         for denoiser in learning:
             denoiser.compute = dtype
-        if teacher is not None:
-            teacher.network.to(dtype)
-    denoisers = learning + ([teacher] if teacher is not None else [])
+        for denoiser in networks.frozen:
+            denoiser.network.to(dtype)
+    denoisers = [*learning, *networks.frozen]
     if config.channels_last:
         for denoiser in denoisers:
             _channels_last(denoiser.network)
@@ -80,6 +65,18 @@ def prepare_networks(
     if config.compile and can_compile(device):
         for denoiser in denoisers:
             denoiser.network.compile()
+
+
+def place_networks(
+    student: NetworkDenoiser, objective: Trainable, config: StudentConfig, device: torch.device
+) -> Trainable:
+    """Prepare the networks, shard them where ``config`` says so, and move them to ``device``, the student's ready to
+    learn. Return the objective there; with ``shard`` its teacher is sharded in place."""
+    prepare_networks(student, objective, config, device)
+    if config.shard:  # before anything moves: a network need not fit the device
+        shard(networks_of(student, objective), device)
+    student.to(device).network.train().requires_grad_(True)
+    return objective.to(device)
 
 
 def _channels_last(network: nn.Module) -> None:

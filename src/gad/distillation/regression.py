@@ -9,6 +9,7 @@ from gad.diffusion.denoiser import Denoiser
 from gad.distillation.batch import Batch
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.time_window import TimeWindow
+from gad.distillation.trainable import Networks
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class Matching:
     gad_weight: float
     time_window: TimeWindow = TimeWindow()
     auxiliary: None = None
+
+    def networks(self) -> Networks:
+        """None: the teacher's outputs are stored."""
+        return Networks()
 
     def to(self, device) -> "Matching":
         """Itself: it holds no network."""

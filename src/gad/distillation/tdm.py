@@ -20,6 +20,7 @@ from gad.distillation.losses import DistanceKind, distribution_matching_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
+from gad.distillation.trainable import Networks, with_network
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class Tdm:
     @property
     def auxiliary(self) -> nn.Module:
         return self.fake.network
+
+    def networks(self) -> Networks:
+        """The fake score, which learns, and the teacher."""
+        return Networks(learning=(self.fake,), frozen=with_network(self.teacher))
 
     def to(self, device) -> "Tdm":
         """The same with both networks on ``device``."""

@@ -3,28 +3,29 @@
 import copy
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dvclive import Live
+import torch
 
 from gad.config import StudentConfig
 from gad.config.variants import VARIANTS, trained_as
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
+from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.objective import build_objective
-from gad.distillation.training_log import append_row, join_tables, show_row
+from gad.distillation.seed_workers import threads_per_seed, workers_for
+from gad.distillation.training_log import join_tables, logged
 from gad.distillation.training_loop import TrainState, train
-from gad.distillation.training_record import NO_RESULT, write_trained
+from gad.distillation.training_record import LOG, NO_RESULT, write_trained
 from gad.models.mlp import build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
-from gad.runtime.distributed import lock_together, make_accelerator
+from gad.runtime.distributed import lock_together, make_accelerator, place
 from gad.runtime.fingerprint import key_of
-
-LOG = "training.csv"
+from gad.runtime.side_by_side import side_by_side
 
 
 def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
@@ -62,6 +63,38 @@ def own_copy(teacher: Model, config: StudentConfig) -> Model:
     return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))
 
 
+@dataclass(frozen=True)
+class SeedTraining:
+    """All that the seeds of a variant share: ``variant`` is trained as it stands, ``config`` has its own steps."""
+
+    teacher: Model
+    pairs: NoisePairs
+    prompts: Conditioning | None
+    config: StudentConfig
+    variant: str
+    folder: Path
+    live: Path
+
+    def __call__(self, seed: int) -> Iterator[TrainState]:
+        """Train a seed and save its student; the same whether it is called here or in a process of its own."""
+        accelerator = make_accelerator(self.config.device)
+        work = self.folder / f"unfinished_{seed}"
+        work.mkdir(exist_ok=True)
+        student = start_student(self.teacher, self.config, seed=seed)
+        options = {"variant": self.variant, "seed": seed}
+        teacher = own_copy(self.teacher, self.config)
+        objective = build_objective(teacher, student, self.pairs, self.config, **options)
+        states = train(student, objective, self.pairs, self.prompts, self.config, **options, folder=work)
+        if accelerator.is_main_process:
+            yield from logged(states, seed, work / LOG, self.live / f"seed_{seed}")
+            shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
+            save_student(student, self.teacher, seed_dir(self.folder, seed))
+            shutil.rmtree(work)
+        else:
+            yield from states
+        accelerator.wait_for_everyone()
+
+
 def train_seeds(
     teacher: Model,
     pairs: NoisePairs,
@@ -75,48 +108,37 @@ def train_seeds(
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
     A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Of several
-    processes the first one writes.
+    code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Where there
+    is room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
     """
-    accelerator = make_accelerator(config.device)
-    first = accelerator.is_main_process
-    config.parts_of(accelerator.num_processes)  # before prompts are encoded for an hour
-    recorded, config = config, config.model_copy(update={"num_steps": steps_of(config, variant)})
-    settings = config.model_dump(exclude=NO_RESULT)
-    cache_key = key_of("student", settings, variant, pairs.fingerprint)
-    lock_together(folder, cache_key)
+    config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
+    trained = config.model_copy(update={"num_steps": steps_of(config, variant)})
+    settings = trained.model_dump(exclude=NO_RESULT)
+    lock_together(folder, key_of("student", settings, variant, pairs.fingerprint))
+    first = place()[0] == 0
     if first:
-        write_trained(folder, recorded, pairs.config)
+        write_trained(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
-    seeds, kind = config.seeds_of(variant), trained_as(variant, config.weight_of(variant))
-    for seed in seeds:
-        if seed_dir(folder, seed).exists():
-            continue
-        work = folder / f"unfinished_{seed}"
-        work.mkdir(exist_ok=True)
-        student = start_student(teacher, config, seed=seed)
-        objective = build_objective(own_copy(teacher, config), student, pairs, config, variant=kind, seed=seed)
-        run = train(student, objective, pairs, prompts, config, variant=kind, seed=seed, folder=work)
-        if not first:
-            yield from ((seed, state) for state in run)
-            accelerator.wait_for_everyone()
-            continue
-        # the log on disk is for watching; what lasts is training.csv
-        with Live(str(live / f"seed_{seed}"), report=None, save_dvc_exp=False, dvcyaml=None) as log:
-            shown = 0
-            for state in run:
-                rows = append_row(work / LOG, seed, state)
-                for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
-                    show_row(log, row)
-                shown = len(rows)
-                yield seed, state
-        shutil.copy(work / LOG, folder / f"log_{seed}.csv")
-        save_student(student, teacher, seed_dir(folder, seed))
-        shutil.rmtree(work)
-        accelerator.wait_for_everyone()
+    kind = trained_as(variant, config.weight_of(variant))
+    training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
+    yield from _train_left(training, [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()])
     if first:
-        join_tables([folder / f"log_{seed}.csv" for seed in seeds], folder / LOG)
-        _keep_only(folder, seeds)
+        join_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
+        _keep_only(folder, config.seeds_of(variant))
+
+
+def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int, TrainState]]:
+    """Train those seeds, here or in other processes, with the same threads."""
+    threads, workers = torch.get_num_threads(), workers_for(training.teacher, training.config, len(seeds))
+    torch.set_num_threads(threads_per_seed(training.teacher))
+    try:
+        if workers > 1:
+            job = training.folder / "unfinished_job" / "job.pt"
+            yield from side_by_side(training, seeds, workers, job=job, name="seed")
+        else:
+            yield from ((seed, state) for seed in seeds for state in training(seed))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _keep_only(folder: Path, seeds: list[int]) -> None:

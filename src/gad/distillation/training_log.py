@@ -1,15 +1,35 @@
 """The table that training writes, a row whenever it tells how far it is."""
 
 import csv
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-from dvclive import Live
+from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
 from gad.runtime.files import replacing
 
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from dvclive import Live
 
-def show_row(log: Live, row: dict[str, str]) -> None:
+
+def logged(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
+    """The states as they come, each once it stands in the table ``path``.
+
+    dvclive's files in ``live`` are for watching; what lasts is the table.
+    """
+    from dvclive import Live  # here, since it takes seconds
+
+    with Live(str(live), report=None, save_dvc_exp=False, dvcyaml=None) as log:
+        shown = 0
+        for state in states:
+            rows = append_row(path, seed, state)
+            for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
+                show_row(log, row)
+            shown = len(rows)
+            yield state
+
+
+def show_row(log: "Live", row: dict[str, str]) -> None:
     """A row as it is monitored while training goes on."""
     log.step = int(row["step"])
     for name, value in row.items():

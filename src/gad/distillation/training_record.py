@@ -8,7 +8,9 @@ from gad.config.variants import VARIANTS
 from gad.runtime.files import read_json, write_json
 
 TRAINED = "trained.json"
-NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate"}  # of a student that is trained
+LOG = "training.csv"  # what was logged, of all seeds
+# of a student that is trained
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers"}
 
 
 def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:

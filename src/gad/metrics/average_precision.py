@@ -4,12 +4,14 @@ import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from gad.data.boxes import Box, Detection, overlap
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from pycocotools.coco import COCO
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ def _sides(box: Box) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-def _coco(asked: Sequence[Sequence[GroundTruth]], number: dict[str, int]) -> COCO:
+def _coco(asked: Sequence[Sequence[GroundTruth]], number: dict[str, int]) -> "COCO":
+    from pycocotools.coco import COCO  # here, since it takes seconds
+
     annotations = [
         {"image_id": image, "category_id": number[thing.noun], "bbox": _sides(thing.box), "iscrowd": 0}
         for image, things in enumerate(asked, start=1)
@@ -51,6 +55,8 @@ def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequ
     detections an image, mean over the nouns that are asked for anywhere. Detections of other nouns do not count. Raises
     ValueError when nothing is asked for or the two lists differ in length.
     """
+    from pycocotools.cocoeval import COCOeval  # here, since it takes seconds
+
     if len(found) != len(asked):
         raise ValueError(f"detections of {len(found)} images cannot be compared with the boxes of {len(asked)}")
     nouns = sorted({thing.noun for things in asked for thing in things})

@@ -15,8 +15,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoProcessor, AutoTokenizer, CLIPModel
-from transformers.utils import cached_file, logging
 
 from gad.config import ScoreConfig
 from gad.data.emoji.clip import Clip, clip_score, image_features, load_clip, text_features
@@ -45,6 +43,8 @@ def preprocess(images: Latent, side: int, mean: Sequence[float], std: Sequence[f
 
 def normalisation(source: str, revision: str | None) -> tuple[list[float], list[float]]:
     """Mean and deviation of the pixels that a model was trained on; CLIP's own where its folder does not say."""
+    from transformers.utils import cached_file  # here, since it takes seconds
+
     path = cached_file(
         source, "preprocessor_config.json", revision=revision,
         _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
@@ -64,6 +64,9 @@ def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") 
 
     Raises ValueError, in one line that says how to get it, when the model, or a tokenizer for it, is missing.
     """
+    from transformers import AutoTokenizer, CLIPModel  # here, since it takes seconds
+    from transformers.utils import logging
+
     source, words = config.model, config.tokenizer or config.model
     logging.disable_progress_bar()
     try:
@@ -138,6 +141,8 @@ def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> En
     The network works on ``device``; features go back to where the images are, and those of prompts to the CPU.
     Images are resized to its side and normalised as its processor does. Raises ValueError where there is none.
     """
+    from transformers import AutoProcessor, CLIPModel  # here, since it takes seconds
+
     path = ROOT / source
     place = str(path) if path.is_dir() else source
     try:

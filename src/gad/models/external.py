@@ -8,10 +8,9 @@ import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import diffusers
 import torch
-from diffusers import DiffusionPipeline
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import load_file
 from torch import nn
@@ -25,6 +24,9 @@ from gad.models.pipelines import family_of, load_pipeline, network_of
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched
@@ -70,12 +72,14 @@ def _bare_network(settings: ExternalStudent, base: nn.Module) -> nn.Module:
         raise ValueError(f"{settings.name}: cannot load a network from {settings.source}: {reason}") from error
 
 
-def load_external_pipeline(settings: ExternalStudent) -> DiffusionPipeline:
+def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
     """The pipeline of an external student: float32, frozen, with the scheduler that the recipe asks for.
 
     Raises ValueError, in one line, for a missing folder, another pipeline class, an unknown scheduler, or weights that
     do not fit.
     """
+    import diffusers  # here, since it takes seconds
+
     whole = settings.kind == "full"
     lender = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
     pipeline = load_pipeline(_place(*lender))
@@ -99,7 +103,7 @@ def load_external_pipeline(settings: ExternalStudent) -> DiffusionPipeline:
     return pipeline
 
 
-def _reader(pipeline: DiffusionPipeline) -> dict:
+def _reader(pipeline: "DiffusionPipeline") -> dict:
     """What makes a text encoder the one it is, as far as its config says."""
     config = pipeline.text_encoder.config
     sizes = ("hidden_size", "d_model", "vocab_size", "num_hidden_layers", "num_layers")
@@ -121,7 +125,7 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
         raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
 
 
-def share_equal_parts(pipeline: DiffusionPipeline, others: Iterable[DiffusionPipeline | None]) -> None:
+def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[DiffusionPipeline | None]") -> None:
     """Give a pipeline the text encoder and autoencoder of the first of ``others`` that are the same.
 
     Many published students keep their teacher's: a T5 of 19 GB a student would not fit beside ten others.
@@ -151,7 +155,7 @@ def _settings(module: nn.Module) -> dict:
 
 
 def load_external_student(
-    settings: ExternalStudent, teacher: Model, *, others: Iterable[DiffusionPipeline] = ()
+    settings: ExternalStudent, teacher: Model, *, others: "Iterable[DiffusionPipeline]" = ()
 ) -> Model:
     """An external student ready for use, compared with the teacher first. Raises ValueError as its parts do.
 

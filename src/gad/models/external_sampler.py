@@ -3,9 +3,9 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from gad.config.external import ExternalStudent
@@ -14,11 +14,14 @@ from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
 from gad.models.pipelines import family_of, network_of, schedule_of
 
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
+
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 
 
 def chain_with_scheduler(
-    pipeline: DiffusionPipeline,
+    pipeline: "DiffusionPipeline",
     noise: Latent,
     conditioning: Conditioning,
     *,
@@ -72,7 +75,7 @@ class ExternalSampler:
     Raises ValueError at any other time: what happens inside the chain is its own.
     """
 
-    pipeline: DiffusionPipeline
+    pipeline: "DiffusionPipeline"
     settings: ExternalStudent
     uncond: Conditioning | None
     schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DiffusionPipeline
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
@@ -20,6 +20,9 @@ from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
 
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
+
 PIXELS = 8 * 512**2  # that are decoded at once: an autoencoder's widest layers take 3 kB for each
 
 
@@ -32,7 +35,7 @@ class Model:
 
     denoiser: Denoiser
     latent_shape: tuple[int, int, int]
-    pipeline: DiffusionPipeline | None = None
+    pipeline: "DiffusionPipeline | None" = None
     encode: Callable[[list[str]], Conditioning] | None = None
 
     def condition(self, prompts: list[str]) -> Conditioning | None:
@@ -86,7 +89,7 @@ def text_encoder_on(model: Model, device: torch.device) -> Iterator[None]:
         encoder.to("cpu")
 
 
-def _from_pipeline(pipeline: DiffusionPipeline) -> Model:
+def _from_pipeline(pipeline: "DiffusionPipeline") -> Model:
     config = network_of(pipeline).config
     return Model(denoiser_of(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
 

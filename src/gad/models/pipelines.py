@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import diffusers
 import torch
-import transformers
-from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.runtime.files import read_json, replacing
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 
 def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
@@ -73,7 +74,7 @@ FAMILIES = {
 _PARAMETERISATIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
 
 
-def family_of(pipeline: DiffusionPipeline) -> Family:
+def family_of(pipeline: "DiffusionPipeline") -> Family:
     """The family of a loaded pipeline. Raises ValueError for a class that is none of them."""
     name = type(pipeline).__name__
     if name not in FAMILIES:
@@ -89,11 +90,13 @@ def schedule_of(scheduler) -> tuple[Schedule, Parameterisation]:
     return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
 
 
-def plain_scheduler(pipeline: DiffusionPipeline):
+def plain_scheduler(pipeline: "DiffusionPipeline"):
     """The stock scheduler that walks our times: DDIM from the last time on, or for flows Euler without a shift.
 
     A hub pipeline's own one may be of another order, shift its times, or ask pure noise at t = 0 in a single step.
     """
+    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
+
     config = pipeline.scheduler.config
     if isinstance(schedule_of(pipeline.scheduler)[0], FlowSchedule):
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=config.num_train_timesteps, shift=1.0)
@@ -101,12 +104,12 @@ def plain_scheduler(pipeline: DiffusionPipeline):
     return DDIMScheduler.from_config(config, **options)
 
 
-def network_of(pipeline: DiffusionPipeline) -> nn.Module:
+def network_of(pipeline: "DiffusionPipeline") -> nn.Module:
     """The denoising network of a pipeline."""
     return getattr(pipeline, family_of(pipeline).network)
 
 
-def denoiser_of(pipeline: DiffusionPipeline) -> NetworkDenoiser:
+def denoiser_of(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
     """The pipeline's network as a denoiser."""
     schedule, parameterisation = schedule_of(pipeline.scheduler)
     return NetworkDenoiser(network_of(pipeline), family_of(pipeline).call, schedule, parameterisation)
@@ -115,6 +118,9 @@ def denoiser_of(pipeline: DiffusionPipeline) -> NetworkDenoiser:
 @contextmanager
 def _only_errors() -> Iterator[None]:
     """diffusers and transformers without their warnings and loading bars."""
+    import diffusers  # here, since it takes seconds
+    import transformers
+
     libraries = (diffusers.utils.logging, transformers.utils.logging)
     levels = [library.get_verbosity() for library in libraries]
     for library in libraries:
@@ -130,12 +136,14 @@ def _only_errors() -> Iterator[None]:
 
 def load_pipeline(
     folder: str | Path, *, dtype: torch.dtype = torch.float32, revision: str | None = None, **parts: nn.Module
-) -> DiffusionPipeline:
+) -> "DiffusionPipeline":
     """A diffusers pipeline from a local folder or hub name (at ``revision``), in ``dtype``, frozen, safetensors only.
 
     ``parts`` (``vae=...``) are taken as they are and not read.
     Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
     """
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
+
     if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
@@ -153,7 +161,7 @@ def load_pipeline(
     return pipeline
 
 
-def save_pipeline(pipeline: DiffusionPipeline, folder: Path) -> None:
+def save_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Write a pipeline as a diffusers folder, whole or not at all.
 
     The path it was loaded from, which diffusers keeps in every config, is left out: equal pipelines give equal bytes on

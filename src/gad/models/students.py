@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from diffusers import FlowMatchEulerDiscreteScheduler
-
 from gad.config.variants import VARIANTS
 from gad.diffusion.sampling import student_timesteps
 from gad.models.model import Model, load_model
@@ -24,6 +22,8 @@ def finished_seeds(folder: Path) -> list[int]:
 
 def usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student."""
+    from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
+
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
     if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0

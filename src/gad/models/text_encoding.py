@@ -1,12 +1,15 @@
 """Prompt embeddings, encoded once and kept; the text encoder is not needed afterwards."""
 
 import warnings
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DiffusionPipeline
 from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning, concatenate
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 
 def tokenize(tokenizer, prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
@@ -30,7 +33,7 @@ STOCK_MAX_TOKENS = {"StableDiffusionPipeline": 77, "PixArtAlphaPipeline": 120, "
 
 
 @torch.no_grad()
-def encode_prompts(pipeline: DiffusionPipeline, prompts: list[str], *, batch_size: int = 64) -> Conditioning:
+def encode_prompts(pipeline: "DiffusionPipeline", prompts: list[str], *, batch_size: int = 64) -> Conditioning:
     """Conditioning of the prompts, float32 and on the CPU, as the pipeline itself encodes them (SANA without its
     instruction)."""
     name = type(pipeline).__name__

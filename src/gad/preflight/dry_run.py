@@ -22,8 +22,8 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.precision import Trainable
 from gad.distillation.train_students import own_copy, start_student
+from gad.distillation.trainable import Trainable
 from gad.distillation.training_loop import train
 from gad.models.model import Model
 from gad.preflight.analysis_cost import control_cost, folder_cost, sensitivity_cost

@@ -5,7 +5,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, step_generator
-from gad.distillation.precision import Trainable, networks_of
+from gad.distillation.precision import networks_of
+from gad.distillation.trainable import Trainable
 
 
 def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:
@@ -18,7 +19,7 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
         network._compiled_call_impl = None  # compiled for where it was
         if hasattr(network, "disable_gradient_checkpointing"):
             network.disable_gradient_checkpointing()
-    for denoiser in (student, *([objective.fake] if hasattr(objective, "fake") else [])):
+    for denoiser in (student, *objective.networks().learning):
         denoiser.compute = None
     student, objective, part = (thing.to("meta") for thing in (student, objective, part))
     for network in networks_of(student, objective):

@@ -2,11 +2,8 @@
 
 from collections.abc import Iterator
 
-import torch
-
 from gad.config import Recipe
-from gad.diffusion.jvp import smallest_step
-from gad.preflight.architectures import architecture_of
+from gad.diffusion.step_size import EPS, smallest_step
 from gad.preflight.finding import Finding
 
 SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is told
@@ -21,6 +18,12 @@ def _growth(settings: Recipe) -> float:
 
     Of published teachers alone, whose schedules are known; 1 for others.
     """
+    if not settings.teacher.pretrained:
+        return 1.0
+    import torch
+
+    from gad.preflight.architectures import architecture_of  # here, since it imports diffusers
+
     try:
         schedule, kind = architecture_of(settings.teacher.pretrained).schedule
     except ValueError:
@@ -37,7 +40,7 @@ def check_rounding(settings: Recipe) -> Iterator[Finding]:
     """The smallest step h against the rounding of the dtypes that teacher and student compute in, as it is in x0."""
     growth, h = _growth(settings), min(settings.noise_pairs.steps)
     for name, dtype in _dtypes(settings).items():
-        floor = growth * smallest_step(getattr(torch, dtype))
+        floor = growth * smallest_step(dtype)
         if h < floor:
             what = f"{name}: h = {h:g} drowns in the rounding of {dtype}" + (f", which{_grown(growth)}" * (growth > 1))
             yield Finding("warn", what, f"use h >= {floor:.2g}, or set {name}: float32")
@@ -49,7 +52,7 @@ def check_amplification(settings: Recipe) -> Iterator[Finding]:
     """How far off an element of x0 is at t = 1 for the rounding of a noise prediction."""
     growth = _growth(settings)
     for name, dtype in _dtypes(settings).items():
-        error = growth * torch.finfo(getattr(torch, dtype)).eps / 2
+        error = growth * EPS[dtype] / 2
         if growth > 1 and error > SEEN:
             what = f"{name}: the rounding of {dtype}{_grown(growth)}, to {error:.1g}"
             yield Finding("warn", what, f"set {name}: float32")

@@ -4,16 +4,18 @@ import json
 from functools import reduce
 from operator import getitem
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import first_fault, read_sections
 from gad.config.variants import VARIANTS
-from gad.metrics.summary import direction_kinds
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    import pandas as pd
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
 RETAINED = "_kept"  # ends the name of an ablation's second table
@@ -108,12 +110,16 @@ def label_of(setting: Setting) -> str:
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in setting.items()) or "the recipe's own"
 
 
-def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> pd.DataFrame:
+def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.DataFrame":
     """A row per setting, variant and kind of direction; ``metrics`` are those of each stage, None where missing.
 
     A number is its mean over student seeds, the 95 % interval and how many seeds there are, in four columns; of the
     metrics in ``PAIRED`` so are the differences to the baseline at equal seeds.
     """
+    import pandas as pd  # here, since it takes seconds, as does scipy
+
+    from gad.metrics.summary import direction_kinds
+
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
         kinds = (recorded or {}).get("sensitivity", {})
@@ -138,6 +144,8 @@ def _parts(column: str, estimate: dict) -> dict[str, float]:
 
 def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
     """The tables there are of a recipe's ablations, ``{name: (title, table)}``; those of quick runs say so."""
+    import pandas as pd  # here, since it takes seconds
+
     found = {}
     for name, ablation in ablations.items():
         for ending, words in (("", ""), (QUICK, " (shorter training)")):
@@ -147,7 +155,9 @@ def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULT
     return found
 
 
-def retained_of(name: str, folder: Path = RESULTS / "ablations") -> pd.DataFrame | None:
+def retained_of(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
     """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
+    import pandas as pd  # here, since it takes seconds
+
     path = folder / f"{name}{RETAINED}.csv"
     return pd.read_csv(path) if path.exists() else None

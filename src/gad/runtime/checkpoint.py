@@ -6,6 +6,16 @@ import torch
 
 from gad.runtime.files import replacing
 
+LAST = "checkpoint.pt"
+
+
+class GeneratorState:
+    """A random generator as a part of a checkpoint."""
+
+    def __init__(self, generator: torch.Generator):
+        self.state_dict = generator.get_state
+        self.load_state_dict = generator.set_state
+
 
 def write_checkpoint(path: Path, state: dict) -> None:
     with replacing(path) as partial:
@@ -17,21 +27,19 @@ def read_checkpoint(path: Path) -> dict | None:
     return torch.load(path, map_location="cpu", weights_only=True) if Path(path).exists() else None
 
 
-LAST = "checkpoint.pt"
-
-
-def _save(path: Path, parts: dict, done: int, *, writes: bool) -> None:
-    """Write a checkpoint, or help to gather it."""
+def save_parts(path: Path, parts: dict, numbers: dict, *, writes: bool = True) -> None:
+    """Write each part's ``state_dict`` by its name, and the ``numbers``; without ``writes`` only ask the parts for it,
+    as every process has to where they are sharded."""
     states = {name: part.state_dict() for name, part in parts.items()}
     if writes:
-        write_checkpoint(path, states | {"step": done})
+        write_checkpoint(path, states | numbers)
 
 
-def _resume(path: Path, parts: dict) -> int:
-    """Load a checkpoint if there is one; return the number of steps that are done."""
+def resume_parts(path: Path, parts: dict) -> dict:
+    """Load each part from a checkpoint and return the numbers in it; an empty dict where there is none."""
     state = read_checkpoint(path)
     if state is None:
-        return 0
+        return {}
     for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return state["step"]
+        part.load_state_dict(state.pop(name))
+    return state

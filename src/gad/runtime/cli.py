@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 
 def positive(text: str) -> int:
     """A whole number of at least 1, as argparse reads it."""
@@ -29,6 +31,16 @@ def dvc_command(*arguments: str) -> list[str]:
 
 
 def stage_environment() -> dict[str, str]:
-    """This process's environment with its interpreter's folder first on the PATH."""
+    """This process's environment with its interpreter's folder first on the PATH, and with compiled modules kept."""
     path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    return os.environ | {"PATH": os.pathsep.join(path)}
+    others = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
+    return others | {"PATH": os.pathsep.join(path)}
+
+
+def keep_compiled() -> None:
+    """Let this process and those it starts write compiled modules, whatever the environment says.
+
+    Container images often forbid it; then every stage compiles torch and the rest anew, which doubles its time.
+    """
+    os.environ.pop(NO_BYTECODE, None)
+    sys.dont_write_bytecode = False

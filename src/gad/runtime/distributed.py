@@ -7,26 +7,30 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed import all_reduce
-from torch.distributed.tensor import DTensor
 
 from gad.runtime.devices import own_device
 from gad.runtime.fingerprint import is_locked, lock_folder
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from accelerate import Accelerator
 
 POLL = 1.0  # seconds
 
 torch.backends.cudnn.allow_tf32 = False  # a float32 convolution shall be one: small differences are taken of them
 
 
-def make_accelerator(device: str) -> Accelerator:
+def make_accelerator(device: str) -> "Accelerator":
     """An accelerator on ``device``; "auto" takes the best there is.
 
     Raises ValueError for a device that is not there, or another than this process has trained on before.
     """
+    from accelerate import Accelerator  # here, since it takes seconds
+
     wanted = own_device(device).type
     accelerator = Accelerator(cpu=wanted == "cpu")
     if accelerator.device.type != wanted:  # accelerate keeps a process's first device for good and says nothing
@@ -62,10 +66,12 @@ def lock_together(folder: Path, cache_key: str) -> None:
     wait_until(lambda: is_locked(folder, cache_key))
 
 
-def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerator) -> None:
+def average_gradients(parameters: Iterable[nn.Parameter], accelerator: "Accelerator") -> None:
     """Make each gradient the mean over the processes'. A network may be called any number of times before."""
     if accelerator.num_processes == 1:
         return
+    from torch.distributed.tensor import DTensor  # here, since it takes seconds
+
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]  # FSDP has averaged those
     works = [all_reduce(gradient, async_op=True) for gradient in gradients]
@@ -74,7 +80,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], accelerator: Accelerat
         gradient /= accelerator.num_processes
 
 
-def average_numbers(numbers: dict[str, Tensor], accelerator: Accelerator) -> dict[str, Tensor]:
+def average_numbers(numbers: dict[str, Tensor], accelerator: "Accelerator") -> dict[str, Tensor]:
     """Each number's mean over the processes, which all have the same names, in whatever order."""
     if accelerator.num_processes == 1 or not numbers:
         return numbers

@@ -9,13 +9,11 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet as pq
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    import pandas as pd
+    from torch import Tensor
 
 
 @contextmanager
@@ -66,24 +64,32 @@ def read_json(path: Path):
         raise ValueError(f"cannot read {path}: no JSON, {error}") from error
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
+    from safetensors.torch import save_file  # here, since it imports torch
+
     with replacing(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> "dict[str, Tensor]":
     """Raises ValueError, in one line, for a file that is missing or not whole."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file  # here, since it imports torch
+
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
 
 
-def write_rows(path: Path, parts: Iterable[pd.DataFrame]) -> None:
+def write_rows(path: Path, parts: "Iterable[pd.DataFrame]") -> None:
     """Append tables of equal columns to one Parquet file as they come, so that only one part is held at a time.
 
     Raises ValueError when there is none.
     """
+    import pyarrow as pa  # here, since it takes seconds
+    from pyarrow import parquet as pq
+
     writer = None
     with replacing(path) as partial:
         for part in parts:
@@ -95,7 +101,7 @@ def write_rows(path: Path, parts: Iterable[pd.DataFrame]) -> None:
         writer.close()
 
 
-def write_table(path: Path, rows: pd.DataFrame) -> None:
+def write_table(path: Path, rows: "pd.DataFrame") -> None:
     """A table without its index, by the path's ending: Parquet, or CSV with floats of six significant digits."""
     with replacing(path) as partial:
         if path.suffix == ".parquet":

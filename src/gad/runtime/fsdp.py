@@ -7,13 +7,13 @@ run may go on with another number of processes.
 from collections.abc import Iterable
 
 import torch
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gad.runtime.distributed import place
+from gad.runtime.moving_average import MovingAverage
 
 
 def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
@@ -100,7 +100,7 @@ class WholeOptimizer:
 class WholeAverage:
     """The moving average of sharded weights as a checkpoint sees it."""
 
-    def __init__(self, average: EMAModel):
+    def __init__(self, average: MovingAverage):
         self.average = average
 
     def state_dict(self) -> dict:
@@ -112,7 +112,7 @@ class WholeAverage:
         self.average.load_state_dict(state | {"shadow_params": parted})
 
 
-WHOLE = {nn.Module: WholeNetwork, torch.optim.Optimizer: WholeOptimizer, EMAModel: WholeAverage}
+WHOLE = {nn.Module: WholeNetwork, torch.optim.Optimizer: WholeOptimizer, MovingAverage: WholeAverage}
 
 
 def as_saved(part):

@@ -1,18 +1,40 @@
 """What figures show: every model that a table holds, by its name."""
 
+import matplotlib
 import pandas as pd
 import pytest
+import seaborn
 import torch
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
 
 from gad.report import figures
-from gad.report.figures.style import looks
+from gad.report.figures.style import THEME, looks
 
 
 @pytest.fixture(autouse=True)
 def closed():
     yield
     plt.close("all")
+
+
+def test_figures_look_as_seaborns_theme():
+    def values() -> dict:
+        cycle = [to_rgb(colour) for colour in matplotlib.rcParams["axes.prop_cycle"].by_key()["color"]]
+        return dict(matplotlib.rcParams) | {"axes.prop_cycle": cycle, "image.cmap": None}  # its colour map is not used
+
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(THEME)
+        ours = values()
+        matplotlib.rcdefaults()
+        seaborn.set_theme(style="whitegrid", context="notebook")
+        assert values() == ours
+
+
+@pytest.mark.parametrize("name", figures.__all__)
+def test_every_figure_is_found_where_the_package_says(name):
+    assert getattr(figures, name) is not None
 
 
 def labels(axis) -> list[str]:

@@ -1,14 +1,17 @@
 """The autoencoder that the three emoji teachers share: 64x64 pixels to 4x16x16 latents."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.emoji.scenes import Layout, make_scene, render
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import AutoencoderKL
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
 VAE_SCENES_SEED = 11  # scenes that the autoencoder learns from
@@ -21,8 +24,10 @@ def scene_images(indices, *, seed: int, layout: Layout = "grid") -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def build_vae() -> AutoencoderKL:
+def build_vae() -> "AutoencoderKL":
     """A small diffusers autoencoder with a factor of 4 and 4 latent channels."""
+    from diffusers import AutoencoderKL  # here, since it takes seconds
+
     levels = len(BLOCK_OUT_CHANNELS)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -39,7 +44,7 @@ def build_vae() -> AutoencoderKL:
     return vae
 
 
-def train_vae(vae: AutoencoderKL, *, num_steps: int, batch_size: int, lr: float, seed: int) -> Iterator[dict]:
+def train_vae(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int) -> Iterator[dict]:
     """Yield the loss of every training step: absolute + squared error + ``KL_WEIGHT`` · KL per latent element."""
     optimizer = torch.optim.AdamW(vae.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps, pct_start=0.05)
@@ -61,14 +66,14 @@ def train_vae(vae: AutoencoderKL, *, num_steps: int, batch_size: int, lr: float,
 
 
 @torch.no_grad()
-def set_scaling_factor(vae: AutoencoderKL, *, num_scenes: int = 256) -> None:
+def set_scaling_factor(vae: "AutoencoderKL", *, num_scenes: int = 256) -> None:
     """Store 1 / (root mean square of the latents), so that scaled latents have unit scale."""
     latents = vae.encode(scene_images(range(num_scenes), seed=VAE_SCENES_SEED, layout="free")).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1 / latents.square().mean().sqrt().item(), 5))
 
 
 @torch.no_grad()
-def psnr(vae: AutoencoderKL, images: Tensor) -> Tensor:
+def psnr(vae: "AutoencoderKL", images: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of the reconstruction per image, ``[B]`` in dB (higher is better), for [-1, 1]."""
     recon = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
     return 10 * torch.log10(4 / F.mse_loss(recon, images, reduction="none").flatten(1).mean(1))

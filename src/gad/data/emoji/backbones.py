@@ -1,27 +1,29 @@
 """Small teachers as genuine diffusers pipelines, untrained: one per family, all on the same autoencoder."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DiffusionPipeline,
-    FlowMatchEulerDiscreteScheduler,
-    PixArtAlphaPipeline,
-    PixArtTransformer2DModel,
-    SanaPipeline,
-    SanaTransformer2DModel,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
 
 from gad.data.emoji.text_encoders import WIDTH, clip_text, gemma_text, t5_text
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import (
+        AutoencoderKL,
+        DDIMScheduler,
+        DiffusionPipeline,
+        PixArtAlphaPipeline,
+        SanaPipeline,
+        StableDiffusionPipeline,
+    )
 
 LATENT_SIZE = 16
 HIDDEN = 192  # width of the two transformers
 LAYERS = 6
 
 
-def _diffusion(prediction_type: str, **options) -> DDIMScheduler:
+def _diffusion(prediction_type: str, **options) -> "DDIMScheduler":
+    from diffusers import DDIMScheduler  # here, since it takes seconds
+
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -34,8 +36,10 @@ def _diffusion(prediction_type: str, **options) -> DDIMScheduler:
     )
 
 
-def unet_pipeline(vae: AutoencoderKL) -> StableDiffusionPipeline:
+def unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
     """SD's class: a UNet with v prediction and zero terminal signal-to-noise ratio, CLIP text."""
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel  # here, since it takes seconds
+
     tokenizer, text_encoder = clip_text()
     unet = UNet2DConditionModel(
         sample_size=LATENT_SIZE,
@@ -61,8 +65,10 @@ def unet_pipeline(vae: AutoencoderKL) -> StableDiffusionPipeline:
     )
 
 
-def dit_pipeline(vae: AutoencoderKL) -> PixArtAlphaPipeline:
+def dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     """PixArt's class: a diffusion transformer with noise prediction, T5 text."""
+    from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
+
     tokenizer, text_encoder = t5_text()
     transformer = PixArtTransformer2DModel(
         sample_size=LATENT_SIZE,
@@ -80,8 +86,14 @@ def dit_pipeline(vae: AutoencoderKL) -> PixArtAlphaPipeline:
     return PixArtAlphaPipeline(tokenizer, text_encoder, vae, transformer, _diffusion("epsilon"))
 
 
-def flow_pipeline(vae: AutoencoderKL) -> SanaPipeline:
+def flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     """SANA's class: a linear-attention transformer with flow prediction, Gemma-2 text."""
+    from diffusers import (  # here, since it takes seconds
+        FlowMatchEulerDiscreteScheduler,
+        SanaPipeline,
+        SanaTransformer2DModel,
+    )
+
     tokenizer, text_encoder = gemma_text()
     transformer = SanaTransformer2DModel(
         sample_size=LATENT_SIZE,
@@ -104,7 +116,7 @@ def flow_pipeline(vae: AutoencoderKL) -> SanaPipeline:
 BUILDERS = {"unet": unet_pipeline, "dit": dit_pipeline, "flow": flow_pipeline}
 
 
-def build_pipeline(backbone: str, vae: AutoencoderKL, *, seed: int) -> DiffusionPipeline:
+def build_pipeline(backbone: str, vae: "AutoencoderKL", *, seed: int) -> "DiffusionPipeline":
     """An untrained teacher; its weights are drawn from ``seed`` without touching the global random state."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -4,17 +4,19 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer, PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from transformers import CLIPModel, PreTrainedTokenizerBase
 
 WIDTH = 128
 LAYERS = 4
@@ -27,12 +29,14 @@ PROJECTION = 64  # features of an image or a caption
 class Clip:
     """A CLIP model with its own tokenizer."""
 
-    model: CLIPModel
-    tokenizer: PreTrainedTokenizerBase
+    model: "CLIPModel"
+    tokenizer: "PreTrainedTokenizerBase"
 
 
 def build_clip() -> Clip:
     """An untrained model for 64x64 images, with the word tokenizer of the captions."""
+    from transformers import CLIPConfig, CLIPModel  # here, since it takes seconds
+
     tokenizer, text = clip_text()
     vision = {
         "hidden_size": WIDTH,
@@ -89,6 +93,9 @@ def save_clip(clip: Clip, folder: Path) -> None:
 
 def load_clip(folder: Path) -> Clip:
     """The saved model in float32, frozen, in evaluation mode."""
+    from transformers import CLIPModel, CLIPTokenizer  # here, since it takes seconds
+    from transformers.utils import logging
+
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
     logging.disable_progress_bar()

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from itertools import count
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,6 +13,9 @@ from gad.data.emoji.clip import Clip, logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
 from gad.data.emoji.detector_targets import targets_of
 from gad.data.emoji.scenes import Scene, make_scene, render
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import AutoencoderKL
 
 EVALUATOR_SCENES_SEED = 21  # scenes that the evaluators learn from
 POOL = 1024  # reconstructions kept; each batch takes a random part, so one decoding serves several steps
@@ -28,7 +31,7 @@ def to_images(scenes: list[Scene]) -> Tensor:
 
 
 @torch.no_grad()
-def reconstruct(vae: AutoencoderKL, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def reconstruct(vae: "AutoencoderKL", images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Images through the autoencoder; with a generator, their latents get up to ``LATENT_NOISE`` of noise."""
     latents = vae.encode(images).latent_dist.mean
     if generator is not None:
@@ -45,7 +48,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.lerp(blurred, 0.6 * part.square()) + PIXEL_NOISE * scale.square() * noise
 
 
-def batches(vae: AutoencoderKL, *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
+def batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
     """Scenes and their images without end: fresh renderings, and from the pool as many reconstructions."""
     generator = torch.Generator().manual_seed(seed)
     fresh = (make_scene(index, seed=EVALUATOR_SCENES_SEED + seed, layout="free") for index in count())
@@ -76,7 +79,7 @@ def _steps(parameters: list[Tensor], losses: Iterator[dict], *, num_steps: int, 
 
 
 def train_detector(
-    detector: Detector, vae: AutoencoderKL, *, num_steps: int, batch_size: int, lr: float, seed: int
+    detector: Detector, vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int
 ) -> Iterator[dict]:
     """Yield the weighted losses of every step; the detector ends in evaluation mode."""
     detector.train().requires_grad_(True).to(memory_format=torch.channels_last)  # a quarter faster on a CPU
@@ -91,7 +94,7 @@ def train_detector(
 
 
 def train_clip(
-    clip: Clip, vae: AutoencoderKL, *, num_steps: int, batch_size: int, lr: float, seed: int
+    clip: Clip, vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int
 ) -> Iterator[dict]:
     """Yield the symmetric contrastive loss of every step; equal captions in a batch are no negatives of each other."""
     clip.model.train().requires_grad_(True)

@@ -3,9 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline
 from torch import Tensor, nn
 
 from gad.data.emoji.backbones import build_pipeline
@@ -22,9 +22,10 @@ from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint, lock_folder
 from gad.runtime.paths import ROOT
 
-EVALUATOR_SEED = (
-    77  # captions drawn for themselves; most one-object ones stand among those that teachers learn from, too
-)
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
+
+EVALUATOR_SEED = 77  # captions drawn for themselves; most one-object ones stand among those teachers learn from, too
 EVALUATOR_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 
@@ -44,6 +45,8 @@ def write_pointer(source: str, folder: Path, revision: str | None = None) -> Non
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
+
     path = ROOT / source
     try:
         options = {} if path.is_dir() or not revision else {"revision": revision}
@@ -62,6 +65,8 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
 
     A killed training goes on from its last checkpoint, in ``unfinished_teacher`` beside ``folder``.
     """
+    from diffusers import AutoencoderKL  # here, since it takes seconds
+
     work = folder.parent / "unfinished_teacher"
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
@@ -80,7 +85,7 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
     shutil.rmtree(work)
 
 
-def save_half(pipeline: DiffusionPipeline, folder: Path) -> None:
+def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Save a pipeline in float16 (the pipeline itself is changed too); the folder appears whole or not at all."""
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):

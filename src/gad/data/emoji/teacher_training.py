@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from diffusers import DiffusionPipeline
-from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
@@ -14,7 +13,11 @@ from torch.optim.lr_scheduler import LambdaLR
 from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
 from gad.models.pipelines import denoiser_of, network_of
 from gad.models.text_encoding import encode_tokens
-from gad.runtime.checkpoint import read_checkpoint, write_checkpoint
+from gad.runtime.checkpoint import GeneratorState, resume_parts, save_parts
+from gad.runtime.moving_average import MovingAverage
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
 CHECKPOINT_EVERY = 250  # steps
@@ -68,8 +71,48 @@ def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -
     return error.flatten(1).mean(1)
 
 
+def noisy_batch(
+    draw: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
+    empty: tuple[Tensor, Tensor],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Latents, token ids and masks with some prompts dropped, noise and times of a step."""
+    latents, ids, mask = draw(generator)
+    dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
+    ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
+    t = sample_times(len(ids), generator)
+    return latents, ids, mask, torch.randn(latents.shape, generator=generator), t
+
+
+class TeacherState:
+    """Network and text encoder that learn, their optimizers and learning rates, the average, and the random state."""
+
+    def __init__(self, modules: nn.ModuleList, generator: torch.Generator, *, num_steps: int, lr: float):
+        self.modules = modules
+        self.parameters = [p for p in modules.parameters() if p.requires_grad]
+        self.matrices = weight_matrices(modules[0])
+        self.optimizers = make_optimizers(modules, self.matrices, lr)
+        self.schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in self.optimizers]
+        self.average = MovingAverage(self.parameters, decay=0.998)
+        self.parts = {"modules": modules, "average": self.average, "generator": GeneratorState(generator)}
+        self.parts |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(self.optimizers)}
+        self.parts |= {f"schedule_{i}": schedule for i, schedule in enumerate(self.schedules)}
+
+    def update(self, loss: Tensor) -> None:
+        """A step down the gradient of a scalar loss."""
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for weight, view in self.matrices:
+            view.grad = weight.grad.view_as(view)
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            schedule.step()
+        self.modules.zero_grad()
+        self.average.step(self.parameters)
+
+
 def train_teacher(
-    pipeline: DiffusionPipeline,
+    pipeline: "DiffusionPipeline",
     batch: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
     empty: tuple[Tensor, Tensor],
     *,
@@ -89,50 +132,19 @@ def train_teacher(
     denoiser = denoiser_of(pipeline)
     masked = denoiser.call.__name__ != "call_unet"
     modules = nn.ModuleList([network_of(pipeline).requires_grad_(True), pipeline.text_encoder]).train()
-    parameters = [p for p in modules.parameters() if p.requires_grad]
-    matrices = weight_matrices(modules[0])
-    optimizers = make_optimizers(modules, matrices, lr)
-    schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in optimizers]
-    average = EMAModel(parameters, decay=0.998)
-    parts = {"modules": modules, "average": average}
-    parts |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(optimizers)}
-    parts |= {f"schedule_{i}": schedule for i, schedule in enumerate(schedules)}
-    first = _resume(checkpoint, parts, generator)
+    state = TeacherState(modules, generator, num_steps=num_steps, lr=lr)
+    first = resume_parts(checkpoint, state.parts).get("step", 0) if checkpoint else 0
     for step in range(first, num_steps):
-        latents, ids, mask = batch(generator)
-        dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
-        ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
-        t = sample_times(len(ids), generator)
-        eps = torch.randn(latents.shape, generator=generator)
+        latents, ids, mask, eps, t = noisy_batch(batch, empty, generator)
         # the math kernel: torch's bfloat16 attention backward on a CPU is seven times slower
         with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None), sdpa_kernel(SDPBackend.MATH):
             conditioning = encode_tokens(pipeline.text_encoder, ids, mask, masked=masked)
             loss = denoising_loss(denoiser, latents, eps, t, conditioning).mean()
         if not loss.isfinite():
             raise FloatingPointError(f"teacher loss is {loss.item()} at step {step}")
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        for weight, view in matrices:
-            view.grad = weight.grad.view_as(view)
-        for optimizer, schedule in zip(optimizers, schedules, strict=True):
-            optimizer.step()
-            schedule.step()
-        modules.zero_grad()
-        average.step(parameters)
+        state.update(loss)
         if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
-            states = {name: part.state_dict() for name, part in parts.items()}
-            write_checkpoint(checkpoint, states | {"step": step + 1, "generator": generator.get_state()})
+            save_parts(checkpoint, state.parts, {"step": step + 1})
         yield {"step": step, "loss": loss.item()}
-    average.copy_to(parameters)
+    state.average.copy_to(state.parameters)
     modules.eval().requires_grad_(False)
-
-
-def _resume(checkpoint: Path | None, parts: dict, generator: torch.Generator) -> int:
-    """Load a checkpoint if there is one; return the number of steps that are done."""
-    state = read_checkpoint(checkpoint) if checkpoint else None
-    if state is None:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    generator.set_state(state["generator"])
-    return state["step"]

@@ -6,23 +6,14 @@ denoiser and saved frozen; T5 learns to read before, see ``reading.py``.
 
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTokenizer,
-    Gemma2Config,
-    Gemma2Model,
-    GemmaTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
-)
 
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_TOKENS = 20  # longer prompts are cut
 WIDTH = 96
@@ -60,8 +51,10 @@ def _renumber(special: list[str], vocab: dict[str, int]) -> dict[str, int]:
     return {token: index for index, token in enumerate(ordered)}
 
 
-def clip_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def clip_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A CLIP tokenizer and text model, as in Stable Diffusion."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # here, since it takes seconds
+
     vocab, merges = _bpe(words(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False))
     vocab = _renumber(["<|startoftext|>", "<|endoftext|>"], vocab)
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
@@ -79,8 +72,10 @@ def clip_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     return tokenizer, CLIPTextModel(config)
 
 
-def t5_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def t5_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A T5 tokenizer and encoder, as in PixArt."""
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer  # here, since it takes seconds
+
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
     pieces += [(f"▁{word}", -4.0) for word in words()]
     pieces += [(letter, -12.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
@@ -98,8 +93,10 @@ def t5_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     return tokenizer, T5EncoderModel(config)
 
 
-def gemma_text() -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def gemma_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A Gemma tokenizer and Gemma-2 model, as in SANA."""
+    from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer  # here, since it takes seconds
+
     starts = [f"▁{word}" for word in words()] + words()  # a word carries the space before it, except the first
     vocab, merges = _bpe(starts, suffix=None, pre_tokenizer=pre_tokenizers.Split(" ", behavior="removed"))
     vocab = _renumber(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], vocab)

@@ -5,10 +5,9 @@ saw.
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from gad.data.emoji.autoencoder import psnr
@@ -19,6 +18,9 @@ from gad.data.emoji.evaluator_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.runtime.files import replacing
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import AutoencoderKL
 
 HELD_OUT_SEED = 99  # scenes that nothing learns from
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
@@ -33,7 +35,7 @@ def drawn(build: Callable[[], T], seed: int) -> T:
         return build()
 
 
-def save_vae(vae: AutoencoderKL, folder: Path) -> None:
+def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
     """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself keeps its own."""
     with replacing(folder) as partial:
         copy.deepcopy(vae).half().save_pretrained(partial)
@@ -70,7 +72,7 @@ def retrieval_accuracy(clip: Clip, images: Latent, captions: list[str]) -> float
 
 
 def measure_dataset(
-    vae: AutoencoderKL, detector: Detector, clip: Clip, *, num_scenes: int = 512, num_psnr_scenes: int = 256
+    vae: "AutoencoderKL", detector: Detector, clip: Clip, *, num_scenes: int = 512, num_psnr_scenes: int = 256
 ) -> dict:
     """How sharp the autoencoder is, and how often the evaluators are right, on renderings and reconstructions."""
     scenes, images = held_out(max(num_scenes, num_psnr_scenes))

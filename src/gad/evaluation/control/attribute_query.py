@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from gad.metrics.image_attributes import low_level
@@ -47,6 +46,8 @@ def rank_correlation(request, shown) -> float:
 
     0 where everything shown is alike: a constant answer follows no request.
     """
+    from scipy.stats import spearmanr  # here, since it takes seconds
+
     if np.ptp(shown) == 0 or np.ptp(request) == 0:
         return 0.0
     return float(spearmanr(request, shown).statistic)

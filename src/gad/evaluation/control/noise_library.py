@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -140,6 +139,8 @@ def retrieve(features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, m
 
     Raises ValueError when there are no entries.
     """
+    from sklearn.neighbors import NearestNeighbors  # here, since it takes seconds
+
     if not len(features):
         raise ValueError("the noise library is empty")
     search = NearestNeighbors(n_neighbors=1, algorithm="brute", metric=metric).fit(features.numpy())

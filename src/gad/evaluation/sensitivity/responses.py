@@ -10,10 +10,11 @@ from gad.config import SensitivityConfig
 from gad.config.sample_ids import ANALYSIS, ids_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.jvp import Map, Response, check_step
+from gad.diffusion.jvp import Map, Response
 from gad.diffusion.noise import draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
+from gad.diffusion.step_size import check_step
 from gad.evaluation.sensitivity.finite_difference import choose_step, exact_response
 from gad.metrics import response as geometry
 from gad.models.model import Model

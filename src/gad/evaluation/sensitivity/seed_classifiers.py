@@ -7,19 +7,18 @@ name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModelForImageClassification, PreTrainedModel
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from transformers import PreTrainedModel
 
 Predict = Callable[[Tensor], Tensor]
 """Prepared images ``[N, ...]`` to seed numbers ``[N]``."""
@@ -60,6 +59,11 @@ def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Ten
 
     Principal axes of the training images lose nothing that they span, and make it fast. One class is a ValueError.
     """
+    from sklearn.decomposition import PCA  # here, since it takes seconds
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     if len(labels.unique()) < 2:
         raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
     train_rows, val_rows = train.double().numpy(), val.double().numpy()
@@ -77,6 +81,8 @@ def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str =
     It learns on ``device`` from images that stay on the CPU.
     Raises ValueError, in one line that says how to get it, when the model is missing.
     """
+    from transformers import AutoModelForImageClassification  # here, since it takes seconds
+
     try:
         start = AutoModelForImageClassification.from_pretrained(
             source, num_labels=config.num_seeds, ignore_mismatched_sizes=True, dtype=torch.float32
@@ -96,7 +102,7 @@ def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str =
 
 
 @torch.no_grad()
-def _logits(model: PreTrainedModel, images: Tensor, batch_size: int) -> Tensor:
+def _logits(model: "PreTrainedModel", images: Tensor, batch_size: int) -> Tensor:
     model.eval()
     return torch.cat([model(pixel_values=part.to(model.device)).logits.cpu() for part in images.split(batch_size)])
 

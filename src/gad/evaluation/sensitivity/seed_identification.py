@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from scipy.stats import norm, t
 from torch import Tensor
 
 from gad.config import Recipe, SeedsConfig
@@ -110,6 +109,8 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
     many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998); where
     few prompts happen to agree, that is all of them. It covers other prompts, not other noises.
     """
+    from scipy.stats import norm, t  # here, since it takes seconds
+
     right, n = float(rows["right"].mean()), len(rows)
     of_prompts = rows.groupby("prompt")["right"].mean()
     variance, alone, prompts = float(of_prompts.var()) / len(of_prompts), right * (1 - right), len(of_prompts)

@@ -1,36 +1,29 @@
-"""One function per figure: arrays in, Figure out. Every axis has a name."""
+"""One function per figure: arrays in, Figure out. Every axis has a name.
 
-from gad.report.figures.ablations import ablation_marks
-from gad.report.figures.control import climbed_scores, obeyed_requests, request_strips, seed_grids, trade_off
-from gad.report.figures.explore import strip_png
-from gad.report.figures.geometry import noise_level_curves, spectra_curves, step_curves
-from gad.report.figures.layout import layout_grid
-from gad.report.figures.metrics import metric_bars, response_curves
-from gad.report.figures.outputs import answers, image_grid, point_clouds, to_pixels
-from gad.report.figures.seeds import learning_curves, seed_bars
-from gad.report.figures.style import PALETTE
-from gad.report.figures.training import training_curves
+A figure's module is imported when the figure is first asked for: a stage draws a few of them.
+"""
 
-__all__ = [
-    "PALETTE",
-    "ablation_marks",
-    "answers",
-    "climbed_scores",
-    "image_grid",
-    "learning_curves",
-    "layout_grid",
-    "noise_level_curves",
-    "metric_bars",
-    "obeyed_requests",
-    "point_clouds",
-    "request_strips",
-    "response_curves",
-    "seed_bars",
-    "seed_grids",
-    "strip_png",
-    "spectra_curves",
-    "step_curves",
-    "to_pixels",
-    "trade_off",
-    "training_curves",
-]
+from importlib import import_module
+
+_MODULES = {
+    "ablations": ["ablation_marks"],
+    "control": ["climbed_scores", "obeyed_requests", "request_strips", "seed_grids", "trade_off"],
+    "explore": ["strip_png"],
+    "geometry": ["noise_level_curves", "spectra_curves", "step_curves"],
+    "layout": ["layout_grid"],
+    "metrics": ["metric_bars", "response_curves"],
+    "outputs": ["answers", "image_grid", "point_clouds", "to_pixels"],
+    "seeds": ["learning_curves", "seed_bars"],
+    "style": ["PALETTE"],
+    "training": ["training_curves"],
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    """The figure of that name. Raises AttributeError where there is none."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

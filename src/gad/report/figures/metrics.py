@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
@@ -25,6 +24,8 @@ def metric_bars(
 
     With ``one_scale`` heights can be compared between panels.
     """
+    import seaborn as sns  # here, since it takes seconds
+
     order = style.order(table["variant"])
     groups = table[hue].nunique() if hue else 1
     width = max(3.6, 0.16 * len(order) * (groups + 1))

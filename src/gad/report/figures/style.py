@@ -2,7 +2,8 @@
 
 import itertools
 
-import seaborn as sns
+import matplotlib
+from matplotlib.rcsetup import cycler
 
 DPI = 110
 PALETTE = {  # in the order in which they are drawn
@@ -23,7 +24,21 @@ MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without 
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
-sns.set_theme(style="whitegrid", context="notebook")
+GREY, TEXT = ".8", ".15"
+FONTS = ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans", "sans-serif"]
+COLOURS = ["#4c72b0", "#dd8452", "#55a868", "#c44e52", "#8172b3", "#937860", "#da8bc3", "#8c8c8c", "#ccb974", "#64b5cd"]
+THEME = {  # seaborn's "whitegrid" for a notebook; importing seaborn for it takes seconds
+    **{"axes.grid": True, "axes.axisbelow": True, "axes.edgecolor": GREY, "axes.labelcolor": TEXT},
+    **{"axes.linewidth": 1.25, "axes.labelsize": 12, "axes.titlesize": 12, "axes.prop_cycle": cycler(color=COLOURS)},
+    **{"font.size": 12, "font.sans-serif": FONTS, "text.color": TEXT, "lines.solid_capstyle": "round"},
+    **{"grid.color": GREY, "grid.linewidth": 1, "legend.fontsize": 11, "legend.title_fontsize": 12},
+    **{"patch.edgecolor": "w", "patch.force_edgecolor": True, "xtick.bottom": False, "ytick.left": False},
+    **{f"{axis}tick.color": TEXT for axis in "xy"},
+    **{f"{axis}tick.labelsize": 11 for axis in "xy"},
+    **{f"{axis}tick.{kind}.size": size for axis in "xy" for kind, size in (("major", 6), ("minor", 4))},
+    **{f"{axis}tick.{kind}.width": width for axis in "xy" for kind, width in (("major", 1.25), ("minor", 1))},
+}
+matplotlib.rcParams.update(THEME)
 
 
 def order(names) -> list[str]:
@@ -35,11 +50,18 @@ def order(names) -> list[str]:
 def looks(names) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
     elsewhere = [name for name in order(names) if name not in PALETTE]
-    colours = sns.husl_palette(max(1, len(elsewhere)), l=0.55)
+    colours = _spread(len(elsewhere)) if elsewhere else []
     found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
     for number, name in enumerate(elsewhere):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
     return found
+
+
+def _spread(count: int) -> list[tuple[float, float, float]]:
+    """Different colours of one lightness."""
+    import seaborn  # here, since it takes seconds
+
+    return seaborn.husl_palette(count, l=0.55)
 
 
 def line_looks(names) -> dict[str, dict]:

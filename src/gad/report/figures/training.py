@@ -4,7 +4,6 @@ import math
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from gad.report.figures.style import DPI, PALETTE, order
@@ -18,6 +17,8 @@ CURVES = {  # a column of the training log and its axis
 
 def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     """What was logged against steps; one thin line per seed and variant, logarithmic where a loss is positive."""
+    import seaborn as sns  # here, since it takes seconds
+
     found = [name for name in CURVES if name in log and log[name].notna().any()]
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)

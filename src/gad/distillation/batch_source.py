@@ -1,0 +1,58 @@
+"""The batches of a run, step by step, and this process's share of each."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gad.config import StudentConfig
+from gad.data.noise_pairs import NoisePairs
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.schedule import Schedule
+from gad.distillation.batch import Batch, draw_batch
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from accelerate import Accelerator
+
+
+def partners_at(progress: float, schedule: str, copies: int) -> range:
+    """Which of a noise's ``copies`` partners may be drawn at that share of the training, in [0, 1).
+
+    Partners' steps h fall with their number: "decreasing" goes through them in order, "increasing" backwards.
+    """
+    if schedule == "any":
+        return range(copies)
+    number = int(progress * copies)
+    first = number if schedule == "decreasing" else copies - 1 - number
+    return range(first, first + 1)
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Draws a step's batch on the CPU and cuts it; ``prompts`` are the encoded captions of all sample ids.
+
+    A batch depends on seed and step alone, so a resumed run sees the same data.
+    """
+
+    pairs: NoisePairs
+    prompts: Conditioning | None
+    schedule: Schedule
+    config: StudentConfig
+    variant: str
+    seed: int
+    accelerator: "Accelerator"
+
+    def at(self, step: int) -> list[Batch]:
+        """This process's parts of the step's batch, on its device."""
+        config, processes = self.config, self.accelerator.num_processes
+        copies = self.pairs.config.directions_per_noise
+        batch = draw_batch(
+            self.pairs,
+            self.prompts,
+            self.schedule,
+            variant=self.variant,
+            batch_size=config.batch_size,
+            key=(self.seed, step),
+            partners=partners_at(step / config.num_steps, config.h_schedule, copies),
+            misaligned=config.misaligned,
+        )
+        own = batch.split(config.parts_of(processes))[self.accelerator.process_index :: processes]
+        return [part.to(self.accelerator.device) for part in own]

@@ -1,0 +1,43 @@
+"""What a training loop asks of an objective, and the networks that an objective brings."""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.guidance import unguided
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The denoisers with a network that an objective evaluates beside the student's.
+
+    ``learning`` ones train along (a fake score), ``frozen`` ones do not (a teacher; the exact one has no network).
+    """
+
+    learning: tuple[NetworkDenoiser, ...] = ()
+    frozen: tuple[NetworkDenoiser, ...] = ()
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """An objective, or what stands in for one, to time it.
+
+    ``auxiliary`` is the module that it trains beside the student with ``auxiliary_loss``, or None.
+    """
+
+    auxiliary: nn.Module | None
+
+    def networks(self) -> Networks: ...
+
+    def to(self, device): ...
+
+    def terms(self, student, batch, generator: torch.Generator) -> dict[str, Tensor]: ...
+
+
+def with_network(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:
+    """The denoiser under any guidance, if it has a network; else nothing."""
+    bare = unguided(denoiser)
+    return (bare,) if isinstance(bare, NetworkDenoiser) else ()
