@@ -233,7 +233,7 @@ def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):
         load_recipe("odd", tmp_path)
 
 
-TINY = {"num_layers": 2, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
+TINY = {"num_layers": 1, "num_attention_heads": 2, "attention_head_dim": 8, "cross_attention_dim": 16}
 
 
 def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
