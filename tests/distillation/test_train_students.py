@@ -13,7 +13,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import save_student, start_student, train_seeds
-from gad.evaluation.sensitivity.end_to_end import kinds_of, measure_students, table_of
+from gad.evaluation.sensitivity.end_to_end import kinds_of, measure_students, response_table
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
 from gad.models.model import Model, load_model
@@ -143,7 +143,7 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
 def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, students, smoke):
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
     named = [("gad", seed, load_model(seed_dir(students, seed))) for seed in (0, 1)]
-    table = table_of(pd.concat(measure_students(teacher, named, settings)))
+    table = response_table(pd.concat(measure_students(teacher, named, settings)))
     assert table["directions"].tolist() == [*kinds_of(SENSITIVITY)] * 2
     assert [*kinds_of(SENSITIVITY)] == ["isotropic", "low_frequency", "isotropic, h = 0.5", "low_frequency, h = 0.5"]
     assert table.notna().all(axis=None)
@@ -154,7 +154,7 @@ def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
     pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "student_steps": 2})
     isotropic = SENSITIVITY.model_copy(update={"directions": ["isotropic"]})
     settings = smoke.model_copy(update={"noise_pairs": pairs, "sensitivity": isotropic})
-    row = table_of(pd.concat(measure_students(teacher, [("copy", 0, teacher)], settings))).iloc[0]
+    row = response_table(pd.concat(measure_students(teacher, [("copy", 0, teacher)], settings))).iloc[0]
     gains = row["jacobian_norm_ratio"], row["gain_median"]
     assert (row["jvp_cosine"], *gains) == pytest.approx((1, 1, 1), abs=1e-4)
     assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
@@ -165,7 +165,7 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": with_singular})
     start = Model(start_student(teacher, STUDENT, seed=0), teacher.latent_shape, teacher.pipeline)
     plain = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
-    table = table_of(pd.concat(measure_students(teacher, [("start", 0, start)], plain))).set_index("directions")
+    table = response_table(pd.concat(measure_students(teacher, [("start", 0, start)], plain))).set_index("directions")
     found = initialisation_metrics(teacher, settings)
     assert list(found) == list(table.index) == list(kinds_of(SENSITIVITY))  # singular ones are left out
     for kind, row in table.iterrows():

@@ -255,7 +255,7 @@ def test_golden_curve_of_the_smoke_baseline(one_seed):
 
 
 def test_training_lowers_the_loss(one_seed):
-    run, _ = one_seed(num_steps=300, lr=0.01, log_every=10)
+    run, _ = one_seed(num_steps=300, lr=0.01, log_every=10, checkpoint_every=300)
     curve = [state.terms["matching"] for state in run]
     assert sum(curve[-5:]) < 0.5 * sum(curve[:5])
 

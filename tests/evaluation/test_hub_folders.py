@@ -8,7 +8,8 @@ import pytest
 from gad.distillation.train_students import start_student
 from gad.evaluation.control.tasks import TASKS, run_tasks
 from gad.evaluation.sensitivity.fidelity import measure_fidelity
-from gad.evaluation.sensitivity.negative_prompts import measure_sister
+from gad.evaluation.sensitivity.inversion import measure_inversion
+from gad.evaluation.sensitivity.negative_prompts import measure_negative_prompts
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model
 from gad.runtime import paths
@@ -32,11 +33,12 @@ def test_a_hub_folder_goes_through_every_control_task(models):
         assert result.numbers and all(map(math.isfinite, result.numbers.values())), result.task
 
 
-def test_a_hub_folders_seeds_pictures_and_sister_properties_are_measured(models):
+def test_a_hub_folders_seeds_images_inversion_and_negative_prompts_are_measured(models):
     settings, teacher, students = models
     seeds = pd.concat(list(measure_seeds(teacher, students, settings)))
     scored, distances = map(pd.concat, zip(*measure_fidelity(teacher, students, settings), strict=True))
-    inverted, negative = map(pd.concat, zip(*measure_sister(teacher, students, settings), strict=True))
+    inverted = pd.concat(list(measure_inversion(teacher, students, settings)))
+    negative = pd.concat(list(measure_negative_prompts(teacher, students, settings)))
     for rows in (seeds, scored, inverted, negative):
         assert rows["variant"].unique().tolist() == ["teacher", "gad"]
     assert scored["clip"].notna().all() and len(scored) == 32

@@ -6,16 +6,19 @@ import torch
 
 from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
 from gad.distillation.train_students import start_student
-from gad.evaluation import jobs as evaluations
-from gad.evaluation import jobs as parts
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
 from gad.evaluation.jobs import Job, names_of, results
+from gad.evaluation.sensitivity.fidelity import measure_fidelity
+from gad.evaluation.sensitivity.inversion import measure_inversion
+from gad.evaluation.sensitivity.negative_prompts import measure_negative_prompts
+from gad.evaluation.sensitivity.precompute import precompute_sections
+from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import model_key
-from gad.runtime import paths
+from gad.runtime import cache, paths
 from gad.runtime.cache import Keep, at_once, read_result, write_result
 
 
@@ -85,7 +88,7 @@ def test_parts_of_another_size_are_not_mixed_in(tmp_path):
 
 def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelines, data, monkeypatch):
     teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
-    recipe, kept, write = load_recipe("emoji_quick"), [], parts.write_result
+    recipe, kept, write = load_recipe("emoji_quick"), [], cache.write_result
 
     def settings(size: int):
         pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
@@ -100,11 +103,11 @@ def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelin
         write(path, result)
 
     asked = (teacher, [("gad", 3, teacher)])
-    plain = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(8))]
+    plain = [rows for rows, _ in measure_fidelity(*asked, settings(8))]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(parts, "write_result", killed)
-        list(evaluations.measure_fidelity(*asked, settings(8), parts=data / "parts"))
-    again = [rows for rows, _ in evaluations.measure_fidelity(*asked, settings(4), parts=data / "parts")]
+        patched.setattr(cache, "write_result", killed)
+        list(measure_fidelity(*asked, settings(8), parts=data / "parts"))
+    again = [rows for rows, _ in measure_fidelity(*asked, settings(4), parts=data / "parts")]
     assert kept and [rows["sample"].tolist() for rows in again] == [list(range(16))] * 2
     for ours, theirs in zip(again, plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -210,7 +213,7 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
     sensitivity = recipe.sensitivity.model_copy(update=asked)
     settings = recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
-    measures = (evaluations.measure_seeds, evaluations.measure_fidelity, evaluations.measure_sister)
+    measures = (measure_seeds, measure_fidelity, measure_inversion, measure_negative_prompts)
 
     def measured(parts) -> list[pd.DataFrame]:
         found = [
@@ -219,7 +222,7 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    assert len(list(evaluations.precompute_jobs(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 6
+    assert len(list(precompute_sections(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 8
     monkeypatch.setattr(Sampler, "generate", None)
     for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

@@ -10,8 +10,9 @@ from transformers import CLIPModel
 from gad.config import ScoreConfig
 from gad.data.emoji.clip import clip_score
 from gad.data.emoji.text_encoders import clip_text
-from gad.metrics.clip_score import CLIP_MEAN, CLIP_STD, OWN, load_clip_score, load_scores, preprocess, score_all
+from gad.metrics.clip_score import OWN, load_clip_score, load_scores, score_all
 from gad.metrics.image_features import load_features
+from gad.metrics.pretrained import CLIP_MEAN, CLIP_STD, preprocess
 
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PROMPTS = ["a red car on a white background", "a blue star on a black background", "two dogs on a cyan background"]

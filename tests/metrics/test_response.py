@@ -5,7 +5,7 @@ import torch
 from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
 from gad.evaluation.sensitivity.responses import analysis_noise, answers, compare, noise_to_image_map, summarise
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
@@ -142,7 +142,7 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
     students = [("baseline", 0, student), ("gad", 1, student)]
     rows = list(measure_students(point_teacher, students, settings))
     assert [len(part) for part in rows] == [32, 32]
-    table = table_of(pd.concat(rows))
+    table = response_table(pd.concat(rows))
     assert table[["variant", "seed", "directions"]].values.tolist() == [
         ["baseline", 0, "isotropic"],
         ["gad", 1, "isotropic"],

@@ -16,7 +16,7 @@ from gad.data.emoji.text_encoders import clip_text
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import energy_of, plan_of
-from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
 from gad.models.external import as_external, load_external, load_external_student, share_equal_parts
 from gad.models.external_sampler import chain_with_scheduler
 from gad.models.lora import merge_lora
@@ -74,7 +74,7 @@ def recipe_of(*students):
 def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
     settings = as_external(recipe_of(entry(foreign)))
     rows = measure_students(teacher, load_external(settings, teacher), settings)
-    table = table_of(pd.concat(rows))
+    table = response_table(pd.concat(rows))
     assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
     assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
     assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
@@ -170,7 +170,7 @@ def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sample
 def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):
     pipelines["unet"].save_pretrained(tmp_path / "copy")
     settings = as_external(recipe_of(entry(tmp_path / "copy", name="copy")))
-    table = table_of(pd.concat(measure_students(teacher, load_external(settings, teacher), settings)))
+    table = response_table(pd.concat(measure_students(teacher, load_external(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
 

@@ -231,7 +231,7 @@ def test_a_batch_that_the_processes_cannot_share_has_its_line(settings, monkeypa
 @pytest.mark.parametrize(
     "changes, told",
     [
-        ({"teacher": {"pretrained": "cache_key/name", "revision": "abc"}}, "hf download cache key/name --revision abc"),
+        ({"teacher": {"pretrained": "owner/name", "revision": "abc"}}, "hf download owner/name --revision abc"),
         ({"noise_pairs": {"prompts": PromptsConfig(file="/nowhere/p.txt")}}, "no prompt file /nowhere/p.txt"),
         (
             {"noise_pairs": {"prompts": PromptsConfig(file="m.parquet", dataset="o/n", revision="main")}},

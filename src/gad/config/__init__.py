@@ -9,6 +9,7 @@ from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, Sister
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.prompts import PromptsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from gad.config.sampling import Sampling
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
@@ -25,6 +26,7 @@ __all__ = [
     "PromptsConfig",
     "Recipe",
     "RecipeError",
+    "Sampling",
     "ScoreConfig",
     "Section",
     "SeedsConfig",

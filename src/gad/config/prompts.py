@@ -10,7 +10,7 @@ class PromptsConfig(Section):
 
     file: str  # from the project's root, absolute, or inside the data set
     column: str = "prompt"
-    dataset: str | None = None  # cache key/name on the hub
+    dataset: str | None = None  # owner/name on the hub
     revision: str | None = None  # of the data set; a commit's hash pins it
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 from gad.config.control import ControlConfig
 from gad.config.external import ExternalStudent
 from gad.config.noise_pairs import NoisePairsConfig
+from gad.config.sampling import Sampling
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
@@ -43,6 +44,12 @@ class Recipe(Section):
     external_models: list[ExternalStudent] = []  # of others, set beside our students
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
     dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
+
+    @property
+    def sampling(self) -> Sampling:
+        """How teacher and students are sampled in the noise pairs, and so wherever they are compared."""
+        pairs = self.noise_pairs
+        return Sampling(pairs.teacher_steps, pairs.guidance_scale, pairs.student_steps, pairs.prompts)
 
     @model_validator(mode="after")
     def _dataset_allows(self):

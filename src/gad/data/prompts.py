@@ -7,11 +7,11 @@ from huggingface_hub import hf_hub_download
 
 from gad.config import PromptsConfig
 from gad.config.sample_ids import WIDTH
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_prompt
 from gad.runtime.paths import ROOT
 
 COLUMN = "prompt"
-PROMPT_SEED = 2  # emoji captions of the noise pairs; the teacher learned from seed 1
 
 
 def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
@@ -96,7 +96,7 @@ def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
     keeps the two apart.
     """
     if source is None:
-        return [make_prompt(int(i), seed=PROMPT_SEED).caption for i in ids]
+        return [make_prompt(int(i), seed=seeds.NOISE_PAIRS).caption for i in ids]
     prompts = load_prompts(source)
     count = len(prompts)
     return [prompts[i % count if i < WIDTH else -1 - (i % WIDTH) % count] for i in map(int, ids)]

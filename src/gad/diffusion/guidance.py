@@ -1,31 +1,47 @@
-"""Denoisers under classifier-free guidance and negative prompts."""
+"""Denoisers under classifier-free guidance, away from the empty prompt or from negative prompts."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from torch import nn
+from torch import Tensor, nn
 
 from gad.diffusion.conditioning import Conditioning, concatenate
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 
 
+def guided_output(
+    predict: Callable[[Latent, Conditioning], Tensor],
+    x_t: Latent,
+    conditioning: Conditioning,
+    uncond: Conditioning | None,
+    guidance_scale: float,
+) -> Tensor:
+    """predict(x_t, uncond) + w (predict(x_t, conditioning) - predict(x_t, uncond)) (Ho and Salimans, 2022).
+
+    The batch is doubled once; w = 1 is the conditional prediction alone. ``uncond`` is one prompt for all samples, or
+    one for each.
+    """
+    if guidance_scale == 1:
+        return predict(x_t, conditioning)
+    both = concatenate(uncond.repeated(len(x_t)), conditioning)
+    away, towards = predict(x_t.repeat(2, 1, 1, 1), both).chunk(2)
+    return away + guidance_scale * (towards - away)
+
+
 class Guided:
-    """Classifier-free guidance: x0_uncond + w (x0_cond - x0_uncond), the batch doubled once; w = 1 is conditional."""
+    """A denoiser under :func:`guided_output`."""
 
     def __init__(self, denoiser: Denoiser, uncond: Conditioning, guidance_scale: float):
         self.denoiser = denoiser
         self.schedule = denoiser.schedule
-        self.uncond = uncond  # conditioning of the empty prompt, a batch of one
+        self.uncond = uncond  # of the empty prompt, a batch of one, or of a negative prompt for each sample
         self.guidance_scale = guidance_scale
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
-        if self.guidance_scale == 1:
-            return self.denoiser(x_t, t, conditioning)
-        empty = self.uncond.repeated(len(conditioning))
-        both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
-        uncond, cond = both.chunk(2)
-        return uncond + self.guidance_scale * (cond - uncond)
+        def predict(x: Latent, prompts: Conditioning) -> Latent:
+            return self.denoiser(x, t.repeat(len(x) // len(t)), prompts)
+
+        return guided_output(predict, x_t, conditioning, self.uncond, self.guidance_scale)
 
 
 def unguided(denoiser: Denoiser) -> Denoiser:
@@ -38,21 +54,3 @@ def on_device(denoiser: Denoiser, device) -> Denoiser:
     if isinstance(denoiser, Guided):
         return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
     return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser
-
-
-@dataclass(frozen=True)
-class Against:
-    """Guidance away from one prompt per sample: x0(negative) + w (x0(prompt) - x0(negative))."""
-
-    denoiser: Denoiser
-    negatives: Conditioning
-    guidance_scale: float
-
-    @property
-    def schedule(self) -> Schedule:
-        return self.denoiser.schedule
-
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
-        both = concatenate(self.negatives, conditioning)
-        negative, wanted = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
-        return negative + self.guidance_scale * (wanted - negative)

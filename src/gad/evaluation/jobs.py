@@ -6,22 +6,18 @@ sees the same bits whoever made them.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from gad.config import Recipe
-from gad.models.model import Model
-from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.distributed import lock_together, place
-from gad.runtime.fingerprint import fingerprint, key_of
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import ROOT
 
 
 def names_of(all_models: Sequence[Sampler]) -> list[str]:
@@ -116,32 +112,3 @@ def precompute(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path)
     for number, model in order[rank::processes]:
         asked[number](all_models[model], names[model])
         yield f"{jobs[number].name}: {all_models[model].name}, seed {all_models[model].seed}"
-
-
-Table = tuple[pd.DataFrame, pd.DataFrame]
-
-
-def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
-    """A fingerprint of what decides the answers to a part of the stage, beside the model that is asked."""
-    config, prompts = settings.sensitivity, settings.noise_pairs.prompts
-    # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
-    section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
-    section |= {"evaluators": config.fidelity.scores if config.fidelity else {}, "dataset": settings.teacher.dataset}
-    section["evaluators"] = {key: score.model_dump() for key, score in section["evaluators"].items()}
-    section["captions"] = prompts.model_dump() if prompts else None
-    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
-    return key_of("sensitivity", name, section, *by, *files_in(section), *evaluators)
-
-
-def measured(
-    job_of: Callable[[Sampler, Recipe], Job],
-    teacher: Model,
-    students: Iterable[NamedStudent],
-    settings: Recipe,
-    parts: Path | None,
-) -> Iterator[Result]:
-    """Yield each model's tables of a job, the teacher's first, with its variant and seed."""
-    models = all_models(teacher, students, settings)
-    for _, sampler, found in results([job_of(models[0], settings)], models, parts):
-        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in found.items()}

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get, normalisation, preprocess
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from efficientnet_lite_pytorch import EfficientNet

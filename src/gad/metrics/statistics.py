@@ -10,6 +10,21 @@ POWER = 0.8  # probability with which the smallest visible effect is seen
 LEVEL = 0.05
 
 
+def has_interval(low: float | None) -> bool:
+    """Whether an interval with that lower end is one: None and NaN stand for none, in files and in memory."""
+    return low is not None and not np.isnan(low)
+
+
+def with_interval(mean: float, low: float | None, high: float | None) -> str:
+    """``mean [low, high]`` to three digits, or the mean alone where there is no interval."""
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]" if has_interval(low) else f"{mean:.3g}"
+
+
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Whether there is an interval and 0 lies outside."""
+    return has_interval(low) and (low > 0 or high < 0)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its 95 % confidence interval and sample size."""
@@ -20,9 +35,7 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        if np.isnan(self.low):
-            return f"{self.mean:.3g}"
-        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}]"
+        return with_interval(self.mean, self.low, self.high)
 
 
 def mean_over_seeds(values) -> Estimate:
@@ -127,7 +140,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
     its degrees of ``freedom`` are n - 1 unless told."""
     nothing = float("nan")
-    if n < 2 or low is None or high is None or np.isnan(low):
+    if n < 2 or high is None or not has_interval(low):
         return Effect(nothing, nothing, nothing)
     freedom = n - 1 if freedom is None else freedom
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)  # standard error of the mean

@@ -33,6 +33,12 @@ def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict
     return result
 
 
+def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """A row per variant and seed with the mean of every number over its samples."""
+    columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
+    return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
+
+
 def direction_kinds(sensitivity: dict) -> list[str]:
     """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
 

@@ -3,13 +3,15 @@
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gad.config.external import ExternalStudent
-from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.guidance import guided_output
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
 from gad.models.pipelines import family_of, network_of, schedule_of
@@ -40,32 +42,36 @@ def chain_with_scheduler(
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
     """
-    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # steps are counted in it: a fresh one
-    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
-    call, network = family_of(pipeline).call, network_of(pipeline)
-    weight = next(network.parameters())
+    scheduler = _fresh_scheduler(pipeline, num_steps, timesteps, sigmas)
     generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
     known = inspect.signature(scheduler.step).parameters
     extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
-
-    def predict(x: Tensor, timestep: Tensor, prompts: Conditioning) -> Tensor:
-        prompts = prompts.to(weight.device)
-        prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
-        return call(network, x.to(weight), timestep.to(weight.device).expand(len(x)), prompts).to(noise)
-
     x = noise * getattr(scheduler, "init_noise_sigma", 1.0)
     for timestep in scheduler.timesteps[:stop]:
         scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
         yield timestep, scaled
-        if guidance_scale == 1:
-            output = predict(scaled, timestep, conditioning)
-        else:
-            both = concatenate(uncond.repeated(len(x)), conditioning)
-            without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
-            output = without + guidance_scale * (with_prompt - without)
+        predict = partial(_predict, pipeline, timestep)
+        output = guided_output(predict, scaled, conditioning, uncond, guidance_scale)
         x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
     yield None, x
+
+
+def _fresh_scheduler(pipeline: "DiffusionPipeline", num_steps: int, timesteps: list[int] | None, sigmas: list | None):
+    """The pipeline's scheduler at its first step, since it counts them; at the times given, else at its own."""
+    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
+    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
+    return scheduler
+
+
+def _predict(pipeline: "DiffusionPipeline", timestep: Tensor, x: Latent, prompts: Conditioning) -> Latent:
+    """The network's own output in its dtype and on its device, brought back to those of ``x``."""
+    network = network_of(pipeline)
+    weight = next(network.parameters())
+    prompts = prompts.to(weight.device)
+    prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
+    times = timestep.to(weight.device).expand(len(x))
+    return family_of(pipeline).call(network, x.to(weight), times, prompts).to(x)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gad.config import Recipe
+from gad.config import Sampling
 from gad.diffusion.denoiser import Recomputed
 from gad.diffusion.sampling import sample
 from gad.models.external_sampler import ExternalSampler
@@ -50,16 +50,15 @@ class Sampler:
         return torch.cat([self.model.decode(latents) for latents in made])
 
 
-def steps_of(model: Model, settings: Recipe) -> int:
-    """Steps of a student: the recipe's student steps, or one call of a map that brings its own sampler."""
-    return 1 if isinstance(model.denoiser, ExternalSampler) else settings.noise_pairs.student_steps
+def sampling_steps(model: Model, sampling: Sampling) -> int:
+    """Steps of a student: the recipe's, or one call of a model that brings its own sampler."""
+    return 1 if isinstance(model.denoiser, ExternalSampler) else sampling.student_steps
 
 
 def all_models(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, batch_size: int = 64
+    teacher: Model, students: Iterable[NamedStudent], sampling: Sampling, *, batch_size: int = 64
 ) -> list[Sampler]:
     """The teacher first, with its own steps and guidance, then every student."""
-    pairs = settings.noise_pairs
-    first = Sampler(TEACHER, 0, teacher, pairs.teacher_steps, pairs.guidance_scale, batch_size)
-    others = [(name, seed, model, steps_of(model, settings)) for name, seed, model in students]
+    first = Sampler(TEACHER, 0, teacher, sampling.teacher_steps, sampling.guidance_scale, batch_size)
+    others = [(name, seed, model, sampling_steps(model, sampling)) for name, seed, model in students]
     return [first, *(Sampler(*other, batch_size=batch_size) for other in others)]

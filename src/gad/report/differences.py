@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gad.metrics.statistics import effect_of, holm
+from gad.metrics.statistics import effect_of, excludes_zero, has_interval, holm
 from gad.metrics.summary import direction_kinds
 from gad.report.format import number
 from gad.report.main_results import headline, kind_title, kinds_read
@@ -56,7 +56,7 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
                     continue
                 if group is None and label not in map(kind_title, kinds_read(metric, kinds)):
                     continue
-                effect, clear = effect_of(**estimate), _clear(estimate)
+                effect, clear = effect_of(**estimate), excludes_zero(estimate["low"], estimate["high"])
                 row = {"group": label, "metric": metric, "variant": variant, "minus baseline": number(estimate)}
                 row |= {"clear of 0": "yes" if clear else "", "effect size": _short(effect.hedges_g)}
                 row |= {"smallest visible": "" if clear else _short(effect.smallest_visible), "effect": effect}
@@ -90,16 +90,16 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         for name, estimate in values.items()
         if estimate["mean"] is not None and _is_read(name, kinds)
     ]
-    quoted = [row for row in found if row[2]["low"] is not None] or found
+    quoted = [row for row in found if has_interval(row[2]["low"])] or found
     effects = [effect_of(**value) for _, _, value in quoted]
     columns = {
         "metric": [name for name, _, _ in quoted],
         "variant": [variant for _, variant, _ in quoted],
         "minus baseline": [number(value) for _, _, value in quoted],
-        "clear of 0": ["yes" if _clear(value) else "" for _, _, value in quoted],
+        "clear of 0": ["yes" if excludes_zero(value["low"], value["high"]) else "" for _, _, value in quoted],
         "p, Holm": [_short(p) for p in holm([effect.p for effect in effects])],
         "smallest visible": [
-            "" if _clear(value) else _short(effect.smallest_visible)
+            "" if excludes_zero(value["low"], value["high"]) else _short(effect.smallest_visible)
             for (_, _, value), effect in zip(quoted, effects, strict=True)
         ],
     }
@@ -110,10 +110,6 @@ def _is_read(name: str, kinds: list[str]) -> bool:
     """Whether a metric named with its kind of direction, "jvp_cosine, isotropic", is read at that kind."""
     metric, _, kind = name.partition(", ")
     return kind not in kinds or kind in kinds_read(metric, kinds)
-
-
-def _clear(estimate: dict) -> bool:
-    return estimate["low"] is not None and (estimate["low"] > 0 or estimate["high"] < 0)
 
 
 def _short(value: float) -> str:

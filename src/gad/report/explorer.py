@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_prompt
 from gad.diffusion.noise import draw_direction, draw_noise, part_of
 from gad.diffusion.sampling import sample
@@ -19,7 +20,6 @@ from gad.runtime.paths import stage_dir
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")
 ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place
-PROMPT_SEED = 6  # captions to choose from, drawn for themselves
 NUM_PROMPTS = 8
 NUM_POINTS = 64  # noises of the Swiss roll that are turned together
 SINGULAR = 4  # top singular directions of the teacher's map that span its space
@@ -126,6 +126,6 @@ def explorer_of(recipe: str) -> Explorer:
     first = {}
     for variant, seed, model in found:
         first.setdefault(variant, Sampler(variant, seed, model, pairs.student_steps))
-    prompts = [make_prompt(i, seed=PROMPT_SEED).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
+    prompts = [make_prompt(i, seed=seeds.EXPLORER).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
     sampler = Sampler("teacher", 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
     return Explorer(sampler, tuple(first.values()), tuple(dict.fromkeys(prompts)))

@@ -1,11 +1,23 @@
-"""How a measured number is written."""
+"""How an estimate is written: a mean with its 95 % interval, as :func:`gad.metrics.statistics.with_interval` has it.
+
+An estimate is one of a metrics file: ``mean``, ``low``, ``high`` and ``n``; ``low`` is None where there is one seed.
+"""
+
+import re
+
+from gad.metrics.statistics import excludes_zero, has_interval, with_interval
+
+ALONE = " †"  # after an interval for other seeds alone
+
+
+def cell(estimate: dict | None) -> str:
+    """A mean with its interval, or alone where there is one seed; nothing where there is no estimate."""
+    return with_interval(estimate["mean"], estimate["low"], estimate["high"]) if estimate else ""
 
 
 def number(estimate: dict) -> str:
-    """A mean with its 95 % interval, or the mean alone where there is one seed."""
-    if estimate["low"] is None:
-        return f"{estimate['mean']:.3g} (n = {estimate['n']})"
-    return f"{estimate['mean']:.3g} [{estimate['low']:.3g}, {estimate['high']:.3g}]"
+    """A mean with its interval, or with how many seeds it is of where there is none."""
+    return cell(estimate) + ("" if has_interval(estimate["low"]) else f" (n = {estimate['n']})")
 
 
 def ours(group: dict, variant: str, metric: str) -> str:
@@ -14,20 +26,15 @@ def ours(group: dict, variant: str, metric: str) -> str:
     return "" if estimate is None or estimate["mean"] is None else number(estimate)
 
 
-ALONE = " †"  # after an interval for other seeds alone
-
-
-def cell(estimate: dict | None) -> str:
-    """A mean with its interval, or alone where there is one seed or none."""
-    if not estimate or estimate["low"] is None:
-        return f"{estimate['mean']:.3g}" if estimate else ""
-    return number(estimate)
-
-
 def difference_cell(estimate: dict | None, both: bool) -> str:
     """A difference; bold where its interval, for other seeds and other samples, does not hold 0."""
-    if not estimate or estimate["low"] is None:
+    if not estimate or not has_interval(estimate["low"]):
         return cell(estimate)
     if not both:
-        return number(estimate) + ALONE
-    return f"**{number(estimate)}**" if estimate["low"] * estimate["high"] > 0 else number(estimate)
+        return cell(estimate) + ALONE
+    return f"**{cell(estimate)}**" if excludes_zero(estimate["low"], estimate["high"]) else cell(estimate)
+
+
+def unbroken(text: str) -> str:
+    """The text with intervals, and what stands in parentheses, that are not broken over two lines."""
+    return re.sub(r"\[[^]]*\]|\([^)]*\)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)

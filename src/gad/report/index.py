@@ -1,14 +1,13 @@
 """What a report shows of a recipe beside its main numbers, and the index page over all recipes."""
 
 import html
-import re
 from pathlib import Path
 
 import pandas as pd
 from pandas.io.formats.style import Styler
 
 from gad.metrics.summary import direction_kinds
-from gad.report.format import number
+from gad.report.format import number, unbroken
 from gad.report.main_results import headline, headline_tables, kinds_read
 from gad.runtime.files import read_json, replacing, write_json
 from gad.runtime.paths import REPORTS, RESULTS, metrics_file
@@ -35,14 +34,14 @@ def styled(table: pd.DataFrame) -> Styler:
     """
     alike = [name for name in ("paper's table", "comparable?") if name in table and table[name].nunique() == 1]
     said = " · ".join(f"{name} {table[name].iloc[0]}" for name in alike)
-    shown = table.drop(columns=alike).style.hide().format(_unbroken, na_rep="")
+    shown = table.drop(columns=alike).style.hide().format(_short, na_rep="")
     return shown.set_caption(said).set_table_styles([{"selector": "caption", "props": "text-align: left"}])
 
 
-def _unbroken(value: object) -> str:
+def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return re.sub(r"\[[^]]*\]|\([^)]*\)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), str(value))
+    return unbroken(str(value))
 
 
 def folded(title: str, table: pd.DataFrame) -> str:

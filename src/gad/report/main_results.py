@@ -6,7 +6,7 @@ import pandas as pd
 
 from gad.config.variants import VARIANTS
 from gad.metrics.summary import direction_kinds
-from gad.report.format import cell
+from gad.report.format import cell, unbroken
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
@@ -100,7 +100,7 @@ def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.
         for model, values in metrics[stage].get(group or kind, {}).items():
             if metric in values and values[metric]["mean"] is not None:
                 seeds = "" if model == "teacher" else str(values[metric]["n"])
-                shown = cell(values[metric]).replace(", ", ",\u00a0")  # an interval is not broken over two lines
+                shown = unbroken(cell(values[metric]))
                 rows.setdefault(model, {"model": model, "seeds": seeds})[label] = shown
     ours = [name for name in ("teacher", *VARIANTS) if name in rows]
     order = [*ours, *(name for name in rows if name not in ours)]

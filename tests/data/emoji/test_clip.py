@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gad.data.emoji.clip import build_clip, clip_score, image_features, load_clip, logits, save_clip, text_features
+from gad.data.emoji.clip import build_clip, clip_score, load_clip, logits, save_clip
+from gad.models.clip import image_features, text_features
 
 
 def captions_of(truth) -> list[str]:

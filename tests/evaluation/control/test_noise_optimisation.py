@@ -12,7 +12,7 @@ from gad.diffusion.schedule import CosineSchedule
 from gad.evaluation.control.noise_optimisation import Inputs, ascend, climb, run, summarise, value_and_gradient
 from gad.evaluation.control.optimiser import turned
 from gad.evaluation.control.prompts import Prompts
-from gad.metrics.clip_score import load_encoder
+from gad.metrics.clip_encoder import load_encoder
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.sampler import Sampler

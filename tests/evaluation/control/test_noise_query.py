@@ -24,7 +24,7 @@ from gad.evaluation.control.noise_library import (
     retrieve,
     weights_hash,
 )
-from gad.metrics.clip_score import load_encoder, score
+from gad.metrics.clip_encoder import load_encoder, score
 from gad.metrics.image_attributes import low_level
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model

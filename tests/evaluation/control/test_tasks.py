@@ -18,7 +18,7 @@ from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.diversity import seed_retrieval_accuracy
 from gad.evaluation.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
 from gad.evaluation.control.prompts import ask, load_emoji_detector, single_prompts
-from gad.evaluation.control.tasks import TASKS, rows_of_task, run_tasks, save_rows, shown, table_of
+from gad.evaluation.control.tasks import TASKS, control_table, rows_of_task, run_tasks, save_rows, shown
 from gad.metrics.image_features import efflite0_features, vendi
 from gad.metrics.summary import against, by_variant
 from gad.models.external import load_external
@@ -173,7 +173,7 @@ def on_pictures(folder) -> tuple:
 def check_every_task(teacher: Model, student: Model, settings, variant: str = "baseline") -> None:
     for name in settings.control.tasks:
         task, config = TASKS[name], getattr(settings.control, name)
-        models = all_models(teacher, [(variant, 0, student)], settings)
+        models = all_models(teacher, [(variant, 0, student)], settings.sampling)
         inputs = task.prepare(models[0], settings)
         for sampler in models:
             answer = task.run(sampler, inputs, config)
@@ -227,14 +227,14 @@ def test_pictures_of_the_first_prompts_alone_are_kept_and_found_again(saved, dat
 
 
 def asked_of(student: Model, teacher: Model, settings) -> tuple:
-    samplers = all_models(teacher, [("gad", 0, student)], settings, batch_size=settings.control.batch_size)
+    samplers = all_models(teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size)
     return samplers[1], diversity.prepare(samplers[0], settings)
 
 
 def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
     results = list(run_tasks(teacher, [("baseline", 0, student), ("baseline", 1, student)], settings))
-    table = table_of(results)
+    table = control_table(results)
     assert table["variant"].tolist() == ["teacher", "baseline", "baseline"] and table.notna().all(axis=None)
     names = {f"query_target_distance_{noise}" for noise in ("none", "random", "retrieved", "own")}
     assert {"mode_coverage", "distance_to_roll", "spread", "optimised_gain", *names} <= set(table)
@@ -257,7 +257,7 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
 
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
-    (teacher,) = all_models(point_teacher, [], smoke)
+    (teacher,) = all_models(point_teacher, [], smoke.sampling)
     first, again = (
         diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
     )
@@ -285,7 +285,7 @@ def test_the_papers_tables_stand_beside_committed_numbers():
 
 def test_numbers_of_seeds_become_the_metrics_file(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
-    table = table_of(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
+    table = control_table(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
     names = [name for name in table if name not in ("variant", "seed")]
     assert by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
     assert against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0

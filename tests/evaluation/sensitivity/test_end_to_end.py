@@ -11,7 +11,7 @@ from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
 from gad.evaluation.sensitivity.finite_difference import STEPS, both_ways, choose_step, exact_response
 from gad.evaluation.sensitivity.jvp_agreement import agreement_table
 from gad.evaluation.sensitivity.per_noise_level import (
@@ -69,7 +69,7 @@ def turned(x, degrees):
 
 def row_of(point_teacher, settings, phi):
     """The Table 1 row of a student that is ``phi``."""
-    return table_of(pd.concat(measure_students(point_teacher, [("baseline", 0, student(phi))], settings))).iloc[0]
+    return response_table(pd.concat(measure_students(point_teacher, [("baseline", 0, student(phi))], settings))).iloc[0]
 
 
 def test_a_student_that_is_the_teacher_has_one_one_zero_zero(point_teacher, settings, teacher_map):

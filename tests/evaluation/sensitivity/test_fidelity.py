@@ -2,18 +2,16 @@
 
 import pandas as pd
 import pytest
-import torch
-from PIL import Image
 from ruamel.yaml import YAML
 
 from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
-from gad.evaluation.sensitivity.fidelity import data_features, fidelity_table, measure_fidelity
+from gad.evaluation.sensitivity.fidelity import fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import by_variant
 from gad.models.external import load_external_student
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import steps_of
+from gad.models.sampler import sampling_steps
 from gad.report.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
 from gad.runtime.paths import RECIPES
 
@@ -50,26 +48,13 @@ def test_rows_do_not_depend_on_the_batch(teacher):
     pd.testing.assert_frame_equal(first, second, atol=1e-4)
 
 
-def test_real_pictures_come_from_a_folder_when_the_recipe_names_one(tmp_path):
-    for name, colour in (("a.png", (255, 0, 0)), ("b.png", (0, 0, 255))):
-        wide = Image.new("RGB", (96, 32), (0, 255, 0))
-        wide.paste(colour, (32, 0, 64, 32))
-        wide.save(tmp_path / name)
-    seen = data_features(recipe_of(data=str(tmp_path)), lambda image: image.flatten(1), 16)
-    red, blue = seen.view(2, 3, 16, 16)
-    assert torch.equal(red[0], torch.ones(16, 16)) and torch.equal(blue[2], torch.ones(16, 16))
-    assert red[1].max() == -1
-    with pytest.raises(ValueError, match="there are no pictures in .*empty"):
-        data_features(recipe_of(data=str(tmp_path / "empty")), lambda image: image, 16)
-
-
 def test_an_outside_student_takes_one_call_and_ours_the_recipes_nodes(teacher, pipelines, tmp_path):
     pipelines["flow"].save_pretrained(tmp_path / "sana")
     outside = load_external_student(ExternalStudent(name="x", source=str(tmp_path / "sana"), num_steps=4), teacher)
     recipe = recipe_of()
     pairs = recipe.noise_pairs.model_copy(update={"student_steps": 2})
-    settings = recipe.model_copy(update={"noise_pairs": pairs})
-    assert (steps_of(outside, settings), steps_of(teacher, settings)) == (1, 2)
+    sampling = recipe.model_copy(update={"noise_pairs": pairs}).sampling
+    assert (sampling_steps(outside, sampling), sampling_steps(teacher, sampling)) == (1, 2)
 
 
 FAULTS = [

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Layout, make_scene, render
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
-VAE_SCENES_SEED = 11  # scenes that the autoencoder learns from
 KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the pictures
 
 
@@ -51,7 +51,7 @@ def train_vae(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: floa
     generator = torch.Generator().manual_seed(seed)
     vae.train()
     for step in range(num_steps):
-        images = scene_images(range(step * batch_size, (step + 1) * batch_size), seed=VAE_SCENES_SEED, layout="free")
+        images = scene_images(range(step * batch_size, (step + 1) * batch_size), seed=seeds.AUTOENCODER, layout="free")
         posterior = vae.encode(images).latent_dist
         error = vae.decode(posterior.sample(generator)).sample - images
         kl = posterior.kl().mean() / posterior.mean[0].numel()
@@ -68,7 +68,7 @@ def train_vae(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: floa
 @torch.no_grad()
 def set_scaling_factor(vae: "AutoencoderKL", *, num_scenes: int = 256) -> None:
     """Store 1 / (root mean square of the latents), so that scaled latents have unit scale."""
-    latents = vae.encode(scene_images(range(num_scenes), seed=VAE_SCENES_SEED, layout="free")).latent_dist.mean
+    latents = vae.encode(scene_images(range(num_scenes), seed=seeds.AUTOENCODER, layout="free")).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1 / latents.square().mean().sqrt().item(), 5))
 
 

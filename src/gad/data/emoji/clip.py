@@ -2,35 +2,22 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
-
-if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from transformers import CLIPModel, PreTrainedTokenizerBase
+from gad.models.clip import Clip, image_features, text_features
 
 WIDTH = 128
 LAYERS = 4
 HEADS = 4
 PATCH = 8  # pixels on a side
 PROJECTION = 64  # features of an image or a caption
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A CLIP model with its own tokenizer."""
-
-    model: "CLIPModel"
-    tokenizer: "PreTrainedTokenizerBase"
 
 
 def build_clip() -> Clip:
@@ -47,25 +34,7 @@ def build_clip() -> Clip:
         "patch_size": PATCH,
     }
     config = CLIPConfig(text_config=text.config.to_dict(), vision_config=vision, projection_dim=PROJECTION)
-    return Clip(CLIPModel(config), tokenizer)
-
-
-def _features(output) -> Tensor:
-    """Projected features of unit length, from a transformers output or a bare tensor."""
-    return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
-
-
-def image_features(clip: Clip, images: Latent) -> Float[Tensor, "B D"]:
-    """Features of unit length of images ``[B, 3, 64, 64]`` in [-1, 1]."""
-    return _features(clip.model.get_image_features(pixel_values=images))
-
-
-def text_features(clip: Clip, captions: Sequence[str]) -> Float[Tensor, "B D"]:
-    """Features of unit length of captions."""
-    tokens = clip.tokenizer(
-        list(captions), padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt"
-    )
-    return _features(clip.model.get_text_features(**tokens.to(clip.model.device)))
+    return Clip(CLIPModel(config), tokenizer, MAX_TOKENS)
 
 
 def logits(clip: Clip, images: Latent, captions: Sequence[str]) -> Float[Tensor, "B N"]:
@@ -100,4 +69,4 @@ def load_clip(folder: Path) -> Clip:
         raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
     logging.disable_progress_bar()
     model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
-    return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder))
+    return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder), MAX_TOKENS)

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.data.emoji.clip import Clip, logits
+from gad.data.emoji import seeds
+from gad.data.emoji.clip import logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
 from gad.data.emoji.detector_targets import targets_of
 from gad.data.emoji.scenes import Scene, make_scene, render
+from gad.models.clip import Clip
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
-EVALUATOR_SCENES_SEED = 21  # scenes that the evaluators learn from
 POOL = 1024  # reconstructions kept; each batch takes a random part, so one decoding serves several steps
 RENEWED = 8  # reconstructions made fresh at each step
 LATENT_NOISE = 0.1  # largest noise on the latents before decoding, in units of their own scale
@@ -51,7 +52,7 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
 def batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
     """Scenes and their images without end: fresh renderings, and from the pool as many reconstructions."""
     generator = torch.Generator().manual_seed(seed)
-    fresh = (make_scene(index, seed=EVALUATOR_SCENES_SEED + seed, layout="free") for index in count())
+    fresh = (make_scene(index, seed=seeds.EVALUATORS + seed, layout="free") for index in count())
     pool: list[tuple[Scene, Tensor]] = []
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]

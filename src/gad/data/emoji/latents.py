@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import scene_images
 from gad.data.emoji.scenes import make_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
@@ -15,13 +16,12 @@ from gad.models.text_encoding import tokenize
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL, DiffusionPipeline
 
-TRAIN_SEED = 1  # scenes that the teachers learn from
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
 @torch.no_grad()
 def latent_set(
-    vae: "AutoencoderKL", num_scenes: int, seed: int = TRAIN_SEED, batch_size: int = 128
+    vae: "AutoencoderKL", num_scenes: int, seed: int = seeds.TEACHER, batch_size: int = 128
 ) -> Float[Tensor, "N 4 16 16"]:
     """Scaled posterior means of scenes 0 ... N-1, float16, which keeps 49152 of them at 100 MB."""
     latents = torch.empty(num_scenes, 4, 16, 16, dtype=torch.float16)
@@ -33,7 +33,7 @@ def latent_set(
 
 
 def tokenized_captions(
-    pipeline: "DiffusionPipeline", num_scenes: int, seed: int = TRAIN_SEED
+    pipeline: "DiffusionPipeline", num_scenes: int, seed: int = seeds.TEACHER
 ) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
     """Token ids and masks of the captions of scenes 0 ... N-1."""
     captions = [make_prompt(i, seed=seed).caption for i in range(num_scenes)]
@@ -41,7 +41,7 @@ def tokenized_captions(
 
 
 def training_batches(
-    pipeline: "DiffusionPipeline", latents: Float[Tensor, "N 4 16 16"], batch_size: int, seed: int = TRAIN_SEED
+    pipeline: "DiffusionPipeline", latents: Float[Tensor, "N 4 16 16"], batch_size: int, seed: int = seeds.TEACHER
 ) -> tuple[Callable[[torch.Generator], Batch], tuple[Tensor, Tensor]]:
     """A function that draws latents, token ids and masks of random scenes, and the tokenised empty prompt.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from gad.data.emoji import seeds
 from gad.data.emoji.backbones import build_pipeline
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_detector
@@ -25,7 +26,6 @@ from gad.runtime.paths import ROOT
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
-EVALUATOR_SEED = 77  # captions drawn for themselves; most one-object ones stand among those teachers learn from, too
 EVALUATOR_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 
@@ -95,7 +95,7 @@ def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
 
 def evaluator_prompts(count: int = 512) -> list[Prompt]:
     """The captions that a teacher is judged by."""
-    return [make_prompt(i, seed=EVALUATOR_SEED) for i in range(count)]
+    return [make_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
 
 
 @torch.no_grad()

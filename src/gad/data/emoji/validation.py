@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
+from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.clip import Clip, logits
+from gad.data.emoji.clip import logits
 from gad.data.emoji.detector import Detector, style_of
 from gad.data.emoji.evaluator_training import reconstruct, to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
+from gad.models.clip import Clip
 from gad.runtime.files import replacing
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
-HELD_OUT_SEED = 99  # scenes that nothing learns from
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
 
 def held_out(count: int) -> tuple[list[Scene], Latent]:
     """Scenes that nothing learnt from, and their renderings ``[B, 3, 64, 64]`` in [-1, 1]."""
-    scenes = [make_scene(index, seed=HELD_OUT_SEED) for index in range(count)]
+    scenes = [make_scene(index, seed=seeds.VALIDATION) for index in range(count)]
     return scenes, to_images(scenes)
 
 

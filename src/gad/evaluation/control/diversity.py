@@ -21,7 +21,7 @@ from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
-from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
+from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once

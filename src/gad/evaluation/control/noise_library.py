@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from gad.config.sample_ids import LIBRARY, ids_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
-from gad.metrics.clip_score import Encoder, features_in_parts
+from gad.metrics.clip_encoder import Encoder, features_in_parts
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash

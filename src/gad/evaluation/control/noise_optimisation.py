@@ -26,7 +26,7 @@ from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.optimiser import turned
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
-from gad.metrics.clip_score import Encoder, load_encoder
+from gad.metrics.clip_encoder import Encoder, load_encoder
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once
 from gad.runtime.devices import own_device

@@ -29,7 +29,7 @@ from gad.evaluation.control.attribute_query import Requests, make_requests, meas
 from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
 from gad.evaluation.control.task import Answer, rows_of
-from gad.metrics.clip_score import Encoder, features_in_parts, load_encoder
+from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
+from gad.data.emoji import seeds
 from gad.data.emoji.detector import Detector, load_detector
 from gad.data.emoji.scenes import Prompt, make_prompt
 from gad.data.prompts import read_prompts
 from gad.runtime.paths import EMOJI, ROOT
-
-PROMPT_SEED = 3  # captions of the control tasks, drawn for themselves: short ones may be a student's as well
 
 
 def load_emoji_detector() -> Detector:
@@ -35,7 +34,9 @@ def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts
             raise ValueError(f"prompt file {path} holds {len(prompts)} prompts, {count} are asked for")
         return Prompts(prompts[:count])
     scenes = (
-        single_prompts(count, seed=PROMPT_SEED) if single else [make_prompt(i, seed=PROMPT_SEED) for i in range(count)]
+        single_prompts(count, seed=seeds.CONTROL)
+        if single
+        else [make_prompt(i, seed=seeds.CONTROL) for i in range(count)]
     )
     return Prompts([scene.caption for scene in scenes], scenes)
 

@@ -8,7 +8,7 @@ A task is a module with three functions:
 section;
 - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
 
-A new task is one such file, its sub-section in ``config/`` and its entry in ``stage.TASKS``.
+A new task is one such file, its sub-section in ``config/`` and its entry in ``tasks.TASKS``.
 """
 
 from dataclasses import dataclass

@@ -51,7 +51,7 @@ class TaskResult:
     outputs: Tensor
 
 
-def owner_of(name: str, teacher: Sampler, settings: Recipe) -> str:
+def task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of what decides the answers to a task, beside the model that is asked."""
     control, evaluators = settings.control, EMOJI / "evaluators"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
@@ -77,7 +77,7 @@ def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     return [
         Job(
             name,
-            cache_key=partial(owner_of, name, teacher, settings),
+            cache_key=partial(task_key, name, teacher, settings),
             prepare=partial(TASKS[name].prepare, teacher, settings),
             run=partial(run, name),
         )
@@ -92,7 +92,7 @@ def run_tasks(
 
     In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
     """
-    models = all_models(teacher, students, settings, batch_size=settings.control.batch_size)
+    models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     for job, sampler, answer in results(jobs_of(models, settings), models, parts):
         rows, outputs = answer["rows"], answer["outputs"]
         yield TaskResult(job.name, sampler.name, sampler.seed, rows, TASKS[job.name].summarise(rows), outputs)
@@ -102,13 +102,13 @@ def precompute_control(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
 ) -> Iterator[str]:
     """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
-    models = all_models(teacher, students, settings, batch_size=settings.control.batch_size)
+    models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
         noise_query.make_library(models[0], settings)
     yield from precompute(jobs_of(models, settings), models, parts)
 
 
-def table_of(results: Iterable[TaskResult]) -> pd.DataFrame:
+def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
     """A row per variant and seed with the headline numbers of all tasks."""
     rows: dict[tuple[str, int], dict] = {}
     for result in results:

@@ -5,12 +5,13 @@ batches that are done, and several processes may have done them ahead. :mod:`gad
 model.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from gad.config import Recipe
+from gad.config import Sampling, SensitivityConfig
 from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.responses import Steps, analysis_ids, batches_of, check_student
 from gad.models.model import Model
@@ -22,24 +23,41 @@ from gad.runtime.fingerprint import key_of
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
-At = Callable[[range, Model, list[NamedStudent], Recipe, Steps], Iterator[pd.DataFrame]]
+
+@dataclass(frozen=True)
+class Comparison:
+    """Students beside their teacher: at which noises and directions, and how all are sampled."""
+
+    teacher: Model
+    students: list[NamedStudent]
+    config: SensitivityConfig
+    sampling: Sampling
+
+    @property
+    def batches(self) -> list[range]:
+        """The sample ids of the analysis, ``batch_size`` at a time."""
+        return batches_of(analysis_ids(self.config), self.config.batch_size)
+
+
+At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
 """Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
 
 
-def owner_of(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe) -> str:
+def responses_key(name: str, compared: Comparison) -> str:
     """A fingerprint of all that decides the rows."""
+    teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
-    section = settings.sensitivity.model_dump(exclude=others)
-    chain = settings.noise_pairs.model_dump(include={"teacher_steps", "guidance_scale", "student_steps"})
-    prompts = prompt_of(analysis_ids(settings.sensitivity), settings.noise_pairs.prompts)
-    models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in students]
-    return key_of("sensitivity", name, section, chain, prompts, model_key(teacher), models)
+    section = config.model_dump(exclude=others)
+    sampled = (sampling.teacher_steps, sampling.guidance_scale, sampling.student_steps)
+    prompts = prompt_of(analysis_ids(config), sampling.prompts)
+    models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in compared.students]
+    return key_of("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
 
 
-def _own_folder(name: str, teacher: Model, students: list[NamedStudent], settings: Recipe, parts: Path) -> Path:
-    """Where the batches are kept; those of another cache key are thrown away."""
-    folder, cache_key = parts / name, owner_of(name, teacher, students, settings)
-    lock_together(folder, cache_key)
+def _own_folder(name: str, compared: Comparison, parts: Path) -> Path:
+    """Where the batches are kept; those of another key are thrown away."""
+    folder = parts / name
+    lock_together(folder, responses_key(name, compared))
     return folder
 
 
@@ -62,45 +80,34 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
     yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
 
 
-def in_batches(
-    name: str, at: At, teacher: Model, students: Iterable[NamedStudent], settings: Recipe, parts: Path | None
-) -> Iterator[pd.DataFrame]:
+def in_batches(name: str, at: At, compared: Comparison, parts: Path | None) -> Iterator[pd.DataFrame]:
     """Yield the rows of every batch in turn, from the folder ``parts`` where they lie there; None keeps nothing.
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
-    students, config, steps = list(students), settings.sensitivity, {}
-    for variant, seed, student in students:
-        check_student(f"{variant} (seed {seed})", student, teacher)
-    folder = None if parts is None else _own_folder(name, teacher, students, settings, parts)
-    for ids in batches_of(analysis_ids(config), config.batch_size):
+    steps: Steps = {}
+    for variant, seed, student in compared.students:
+        check_student(f"{variant} (seed {seed})", student, compared.teacher)
+    folder = None if parts is None else _own_folder(name, compared, parts)
+    for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
-        yield from _rows(path, steps, lambda ids=ids: at(ids, teacher, students, settings, steps))
+        yield from _rows(path, steps, lambda ids=ids: at(ids, compared, steps))
 
 
 def precompute_batches(
-    name: str,
-    at: At,
-    teacher: Model,
-    students: list[NamedStudent],
-    settings: Recipe,
-    parts: Path,
-    *,
-    derivatives: bool = True,
+    name: str, at: At, compared: Comparison, parts: Path, *, derivatives: bool = True
 ) -> Iterator[str]:
     """Keep this process's share of the batches in ``parts``, and yield a line for each.
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
-    rank, processes = place()
-    config, steps = settings.sensitivity, {}
-    folder = _own_folder(name, teacher, students, settings, parts)
-    batches = batches_of(analysis_ids(config), config.batch_size)
+    (rank, processes), batches, steps = place(), compared.batches, {}
+    folder = _own_folder(name, compared, parts)
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
         ids = batches[number]
-        if number and derivatives and config.method == "exact":
+        if number and derivatives and compared.config.method == "exact":
             wait_until(first.exists)
             list(_rows(first, steps, lambda: iter(())))
-        list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, teacher, students, settings, steps)))
+        list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, compared, steps)))
         yield f"{name}: batch {number + 1} of {len(batches)}"

@@ -15,7 +15,7 @@ from gad.config import Recipe, SensitivityConfig
 from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.jvp import Map
-from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
     analysis_noise,
@@ -62,20 +62,19 @@ def measure_students(
     given, batches are kept under ``name``, and those that lie there are not measured again. Raises ValueError, in one
     line, for a student of another latent shape and for answers that are not finite.
     """
-    yield from in_batches(name, responses_at, teacher, students, settings, parts)
+    compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
+    yield from in_batches(name, responses_at, compared, parts)
 
 
-def responses_at(
-    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
-) -> Iterator[pd.DataFrame]:
+def responses_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
     """:func:`measure_students` at one batch of noises."""
-    config, pairs = settings.sensitivity, settings.noise_pairs
-    guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
-    of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
+    teacher, config, sampling = compared.teacher, compared.config, compared.sampling
+    guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
+    of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=sampling.teacher_steps)
     drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
     references = dict(_responses_of("the teacher", of_teacher, ids, drawn, config, steps))
-    for variant, seed, student in students:
-        phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=pairs.student_steps)
+    for variant, seed, student in compared.students:
+        phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=sampling.student_steps)
         for name, answer in _responses_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
             rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
@@ -94,7 +93,7 @@ def _responses_of(
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
 
 
-def table_of(rows: pd.DataFrame) -> pd.DataFrame:
+def response_table(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and kind of direction: Table 1, and the median map error."""
     groups = rows.groupby(["variant", "seed", "directions"], sort=False)
     return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | summarise(group) for key, group in groups])

@@ -1,7 +1,6 @@
-"""What the pictures of every student show, beside the teacher's: seeds (Table 2), fidelity (Tables 3 and 12), sisters.
+"""Fidelity of every model's images: scores (Table 3) and set distances to the teacher's and to real ones (Table 12).
 
-Every model gets the same noises and prompts. Images are read as they are made and not kept.
-:mod:`gad.evaluation.jobs` asks every model in turn.
+Every model gets the same noises and prompts. Images are scored as they are made and not kept.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,16 +10,15 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
-from gad.config import Recipe
+from gad.config import FidelityConfig, PromptsConfig, Recipe
 from gad.config.sample_ids import FIDELITY, ids_of
-from gad.data.emoji.evaluator_training import to_images
-from gad.data.emoji.scenes import make_scene
-from gad.data.prompts import PROMPT_SEED, prompt_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.jobs import Job, Table, measured, owner_of
+from gad.evaluation.jobs import Job
+from gad.evaluation.sensitivity.per_model import measured, section_key
+from gad.evaluation.sensitivity.real_images import real_features
 from gad.metrics.clip_score import Score, load_scores, score_all
 from gad.metrics.image_features import FeaturesOf, load_features
 from gad.metrics.set_distances import set_distances
@@ -29,41 +27,18 @@ from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
 from gad.runtime.cache import Keep, Result
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT
-
-
-def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
-    """The first pictures of a folder by name, the middle square of each, ``[1, 3, side, side]`` in [-1, 1]."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
-    if not paths:
-        raise ValueError(f"there are no pictures in {folder}, which sensitivity.fidelity.data names")
-    for path in paths[:count]:
-        picture = Image.open(path).convert("RGB")
-        edge = min(picture.size)
-        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-        picture = picture.crop((left, top, left + edge, top + edge)).resize((side, side), Image.Resampling.BICUBIC)
-        flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-        yield flat.view(1, side, side, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
-def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor | None:
-    """Features of real images: a folder's, or scenes of the same captions; None where there are none."""
-    config = settings.sensitivity.fidelity
-    if config.data is not None:
-        return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
-    if settings.teacher.dataset != "emoji":
-        return None
-    ids = ids_of(FIDELITY, config.num_images)
-    return features(to_images([make_scene(i, seed=PROMPT_SEED) for i in ids]))
 
 
 def scored(
-    sampler: Sampler, scores: dict[str, Score], features: FeaturesOf, settings: Recipe
+    sampler: Sampler,
+    scores: dict[str, Score],
+    features: FeaturesOf,
+    config: FidelityConfig,
+    source: PromptsConfig | None = None,
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
-    config, shape = settings.sensitivity.fidelity, sampler.model.latent_shape
-    ids = ids_of(FIDELITY, config.num_images)
-    prompts = prompt_of(ids, settings.noise_pairs.prompts)
+    ids, shape = ids_of(FIDELITY, config.num_images), sampler.model.latent_shape
+    prompts = prompt_of(ids, source)
 
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
@@ -102,18 +77,13 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row per variant and seed with the mean of every number over its samples."""
-    columns = [name for name in rows.select_dtypes("number").columns if name not in ("seed", "sample")]
-    return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
-
-
 def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
 
     def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
-        return scored(replace(sampler, batch_size=config.batch_size), scores, features, settings)
+        sampler = replace(sampler, batch_size=config.batch_size)
+        return scored(sampler, scores, features, config, settings.noise_pairs.prompts)
 
     def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
@@ -123,7 +93,7 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
         return scores, features, reference
 
     def real(features: FeaturesOf) -> Result:
-        found = data_features(settings, features, teacher.model.image_side)
+        found = real_features(config, settings.teacher.dataset, features, teacher.model.image_side)
         return {} if found is None else {"data": found}
 
     def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
@@ -139,14 +109,14 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
         ]
         return {"rows": rows, "distances": pd.DataFrame(distances)}
 
-    return Job("fidelity", partial(owner_of, "fidelity", teacher, settings), prepare, run)
+    return Job("fidelity", partial(section_key, "fidelity", teacher, settings), prepare, run)
 
 
 def measure_fidelity(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
-) -> Iterator[Table]:
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield, per model, a row per image with its scores, and a row per reference with its distances.
 
-    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measure_seeds`.
+    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measured`.
     """
     yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, parts))

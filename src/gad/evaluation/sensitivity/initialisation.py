@@ -8,7 +8,7 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.evaluation.sensitivity.end_to_end import measure_students, table_of
+from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
 from gad.metrics.statistics import bootstrap_mean
 from gad.models.model import Model
 
@@ -31,7 +31,7 @@ def initialisation_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
     rows = pd.concat(list(measure_students(teacher, [(INITIALISATION, 0, teacher)], settings)))
     found = {}
     for kind, group in rows.groupby("directions", sort=False):
-        table = table_of(group).iloc[0].drop(["variant", "seed", "directions"])
+        table = response_table(group).iloc[0].drop(["variant", "seed", "directions"])
         by_noise = group.groupby("noise")
         count = by_noise.ngroups
         metrics = {name: {"mean": float(value), "low": None, "high": None, "n": count} for name, value in table.items()}

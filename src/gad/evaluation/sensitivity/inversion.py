@@ -14,20 +14,29 @@ distance to the image is descended. Steps as long as a quarter of the chain need
 are descended as well.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.config import SisterConfig
+from gad.config import Recipe, SisterConfig
+from gad.config.sample_ids import SISTER, ids_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
+from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample, student_timesteps
 from gad.diffusion.schedule import expand
 from gad.diffusion.shapes import Latent
+from gad.evaluation.jobs import Job
+from gad.evaluation.sensitivity.per_model import measured, section_key
 from gad.models.model import Model
+from gad.models.sampler import NamedStudent, Sampler
+from gad.runtime.cache import Keep, Result
 
 
 @torch.no_grad()
@@ -108,3 +117,26 @@ def inversion_rows(
             "reconstruction_mse": (again - x0).square().flatten(1).mean(1).tolist(),
         }
     )
+
+
+def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
+    """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
+    config, source = settings.sensitivity.sister, settings.noise_pairs.prompts
+
+    def prepare(keep: Keep) -> list[str]:
+        return prompt_of(ids_of(SISTER, config.inversion_samples), source)
+
+    def run(sampler: Sampler, prompts: list[str]) -> Result:
+        model, ids = sampler.model, ids_of(SISTER, config.inversion_samples)
+        noise = draw_noise(ids, model.latent_shape, seed=config.seed)
+        denoise = model.guided(sampler.guidance_scale)
+        return {"rows": inversion_rows(model, denoise, prompts, noise, config, num_steps=sampler.num_steps)}
+
+    return Job("inversion", partial(section_key, "sister", teacher, settings), prepare, run)
+
+
+def measure_inversion(
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+) -> Iterator[pd.DataFrame]:
+    """Yield each model's rows of :func:`inversion_rows`; ``parts`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, parts))

@@ -27,22 +27,22 @@ def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: 
     ‖difference - exact‖ / ‖exact‖ (0 is best, NaN without forward mode); ``cosine_exact`` and ``cosine_difference``
     the JVP cosine with the teacher by each way (1 is best).
     """
-    config, pairs = settings.sensitivity, settings.noise_pairs
+    config, sampling = settings.sensitivity, settings.sampling
     few = analysis_ids(config)[:FEW]
     ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=few)
-    prompts = prompt_of(ids, settings.noise_pairs.prompts)
+    prompts = prompt_of(ids, sampling.prompts)
 
     def taken(model: Model, denoise, num_steps: int) -> dict:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
         return both_ways(phi, noise, directions[0])
 
-    reference = taken(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    reference = taken(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     rows = [_row("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         if variant in {row["variant"] for row in rows}:
             continue  # how well two ways agree depends on the network's form, not on its seed
         check_student(f"{variant} (seed {seed})", student, teacher)
-        rows.append(_row(variant, seed, taken(student, student.denoiser, pairs.student_steps), reference))
+        rows.append(_row(variant, seed, taken(student, student.denoiser, sampling.student_steps), reference))
     return pd.DataFrame(rows)
 
 

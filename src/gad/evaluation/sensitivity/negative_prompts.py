@@ -1,7 +1,6 @@
-"""Sister properties of noise sensitivity, first cuts: negative prompts and inversion, student against teacher.
+"""Negative prompts: does guidance away from a prompt drive it out of the image, for students as for the teacher?
 
-Both ask for something that a distilled map was never trained for and its teacher does without being asked: to move away
-from what is not wanted, and to let an image be traced back to its noise.
+A distilled map was never trained for it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,14 +13,15 @@ from torch import Tensor
 
 from gad.config import PromptsConfig, Recipe, SisterConfig
 from gad.config.sample_ids import SISTER, ids_of
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_prompt
-from gad.data.prompts import PROMPT_SEED, prompt_of
+from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import Against
+from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.evaluation.jobs import Job, Table, measured, owner_of
-from gad.evaluation.sensitivity.inversion import inversion_rows
+from gad.evaluation.jobs import Job
+from gad.evaluation.sensitivity.per_model import measured, section_key
 from gad.metrics.clip_score import Score, load_scores
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
@@ -42,7 +42,7 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
     found, i = [], SISTER
     while len(found) < config.num_samples:
-        prompt = make_prompt(i, seed=PROMPT_SEED)
+        prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
             unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
             found.append((i, prompt.caption, unwanted.caption))
@@ -58,7 +58,7 @@ def sample_against(
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
-        denoise = Against(model.denoiser, against, config.guidance_scale)
+        denoise = Guided(model.denoiser, against, config.guidance_scale)
         found.append(sample(denoise, noise[part], wanted, num_steps=num_steps)[-1])
     return torch.cat(found)
 
@@ -104,8 +104,8 @@ def negative_rows(
     return rows.assign(sample=ids, prompt=prompts, negative=negatives)
 
 
-def sister_job(teacher: Sampler, settings: Recipe) -> Job:
-    """A model's rows of inversion and of negative prompts (empty where the dataset has no text)."""
+def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
+    """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
     config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
 
     def prepare(keep: Keep) -> Score | None:
@@ -115,21 +115,17 @@ def sister_job(teacher: Sampler, settings: Recipe) -> Job:
         return next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
 
     def run(sampler: Sampler, score: Score | None) -> Result:
-        model, steps, ids = sampler.model, sampler.num_steps, ids_of(SISTER, config.inversion_samples)
-        noise, prompts = draw_noise(ids, model.latent_shape, seed=config.seed), settings.noise_pairs.prompts
-        denoise = model.guided(sampler.guidance_scale)
-        inverted = inversion_rows(model, denoise, prompt_of(ids, prompts), noise, config, num_steps=steps)
-        negative = pd.DataFrame()
-        if score is not None and not isinstance(model.denoiser, ExternalSampler):
-            asked = negative_pairs(config, prompts)
-            negative = negative_rows(model, denoise, asked, score, config, num_steps=steps)
-        return {"inversion": inverted, "negative": negative}
+        model = sampler.model
+        if score is None or isinstance(model.denoiser, ExternalSampler):
+            return {"rows": pd.DataFrame()}
+        pairs, denoise = negative_pairs(config, settings.noise_pairs.prompts), model.guided(sampler.guidance_scale)
+        return {"rows": negative_rows(model, denoise, pairs, score, config, num_steps=sampler.num_steps)}
 
-    return Job("sister", partial(owner_of, "sister", teacher, settings), prepare, run)
+    return Job("negative_prompts", partial(section_key, "sister", teacher, settings), prepare, run)
 
 
-def measure_sister(
+def measure_negative_prompts(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
-) -> Iterator[Table]:
-    """Yield, per model, its rows of inversion and of negative prompts. ``parts`` as in :func:`measure_seeds`."""
-    yield from ((f["inversion"], f["negative"]) for f in measured(sister_job, teacher, students, settings, parts))
+) -> Iterator[pd.DataFrame]:
+    """Yield each model's rows of :func:`negative_rows`; ``parts`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, parts))

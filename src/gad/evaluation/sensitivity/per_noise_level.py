@@ -25,7 +25,7 @@ from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
-from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import Steps, analysis_noise, answers, call_at, compare, drawn_kind
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
@@ -71,29 +71,28 @@ def measure_noise_levels(
 
     ``parts`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
     """
-    yield from in_batches(NOISE_LEVELS, noise_levels_at, teacher, students, settings, parts)
+    compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
+    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, parts)
 
 
 @torch.no_grad()
-def noise_levels_at(
-    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
-) -> Iterator[pd.DataFrame]:
+def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
     """:func:`measure_noise_levels` at one batch of noises."""
-    config, pairs = settings.sensitivity, settings.noise_pairs
-    guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
+    teacher, config, sampling = compared.teacher, compared.config, compared.sampling
+    guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
     _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
     directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
-    states = sample(guided, noise, conditioning, num_steps=pairs.teacher_steps)
-    times = noise_levels_of(pairs.student_steps, pairs.teacher_steps)
-    points = {t: states[round((1 - t) * pairs.teacher_steps)] for t in times}
+    states = sample(guided, noise, conditioning, num_steps=sampling.teacher_steps)
+    times = noise_levels_of(sampling.student_steps, sampling.teacher_steps)
+    points = {t: states[round((1 - t) * sampling.teacher_steps)] for t in times}
 
     def answers_of(phi: Map, name: str, t: float):
         return answers(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
-    ends = {t: next_timestep(t, pairs.student_steps) for t in times}
-    maps = {t: onward(guided, t, ends[t], conditioning, num_steps=pairs.teacher_steps) for t in times}
+    ends = {t: next_timestep(t, sampling.student_steps) for t in times}
+    maps = {t: onward(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
     theirs = {t: answers_of(phi, "the teacher", t) for t, phi in maps.items()}
-    for variant, seed, student in students:
+    for variant, seed, student in compared.students:
         own = student.condition(prompts)
         for t in times:
             phi = call_at(student.denoiser, t, own)

@@ -9,7 +9,7 @@ from gad.config import Recipe
 from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, drawn_kind, noise_to_image_map
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, steps_of
+from gad.models.sampler import NamedStudent, sampling_steps
 
 
 @torch.no_grad()
@@ -18,9 +18,9 @@ def response_along(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per model, the teacher first, a row per step h in [0, reach]: the root mean square change of x0 along the
     first direction of each noise, mean over the analysis noises (16 at most)."""
-    config, pairs = settings.sensitivity, settings.noise_pairs
+    config, sampling = settings.sensitivity, settings.sampling
     ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:16])
-    prompts, steps = prompt_of(ids, pairs.prompts), torch.linspace(0, reach, num_steps).tolist()
+    prompts, steps = prompt_of(ids, sampling.prompts), torch.linspace(0, reach, num_steps).tolist()
 
     def curve(variant: str, seed: int, model: Model, denoise, count: int) -> pd.DataFrame:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=count)
@@ -28,6 +28,6 @@ def response_along(
         change = [(end - start).square().flatten(1).mean(1).sqrt().mean().item() for end in (start, *moved)]
         return pd.DataFrame({"variant": variant, "seed": seed, "h": steps, "change": change})
 
-    yield curve("teacher", 0, teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    yield curve("teacher", 0, teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     for variant, seed, student in students:
-        yield curve(variant, seed, student, student.denoiser, steps_of(student, settings))
+        yield curve(variant, seed, student, student.denoiser, sampling_steps(student, sampling))

@@ -6,7 +6,7 @@ of the paper's Table 1 (.012 and .98) are of this kind, so they cannot be read a
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 import torch
@@ -65,10 +65,8 @@ def cosine_against_step(
     """
     models = {"teacher": teacher, "student": student}
     prompted = {name: model.condition(prompts) for name, model in models.items()}
-    exact = {}
-    for name, model in models.items():
-        found = exact_response(call_at(model.denoiser, t, prompted[name]), noise, direction[None])
-        exact[name] = torch.full_like(noise, torch.nan) if found is None else found[1][0]  # no forward mode
+    calls = {name: call_at(model.denoiser, t, prompted[name]) for name, model in models.items()}
+    exact = {name: _derivative(call, noise, direction) for name, call in calls.items()}
     truth = {
         "true_cosine": _cosine(exact["student"], exact["teacher"]),
         "true_ratio": _ratio(exact["student"], exact["teacher"]),
@@ -76,10 +74,8 @@ def cosine_against_step(
     rows = []
     for dtype in dtypes:
         made = {name: in_dtype(model.denoiser, dtype, noise, t, prompted[name]) for name, model in models.items()}
-        base = {name: phi(noise) for name, (phi, _) in made.items()}
         how = " and ".join(sorted({how for _, how in made.values()}))
-        for h in steps:
-            jvp = {name: (phi(noise + h * direction) - base[name]) / h for name, (phi, _) in made.items()}
+        for h, jvp in _difference_quotients({name: phi for name, (phi, _) in made.items()}, noise, direction, steps):
             measured = {
                 "cosine": _cosine(jvp["student"], jvp["teacher"]),
                 "norm_ratio": _ratio(jvp["student"], jvp["teacher"]),
@@ -87,6 +83,21 @@ def cosine_against_step(
             }
             rows.append({"dtype": NAMES[dtype], "h": h} | measured | truth | {"how": how})
     return pd.DataFrame(rows)
+
+
+def _derivative(phi: Map, noise: Tensor, direction: Tensor) -> Tensor:
+    """The exact derivative, NaN where the network has no forward mode."""
+    found = exact_response(phi, noise, direction[None])
+    return torch.full_like(noise, torch.nan) if found is None else found[1][0]
+
+
+def _difference_quotients(
+    maps: dict[str, Map], noise: Tensor, direction: Tensor, steps: Sequence[float]
+) -> Iterator[tuple[float, dict[str, Tensor]]]:
+    """Each h with (phi(z + h v) - phi(z)) / h of every map."""
+    base = {name: phi(noise) for name, phi in maps.items()}
+    for h in steps:
+        yield h, {name: (phi(noise + h * direction) - base[name]) / h for name, phi in maps.items()}
 
 
 def _cosine(one: Tensor, other: Tensor) -> float:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
-from gad.metrics.clip_score import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get, normalisation, preprocess
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel

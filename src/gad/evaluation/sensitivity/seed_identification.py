@@ -15,11 +15,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import Recipe, SeedsConfig
+from gad.config import PromptsConfig, Recipe, SeedsConfig
 from gad.config.sample_ids import SEEDS, ids_of
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.jobs import Job, measured, owner_of
+from gad.evaluation.jobs import Job
+from gad.evaluation.sensitivity.per_model import measured, section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
@@ -154,11 +155,12 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def seed_images(sampler: Sampler, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
+def seed_images(
+    sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptsConfig | None = None
+) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
-    config = settings.sensitivity.seeds
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
-    prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
+    prompts = different_prompts(SEEDS, config.num_prompts, source)
     per_part = max(1, config.batch_size // config.num_seeds)
 
     def part(start: int) -> Result:
@@ -185,11 +187,13 @@ class SeedReference:
 
 
 def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
-    """Each model's rows of :func:`gad.evaluation.sensitivity.seed_identification.identify`."""
+    """Each model's rows of :func:`identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
 
     def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
-        return seed_images(replace(sampler, batch_size=config.batch_size), classifier, settings)
+        return seed_images(
+            replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompts
+        )
 
     def prepare(keep: Keep) -> SeedReference:
         classifier = build_classifier(config, device=device)
@@ -202,14 +206,11 @@ def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
         images = split_images([make() for make in images_of(sampler, of_teacher.classifier)], config)
         return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
 
-    return Job("seeds", partial(owner_of, "seeds", teacher, settings), prepare, run)
+    return Job("seeds", partial(section_key, "seeds", teacher, settings), prepare, run)
 
 
 def measure_seeds(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of seed identification from images, the teacher's first.
-
-    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
-    """
+    """Yield each model's rows of :func:`identify`, the teacher's first; ``parts`` as in :func:`measured`."""
     yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, parts))

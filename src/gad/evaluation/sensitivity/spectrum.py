@@ -17,7 +17,7 @@ from gad.evaluation.sensitivity.responses import analysis_ids, check_student, di
 from gad.metrics.response import spectral_kl, spectrum
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, steps_of
+from gad.models.sampler import NamedStudent, sampling_steps
 
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 
@@ -58,23 +58,21 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
     ``spectral_kl`` is KL(p_T ‖ p_S) in nats over these values alone (shares of their sum of squares), the same in
     each row of a noise and 0 for the teacher; lower is better.
     """
-    config, pairs = settings.sensitivity, settings.noise_pairs
+    config, sampling = settings.sensitivity, settings.sampling
     ids = analysis_ids(config)[: config.num_spectra]
-    noise, prompts = (
-        draw_noise(ids, teacher.latent_shape, seed=config.seed),
-        prompt_of(ids, settings.noise_pairs.prompts),
-    )
+    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, sampling.prompts)
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
         options = {"ids": ids, "seed": config.seed, "along": along_of(model, config)}
         return top_singular_values(phi, noise, config.num_singular, **options)
 
-    reference = values(teacher, teacher.guided(pairs.guidance_scale), pairs.teacher_steps)
+    reference = values(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     tables = [_rows("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
-        tables.append(_rows(variant, seed, values(student, student.denoiser, steps_of(student, settings)), reference))
+        found = values(student, student.denoiser, sampling_steps(student, sampling))
+        tables.append(_rows(variant, seed, found, reference))
     return pd.concat(tables, ignore_index=True)
 
 

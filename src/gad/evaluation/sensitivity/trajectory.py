@@ -22,7 +22,7 @@ from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, sample, step_target, student_timesteps
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
-from gad.evaluation.sensitivity.batches import in_batches
+from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import Steps
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
@@ -94,21 +94,21 @@ def measure_trajectories(
     Between its student steps a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts``
     as in :func:`measure_students`.
     """
-    yield from in_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts)
+    compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
+    yield from in_batches(TRAJECTORY, deviations_at, compared, parts)
 
 
 @torch.no_grad()
-def deviations_at(
-    ids: range, teacher: Model, students: list[NamedStudent], settings: Recipe, steps: Steps
-) -> Iterator[pd.DataFrame]:
+def deviations_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
     """:func:`measure_trajectories` at one batch of noises."""
-    config, pairs, times = settings.sensitivity, settings.noise_pairs, TIMES
-    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, pairs.prompts)
-    guided, conditioning = teacher.guided(pairs.guidance_scale), teacher.condition(prompts)
-    reference = states_at(guided, noise, conditioning, num_steps=pairs.teacher_steps, times=times)
-    for variant, seed, student in students:
+    teacher, config, sampling = compared.teacher, compared.config, compared.sampling
+    times = TIMES
+    noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, sampling.prompts)
+    guided, conditioning = teacher.guided(sampling.guidance_scale), teacher.condition(prompts)
+    reference = states_at(guided, noise, conditioning, num_steps=sampling.teacher_steps, times=times)
+    for variant, seed, student in compared.students:
         own = student.condition(prompts)
-        states = states_at(student.denoiser, noise, own, num_steps=pairs.student_steps, times=times)
+        states = states_at(student.denoiser, noise, own, num_steps=sampling.student_steps, times=times)
         deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
         for t, values in zip(times, deviation, strict=True):
             numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)

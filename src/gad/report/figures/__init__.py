@@ -6,10 +6,10 @@ A figure's module is imported when the figure is first asked for: a stage draws 
 from importlib import import_module
 
 _MODULES = {
-    "ablations": ["ablation_marks"],
+    "ablation_marks": ["ablation_marks"],
     "control": ["climbed_scores", "obeyed_requests", "request_strips", "seed_grids", "trade_off"],
     "explore": ["strip_png"],
-    "geometry": ["noise_level_curves", "spectra_curves", "step_curves"],
+    "response_lines": ["noise_level_curves", "spectra_curves", "step_curves"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars", "response_curves"],
     "outputs": ["answers", "image_grid", "point_clouds", "to_pixels"],

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from gad.metrics.statistics import Estimate, mean_over_seeds
+from gad.metrics.statistics import Estimate, has_interval, mean_over_seeds
 from gad.report.figures.outputs import to_pixels
 from gad.report.figures.style import DPI, looks
 
@@ -119,7 +119,7 @@ def request_strips(strips: dict[str, Tensor], *, asked: Sequence[float], attribu
 
 
 def _half(estimate: Estimate) -> float:
-    return 0.0 if np.isnan(estimate.low) else estimate.mean - estimate.low
+    return estimate.mean - estimate.low if has_interval(estimate.low) else 0.0
 
 
 def _plain(name: str) -> str:

@@ -18,7 +18,7 @@ from gad.evaluation.control.layout.steering import measure_energy, steer
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.evaluation.control.optimiser import optimise_noise, stepping, turning
 from gad.metrics.average_precision import GroundTruth
-from gad.metrics.clip_score import load_encoder, score
+from gad.metrics.clip_encoder import load_encoder, score
 from gad.models.model import Model
 from gad.models.pipelines import denoiser_of
 from gad.models.sampler import Sampler

@@ -25,7 +25,7 @@ from gad.evaluation.control.layout.steering import measure_energy, steer
 from gad.evaluation.control.prompts import load_emoji_detector
 from gad.evaluation.control.task import Answer
 from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
-from gad.metrics.clip_score import features_in_parts, load_encoder
+from gad.metrics.clip_encoder import features_in_parts, load_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_labels
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Keep, Result, at_once

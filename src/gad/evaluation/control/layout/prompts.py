@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_scene
 from gad.metrics.average_precision import GroundTruth
-
-PROMPT_SEED = 4  # scenes whose boxes are asked for; no teacher or evaluator learns from them
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
     """
     found, index = [], 0
     while len(found) < first + count:
-        scene = make_scene(index, seed=PROMPT_SEED)
+        scene = make_scene(index, seed=seeds.LAYOUT)
         index += 1
         if len(scene.prompt.things) == 2:
             boxes = zip(scene.prompt.things, scene.boxes, strict=True)

@@ -1,0 +1,45 @@
+"""What the `sensitivity` stage measures model by model, the teacher first: its optional sections, each a job.
+
+:mod:`gad.evaluation.sensitivity.batches` is the counterpart for what is measured batch by batch of noises.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from gad.config import Recipe
+from gad.evaluation.jobs import Job, files_in, results
+from gad.models.model import Model
+from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.weights_hash import model_key
+from gad.runtime.cache import Result
+from gad.runtime.fingerprint import key_of
+from gad.runtime.paths import EMOJI
+
+
+def section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
+    """A fingerprint of all that decides a section's results, beside the model that is evaluated."""
+    config, prompts = settings.sensitivity, settings.noise_pairs.prompts
+    # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
+    section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
+    section |= {"evaluators": config.fidelity.scores if config.fidelity else {}, "dataset": settings.teacher.dataset}
+    section["evaluators"] = {key: score.model_dump() for key, score in section["evaluators"].items()}
+    section["captions"] = prompts.model_dump() if prompts else None
+    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
+    return key_of("sensitivity", name, section, *by, *files_in(section), *evaluators)
+
+
+def measured(
+    job_of: Callable[[Sampler, Recipe], Job],
+    teacher: Model,
+    students: Iterable[NamedStudent],
+    settings: Recipe,
+    parts: Path | None,
+) -> Iterator[Result]:
+    """Yield each model's tables of a job, the teacher's first, with its variant and seed.
+
+    In the folder ``parts``, where it is given, results are cached as they come, and those that lie there are read.
+    """
+    models = all_models(teacher, students, settings.sampling)
+    for _, sampler, found in results([job_of(models[0], settings)], models, parts):
+        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in found.items()}

@@ -1,0 +1,98 @@
+"""Features of images and prompts by a CLIP: any CLIPModel of transformers, or the emoji dataset's own."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from gad.data.emoji.clip import load_clip
+from gad.diffusion.shapes import PerSample
+from gad.metrics.pretrained import how_to_get, normalisation, preprocess
+from gad.models.clip import Clip, image_features, text_features
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.paths import EMOJI, ROOT
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Unit features ``[B, D]`` of images ``[B, 3, H, W]`` in [-1, 1] and of prompts, and a name that tells encoders
+    apart. Gradients pass through ``images``."""
+
+    name: str
+    images: Callable[[Tensor], Tensor]
+    texts: Callable[[Sequence[str]], Tensor]
+    inverse_temperature: float = 1.0  # that the model itself scales cosines by
+
+
+def score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
+    """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
+    return (encoder.images(images) * encoder.texts(prompts)).sum(1)
+
+
+def features_in_parts(encoder: Encoder, images: Tensor, *, batch_size: int = 64) -> Tensor:
+    """Image features without gradient, a batch at a time."""
+    with torch.no_grad():
+        return torch.cat([encoder.images(part) for part in images.split(batch_size)])
+
+
+def load_encoder(
+    source: str | None,
+    *,
+    tokenizer: str | None = None,
+    revision: str | None = None,
+    device: torch.device | str = "cpu",
+) -> Encoder:
+    """The CLIPModel in a folder (absolute or from the project's root) or of a hub name, frozen, in float32.
+
+    Without a ``source`` the emoji dataset's own, which is small and stays on the CPU. ``tokenizer`` names a folder or
+    hub model with tokenizer and image mean where the model's own has none. The network works on ``device``; features
+    go back to where the images are, and those of prompts to the CPU. Raises ValueError, in one line that says how to
+    get it, when the model, or a tokenizer for it, is missing.
+    """
+    if source is None:
+        return _emoji_encoder()
+    words, words_revision = (source, revision) if tokenizer is None else (tokenizer, None)
+    clip = _load_pretrained(source, revision, words, words_revision, device)
+    mean, std = normalisation(_place(words), words_revision)
+    side = clip.model.config.vision_config.image_size
+
+    def images(batch: Tensor) -> Tensor:
+        return image_features(clip, preprocess(batch, side, mean, std).to(device)).to(batch.device)
+
+    def texts(prompts: Sequence[str]) -> Tensor:
+        return text_features(clip, prompts).cpu()
+
+    path = ROOT / source
+    version = fingerprint(path) if path.is_dir() else getattr(clip.model.config, "_commit_hash", None) or "hub"
+    return Encoder(f"{source}:{version}", images, texts, clip.model.logit_scale.exp().item())
+
+
+def _emoji_encoder() -> Encoder:
+    """It sees images as they are: 64 pixels a side, in [-1, 1]."""
+    folder = EMOJI / "evaluators" / "clip"
+    clip = load_clip(folder)
+    return Encoder(
+        f"emoji evaluator:{fingerprint(folder)}", partial(image_features, clip), partial(text_features, clip)
+    )
+
+
+def _place(source: str) -> str:
+    """A folder of the project by its whole path; a hub name as it is."""
+    return str(ROOT / source) if (ROOT / source).is_dir() else source
+
+
+def _load_pretrained(source: str, revision: str | None, words: str, words_revision: str | None, device) -> Clip:
+    from transformers import AutoTokenizer, CLIPModel  # here, since it takes seconds
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = CLIPModel.from_pretrained(_place(source), revision=revision, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(_place(words), revision=words_revision)
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise ValueError(f"{how_to_get(source)} ({reason})") from error
+    model.eval().requires_grad_(False).to(device)
+    return Clip(model, tokenizer, model.config.text_config.max_position_embeddings)
