@@ -23,6 +23,14 @@ from gad.models.text_encoding import encode_prompts
 from gad.runtime.paths import EMOJI
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the marks afterwards
+def pytest_collection_modifyitems(items):
+    """What asks for a fixture that is costly to build runs in one worker, where it is built once: --dist loadgroup."""
+    for item in items:
+        if "hub_run" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("hub"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     """Sums come out in the same order on every machine."""

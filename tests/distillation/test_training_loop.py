@@ -1,14 +1,11 @@
 import json
-import os
 import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
+from launching import PROCESSES, fork
 from pydantic import ValidationError
 
 from gad.config import StudentConfig
@@ -89,6 +86,8 @@ def test_interrupted_twice_equals_uninterrupted(start, tmp_path):
 
 
 KILLED = """
+import os
+import signal
 import sys
 from pathlib import Path
 from gad.config import load_recipe
@@ -100,28 +99,21 @@ from gad.models.model import Model
 from gad.data.swiss_roll import make_points
 import torch
 torch.set_num_threads(1)
-pairs, folder, live = map(Path, sys.argv[1:])
+root = Path(sys.argv[1])
+pairs, folder, live = root / "pairs", root / "broken", root / "live" / "broken"
 teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 config = load_recipe("smoke").student.model_copy(update={"log_every": 1})
 for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad", folder=folder, live=live):
-    print("at", state.step, flush=True)
+    if state.step == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.xdist_group(PROCESSES)
 def test_a_process_that_was_killed_can_be_resumed(start, point_teacher, smoke, tmp_path):
     whole = finish(start("whole"))
     list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
-    arguments = [tmp_path / "pairs", tmp_path / "broken", tmp_path / "live" / "broken"]
-    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        late = threading.Timer(120, process.terminate)  # a process that hangs fails the test
-        late.start()
-        for line in process.stdout:
-            if line == "at 8\n":
-                os.kill(process.pid, signal.SIGKILL)
-                break
-    late.cancel()
-    assert process.returncode == -signal.SIGKILL
+    assert fork(KILLED, tmp_path, processes=1).returncode == -signal.SIGKILL
     assert finished_seeds(tmp_path / "broken") == []
     assert finish(start("broken")) == whole
 
@@ -263,7 +255,7 @@ def test_golden_curve_of_the_smoke_baseline(one_seed):
 
 
 def test_training_lowers_the_loss(one_seed):
-    run, _ = one_seed(num_steps=300, lr=0.01, log_every=10)
+    run, _ = one_seed(num_steps=300, lr=0.01, log_every=10, checkpoint_every=300)
     curve = [state.terms["matching"] for state in run]
     assert sum(curve[-5:]) < 0.5 * sum(curve[:5])
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import reduce
 from operator import getitem
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -100,29 +101,31 @@ def test_workers_that_die_one_after_another_are_not_replaced_without_end(monkeyp
         ablate.run({"a-1": []}, [], 1, "base")
 
 
+def apply(changes: list[str], source: str, copy: Path) -> None:
+    """Make a copy of ``source`` and change it as DVC does it for an experiment."""
+    shutil.copy(ROOT / source, copy)
+    apply_overrides(str(copy), [change.removeprefix(f"{source}:") for change in changes if change.startswith(source)])
+
+
 def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
+    whole = stage_graph()["students"].values()
     for ablation in load_ablations().values():
-        for number, setting in enumerate(ablation.settings):
-            folder = tmp_path / ablation.recipe / str(number)
-            folder.mkdir(parents=True, exist_ok=True)
-            copies = {"pipelines/graph.yaml": folder / "graph.yaml"}
-            copies[f"pipelines/recipes/{ablation.recipe}.yaml"] = folder / f"{ablation.recipe}.yaml"
-            for source, copy in copies.items():
-                shutil.copy(ROOT / source, copy)
-            changes = overrides(ablation, setting, load_recipe(ablation.recipe).variants)
-            for source, copy in copies.items():
-                own = [change.removeprefix(f"{source}:") for change in changes if change.startswith(f"{source}:")]
-                apply_overrides(str(copy), own)
-            meant = load_recipe(ablation.recipe).model_dump()
+        plain, dropped = load_recipe(ablation.recipe), set()
+        for setting in ablation.settings:
+            changes, file = overrides(ablation, setting, plain.variants), f"{ablation.recipe}.yaml"
+            apply(changes, f"pipelines/recipes/{file}", tmp_path / file)
+            meant = plain.model_dump()
             for key, value in (ablation.common | setting).items():
                 *path, last = key.split(".")
                 reduce(getitem, path, meant)[last] = value
-            assert load_recipe(ablation.recipe, folder).model_dump() == meant
-            students = YAML(typ="safe", pure=True).load(folder / "graph.yaml")["students"].values()
-            kept = {item["variant"] for item in students if item["recipe"] == ablation.recipe}
-            assert kept == set(ablation.variants)
-            others = [item for item in students if item["recipe"] != ablation.recipe]
-            assert others == [s for s in stage_graph()["students"].values() if s["recipe"] != ablation.recipe]
+            assert load_recipe(ablation.recipe, tmp_path).model_dump() == meant
+            dropped.add(tuple(change for change in changes if not change.startswith("pipelines/recipes/")))
+        (changes,) = dropped  # the same for every setting
+        apply(changes, "pipelines/graph.yaml", tmp_path / "graph.yaml")
+        students = YAML(typ="safe", pure=True).load(tmp_path / "graph.yaml")["students"].values()
+        assert {item["variant"] for item in students if item["recipe"] == ablation.recipe} == set(ablation.variants)
+        others = [item for item in students if item["recipe"] != ablation.recipe]
+        assert others == [item for item in whole if item["recipe"] != ablation.recipe]
 
 
 def test_names_depend_on_the_changes_and_variants_alone(write):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from launching import launch
+from launching import PROCESSES, fork, launch
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
@@ -57,7 +57,7 @@ RUNS = {
     "gated": ("gad", {"paradigm": "tdm", "gad_interval": [0.9, 1.0]}),
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
 @pytest.fixture(scope="module")
@@ -93,11 +93,11 @@ def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke,
 def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two, tmp_path, name):
     variant, changes = RUNS[name]
     runs = {name: (variant, changes | {"checkpoint_every": 2})}
-    assert launch(SCRIPT, tmp_path, json.dumps(runs), 5).returncode != 0
+    assert fork(SCRIPT, tmp_path, json.dumps(runs), 5).returncode != 0
     assert not (tmp_path / name / "seed_0" / "network.safetensors").exists()
     left = read_checkpoint(next((tmp_path / name).rglob(LAST)))
     assert left["step"] == 4
-    done = launch(SCRIPT, tmp_path, json.dumps(runs))
+    done = fork(SCRIPT, tmp_path, json.dumps(runs))
     assert done.returncode == 0, done.stderr[-3000:]
     assert f"{name} 5\n" in done.stdout and f"{name} 4\n" not in done.stdout  # from the checkpoint, not from the start
     ours, theirs = (read_tensors(root / name / "seed_0" / "network.safetensors") for root in (tmp_path, by_two))

@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 import torch
-from launching import launch
+from launching import PROCESSES, fork
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
@@ -48,7 +48,7 @@ def by_two(pipelines, smoke, tmp_path_factory):
         list(generate(folder / "pairs", load_model(folder / "teacher"), "hash", config))
         settings = smoke.student.model_copy(update=changes | {"paradigm": paradigm})
         (folder / "config.json").write_text(json.dumps(settings.model_dump()))
-    done = launch(SCRIPT, root)
+    done = fork(SCRIPT, root)
     assert done.returncode == 0, done.stderr[-3000:]
     return root
 
@@ -68,7 +68,7 @@ def by_one(by_two, request):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.xdist_group(PROCESSES)
 @pytest.mark.parametrize(("name", "close"), [("whole", 1e-6), ("parted", 1e-3)])
 def test_two_processes_end_with_the_student_of_one(by_one, name, close):
     pd.testing.assert_frame_equal(logged(by_one / name), logged(by_one / "one"), rtol=close, atol=1e-6)

@@ -6,6 +6,7 @@ published counts.
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from os.path import isfile
 
 import torch
@@ -20,7 +21,7 @@ from gad.runtime.paths import ROOT
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (0.0001, 0.02)}  # of the published schedulers, 1000 steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # told apart as objects: ``config`` has no hash
 class Architecture:
     """A network as it is published, and the embeddings that it reads: ``tokens`` x ``width``."""
 
@@ -166,3 +167,9 @@ def build_network(
 
 def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+@cache
+def parameters_of(architecture: Architecture, *, depth: int | None = None) -> int:
+    """Parameters of the network, from shapes alone; a published one takes a second to build."""
+    return count_parameters(build_network(architecture, depth=depth, device="meta"))

@@ -1,7 +1,7 @@
 """What a recipe will need, from its numbers alone: disk of its pairs and students, memory of its networks."""
 
 from gad.config import Recipe
-from gad.preflight.architectures import Architecture, build_network, count_parameters, reduced
+from gad.preflight.architectures import Architecture, parameters_of, reduced
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -11,7 +11,7 @@ def disk_bytes(settings: Recipe, architecture: Architecture, num_variants: int =
     pairs, student, config = settings.noise_pairs, settings.student, architecture.config
     latent = config["in_channels"] * config["sample_size"] ** 2
     trajectories = pairs.num_pairs * (1 + 2 * pairs.directions_per_noise)
-    network = 4 * count_parameters(build_network(architecture, device="meta"))
+    network = 4 * parameters_of(architecture)
     embeds = pairs.num_pairs * architecture.tokens * architecture.width * BYTES[student.dtype]
     copies = num_variants * len(student.seeds)
     return {
@@ -29,7 +29,7 @@ def memory_bytes(settings: Recipe, architecture: Architecture) -> dict[str, int]
     average besides; the teacher's weights are in the recipe's dtype.
     """
     student = settings.student
-    count = count_parameters(build_network(architecture, depth=settings.dry_run_depth, device="meta"))
+    count = parameters_of(architecture, depth=settings.dry_run_depth)
     learning = count * (8 + (2 if student.optimizer == "adamw_8bit" else 8))
     needs = {"student": learning + 4 * count}
     if student.paradigm != "matching":
@@ -45,7 +45,7 @@ def host_bytes(settings: Recipe, architecture: Architecture, processes: int = 1)
     Each of a machine's ``processes`` reads the teacher's pipeline and starts a student; then either one of them encodes
     all prompts, or all read a checkpoint.
     """
-    count, disk = count_parameters(build_network(architecture, device="meta")), disk_bytes(settings, architecture)
+    count, disk = parameters_of(architecture), disk_bytes(settings, architecture)
     each = 4 * (2 * count + architecture.text_parameters)
     return processes * each + max(disk["prompt embeddings"], processes * disk["checkpoint"])
 

@@ -110,7 +110,8 @@ def test_a_short_chain_whose_fixed_point_repels_is_inverted_all_the_same():
 
 def test_the_swiss_roll_teacher_and_a_student_get_their_inversion_rows(point_teacher):
     recipe = load_recipe("smoke")
-    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": CONFIG})})
+    few = CONFIG.model_copy(update={"descent_steps": 20})
+    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": few})})
     students = [("baseline", 0, Model(Linear(0.5), (2, 1, 1)))]
     table = mean_table(pd.concat(list(measure_inversion(point_teacher, students, settings))))
     assert table["variant"].tolist() == ["teacher", "baseline"]

@@ -5,7 +5,7 @@ import os
 import pandas as pd
 import pytest
 import torch
-from launching import launch
+from launching import PROCESSES, fork
 
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
@@ -47,7 +47,7 @@ for number, line in enumerate(precompute_control(teacher, students, settings, pa
         os.kill(os.getpid(), signal.SIGKILL)
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
 def of_one(smoke, point_teacher, **parts) -> list:
@@ -80,7 +80,7 @@ def none_is_run(monkeypatch):
 def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, monkeypatch, none_is_run):
     root = tmp_path / "two"
     root.mkdir()
-    done = launch(SCRIPT, root)
+    done = fork(SCRIPT, root)
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.splitlines()
     models = ("teacher, seed 0", "baseline, seed 0", "baseline, seed 1")
@@ -98,13 +98,13 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
 
 
 def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher, tmp_path, monkeypatch):
-    assert launch(SCRIPT, tmp_path, 1).returncode != 0
+    assert fork(SCRIPT, tmp_path, 1).returncode != 0
     found = (tmp_path / "parts").rglob("*.parquet")
     # the kill may have met one on its way
     whole = [path for path in found if not path.parent.name.endswith(".partial")]
     kept = {path: os.stat(path).st_mtime_ns for path in whole}
     assert 2 <= len(kept) < 9
-    assert launch(SCRIPT, tmp_path).returncode == 0
+    assert fork(SCRIPT, tmp_path).returncode == 0
     assert all(os.stat(path).st_mtime_ns == time for path, time in kept.items())
     monkeypatch.setattr(paths, "DATA", tmp_path / "alone")
     assert same(of_one(smoke, point_teacher, parts=tmp_path / "parts"), of_one(smoke, point_teacher))

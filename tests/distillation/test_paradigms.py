@@ -177,7 +177,8 @@ def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher
     changes = {"student_steps": 1, "num_pairs": 256}
     list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path / "pairs")
-    update = {"paradigm": paradigm, "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0], "log_every": 400}
+    update = {"paradigm": paradigm, "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0]}
+    update |= dict.fromkeys(("log_every", "checkpoint_every"), 400)
     config = smoke.student.model_copy(update=update)
     folder = tmp_path / "students"
     list(train_seeds(point_teacher, pairs, config, variant="baseline", folder=folder, live=tmp_path / "live"))

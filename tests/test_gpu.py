@@ -1,7 +1,5 @@
 """Networks on a GPU answer callers on the CPU; skipped where there is none."""
 
-import copy
-
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -10,14 +8,12 @@ from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
 from gad.diffusion.jvp import respond_along
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import save_student, start_student
+from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steer
 from gad.models.model import load_model
 from gad.models.sampler import Sampler
-from gad.models.students import load_students, seed_dir
-from gad.runtime import paths
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 
@@ -71,19 +67,3 @@ def test_chains_of_two_nodes_train_on_a_gpu_as_on_the_cpu(
         losses[device] = list(train(student, objective, point_pairs, None, config, **options))[-1].terms
     AcceleratorState._reset_state(reset_partial_state=True)
     assert losses["cpu"] == pytest.approx(losses["cuda"], rel=1e-3, abs=1e-5)
-
-
-def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "DATA", tmp_path)
-    teacher, place = load_model(saved), seed_dir(paths.stage_dir("smoke", "student", "gad"), 0)
-    trained = copy.deepcopy(teacher.denoiser)
-    next(trained.network.parameters()).add_(0.1)
-    save_student(trained, teacher, place)
-    ((_, _, student),) = load_students("smoke", teacher)
-    assert student.pipeline.vae is teacher.pipeline.vae
-    assert student.pipeline.text_encoder is teacher.pipeline.text_encoder
-    alone, words = load_model(place), teacher.condition(PROMPTS)
-    z, t = torch.randn(2, *teacher.latent_shape), torch.ones(2)
-    assert torch.equal(student.denoiser(z, t, words), alone.denoiser(z, t, alone.condition(PROMPTS)))
-    assert torch.equal(student.decode(z), alone.decode(z))
-    assert not torch.equal(student.denoiser(z, t, words), teacher.denoiser(z, t, words))
