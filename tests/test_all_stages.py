@@ -1,4 +1,4 @@
-"""The smoke recipe, and recipes on local folders in the hub's format, go through all seven stages and their notebooks."""
+"""The smoke recipe, and recipes on folders in the hub's format, go through all seven stages and their notebooks."""
 
 import shutil
 import subprocess
