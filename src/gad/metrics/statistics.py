@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, stats
 
-POWER = 0.8  # probability with which the smallest visible effect is seen
+POWER = 0.8  # probability with which the minimum detectable effect is detected
 LEVEL = 0.05
 
 
@@ -102,16 +102,16 @@ class Effect:
     """What a mean of paired differences is worth; NaN where one pair leaves it open.
 
     ``hedges_g``: mean / standard deviation of the differences (Cohen's d_z), freed of its bias in small samples ·
-    ``p``: two-sided paired t test · ``smallest_visible``: the mean that such a sample sees in 80 % of all cases.
+    ``p``: two-sided paired t test · ``minimum_detectable``: the mean that such a sample detects in 80 % of all cases.
     """
 
     hedges_g: float
     p: float
-    smallest_visible: float
+    minimum_detectable: float
 
 
 @cache
-def _visible_noncentrality(freedom: float) -> float:
+def _detectable_noncentrality(freedom: float) -> float:
     """Mean over standard error at which a two-sided t test of so many degrees of freedom has a power of ``POWER``."""
     edge = stats.t.ppf(1 - LEVEL / 2, freedom)
     # the noncentral t averaged over the sample's own standard deviation; scipy's nct is NaN for few degrees of freedom
@@ -138,7 +138,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     return Effect(
         float(unbiased * mean / error / n**0.5),
         float(p),
-        float(_visible_noncentrality(round(float(freedom), 1)) * error),
+        float(_detectable_noncentrality(round(float(freedom), 1)) * error),
     )
 
 

@@ -18,7 +18,7 @@ SCORES = {
     "mode_coverage": "mode coverage (share of all)",
     "clip_score": "CLIP score",
     "object_accuracy": "object accuracy (share)",
-    "distance_to_roll": "distance to the roll (lower is better)",
+    "distance_to_roll": "distance to the Swiss roll (lower is better)",
 }
 
 
@@ -84,7 +84,7 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
 
 
 def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
-    """Square-like grids of one prompt's answers side by side, a grid per model: what diversity looks like."""
+    """Square-like grids of one prompt's images side by side, a grid per model: what diversity looks like."""
     columns = min(columns, *map(len, outputs.values()))
     height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
     figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), height), dpi=DPI, squeeze=False)

@@ -19,7 +19,7 @@ PALETTE = {  # in the order in which they are drawn
     "pointwise_anchor": "#7fbc41",
     "gad_anchor": "#8073ac",
 }
-MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
+MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # distinct without colour
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
@@ -34,10 +34,10 @@ def order(names) -> list[str]:
 
 def looks(names) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
-    elsewhere = [name for name in order(names) if name not in PALETTE]
-    colours = sns.husl_palette(max(1, len(elsewhere)), l=0.55)
+    external = [name for name in order(names) if name not in PALETTE]
+    colours = sns.husl_palette(max(1, len(external)), l=0.55)
     found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
-    for number, name in enumerate(elsewhere):
+    for number, name in enumerate(external):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
     return found
 
