@@ -14,7 +14,7 @@ from gad.data.boxes import Box, Detection, overlap
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """An object that a picture should show, with its box in pixels."""
+    """An object that an image should show, with its box in pixels."""
 
     noun: str
     box: Box

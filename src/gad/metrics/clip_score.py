@@ -108,8 +108,8 @@ def score_all(score: Score, images: Latent, prompts: Sequence[str], *, batch_siz
 
 @dataclass(frozen=True)
 class Encoder:
-    """Unit features ``[B, D]`` of images ``[B, 3, H, W]`` in [-1, 1] and of prompts, and a name that tells encoders
-    apart. Gradients pass through ``images``."""
+    """Unit features ``[B, D]`` of images ``[B, 3, H, W]`` in [-1, 1] and of prompts, and the name of the
+    encoder. Gradients pass through ``images``."""
 
     name: str
     images: Callable[[Tensor], Tensor]

@@ -1,4 +1,4 @@
-"""Means with intervals, effect sizes, and the smallest effect that a sample could have seen."""
+"""Means with intervals, effect sizes, and the minimum detectable effect."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -125,7 +125,7 @@ def _detectable_noncentrality(freedom: float) -> float:
 
 def effect_of(mean: float, low: float | None, high: float | None, n: int, freedom: float | None = None) -> Effect:
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
-    its degrees of ``freedom`` are n - 1 unless told."""
+    its degrees of ``freedom`` are n - 1 unless given."""
     nothing = float("nan")
     if n < 2 or low is None or high is None or np.isnan(low):
         return Effect(nothing, nothing, nothing)
@@ -161,7 +161,7 @@ def ratio_of_means(values, reference) -> Estimate:
 
     .. math:: (\bar y - r \bar x)^2 \le \frac{t^2}{n} (s_{yy} - 2 r s_{xy} + r^2 s_{xx})
 
-    It has no bounds (NaN) where the reference's mean cannot be told from 0, and for one pair.
+    It has no bounds (NaN) where the reference's mean is not significantly different from 0, and for one pair.
     """
     y, x = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     ratio, n = float(y.mean() / x.mean()), len(x)

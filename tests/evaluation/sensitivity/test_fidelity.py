@@ -59,7 +59,7 @@ def test_real_pictures_come_from_a_folder_when_the_recipe_names_one(tmp_path):
     red, blue = seen.view(2, 3, 16, 16)
     assert torch.equal(red[0], torch.ones(16, 16)) and torch.equal(blue[2], torch.ones(16, 16))
     assert red[1].max() == -1
-    with pytest.raises(ValueError, match="there are no pictures in .*empty"):
+    with pytest.raises(ValueError, match="there are no images in .*empty"):
         data_features(recipe_of(data=str(tmp_path / "empty")), lambda image: image, 16)
 
 
@@ -77,7 +77,7 @@ FAULTS = [
     ("emoji_quick", {"seeds": {"num_seeds": 1, "train_prompts": 8, "val_prompts": 2, "test_prompts": 4}},
      r"sensitivity\.seeds\.num_seeds: .*greater than or equal to 2"),
     ("emoji_quick", {"seeds": {"num_seed": 4}}, r"unknown key sensitivity\.seeds\.num_seed; did you mean num_seeds\?"),
-    ("smoke", {"fidelity": {"num_images": 64}}, "fidelity needs pictures, the Swiss roll has points"),
+    ("smoke", {"fidelity": {"num_images": 64}}, "fidelity needs images, the Swiss roll is 2-D"),
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from gad.data.emoji.scenes import Layout, make_scene, render
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
 VAE_SCENES_SEED = 11  # scenes that the autoencoder learns from
-KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the pictures
+KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the images
 
 
 def scene_images(indices, *, seed: int, layout: Layout = "grid") -> Tensor:
