@@ -16,7 +16,7 @@ help:
 	@echo 'make lab            the notebooks, live'
 	@echo 'make report         the report pages again'
 	@echo 'make repro-all      every recipe and seed: hours'
-	@echo 'make ablations [NAMES="weight gates"] [QUICK=1] [JOBS=2]   queued as experiments, tables in results/ablations'
+	@echo 'make ablations [NAMES="weight window"] [QUICK=1] [JOBS=2]   queued as experiments, tables in results/ablations'
 	@echo 'make doctor RECIPE=pixart_tdm   what a recipe lacks on this machine'
 
 repro: environment

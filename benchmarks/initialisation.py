@@ -1,9 +1,9 @@
-"""Measures the networks that students of pictures start from, as they are before the first step.
+"""Measures students of images at initialisation, before the first training step.
 
     python benchmarks/initialisation.py [RECIPE ...]
 
 The recipe's teacher must be there, nothing else. Minutes a recipe; results/at_initialisation.json is written anew with
-those of the recipes that are named (all small image recipes unless any is) beside those that stood there.
+the named recipes (all small recipes of images unless any is) beside those that it holds.
 """
 
 import argparse

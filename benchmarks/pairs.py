@@ -1,10 +1,10 @@
-"""Noise pairs against a plain loop: the teacher's answers in batches, and the stock pipeline called once per prompt.
+"""Noise pairs against a plain loop: the teacher's samples in batches, and the stock pipeline called once per prompt.
 
     python benchmarks/pairs.py emoji_flow [--noises 32] [--rounds 3] [--steps 20] [--dtype bfloat16]
     python benchmarks/pairs.py pixart_tdm --published --noises 16 --steps 4     (a GPU: nothing is downloaded)
 
 Both encode the prompts and stop at latents; the largest difference between them is printed beside the times. The
-stock pipeline is told the same times as ours. The recipe's teacher must be there; or --published takes the published
+stock pipeline gets the same times as ours. The recipe's teacher must be there; or --published takes the published
 network with random weights, and random embeddings instead of the text encoder's. Rounds take turns.
 """
 

@@ -5,7 +5,7 @@
 Run it again after an interruption: what DVC has recorded is kept, and what was left undone is queued anew. A worker
 that dies meanwhile is replaced, and its experiment starts again. Experiments belong to the commit they start from, so
 do not commit while they run;
-results/ablations/<name>.csv is what outlives it, and <name>_kept.csv where the ablation asks for it. --quick trains for
+results/ablations/<name>.csv is what outlives it, and <name>_retained.csv where the ablation has one. --quick trains for
 a shorter time, into <name>_quick.csv; --table only writes the tables of what is recorded.
 """
 
@@ -156,7 +156,7 @@ def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
 
 
 def write_retained(name: str, ablation: Ablation, base: str) -> None:
-    """results/ablations/<name>_kept.csv from each setting's own table by seed, where all settings are recorded."""
+    """results/ablations/<name>_retained.csv from each setting's own table by seed, where all settings are recorded."""
     import pandas as pd  # here, since it takes seconds
 
     from gad.report.retained_gain import retained_gain_table
@@ -210,7 +210,7 @@ def main() -> int:
             failed += run(named, stages, arguments.jobs, base)
         if tabulate(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
-        elif ablation.kept:
+        elif ablation.retained:
             write_retained(name, ablation, base)
     for experiment in failed:
         print(f"error: {experiment} failed; see: dvc queue logs {experiment}", file=sys.stderr)

@@ -165,7 +165,7 @@ def test_unfinished_pairs_are_refused_in_one_line(make):
 def test_answers_that_are_not_finite_are_never_written(tmp_path, smoke):
     broken = Model(ExactDenoiser(torch.full((4, 2, 1, 1), torch.nan), CosineSchedule()), (2, 1, 1))
     with pytest.raises(
-        ValueError, match="^the teacher's answers to samples 0 to 15 are not finite; is its folder whole"
+        ValueError, match="^the teacher's outputs of samples 0 to 15 are not finite; is its folder whole"
     ):
         list(generate(tmp_path, broken, "hash", smoke.noise_pairs))
     assert not list(tmp_path.glob("*.safetensors"))

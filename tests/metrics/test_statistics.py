@@ -147,10 +147,10 @@ def test_an_interval_with_more_freedom_than_its_seeds_leave_has_the_p_of_its_own
 
 
 @pytest.mark.parametrize("n", [3, 5, 16])
-def test_the_smallest_visible_effect_is_seen_in_80_of_100_samples(n):
+def test_the_minimum_detectable_effect_is_seen_in_80_of_100_samples(n):
     estimate = mean_over_seeds(np.arange(n) - (n - 1) / 2)  # mean 0, a known standard deviation
     deviation = np.arange(n).std(ddof=1)
-    visible = effect_of(**vars(estimate)).smallest_visible
+    visible = effect_of(**vars(estimate)).minimum_detectable
     draws = np.random.default_rng(3).normal(visible, deviation, size=(4000, n))
     assert np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.02)
 

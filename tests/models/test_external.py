@@ -207,7 +207,7 @@ def test_parts_of_equal_weights_that_are_used_otherwise_are_not_shared(foreign, 
 
 def test_a_whole_map_is_not_asked_in_the_middle(foreign, teacher):
     student = load_external_student(entry(foreign), teacher)
-    with pytest.raises(ValueError, match="foreign is a noise-to-image map from noise to x0"):
+    with pytest.raises(ValueError, match="foreign is a noise-to-image map and has no prediction"):
         student.denoiser(NOISE, torch.full((2,), 0.5), student.condition(PROMPTS))
 
 
@@ -329,9 +329,9 @@ def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign
 ENTRY = {"name": "x", "source": "a/b", "num_steps": 1}
 FAULTS = [
     ([ENTRY | {"nam_steps": 2}], r"unknown key external_models\.0\.nam_steps; did you mean num_steps\?"),
-    ([ENTRY, ENTRY], "names of external students repeat"),
-    ([ENTRY | {"name": "teacher"}], "an external student cannot be named teacher"),
-    ([ENTRY | {"name": "gad_anchor"}], "an external student cannot be named gad_anchor"),
+    ([ENTRY, ENTRY], "names of external models repeat"),
+    ([ENTRY | {"name": "teacher"}], "an external model cannot be named teacher"),
+    ([ENTRY | {"name": "gad_anchor"}], "an external model cannot be named gad_anchor"),
     ([ENTRY | {"timesteps": [999, 500]}], "num_steps is 1, but 2 times are given"),
     ([ENTRY | {"kind": "lora"}], "kind lora needs a base"),
     ([ENTRY | {"base": "c/d"}], "kind full has no base"),

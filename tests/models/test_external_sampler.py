@@ -80,7 +80,7 @@ def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
 def test_before_its_first_node_a_chain_is_at_its_noise_and_after_its_last_nowhere():
     states = torch.stack([torch.full((1, 1, 1, 1), value) for value in (3.0, 1.0)])
     assert between(FlowSchedule(), states, [0.9, 0.2], (0.95, 0.2)).flatten().tolist() == [3, 1]
-    with pytest.raises(ValueError, match="the chain ends at t = 0.2, before t = 0.1"):
+    with pytest.raises(ValueError, match="the sampling trajectory ends at t = 0.2, before t = 0.1"):
         between(FlowSchedule(), states, [0.9, 0.2], (0.1,))
 
 

@@ -46,7 +46,7 @@ def write(tmp_path):
 
 def test_the_projects_ablations_are_all_possible():
     ablations = load_ablations(ROOT / "pipelines" / "ablations.yaml")
-    assert {"strategies", "weight", "step", "schedule", "gates", "directions"} <= set(ablations)
+    assert {"strategies", "weight", "step", "schedule", "window", "directions"} <= set(ablations)
     names = [experiment_name(name, a, s) for name, a in ablations.items() for s in a.settings]
     names += [experiment_name(name + QUICK, a.shortened(), s) for name, a in ablations.items() for s in a.settings]
     assert len(set(names)) == len(names)
@@ -149,10 +149,10 @@ def test_what_dvc_says_of_experiments_and_queue_is_read():
         "Task     Name             Created       Status\n"
         "fcbc3a1  weight-00112233  09:33 PM      Running\n"
         "0b1b2c3  step-44556677    Nov 23, 2026  Queued\n"
-        "7d7e7f7  time windows-8899aabb   09:30 PM      Failed\n\n"
+        "7d7e7f7  window-8899aabb  09:30 PM      Failed\n\n"
         "Worker status: 1 active, 1 idle\n"
     )
-    states = {"weight-00112233": "Running", "step-44556677": "Queued", "gates-8899aabb": "Failed"}
+    states = {"weight-00112233": "Running", "step-44556677": "Queued", "window-8899aabb": "Failed"}
     assert ablate.read_queue(status) == (states, 2)
     empty = "No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n"
     assert ablate.read_queue(empty) == ({}, 0)
@@ -219,7 +219,8 @@ def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeyp
     found[names[1]] = "5d6e7f8"
     ablate.write_retained("a", ablation, "base")
     shares = retained_of("a", tmp_path / "ablations")
-    assert shares["setting"].tolist() == ["gad_weight 0.2"] and shares["JVP cosine, kept mean"][0] == pytest.approx(0.5)
+    assert shares["setting"].tolist() == ["gad_weight 0.2"]
+    assert shares["JVP cosine, retained mean"][0] == pytest.approx(0.5)
 
 
 def test_a_revision_is_read_without_its_line_end():
@@ -249,7 +250,7 @@ def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tm
 def test_a_figure_has_a_panel_per_metric_and_one_for_the_paper(write):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
     rows = table(ablation, [metrics(), metrics(mean=0.6)])
-    for paper, panels in ((None, 4), (paper_ablation("gates"), 5)):
+    for paper, panels in ((None, 4), (paper_ablation("window"), 5)):
         figure = ablation_marks(rows, title="t", paper=paper)
         assert len(figure.axes) == panels and all(axis.get_xlabel() for axis in figure.axes)
     assert paper_ablation("weight") is None
@@ -262,5 +263,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, time windows, random, anchor, cheap, directions, pairs"
+        "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs"
     )

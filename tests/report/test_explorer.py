@@ -66,10 +66,10 @@ def test_models_are_shown_what_they_make_of_the_turned_noise(pictures):
 def test_the_teacher_is_asked_once_for_each_place(pictures):
     place = Place("a dog", 5, "isotropic")
     first = pictures.look(place, 0)["teacher at 0°"]
-    kept = pictures.answers[place]
+    kept = pictures.outputs[place]
     assert kept.shape[0] == len(ANGLES)
     pictures.look(place, 90)
-    assert pictures.answers[place] is kept and torch.equal(first, kept[len(ANGLES) // 2])
+    assert pictures.outputs[place] is kept and torch.equal(first, kept[len(ANGLES) // 2])
 
 
 def test_students_are_redrawn_in_under_half_a_second(pictures):

@@ -8,7 +8,7 @@ from gad.metrics.paired import paired_answers, paired_table, paired_values, two_
 from gad.metrics.statistics import mean_over_seeds
 from gad.metrics.summary import direction_kinds
 from gad.report.ablations import METRICS
-from gad.report.differences import difference_table, further_differences, two_level_table
+from gad.report.differences import DETECTABLE, SIGNIFICANT, difference_table, further_differences, two_level_table
 from gad.report.index import beside_committed, changed_sections, styled
 from gad.report.main_results import headline_tables, kind_title
 from gad.report.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
@@ -42,8 +42,8 @@ def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metr
     assert direction_kinds(metrics["sensitivity"]) == ["isotropic"]
     assert kind_title("low_frequency, h = 0.5") == "low-frequency directions, h = 0.5"
     tables = headline_tables(metrics)
-    assert list(tables) == ["Answers", "Response to the noise, isotropic directions", "Seeds and modes"]
-    assert tables["Answers"].columns.tolist() == ["model", "seeds", "map error", "trajectory deviation at t = 0"]
+    assert list(tables) == ["Outputs", "Response to the noise, isotropic directions", "Seeds and modes"]
+    assert tables["Outputs"].columns.tolist() == ["model", "seeds", "map error", "trajectory deviation at t = 0"]
     assert ("sensitivity", "map_error_median") in METRICS.values()  # ablations read kinds of direction only
 
 
@@ -69,7 +69,7 @@ def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metr
     numbers = {"pickscore": estimate(0.2, 0.3), "hpsv2": estimate(0.1, 0.2), "coverage_to_data": estimate(0.5, 0.6)}
     metrics["fidelity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
     metrics["fidelity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
-    shown = headline_tables(metrics)["Answers"]
+    shown = headline_tables(metrics)["Outputs"]
     assert {"pickscore", "hpsv2"} < set(shown) and "coverage_to_data" not in shown
     quoted = difference_table(metrics)["metric"].tolist()
     assert {"pickscore", "hpsv2"} < set(quoted) and "coverage_to_data" not in quoted
@@ -77,10 +77,8 @@ def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metr
 
 def test_a_difference_that_is_not_clear_says_what_could_have_been_seen(metrics):
     table = difference_table(metrics).set_index("metric")
-    assert table.loc["jvp_cosine", "clear of 0"] == "yes" and table.loc["jvp_cosine", "smallest visible"] == ""
-    assert (
-        table.loc["pointwise_mse", "clear of 0"] == "" and float(table.loc["pointwise_mse", "smallest visible"]) > 0.1
-    )
+    assert table.loc["jvp_cosine", SIGNIFICANT] == "yes" and table.loc["jvp_cosine", DETECTABLE] == ""
+    assert table.loc["pointwise_mse", SIGNIFICANT] == "" and float(table.loc["pointwise_mse", DETECTABLE]) > 0.1
     assert table.loc["jvp_cosine", "group"] == "isotropic directions"
 
 
@@ -109,22 +107,23 @@ def test_p_values_are_adjusted_for_the_main_numbers_alone(metrics):
     adjusted = [float(table.loc[name, "p, Holm"]) for name in ("jvp_cosine", "pointwise_mse")]
     assert adjusted[0] == pytest.approx(2 * 0.000756, rel=0.05)  # t = .21 / (.01 / sqrt(3)) with 2 degrees of freedom
     assert adjusted == sorted(adjusted)
-    assert table.loc["jvp_cosine", "clear after Holm"] == "yes" and table.loc["pointwise_mse", "clear after Holm"] == ""
+    assert table.loc["jvp_cosine", "significant after Holm"] == "yes"
+    assert table.loc["pointwise_mse", "significant after Holm"] == ""
 
 
 def test_all_other_differences_stand_below_without_p_values(metrics):
     table = further_differences(metrics)
     assert table["metric"].tolist() == ["vendi", "jvp_cosine at t = 1"]  # the first has one seed
     assert table["group"].tolist() == ["control", "per_noise_level"]
-    assert table["clear of 0"].tolist() == ["", "yes"] and not any("Holm" in name for name in table)
+    assert table[SIGNIFICANT].tolist() == ["", "yes"] and not any("Holm" in name for name in table)
 
 
 def test_the_intervals_to_quote_cover_seeds_and_noises(metrics):
     row = two_level_table(metrics).iloc[0]
-    assert (row["metric"], row["variant"], row["clear of 0"]) == ("jvp_cosine, isotropic", "gad", "")
+    assert (row["metric"], row["variant"], row[SIGNIFICANT]) == ("jvp_cosine, isotropic", "gad", "")
     assert row["minus baseline"].startswith("0.15 [-0.4")  # .15 -+ 12.7 * .05
     assert float(row["p, Holm"]) == pytest.approx(0.2, abs=0.01)  # t = 3 with one degree of freedom
-    assert float(row["smallest visible"]) > 0.5
+    assert float(row[DETECTABLE]) > 0.5
     without = metrics | {"sensitivity": metrics["sensitivity"] | {"two_level": {}}}
     assert two_level_table(without).empty and direction_kinds(without["sensitivity"]) == ["isotropic"]
 
@@ -144,9 +143,7 @@ def test_a_seed_accuracy_that_the_paper_does_not_give_is_left_blank():
 def test_one_seed_has_neither_effect_size_nor_p(metrics):
     kept = {name: group for name, group in metrics["sensitivity"].items() if not name.endswith("_minus_baseline")}
     row = difference_table(metrics | {"sensitivity": kept}).set_index("metric").loc["vendi"]
-    assert (
-        row["minus baseline"] == "0.1 (n = 1)" and row["effect size"] == row["p, Holm"] == row["smallest visible"] == ""
-    )
+    assert row["minus baseline"] == "0.1 (n = 1)" and row["effect size"] == row["p, Holm"] == row[DETECTABLE] == ""
 
 
 def test_the_papers_tables_1_and_4_stand_beside_ours(metrics):

@@ -58,11 +58,11 @@ def table(gain: dict[int, float]) -> pd.DataFrame:
 
 def test_shares_pair_equal_seeds_and_say_the_same_of_what_rises_and_what_falls(tmp_path):
     settings = [{}, {"student.gad_batch_stride": 4}]
-    ablation = Ablation(title="t", recipe="smoke", settings=settings, kept=True)
+    ablation = Ablation(title="t", recipe="smoke", settings=settings, retained=True)
     first, cheap = table({0: 0.1, 1: 0.2, 2: 0.3}), table({2: 0.15, 1: 0.1, 0: 0.05, 7: 9.0})
     shares = retained_gain_table(ablation, [first, cheap])
     assert len(shares) == 1 and shares["setting"][0] == "gad_batch_stride 4" and shares["variant"][0] == "gad"
     for column in ("JVP cosine", "map error, median"):
-        assert shares[f"{column}, kept mean"][0] == pytest.approx(0.5) and shares[f"{column}, kept n"][0] == 3
+        assert shares[f"{column}, retained mean"][0] == pytest.approx(0.5) and shares[f"{column}, retained n"][0] == 3
     shares.to_csv(tmp_path / f"a{RETAINED}.csv", index=False)
     assert len(retained_of("a", tmp_path)) == 1 and retained_of("b", tmp_path) is None

@@ -9,7 +9,7 @@ from gad.config.section import Count, Device, Positive, Section, Seed
 
 
 class DiversityConfig(Section):
-    """How many answers of how many prompts are told apart."""
+    """How many outputs of how many prompts diversity is measured on."""
 
     num_prompts: Count
     seeds_per_prompt: Annotated[int, Field(ge=2)]
@@ -18,11 +18,11 @@ class DiversityConfig(Section):
 
 
 class NoiseQueryConfig(Section):
-    """The library of noises and what is asked of it."""
+    """The noise library and its queries."""
 
     library_size: Count  # noises
     num_queries: Count  # prompts, or target points on the Swiss roll
-    describe: Literal["unconditional", "prompt"] = "unconditional"  # what the library's images were asked to show
+    describe: Literal["unconditional", "prompt"] = "unconditional"  # the prompt of the library's images
     requests: Annotated[int, Field(ge=10)] = 10  # values asked of each low-level attribute, tenths and finer
     attribute_prompts: Count = 2  # prompts under which each of them is asked
     attributes_of: Literal["prompt", "library"] = "prompt"  # whose attributes: the teacher's images of that prompt, or
@@ -39,21 +39,21 @@ class NoiseOptimisationConfig(Section):
     iterations: Count
     angle: Positive = 0.3  # radians that a noise turns in the first step; halved where the score falls
     prompts: str | None = None  # a file of prompts, from the project's root
-    recompute: bool = False  # calls, for their gradient: slower, but of a chain's graph one call is held
+    recompute: bool = False  # calls, for their gradient: slower, but of a trajectory's graph one call is held
     batch_size: Count | None = None  # noises at once; the section's own unless given
 
 
 class ControlConfig(Section):
     """The tasks, and what they share."""
 
-    diversity: DiversityConfig  # the report shows its answers beside each other
+    diversity: DiversityConfig  # the report shows its outputs side by side
     noise_query: NoiseQueryConfig | None = None
     noise_optimisation: NoiseOptimisationConfig | None = None
     layout: LayoutConfig | None = None
     clip: str | None = (
         None  # a transformers CLIP, folder from the project's root or hub name; else the dataset's evaluator
     )
-    device: Device = "cpu"  # of the networks; noises and pictures stay on the CPU
+    device: Device = "cpu"  # of the networks; noises and images stay on the CPU
     batch_size: Count = 64
     seed: Seed = 0
 

@@ -1,4 +1,4 @@
-"""The `external_models` key: models that someone else made, set beside ours.
+"""The `external_models` key: external models, measured beside our students.
 
 .. code-block:: yaml
 
@@ -26,7 +26,7 @@ Option = str | bool | int | float | None
 
 
 class ExternalStudent(Section):
-    """A diffusers pipeline and how it is asked to sample."""
+    """A diffusers pipeline and its sampler."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables
     source: str  # hub name or local folder: a pipeline, a bare network (with `base`), or LoRA weights (with `base`)
@@ -34,11 +34,11 @@ class ExternalStudent(Section):
     subfolder: str | None = None  # where a bare network lies in its repository
     kind: Literal["full", "network", "lora"] = "full"
     weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
-    base: str | None = None  # pipeline that lends everything but the network (kind network), or takes the LoRA
+    base: str | None = None  # pipeline that gives everything but the network (kind network), or takes the LoRA
     base_revision: str | None = None  # of the hub
     lora_scale: float = 1.0
-    latent_side: Count | None = None  # of the latents that it is asked for, where that is not its network's own size
-    scheduler: dict[str, Option] | None = None  # `class` and options over the folder's own scheduler
+    latent_side: Count | None = None  # of its latents, where that is not its network's own size
+    scheduler: dict[str, Option] | None = None  # `class` and options that replace the folder's own scheduler
     num_steps: Count
     timesteps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None  # of the network
     sigmas: Annotated[list[float], Field(min_length=1)] | None = None  # of a flow or Euler scheduler

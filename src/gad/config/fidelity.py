@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from gad.config.section import Count, Positive, Section, Seed
 
-PIXELS = "pixels"  # logistic regression on the picture and its texture, for the laptop
+PIXELS = "pixels"  # logistic regression on the image and its texture, for the laptop
 EFFLITE0 = "efflite0"  # the small frozen network that comes with the project; any other name is a hub name or a folder
 
 
@@ -71,6 +71,6 @@ class SisterConfig(Section):
     negative_prompt: str | None = None  # none: the second object of two-object captions (emoji)
     inversion_samples: Count = 8
     rounds: Count = 8  # of the fixed point at each step
-    descent_steps: Count = 60  # for chains of a few steps, whose fixed points need not attract
+    descent_steps: Count = 60  # for trajectories of a few steps, whose fixed points need not attract
     batch_size: Count = 32
     seed: Seed = 0

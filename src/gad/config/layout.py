@@ -1,4 +1,4 @@
-"""What a recipe may say of layout control."""
+"""The `control.layout` section."""
 
 from typing import Annotated, Literal
 
@@ -14,9 +14,9 @@ class LayoutConfig(Section):
     first_prompt: Annotated[int, Field(ge=0)] = 0  # of the emoji scenes' prompts, to leave out those of earlier trials
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
     attention_trajectory_steps: Count | None = (
-        None  # steps of a coarser chain to be listened to instead of the model's own
+        None  # steps of a coarser trajectory whose attention is read instead of the model's own
     )
-    attention_steps: Count = 1  # of the chain's first steps, or all where it has fewer, whose attention is averaged
+    attention_steps: Count = 1  # first steps of the trajectory, at most all of them, whose attention is averaged
     attention_layers: Annotated[list[str], Field(min_length=1)] | None = (
         None  # parts of the names of those that are read
     )

@@ -9,7 +9,7 @@ from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.diffusion.step_size import check_step
 
-NO_MATTER = {"batch_size", "device"}  # settings that change no answer beyond rounding
+NO_MATTER = {"batch_size", "device"}  # settings that change no output beyond rounding
 
 
 class NoisePairsConfig(Section):
@@ -19,21 +19,21 @@ class NoisePairsConfig(Section):
     directions_per_noise: Count = 1
     direction: Literal["isotropic", "low_frequency", "singular"]
     low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
-    num_singular: Count = 16  # singular directions of a noise: those the teacher answers most strongly
-    singular_steps: Count = 1  # steps of the teacher's chain whose Jacobian they are taken from; 1 is a single call
+    num_singular: Count = 16  # singular directions of a noise: of the teacher's strongest response
+    singular_steps: Count = 1  # steps of the teacher's trajectory whose Jacobian they belong to; 1 is a single call
     singular_rounds: Count = 2  # of subspace iteration
     perturbation_scale: float  # h, in noise standard deviations
     smallest_scale: Positive | None = None  # h of a noise's last direction, those between on a geometric scale
     step: Literal["straight", "spherical"]
     teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
     guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
-    student_steps: Count  # student steps
+    student_steps: Count  # sampling steps of the student
     batch_size: Count = 64  # samples at once; does not change results beyond rounding
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
     prompts: PromptsConfig | None = None  # dataset prompts: where they are read from; emoji captions otherwise
-    device: Device = "cpu"  # of the teacher while it answers
-    dtype: Dtype = "float32"  # the teacher's network while it answers; states are float32
+    device: Device = "cpu"  # of the teacher while it samples
+    dtype: Dtype = "float32"  # of the teacher's network while it samples; states are float32
 
     @model_validator(mode="after")
     def _possible(self):

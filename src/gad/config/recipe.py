@@ -41,8 +41,8 @@ class Recipe(Section):
     student: StudentConfig
     sensitivity: SensitivityConfig
     control: ControlConfig
-    external_models: list[ExternalStudent] = []  # of others, set beside our students
-    dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is fetched
+    external_models: list[ExternalStudent] = []  # measured beside our students
+    dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is downloaded
     dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
 
     @property
@@ -61,16 +61,16 @@ class Recipe(Section):
             check_variant(variant, self.student.paradigm)
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
-            raise ValueError(f"names of external students repeat: {names}")
+            raise ValueError(f"names of external models repeat: {names}")
         taken = [name for name in names if name in ("teacher", *VARIANTS)]
         if taken:
-            raise ValueError(f"an external student cannot be named {taken[0]}, as the teacher or a variant is")
+            raise ValueError(f"an external model cannot be named {taken[0]}, as the teacher or a variant is")
         if self.teacher.dataset == "swiss_roll":
-            pictures = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
-            if pictures or self.external_models:
-                raise ValueError(f"{(pictures or ['external_models'])[0]} needs pictures, the Swiss roll has points")
+            of_images = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
+            if of_images or self.external_models:
+                raise ValueError(f"{(of_images or ['external_models'])[0]} needs images, the Swiss roll is 2-D")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
-                raise ValueError("low_frequency directions need images, the Swiss roll has points")
+                raise ValueError("low_frequency directions need images, the Swiss roll is 2-D")
             if self.noise_pairs.direction == "singular" and self.noise_pairs.num_singular > 2:
                 raise ValueError(f"num_singular {self.noise_pairs.num_singular}: the Swiss roll has 2 dimensions")
             if self.noise_pairs.guidance_scale != 1:

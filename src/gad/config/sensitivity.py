@@ -18,7 +18,7 @@ class SensitivityConfig(Section):
     method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
     perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
     finite_step: Positive | None = None  # a large h at which differences are measured as well, as the noise pairs' own
-    device: Device = "cpu"  # of the networks; noises, pictures and what is measured stay on the CPU
+    device: Device = "cpu"  # of the networks; noises, images and what is measured stay on the CPU
     batch_size: Count = 32
     num_spectra: NonNegativeInt = 3  # noises at which the largest singular values are taken; 0: none
     num_singular: Count = 4  # singular values of each

@@ -21,7 +21,7 @@ class StudentConfig(Section):
     # instead of gad_weight, by variant: terms have units of their own (1 is the lambda of the released code)
     variant_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
-    # times where GAD acts: those of the pair's student step, in score forms those of the re-noised state
+    # times where GAD acts: those of the pair's student timestep, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
     gad_batch_stride: Count = 1  # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
@@ -51,7 +51,7 @@ class StudentConfig(Section):
     gradient_checkpointing: bool = False
     compile: bool = False  # torch.compile where it works
     channels_last: bool = False  # UNets
-    shard: bool = False  # FSDP: several processes part weights, gradients and optimiser states among them
+    shard: bool = False  # FSDP: weights, gradients and optimiser states are sharded over the processes
     optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # adamw_8bit needs bitsandbytes
     hidden: Count = 128  # width of the Swiss roll's perceptron
     layers: Count = 4  # hidden layers of the Swiss roll's perceptron
@@ -68,8 +68,8 @@ class StudentConfig(Section):
             name for name in self.variant_weights if name not in VARIANTS or VARIANTS[name].weighted_term is None
         ]
         if weightless:
-            pulled = ", ".join(name for name in VARIANTS if VARIANTS[name].weighted_term)
-            raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {pulled}")
+            weighted = ", ".join(name for name in VARIANTS if VARIANTS[name].weighted_term)
+            raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {weighted}")
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
         self.parts_of(1)

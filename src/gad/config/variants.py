@@ -12,9 +12,9 @@ class Variant:
     """How a variant differs from the baseline.
 
     ``paired``: batches of B/2 noise pairs instead of B noises. ``weighted_term``: the term that ``gad_weight`` weighs,
-    or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: half
-    as many steps more, an upper bound of what GAD's further call costs; in chains of one student step GAD costs less,
-    so this control is generous.
+    or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: 1.5x
+    training (equal compute), an upper bound of what GAD's further call costs; with one student step GAD costs less, so
+    this control is generous.
     """
 
     paired: bool = True

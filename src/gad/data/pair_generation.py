@@ -28,7 +28,7 @@ from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
 def singular_basis(
     denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids
 ) -> tuple[Tensor, Tensor]:
-    """Singular directions ``[K, B, C, H, W]`` and strengths ``[B, K]`` of the teacher's chain of ``singular_steps``."""
+    """Singular directions ``[K, B, C, H, W]`` and values ``[B, K]`` of the teacher's ``singular_steps``-step map."""
     return top_directions(
         lambda z: sample(denoise, z, conditioning, num_steps=config.singular_steps)[-1],
         *(noise, config.num_singular),
@@ -103,7 +103,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             shard = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             if not all(tensor.isfinite().all() for tensor in shard.values()):
                 advice = "set noise_pairs.dtype: float32" if config.dtype != "float32" else "is its folder whole?"
-                raise ValueError(f"the teacher's answers to samples {start} to {stop - 1} are not finite; {advice}")
+                raise ValueError(f"the teacher's outputs of samples {start} to {stop - 1} are not finite; {advice}")
             write_tensors(path, shard)
     if rank > 0:
         return

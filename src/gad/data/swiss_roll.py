@@ -5,13 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-TURNS = (1.5, 4.5)  # the roll's angle runs over these multiples of pi
+TURNS = (1.5, 4.5)  # the Swiss roll's angle runs over these multiples of pi
 SCALE = 1 / 9.0  # brings the points to about unit variance
 ARCS = 16  # equal pieces of the angle, the modes that coverage counts
 
 
 def make_points(num_points: int, seed: int = 0) -> Tensor:
-    """Points on the roll ``[N, 2]``, float32, near unit variance: angle times (cos, sin), evenly along the arc."""
+    """Swiss roll points ``[N, 2]``, float32, near unit variance: angle times (cos, sin), evenly along the arc."""
     uniform = torch.rand(num_points, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     low, high = (math.pi * turns for turns in TURNS)
     angle = (low**2 + uniform * (high**2 - low**2)).sqrt()  # arc length grows as angle squared
@@ -20,7 +20,7 @@ def make_points(num_points: int, seed: int = 0) -> Tensor:
 
 
 def distance_to_roll(x: Tensor, *, resolution: int = 4096) -> Tensor:
-    """Distance of points ``[N, 2]`` to the roll's curve, ``[N]`` in data units (0 is on it; lower is better)."""
+    """Distance of points ``[N, 2]`` to the Swiss roll's curve, ``[N]`` in data units (0 is on it; lower is better)."""
     low, high = (math.pi * turns for turns in TURNS)
     angle = torch.linspace(low, high, resolution, dtype=x.dtype)
     curve = SCALE * angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
@@ -28,7 +28,7 @@ def distance_to_roll(x: Tensor, *, resolution: int = 4096) -> Tensor:
 
 
 def arc_of(x: Tensor, *, resolution: int = 4096) -> Tensor:
-    """Which of the ``ARCS`` equal-probability pieces of the roll is nearest to each point, ``[N]`` int64."""
+    """Which of the ``ARCS`` equal-probability pieces of the Swiss roll is nearest to each point, ``[N]`` int64."""
     low, high = (math.pi * turns for turns in TURNS)
     share = (torch.arange(resolution, dtype=x.dtype) + 0.5) / resolution
     angle = (low**2 + share * (high**2 - low**2)).sqrt()

@@ -30,9 +30,9 @@ NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
 
 
 class NetworkDenoiser(OnSchedule):
-    """A diffusers network that answers with x0, float32 in and out, whatever dtype the network computes in.
+    """A diffusers network that predicts x0, float32 in and out, whatever dtype the network computes in.
 
-    The network may lie on another device than what it is asked: questions go there and answers come back.
+    The network may lie on another device than its inputs: they are moved there and outputs moved back.
     ``compute`` is that dtype where it is not the weights': while a network learns its weights stay float32, since
     updates of 1e-6 are lost in half precision.
     """
@@ -50,7 +50,7 @@ class NetworkDenoiser(OnSchedule):
         return NetworkDenoiser(copy.deepcopy(self.network), self.call, self.schedule, self.parameterisation)
 
     def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
-        """What the network itself says (eps, v or flow), float32 or wider."""
+        """The network's own prediction (eps, v or flow), float32 or wider."""
         weight = next(self.network.parameters())
         device, dtype = weight.device, self.compute or weight.dtype
         if conditioning is not None:
@@ -66,7 +66,7 @@ class NetworkDenoiser(OnSchedule):
 
 
 class Recomputed:
-    """A denoiser whose calls are made again for their gradient: of a chain's graph one call is held at a time."""
+    """A denoiser whose calls are made again for their gradient: of a trajectory's graph one call is held at a time."""
 
     def __init__(self, denoiser: Denoiser):
         self.denoiser = denoiser

@@ -1,4 +1,4 @@
-"""Samplers: the teacher's ODE and the few-step student. Both are the same deterministic chain and return it whole."""
+"""Samplers: the teacher's ODE and the few-step student, both deterministic. They return whole trajectories."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from gad.diffusion.shapes import Latent, PerSample, Trajectory
 
 
 def student_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
-    """The times 1, 1 - 1/S, ..., 1/S, 0 of a chain of S steps, ``[S + 1]``, made on ``device``: no copy to wait for.
+    """The times 1, 1 - 1/S, ..., 1/S, 0 of S sampling steps, ``[S + 1]``, made on ``device``: no copy to wait for.
 
     They are the timesteps of diffusers' DDIM with trailing spacing where S divides 1000. Its flow scheduler has to be
     told: ``sigmas=[1, ..., 1/S]``; by itself it goes from 1 to 0.001 and then to 0, which is the same for S = 1 only.

@@ -19,20 +19,20 @@ Parameterisation = Literal["x0", "eps", "v", "flow"]
 
 @runtime_checkable
 class Schedule(Protocol):
-    """What a noise schedule has to answer."""
+    """What a noise schedule provides."""
 
     def alpha(self, t: PerSample) -> PerSample: ...
 
     def sigma(self, t: PerSample) -> PerSample: ...
 
     def timestep(self, t: PerSample) -> Tensor:
-        """The number that the network is told for ``t``."""
+        """The timestep that the network gets for ``t``."""
 
     def time(self, timestep: Tensor) -> PerSample:
-        """The ``t`` of a number that the network is told: the inverse of :meth:`timestep`."""
+        """The ``t`` of a timestep that the network gets: the inverse of :meth:`timestep`."""
 
     def to(self, device: torch.device | str) -> "Schedule":
-        """The schedule with what it holds on ``device``: times from there are answered without waiting for a copy."""
+        """The schedule with what it holds on ``device``: times from there need no wait for a copy."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class FlowSchedule:
-    """alpha_t = 1 - t, sigma_t = t (rectified flow); networks are told 1000 t, times their own ``timestep_scale``."""
+    """alpha_t = 1 - t, sigma_t = t (rectified flow); networks get 1000 t, times their own ``timestep_scale``."""
 
     def alpha(self, t: PerSample) -> PerSample:
         return 1 - t
@@ -145,7 +145,7 @@ def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: P
 
 
 def from_x0(schedule: Schedule, x0: Latent, x_t: Latent, t: PerSample, kind: Parameterisation) -> Latent:
-    """The network output that says ``x0``; the inverse of :func:`to_x0`. Undefined at t = 0 unless kind is x0."""
+    """The network output that means ``x0``; the inverse of :func:`to_x0`. Undefined at t = 0 unless kind is x0."""
     alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
     match kind:
         case "x0":

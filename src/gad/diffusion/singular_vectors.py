@@ -1,11 +1,11 @@
-r"""Top right singular vectors of a map's Jacobian, without the matrix: the directions that move its answer most.
+r"""Top right singular vectors of a map's Jacobian, without the matrix: the directions of its strongest response.
 
 Randomised subspace iteration (Halko, Martinsson and Tropp, 2011) with J v by forward and J^T u by reverse mode:
 
 .. math::
     U = \mathrm{orth}(J V), \qquad W = J^\top U = V' \Sigma P^\top, \qquad V \leftarrow V'
 
-W^T = U^T J is the Jacobian seen from the space of its answers, so its right singular vectors approach J's own, and its
+W^T = U^T J is the Jacobian seen from the space of its outputs, so its right singular vectors approach J's own, and its
 singular values approach J's from below. Every sample has its own Jacobian, start and decomposition.
 """
 
@@ -31,11 +31,11 @@ SPARE = 4  # further directions that are iterated and dropped: they make the las
 def top_directions(
     phi: Map, x: Latent, count: int, *, rounds: int = 2, ids, seed: int, along: Along = respond_along
 ) -> tuple[Float[Tensor, "K B C H W"], Float[Tensor, "B K"]]:
-    """The ``count`` orthonormal vectors v_k that J answers most strongly at ``x``, and the strengths |J v_k|.
+    """The ``count`` orthonormal vectors v_k of the strongest response of J at ``x``, and the strengths |J v_k|.
 
     ``phi`` maps each sample by itself. Strengths fall with k, per unit of noise; they are lower bounds of the singular
     values, and more ``rounds`` bring both closer. The start depends on ``ids`` and ``seed`` alone, so a sample's
-    answer does not depend on its batch (beyond rounding, which can turn vectors of equal strength into each other). A
+    result does not depend on its batch (beyond rounding, which can turn vectors of equal strength into each other). A
     vector's largest component is positive. ``along`` takes J v: by differences for a map without forward mode, whose
     strengths are lower bounds all the same, for they come from J^T u. Cost: about 2 rounds (count + 4) calls of a
     derivative. Raises ValueError for more directions than dimensions.

@@ -30,7 +30,7 @@ def build_objective(
     time_window = TimeWindow(*config.gad_interval, config.gad_fraction)
     if spec.weighted_term and spec.weighted_term not in SCORE_FORMS and not time_window.opens(pairs.times[:-1]).any():
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
-        raise ValueError(f"gad_interval {config.gad_interval} holds none of the chain's times {times}: GAD never acts")
+        raise ValueError(f"gad_interval {config.gad_interval} has no student timestep ({times}): GAD never acts")
     score_form = None
     if spec.weighted_term in SCORE_FORMS:
         score_form = ScoreForm(spec.weighted_term, power, weight, time_window)

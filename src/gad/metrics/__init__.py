@@ -1,1 +1,1 @@
-"""Evaluators trained on rendered truth, and scores of images, captions and sets of images."""
+"""Metric models, and scores of images, captions and sets of images."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """An object that a picture should show, with its box in pixels."""
+    """An object that an image should show, with its box in pixels."""
 
     noun: str
     box: Box

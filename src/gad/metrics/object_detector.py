@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from gad.data.boxes import Detection
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DETR and YOLOS were trained with
-LONG_SIDE = 800  # pixels: square pictures are enlarged to this before they are looked at
+LONG_SIDE = 800  # pixels: square images are enlarged to this before detection
 
 
 @dataclass(frozen=True)
 class HubDetector:
-    """A network of the DETR kind: logits ``[B, Q, classes]`` and boxes (centre, size) in shares of the picture.
+    """A network of the DETR kind: logits ``[B, Q, classes]`` and boxes (centre, size) in shares of the image.
 
     Its pixels are prepared here; transformers' own image processors want torchvision.
     """

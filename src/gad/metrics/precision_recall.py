@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage of a set of images: what a Fréchet distance alone cannot tell apart.
+"""Precision, recall, density and coverage of a set of images: what a Fréchet distance alone cannot separate.
 
 Around each image of a set lies a ball that reaches to its k-th nearest neighbour in that set. Precision and recall:
 Kynkäänniemi et al. 2019; density and coverage: Naeem et al. 2020. Few images make wide balls: compare sets of equal

@@ -1,4 +1,4 @@
-"""How alike two maps answer to the same noise: the metrics of the paper's Table 1 and the pointwise error.
+"""Agreement of two noise-to-image maps at the same noise: the metrics of the paper's Table 1 and the pointwise error.
 
 The paper gives no formulas; those here are ours. ``student`` and ``teacher`` are responses at the same noises and
 directions; derivatives are per unit of h.

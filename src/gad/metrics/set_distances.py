@@ -1,9 +1,9 @@
 """How far apart two sets of images are, in named features: Fréchet distance, kernel distance, and manifold measures.
 
 The paper's FID (Table 12) reads Inception features of many thousand images. No package here brings that network, so
-every number says which features it was read from. A Fréchet distance of n images is too large by about 1/n; the kernel
+every number names its features. A Fréchet distance of n images is too large by about 1/n; the kernel
 distance has no such bias, and stands beside it. Where both sets are made of the same noises and prompts a Fréchet
-distance also falls as pictures agree one by one; a copy has 0.
+distance also falls as images agree one by one; a copy has 0.
 """
 
 import torch
@@ -28,7 +28,7 @@ def kernel_distance(a: Set, b: Set) -> float:
         - \frac{2 \sum_{ij} k(a_i, b_j)}{nm}
 
     Sets of one size may belong together row by row, made of the same noises and prompts; there the third sum leaves out
-    i = j as well, or a model would seem nearer to its teacher for answering each noise as it does.
+    i = j as well, or a model would seem nearer to its teacher for agreeing noise by noise.
 
     Raises ValueError for a set of fewer than two images.
     """

@@ -1,4 +1,4 @@
-"""Means with intervals, effect sizes, and the smallest effect that a sample could have seen."""
+"""Means with intervals, effect sizes, and the minimum detectable effect."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from scipy import optimize, stats
 
-POWER = 0.8  # probability with which the smallest visible effect is seen
+POWER = 0.8  # probability with which the minimum detectable effect is detected
 LEVEL = 0.05
 
 
@@ -115,16 +115,16 @@ class Effect:
     """What a mean of paired differences is worth; NaN where one pair leaves it open.
 
     ``hedges_g``: mean / standard deviation of the differences (Cohen's d_z), freed of its bias in small samples ·
-    ``p``: two-sided paired t test · ``smallest_visible``: the mean that such a sample sees in 80 % of all cases.
+    ``p``: two-sided paired t test · ``minimum_detectable``: the mean that such a sample detects in 80 % of all cases.
     """
 
     hedges_g: float
     p: float
-    smallest_visible: float
+    minimum_detectable: float
 
 
 @cache
-def _visible_noncentrality(freedom: float) -> float:
+def _detectable_noncentrality(freedom: float) -> float:
     """Mean over standard error at which a two-sided t test of so many degrees of freedom has a power of ``POWER``."""
     edge = stats.t.ppf(1 - LEVEL / 2, freedom)
     # the noncentral t averaged over the sample's own standard deviation; scipy's nct is NaN for few degrees of freedom
@@ -138,7 +138,7 @@ def _visible_noncentrality(freedom: float) -> float:
 
 def effect_of(mean: float, low: float | None, high: float | None, n: int, freedom: float | None = None) -> Effect:
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
-    its degrees of ``freedom`` are n - 1 unless told."""
+    its degrees of ``freedom`` are n - 1 unless given."""
     nothing = float("nan")
     if n < 2 or high is None or not has_interval(low):
         return Effect(nothing, nothing, nothing)
@@ -151,7 +151,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     return Effect(
         float(unbiased * mean / error / n**0.5),
         float(p),
-        float(_visible_noncentrality(round(float(freedom), 1)) * error),
+        float(_detectable_noncentrality(round(float(freedom), 1)) * error),
     )
 
 
@@ -174,7 +174,7 @@ def ratio_of_means(values, reference) -> Estimate:
 
     .. math:: (\bar y - r \bar x)^2 \le \frac{t^2}{n} (s_{yy} - 2 r s_{xy} + r^2 s_{xx})
 
-    It has no bounds (NaN) where the reference's mean cannot be told from 0, and for one pair.
+    It has no bounds (NaN) where the reference's mean is not significantly different from 0, and for one pair.
     """
     y, x = np.asarray(values, dtype=float), np.asarray(reference, dtype=float)
     ratio, n = float(y.mean() / x.mean()), len(x)

@@ -1,4 +1,4 @@
-"""Models that someone else made, as students: any diffusers pipeline of our classes, with its own sampler.
+"""External models as students: any diffusers pipeline of our classes, with its own sampler.
 
 Such a model is run whole (:mod:`gad.models.external_sampler`) and stands in the tables of one-step students, whatever
 number of steps it takes inside.
@@ -98,7 +98,7 @@ def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
             raise ValueError(f"{settings.name}: diffusers has no scheduler {name!r}")
         kind, given = getattr(diffusers, str(name)), pipeline.scheduler.config
         if "clip_sample" in inspect.signature(kind).parameters and "clip_sample" not in given:
-            options = {"clip_sample": False} | options  # some cut x0 to [-1, 1] unless told: latents are wider
+            options = {"clip_sample": False} | options  # some clip x0 to [-1, 1] unless set: latents are wider
         pipeline.scheduler = kind.from_config(given, **options)
     return pipeline
 
@@ -114,7 +114,7 @@ def _reader(pipeline: "DiffusionPipeline") -> dict:
 def check_comparable(name: str, student: Model, teacher: Model) -> None:
     """Raise ValueError, in one line, for a student whose noises or prompts are not the teacher's."""
     if teacher.pipeline is None:
-        raise ValueError(f"{name} cannot stand beside a teacher of points: it makes pictures")
+        raise ValueError(f"{name} cannot be compared with a 2-D teacher: it makes images")
     if student.latent_shape != teacher.latent_shape:
         ours, theirs = student.latent_shape, teacher.latent_shape
         raise ValueError(
@@ -148,7 +148,7 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
 
 
 def _settings(module: nn.Module) -> dict:
-    """A part's config as a file holds it, without what only says where it comes from."""
+    """A part's config as a file holds it, without where it comes from."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
     kept = {key: value for key, value in config.items() if not key.startswith("_") and key not in ORIGIN}
     return json.loads(json.dumps(kept, default=str))  # lists and tuples are one

@@ -1,4 +1,4 @@
-"""A diffusers pipeline seen from outside: one map from initial noise to x0, whatever its own sampler does inside."""
+"""A diffusers pipeline as a noise-to-image map, whatever its own sampler does inside."""
 
 import inspect
 from collections.abc import Iterator
@@ -76,9 +76,9 @@ def _predict(pipeline: "DiffusionPipeline", timestep: Tensor, x: Latent, prompts
 
 @dataclass(frozen=True)
 class ExternalSampler:
-    """A pipeline's whole chain as a denoiser of one call: asked at t = 1, it answers with the chain's x0.
+    """A pipeline's whole trajectory as a denoiser of one call: at t = 1 it returns the trajectory's x0.
 
-    Raises ValueError at any other time: what happens inside the chain is its own.
+    Raises ValueError at any other time: what happens inside the trajectory is its own.
     """
 
     pipeline: "DiffusionPipeline"
@@ -92,18 +92,16 @@ class ExternalSampler:
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
         if not bool((t == 1).all()):
-            raise ValueError(
-                f"{self.settings.name} is a noise-to-image map from noise to x0 and cannot be asked at t < 1"
-            )
+            raise ValueError(f"{self.settings.name} is a noise-to-image map and has no prediction at t < 1")
         return self.begin(x_t, conditioning)
 
     def begin(self, noise: Latent, conditioning: Conditioning, *, calls: int | None = None) -> Latent:
-        """The state after the chain's first ``calls``, or x0."""
+        """The state after the trajectory's first ``calls``, or x0."""
         *_, (_, state) = self._chain(noise, conditioning, stop=calls)
         return state
 
     def path(self, noise: Latent, conditioning: Conditioning) -> tuple[Schedule, Trajectory, list[float]]:
-        """The schedule that the network knows, the chain's states on it and their falling times, x0 at t = 0 the last.
+        """The network's schedule, the trajectory's states on it and their falling times, x0 at t = 0 the last.
 
         Of several states at one time, as second-order samplers have them, the last one counts.
         """

@@ -59,17 +59,17 @@ class Model:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
-        """The same without gradient, a batch at a time, of large pictures fewer."""
+        """The same without gradient, a batch at a time, of large images fewer."""
         few = batch_size if self.pipeline is None else max(1, PIXELS // self.image_side**2)
         return torch.cat([self.images(part) for part in latents.split(min(batch_size, few))])
 
     @property
     def image_side(self) -> int:
-        """Pixels on a side of the square pictures."""
+        """Pixels on a side of the square images."""
         return self.latent_shape[-1] * self.pipeline.vae_scale_factor
 
     def on(self, device: torch.device) -> "Model":
-        """The model with its networks on ``device``; what it is asked and what it answers stay on the CPU."""
+        """The model with its networks on ``device``; its inputs and outputs stay on the CPU."""
         if self.pipeline is not None:
             self.pipeline.to(device)
         return self
@@ -100,7 +100,7 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
     A student of ``teacher`` shares its text encoder and autoencoder, which its training left as they were.
     Raises ValueError, in one line, when the folder is missing, broken or of a class that is not known.
     """
-    if (folder / "teacher.json").exists():  # a teacher that lies elsewhere, pinned by its hash
+    if (folder / "teacher.json").exists():  # a teacher in another folder, pinned by its hash
         pointer = read_json(folder / "teacher.json")
         source = ROOT / pointer["source"]
         if source.exists() and fingerprint(source) != pointer["hash"]:

@@ -25,7 +25,7 @@ def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: C
 
 def call_pixart(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
     added = {"resolution": None, "aspect_ratio": None}
-    if network.config.sample_size == 128:  # the 1024-px model is told its resolution
+    if network.config.sample_size == 128:  # the 1024-px model is conditioned on its resolution
         pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
         added = {
             "resolution": pixels.repeat(len(x_t), 1),

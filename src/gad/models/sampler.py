@@ -1,4 +1,4 @@
-"""Models under a name, as analyses and control tasks use them."""
+"""Models under a name, as analyses and control tasks sample them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Sampler:
     seed: int
     model: Model
     num_steps: int
-    guidance_scale: float = 1.0  # 1 is plain; with empty prompts that is the unconditional answer
+    guidance_scale: float = 1.0  # 1 is plain; with empty prompts that is the unconditional prediction
     batch_size: int = 64  # samples at once; does not change results beyond rounding
-    recompute: bool = False  # calls, for their gradient: slower, but of a chain's graph one call is held
+    recompute: bool = False  # calls, for their gradient: slower, but of a trajectory's graph one call is held
 
     def phi(self, prompts: Sequence[str]) -> Callable[[Tensor], Tensor]:
         """The differentiable map from noise ``[B, C, H, W]`` to images ``[B, 3, H, W]`` in [-1, 1] or points ``[B, 2]``

@@ -1,4 +1,4 @@
-"""Prompt embeddings, encoded once and kept; the text encoder is not needed afterwards."""
+"""Prompt embeddings, encoded once and cached; the text encoder is not needed afterwards."""
 
 import warnings
 from typing import TYPE_CHECKING

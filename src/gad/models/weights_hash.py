@@ -1,4 +1,4 @@
-"""What makes a model's answers the ones they are, in a short hash: so that results kept of another are told apart."""
+"""Weights hash of a model, so that cached results of another are not taken for its own."""
 
 import hashlib
 
@@ -14,7 +14,7 @@ SHARED = ("text_encoder", "vae")  # parts of a pipeline that a student may have 
 
 
 def weights_hash(model: Model, *, teacher: Model | None = None) -> str:
-    """A short hash of all numbers that decide a model's answers: network, text encoder, autoencoder, or data points.
+    """A short hash of all numbers that decide a model's outputs: network, text encoder, autoencoder, or data points.
 
     Parts that are the very objects of ``teacher`` are left out: students share them, and they may be large.
     """

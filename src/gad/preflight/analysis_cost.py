@@ -22,7 +22,7 @@ from gad.preflight.cost import Cost
 from gad.preflight.timing import peak_bytes
 from gad.runtime.devices import own_device
 
-HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))  # of a picture of 2 x 2 pixels
+HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))  # of an image of 2 x 2 pixels
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
 
 
@@ -52,7 +52,7 @@ def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
 
 
 def synthetic_plan(size: int, tokens: int) -> Plan:
-    """Two objects in the two halves of a picture, each a word of the first few ``tokens``."""
+    """Two objects in the two halves of an image, each a word of the first few ``tokens``."""
     words, objects = torch.zeros(size, tokens, dtype=torch.bool), torch.zeros(size, 2, tokens, dtype=torch.bool)
     words[:, :WORDS] = objects[:, 0, LEFT] = objects[:, 1, RIGHT] = True
     return Plan(words, objects, [LayoutPrompt(prompt, HALVES) for prompt in prompt_of(range(size))], image_size=2)

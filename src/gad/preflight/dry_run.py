@@ -81,7 +81,7 @@ def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> C
 
 
 class _Asked(Timed):
-    """Keeps what the step was last asked about: the student and a part of its batch."""
+    """Keeps the last input of the step: the student and a part of its batch."""
 
     def terms(self, student, part, generator):
         self.student, self.part = student, part
@@ -111,7 +111,7 @@ def some_steps(
 
 
 class _Half:
-    """Answers with half of what it is asked: a teacher where nothing but shapes counts."""
+    """A denoiser that halves its input: a teacher where nothing but shapes counts."""
 
     def __init__(self, schedule: Schedule):
         self.schedule = schedule

@@ -51,6 +51,6 @@ def host_bytes(settings: Recipe, architecture: Architecture, processes: int = 1)
 
 
 def image_tokens(architecture: Architecture, size: int | None = None) -> int:
-    """Places that the network works on for one picture: a UNet's latent pixels, a transformer's patches."""
+    """Places that the network works on for one image: a UNet's latent pixels, a transformer's patches."""
     config = reduced(architecture, size=size)
     return (config["sample_size"] // config.get("patch_size", 1)) ** 2

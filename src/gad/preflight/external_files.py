@@ -1,4 +1,4 @@
-"""Checks of what a recipe borrows: evaluators, external models, files of prompts and boxes."""
+"""Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +48,7 @@ def evaluators_of(settings: Recipe) -> dict[str, str]:
 
 
 def check_students(settings: Recipe) -> Iterator[Finding]:
-    """The external models and the pipelines that lend them their parts."""
+    """The external models and the pipelines whose parts they use."""
     for student in settings.external_models:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not model_here(source, revision):
@@ -87,7 +87,7 @@ def check_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
         except ValueError:  # no hub name at all
             return
     if not isinstance(config, str | Path):
-        return  # another line says that it is missing
+        return  # another line reports that it is missing
     unknown = sorted(nouns - set(read_json(config).get("id2label", {}).values()))
     if unknown:
         what = f"control.layout.detector: {detector} has no label for {', '.join(unknown)}"

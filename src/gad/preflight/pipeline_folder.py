@@ -38,7 +38,7 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
     for part, (library, kind) in ((part, value) for part, value in index.items() if _is_part(value)):
         try:
             yield from faults_of_part(folder, part, library, kind)
-        except OSError as error:  # of the part's folder; fault_of_file tells of files
+        except OSError as error:  # of the part's folder; fault_of_file checks files
             yield f"{part}/ cannot be read: {error.strerror}", f"make {folder / part} readable"
 
 
@@ -142,7 +142,7 @@ def read_object(path: Path) -> dict | None:
 
 
 def size_by_header(path: Path) -> int | None:
-    """The size that a safetensors file says it has; None where its header is none."""
+    """The size in a safetensors file's header; None where its header is none."""
     try:
         with open(path, "rb") as file:
             length = int.from_bytes(file.read(8), "little")

@@ -1,4 +1,4 @@
-"""What the number format of a recipe does to its differences and to its answers, before anything runs."""
+"""What the number format of a recipe does to its differences and its outputs, before anything runs."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from gad.config import Recipe
 from gad.diffusion.step_size import EPS, smallest_step
 from gad.preflight.finding import Finding
 
-SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is told
+SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is reported
 
 
 def _dtypes(settings: Recipe) -> dict[str, str]:

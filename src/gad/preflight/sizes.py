@@ -58,7 +58,7 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
         do = " or ".join(["set student.accumulate higher", *(option for option, on in more.items() if not on)])
         yield Finding("warn", f"{what}: little is left for activations", do)
     elif settings.student.shard:
-        yield Finding("warn", f"{what}, parted over the processes", "start enough of them")
+        yield Finding("warn", f"{what}, sharded over the processes", "start enough of them")
     else:
         do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
         yield Finding("missing", what, do)

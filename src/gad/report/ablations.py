@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     import pandas as pd
 
 ABLATIONS = ROOT / "pipelines" / "ablations.yaml"
-RETAINED = "_kept"  # ends the name of an ablation's second table
+RETAINED = "_retained"  # ends the name of an ablation's second table
 QUICK = "_quick"  # ends the names of experiments and tables that were trained for a shorter time
 
 Setting = dict[str, object]
@@ -31,13 +31,13 @@ METRICS = {  # column: stage, metric
     "mode coverage": ("control", "mode_coverage"),
     "Vendi (EffLite0)": ("control", "vendi"),
 }
-PAIRED = ("map error, median", "JVP cosine")  # of these the difference to the baseline at equal seeds is told as well
+PAIRED = ("map error, median", "JVP cosine")  # for these also the difference to the baseline at equal seeds
 
 
 class Ablation(Section):
     """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run.
 
-    ``kept``: a second table tells what the further settings keep of the first one's gain
+    ``retained``: a second table shows what the further settings keep of the first one's gain
     (:mod:`gad.report.retained_gain`).
     """
 
@@ -47,7 +47,7 @@ class Ablation(Section):
     common: Setting = {}
     quick: Setting = {}
     settings: list[Setting] = Field(min_length=1)
-    kept: bool = False
+    retained: bool = False
 
     def shortened(self) -> "Ablation":
         """The same with the changes of a quick run."""

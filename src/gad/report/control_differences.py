@@ -1,6 +1,6 @@
 """What the control tasks' rows say of other prompts, not of other seeds alone.
 
-A number over seeds alone speaks of the prompts that were asked. Here every prompt is a sample as a noise is one in the
+A number over seeds alone speaks of the measured prompts. Here every prompt is a sample, as a noise is one in the
 geometry, so the intervals are those of :mod:`gad.metrics.paired`. Where a variant has one seed, or is the teacher,
 they cover other prompts for that very model.
 """
@@ -18,7 +18,7 @@ MEASURED = {  # task: the columns that are compared, those that the rows have
     "layout": ("overlap",),
     "noise_query": ("clip_score", "object_accuracy", "target_distance"),
 }
-GAINS = (  # task, column, told noise, noise that was told nothing
+GAINS = (  # task, column, kind of noise, the kind it is compared with
     ("layout", "overlap", "optimised", "random"),
     ("layout", "overlap", "teacher", "random"),
     ("noise_query", "clip_score", "retrieved", "random"),
@@ -69,21 +69,21 @@ def control_differences(folder: Path, reference: str = "baseline") -> pd.DataFra
 
 
 def control_gains(folder: Path) -> pd.DataFrame:
-    """A row per entry of ``GAINS`` and model, the teacher too: told noise minus noise that was told nothing.
+    """A row per entry of ``GAINS`` and model, the teacher too: one kind of noise minus another.
 
     ``gain`` is an :class:`Estimate` at equal prompts and seeds, ``covers`` says for what its interval holds.
     """
-    kept = {(task, noise): rows for task, noise, rows in _rows(folder)}
+    tables = {(task, noise): rows for task, noise, rows in _rows(folder)}
     found = []
-    for task, metric, told, plain in GAINS:
-        if metric not in kept.get((task, told), ()):
+    for task, metric, noise, plain in GAINS:
+        if metric not in tables.get((task, noise), ()):
             continue
-        means = [kept[task, noise].groupby(["variant", "seed", "prompt"])[metric].mean() for noise in (told, plain)]
+        means = [tables[task, kind].groupby(["variant", "seed", "prompt"])[metric].mean() for kind in (noise, plain)]
         difference = means[0] - means[1]
-        for variant in kept[task, told]["variant"].unique():
+        for variant in tables[task, noise]["variant"].unique():
             values = difference[variant].unstack("prompt").to_numpy()
             several = len(values) > 1
-            name = {"task": f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}: {told} less {plain} noise"}
+            name = {"task": f"{task.replace('_', ' ')}, {metric.replace('_', ' ')}: {noise} less {plain} noise"}
             gain = crossed_mean(values) if several else bootstrap_mean(values[0])
             covers = SEEDS_AND_PROMPTS if several else PROMPTS_ALONE
             found.append(name | {"variant": variant, "gain": gain, "covers": covers})

@@ -9,30 +9,31 @@ from gad.metrics.summary import direction_kinds
 from gad.report.format import number
 from gad.report.main_results import headline, kind_title, kinds_read
 
-COLUMNS = ["group", "metric", "variant", "minus baseline", "clear of 0", "effect size", "smallest visible", "effect"]
+SIGNIFICANT, DETECTABLE = "significant at 95 %", "minimum detectable effect"
+COLUMNS = ["group", "metric", "variant", "minus baseline", SIGNIFICANT, "effect size", DETECTABLE, "effect"]
 
 
 def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """Paired differences of the main numbers (``headline``) to the baseline at equal seeds, with their effect sizes.
 
-    ``effect size`` is Hedges' g of the paired differences · ``clear of 0``: the 95 % interval does not hold 0 ·
-    ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``clear after Holm`` is right for
-    all rows together in 95 of 100 tables · ``smallest visible``: where not clear, the difference that as many seeds
-    of this spread see in 80 % of all cases; a smaller one may be there. Variants of one seed are
-    left to :func:`further_differences`, unless there are no others.
+    ``effect size`` is Hedges' g of the paired differences · ``significant at 95 %``: the interval excludes 0 ·
+    ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``significant after Holm`` is right
+    for all rows together in 95 of 100 tables · ``minimum detectable effect``: where not significant, the difference
+    that as many seeds of this spread detect in 80 % of all cases; a smaller one may be there. Variants of one seed
+    are left to :func:`further_differences`, unless there are no others.
     """
     table, _ = _main(metrics)
     p = holm([effect.p for effect in table.pop("effect")])
-    place = table.columns.get_loc("smallest visible")
+    place = table.columns.get_loc(DETECTABLE)
     table.insert(place, "p, Holm", [_short(value) for value in p])
-    table.insert(place + 1, "clear after Holm", ["yes" if value < 0.05 else "" for value in p])
+    table.insert(place + 1, "significant after Holm", ["yes" if value < 0.05 else "" for value in p])
     return table
 
 
 def further_differences(metrics: dict[str, dict]) -> pd.DataFrame:
     """All other paired differences, as :func:`difference_table` without p-values: to look at, not to conclude from.
 
-    About one row in twenty is clear of 0 by chance.
+    About one row in twenty is significant by chance.
     """
     _, alone = _main(metrics)
     return pd.concat([alone, _differences(metrics, main=False)], ignore_index=True).drop(columns="effect")
@@ -56,10 +57,10 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
                     continue
                 if group is None and label not in map(kind_title, kinds_read(metric, kinds)):
                     continue
-                effect, clear = effect_of(**estimate), excludes_zero(estimate["low"], estimate["high"])
+                effect, significant = effect_of(**estimate), excludes_zero(estimate["low"], estimate["high"])
                 row = {"group": label, "metric": metric, "variant": variant, "minus baseline": number(estimate)}
-                row |= {"clear of 0": "yes" if clear else "", "effect size": _short(effect.hedges_g)}
-                row |= {"smallest visible": "" if clear else _short(effect.smallest_visible), "effect": effect}
+                row |= {SIGNIFICANT: "yes" if significant else "", "effect size": _short(effect.hedges_g)}
+                row |= {DETECTABLE: "" if significant else _short(effect.minimum_detectable), "effect": effect}
                 rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -79,9 +80,10 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
 def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     """Differences to the baseline paired by seed, noise and prompt; intervals for other seeds and other noises.
 
-    The ones to quote: those over seeds alone speak of these noises only. ``p, Holm`` and ``smallest visible`` are as in
-    :func:`difference_table`, with the interval's own degrees of freedom (metrics files without them: as few as the
-    seeds leave, which makes p too large below .05). Variants of one seed are left out, unless there are no others.
+    The ones to quote: those over seeds alone speak of these noises only. ``p, Holm`` and ``minimum detectable effect``
+    are as in :func:`difference_table`, with the interval's own degrees of freedom (metrics files without them: as few
+    as the seeds leave, which makes p too large below .05). Variants of one seed are left out, unless there are no
+    others.
     """
     kinds = direction_kinds(metrics["sensitivity"])
     found = [
@@ -97,10 +99,10 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         "metric": [name for name, _, _ in quoted],
         "variant": [variant for _, variant, _ in quoted],
         "minus baseline": [number(value) for _, _, value in quoted],
-        "clear of 0": ["yes" if excludes_zero(value["low"], value["high"]) else "" for _, _, value in quoted],
+        SIGNIFICANT: ["yes" if excludes_zero(value["low"], value["high"]) else "" for _, _, value in quoted],
         "p, Holm": [_short(p) for p in holm([effect.p for effect in effects])],
-        "smallest visible": [
-            "" if excludes_zero(value["low"], value["high"]) else _short(effect.smallest_visible)
+        DETECTABLE: [
+            "" if excludes_zero(value["low"], value["high"]) else _short(effect.minimum_detectable)
             for (_, _, value), effect in zip(quoted, effects, strict=True)
         ],
     }

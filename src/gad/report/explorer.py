@@ -1,4 +1,4 @@
-"""Walking in the noise: what teacher and students make of a noise while it is turned along a direction."""
+"""Outputs of teacher and students while a noise is turned along a direction."""
 
 from dataclasses import dataclass, field
 
@@ -19,11 +19,11 @@ from gad.models.students import any_finished, load_students
 from gad.runtime.paths import stage_dir
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")
-ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is asked, once for each place
+ANGLES = tuple(range(-90, 91, 15))  # degrees at which the teacher is sampled, once for each place
 NUM_PROMPTS = 8
 NUM_POINTS = 64  # noises of the Swiss roll that are turned together
 SINGULAR = 4  # top singular directions of the teacher's map that span its space
-SINGULAR_STEPS = 5  # of the teacher's sampler, whose map they belong to: its whole chain takes four times that
+SINGULAR_STEPS = 5  # of the teacher's sampler whose map they belong to: its own trajectory has four times that
 
 
 @dataclass(frozen=True)
@@ -37,22 +37,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Explorer:
-    """Models that answer to the same turned noises. The teacher's answers and its directions are kept."""
+    """Models sampled from the same turned noises. The teacher's outputs and its directions are cached."""
 
     teacher: Sampler
     students: tuple[Sampler, ...]
     prompts: tuple[str, ...]
-    answers: dict[Place, Tensor] = field(default_factory=dict)
+    outputs: dict[Place, Tensor] = field(default_factory=dict)
     singular: dict[tuple[str, int], Tensor] = field(default_factory=dict)
 
     @property
     def directions(self) -> tuple[str, ...]:
-        """The kinds of direction that there are here: points have no frequencies."""
+        """The kinds of direction that there are here: 2-D data have no frequencies."""
         return DIRECTIONS if self.teacher.model.pipeline else ("isotropic", "singular")
 
     @property
     def points(self) -> Tensor | None:
-        """What the teacher knows, ``[N, 2]``, to be drawn behind the answers; None for pictures."""
+        """The teacher's data points, ``[N, 2]``, to be drawn behind the outputs; None for images."""
         points = getattr(self.teacher.model.denoiser, "points", None)
         return None if points is None else points.flatten(1)
 
@@ -61,7 +61,7 @@ class Explorer:
         return range(EXPLORE + seed * count, EXPLORE + (seed + 1) * count)
 
     def _singular(self, place: Place, noise: Latent) -> Tensor:
-        """Orthonormal directions ``[K, B, C, H, W]`` that the teacher answers most strongly to at this noise."""
+        """Orthonormal directions ``[K, B, C, H, W]`` of the teacher's strongest response at this noise."""
         key = (place.prompt, place.seed)
         if key not in self.singular:
             model, few = self.teacher.model, min(SINGULAR_STEPS, self.teacher.num_steps)
@@ -89,22 +89,22 @@ class Explorer:
         return torch.cat([noise + (a.cos() - 1) * inside + a.sin() * along for a in turns])
 
     def _teacher(self, place: Place) -> Tensor:
-        """The teacher's answers at ``ANGLES``, ``[A, B, ...]``."""
-        if place not in self.answers:
+        """The teacher's outputs at ``ANGLES``, ``[A, B, ...]``."""
+        if place not in self.outputs:
             noise = self.noises(place, ANGLES)
             made = self.teacher.generate(noise, [place.prompt] * len(noise))
-            self.answers[place] = made.unflatten(0, (len(ANGLES), -1))
-        return self.answers[place]
+            self.outputs[place] = made.unflatten(0, (len(ANGLES), -1))
+        return self.outputs[place]
 
     def look(self, place: Place, angle: float | int) -> dict[str, Tensor]:
-        """What each model makes at that angle in degrees; the teacher at the nearest of ``ANGLES``."""
+        """Each model's output at that angle in degrees; the teacher at the nearest of ``ANGLES``."""
         nearest = min(range(len(ANGLES)), key=lambda k: abs(ANGLES[k] - angle))
         noise = self.noises(place, [angle])
         students = {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in self.students}
         return {f"teacher at {ANGLES[nearest]}°": self._teacher(place)[nearest]} | students
 
     def strip(self, place: Place, angles=(-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
-        """What each model makes along the way; points of all angles together."""
+        """Each model's outputs along the way; 2-D outputs of all angles together."""
         noise = self.noises(place, angles)
         return {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in (self.teacher, *self.students)}
 

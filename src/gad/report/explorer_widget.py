@@ -7,13 +7,13 @@ import ipywidgets as widgets
 from gad.report.explorer import Explorer, Place
 
 Picture = Callable[..., bytes]
-"""Each model's answer, and the points that they are drawn on (``reference``, None for pictures), to a PNG."""
+"""Each model's output, and the points that it is drawn on (``reference``, None for images), to a PNG."""
 
 
 def panel(recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture) -> widgets.VBox:
-    """Recipe, prompt, seed, direction and angle over a row of pictures, the teacher first.
+    """Recipe, prompt, seed, direction and angle over a row of images, the teacher first.
 
-    A student follows the angle at once; the teacher's answers at a new place are made first, which takes seconds.
+    A student follows the angle at once; the teacher's images at a new place are made first, which takes seconds.
     """
     opened = {start: open_recipe(start)}
     recipe = widgets.Dropdown(options=recipes, value=start, description="recipe")

@@ -10,8 +10,8 @@ from gad.report.format import cell, unbroken
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
-WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the answers alone
-ANSWERS = {
+WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the outputs alone
+OUTPUTS = {
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
     "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
@@ -26,8 +26,8 @@ RESPONSE = {
     "median gain": ("sensitivity", None, "gain_median"),
 }
 SEEDS_AND_MODES = {
-    "seed told from the image": ("sensitivity", "seeds", "seed_identification_accuracy"),
-    "seed told as the teacher's": ("sensitivity", "seeds", "teacher_trained_seed_accuracy"),
+    "seed identification accuracy": ("sensitivity", "seeds", "seed_identification_accuracy"),
+    "teacher-trained seed accuracy": ("sensitivity", "seeds", "teacher_trained_seed_accuracy"),
     "seed retrieval accuracy": ("control", "over_seeds", "seed_retrieval_accuracy"),
     "mode coverage": ("control", "over_seeds", "mode_coverage"),
     "entropy of the mode coverage": ("control", "over_seeds", "mode_entropy"),
@@ -64,7 +64,7 @@ def kinds_read(metric: str, kinds: list[str]) -> list[str]:
 
 def headline(metrics: dict[str, dict]) -> dict[str, Place]:
     """The main numbers of a recipe by label, the fidelity scores among them by whatever name the recipe gives them."""
-    return _answers(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | OPTIMISED_NOISE
+    return _outputs(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | OPTIMISED_NOISE
 
 
 def headline_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
@@ -77,16 +77,16 @@ def headline_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
     return {title: table for title, table in tables.items() if len(table)}
 
 
-def _answers(metrics: dict[str, dict]) -> dict[str, Place]:
+def _outputs(metrics: dict[str, dict]) -> dict[str, Place]:
     models = metrics["fidelity"].get("fidelity", {}).values()
     scores = dict.fromkeys(name for numbers in models for name in numbers if "_to_" not in name)
-    return ANSWERS | {name: ("fidelity", "fidelity", name) for name in scores}
+    return OUTPUTS | {name: ("fidelity", "fidelity", name) for name in scores}
 
 
 def _subjects(metrics: dict[str, dict]) -> Iterator[tuple[str, dict[str, Place], str]]:
     """Title, numbers, and the kind of direction at which those of every kind are read."""
     kinds = direction_kinds(metrics["sensitivity"])
-    yield "Answers", _answers(metrics), kinds[0]
+    yield "Outputs", _outputs(metrics), kinds[0]
     for kind in kinds:
         yield f"Response to the noise, {kind_title(kind)}", RESPONSE, kind
     yield "Seeds and modes", SEEDS_AND_MODES, ""

@@ -67,7 +67,7 @@ class Table:
         results = read_results(self.recipes)
         for metric in self.metrics:
             if not any(metric.estimate(found, name) for found in results.values() for name in self.variants):
-                raise ValueError(f"no result holds {metric.name!r} of {metric.group!r}, which a table names")
+                raise ValueError(f"no result holds {metric.name!r} of {metric.group!r}, which a table shows")
         columns = [NAMES.get(name, name) for name in self.variants] + ["GAD − baseline"]
         head = ["", *(columns if self.by_metric else [metric.label for metric in self.metrics])]
         rows = []
@@ -132,7 +132,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |" if cells[0] else "| | " + " | ".join(cells[1:]) + " |"
 
 
-def _points(label: str, name: str) -> Metric:
+def _two_dim(label: str, name: str) -> Metric:
     return Metric(label, "sensitivity", "isotropic", name)
 
 
@@ -141,40 +141,38 @@ def _control(label: str, name: str) -> Metric:
 
 
 LOW, ISOTROPIC = "low_frequency, h = 0.5", "isotropic, h = 0.5"
-ROLL = _control("distance to the roll ↓", "distance_to_roll")
+DISTANCE = _control("distance to the Swiss roll ↓", "distance_to_roll")
 RETRIEVED = _control("NoiseQuery, distance to target ↓", "query_target_distance_retrieved")
-MEDIAN = _points("map error, median ↓", "map_error_median")
-COSINE, RATIO = _points("JVP cosine ↑", "jvp_cosine"), _points("Jacobian norm ratio → 1", "jacobian_norm_ratio")
+MEDIAN = _two_dim("map error, median ↓", "map_error_median")
+COSINE, RATIO = _two_dim("JVP cosine ↑", "jvp_cosine"), _two_dim("Jacobian norm ratio → 1", "jacobian_norm_ratio")
 ISOTROPIC_COSINE = Metric("JVP cosine, h = .5, isotropic ↑", "sensitivity", ISOTROPIC, "jvp_cosine")
-PICTURES = (
+IMAGES = (
     Metric("map error ↓", "sensitivity", LOW, "pointwise_mse"),
     Metric("JVP cosine, h = .5 ↑", "sensitivity", LOW, "jvp_cosine"),
     ISOTROPIC_COSINE,
     Metric("norm ratio, h = .5 → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
 )
-SEED_IDENTIFICATION = Metric(
-    "seed identification as the teacher's ↑", "sensitivity", "seeds", "teacher_trained_seed_accuracy"
-)
+TEACHER_TRAINED = Metric("teacher-trained seed accuracy ↑", "sensitivity", "seeds", "teacher_trained_seed_accuracy")
 FRECHET = Metric("Fréchet distance to the teacher ↓", "fidelity", "fidelity", "frechet_to_teacher")
-SEED_RETRIEVAL, NOUN = (
+SEED_RETRIEVAL, OBJECT = (
     _control("seed retrieval accuracy ↑", "seed_retrieval_accuracy"),
     _control("object accuracy ↑", "object_accuracy"),
 )
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
 MODES = _control("mode coverage ↑", "mode_coverage")
 
-ANSWER = Overview(
+OVERVIEW = Overview(
     {
-        "swiss_roll": ("points, output matching", COSINE),
-        "swiss_roll_ladd": ("points, LADD", COSINE),
-        "swiss_roll_dmd2": ("points, DMD2", COSINE),
-        "swiss_roll_sid": ("points, SiD", COSINE),
-        "emoji_flow": ("pictures, output matching, flow DiT", ISOTROPIC_COSINE),
-        "emoji_unet": ("pictures, output matching, UNet", ISOTROPIC_COSINE),
-        "emoji_dit": ("pictures, output matching, DiT", ISOTROPIC_COSINE),
-        "emoji_unet_ladd": ("pictures, LADD, UNet", ISOTROPIC_COSINE),
-        "emoji_dit_tdm": ("pictures, TDM, DiT", ISOTROPIC_COSINE),
-        "emoji_flow_sid": ("pictures, SiD, flow DiT", ISOTROPIC_COSINE),
+        "swiss_roll": ("2-D, output matching", COSINE),
+        "swiss_roll_ladd": ("2-D, LADD", COSINE),
+        "swiss_roll_dmd2": ("2-D, DMD2", COSINE),
+        "swiss_roll_sid": ("2-D, SiD", COSINE),
+        "emoji_flow": ("images, output matching, flow DiT", ISOTROPIC_COSINE),
+        "emoji_unet": ("images, output matching, UNet", ISOTROPIC_COSINE),
+        "emoji_dit": ("images, output matching, DiT", ISOTROPIC_COSINE),
+        "emoji_unet_ladd": ("images, LADD, UNet", ISOTROPIC_COSINE),
+        "emoji_dit_tdm": ("images, TDM, DiT", ISOTROPIC_COSINE),
+        "emoji_flow_sid": ("images, SiD, flow DiT", ISOTROPIC_COSINE),
     },
     ("gad", "pointwise_anchor", "noise_augmentation"),
     "JVP cosine",
@@ -183,11 +181,11 @@ SWISS_ROLL = Table(
     {"swiss_roll": ""},
     (
         MEDIAN,
-        _points("map error, mean ↓", "pointwise_mse"),
+        _two_dim("map error, mean ↓", "pointwise_mse"),
         *(COSINE, RATIO),
-        _points("spectral KL ↓", "spectral_kl"),
-        _points("squared error of the JVP ↓", "jvp_mse"),
-        ROLL,
+        _two_dim("spectral KL ↓", "spectral_kl"),
+        _two_dim("squared error of the JVP ↓", "jvp_mse"),
+        DISTANCE,
         *(MODES, RETRIEVED),
     ),
     ("baseline", "noise_augmentation", "gad"),
@@ -195,16 +193,16 @@ SWISS_ROLL = Table(
 )
 SWISS_ROLL_PARADIGMS = Table(
     {"swiss_roll_ladd": "LADD", "swiss_roll_dmd2": "DMD2", "swiss_roll_sid": "SiD"},
-    (MEDIAN, COSINE, RATIO, ROLL, RETRIEVED),
+    (MEDIAN, COSINE, RATIO, DISTANCE, RETRIEVED),
     ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
     by_metric=False,
 )
 EMOJI = Table(
     {name: name for name in ("emoji_flow", "emoji_unet", "emoji_dit")},
     (
-        *PICTURES,
+        *IMAGES,
         Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
-        *(SEED_IDENTIFICATION, FRECHET, SEED_RETRIEVAL, MODES, NOUN, LAYOUT),
+        *(TEACHER_TRAINED, FRECHET, SEED_RETRIEVAL, MODES, OBJECT, LAYOUT),
         _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
     ),
     ("teacher", INITIALISATION, "baseline", "noise_augmentation", "gad"),
@@ -217,17 +215,17 @@ EMOJI_PARADIGMS = Table(
         "emoji_flow_sid": "SiD, flow network, four steps",
     },
     (
-        *PICTURES,
+        *IMAGES,
         *(FRECHET, SEED_RETRIEVAL, MODES),
         _control("Vendi ↑", "vendi"),
-        *(NOUN, LAYOUT),
+        *(OBJECT, LAYOUT),
     ),
     ("teacher", *NAMES),
     by_metric=False,
 )
 
 PAGES = {
-    "README.md": {"answer": ANSWER},
+    "README.md": {"overview": OVERVIEW},
     "RESULTS.md": {
         "swiss_roll": SWISS_ROLL,
         "swiss_roll_paradigms": SWISS_ROLL_PARADIGMS,

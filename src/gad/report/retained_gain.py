@@ -1,4 +1,4 @@
-"""What cheaper settings of an ablation keep of the gain that its first setting has over the baseline."""
+"""Retained gain: the share of the first setting's gain over the baseline that a cheaper setting has."""
 
 import pandas as pd
 
@@ -28,6 +28,6 @@ def retained_gain_table(ablation: Ablation, tables: list[pd.DataFrame]) -> pd.Da
                     name = METRICS[column][1]
                     pair = pd.concat([gains_of(part, name, variant) for part in (own, first)], axis=1, join="inner")
                     share = ratio_of_means(*pair.to_numpy().T)
-                    row |= {f"{column}, kept {part}": value for part, value in vars(share).items()}
+                    row |= {f"{column}, retained {part}": value for part, value in vars(share).items()}
                 rows.append(row)
     return pd.DataFrame(rows)

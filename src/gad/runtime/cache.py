@@ -1,4 +1,4 @@
-"""Results of a model or a batch kept in a folder as they are made, and read back from there.
+"""Cached results of a model or a batch, written to a folder as they are made and read back from there.
 
 So a killed stage resumes, and several processes may share the work: a stage sees the same bits whoever made them."""
 
@@ -24,7 +24,7 @@ Result = dict[str, pd.DataFrame | Tensor]
 
 
 def parts_dir(recipe: str, stage: str) -> Path:
-    """Where a recipe's stage keeps what it has done so far; no output of the stage."""
+    """The folder of a stage's partial results; no output of the stage."""
     return stage_dir(recipe, "live", "parts", stage)
 
 
@@ -55,7 +55,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Keep:
-    """Gives what is named: made, kept in ``folder``, and read back from there; without a folder made alone.
+    """Results by name: made, cached in ``folder`` and read back from there; without a folder made alone.
 
     With ``wait`` nothing is made: another process makes it and is waited for.
     """
@@ -74,7 +74,7 @@ class Keep:
         return read_result(path)
 
     def each(self, name: str, makes: Sequence[Callable[[], Result]]) -> list[Result]:
-        """All of them, dealt out over the processes, which have to come here all."""
+        """All of them, distributed over the processes, which have to come here all."""
         if self.folder is None:
             return [make() for make in makes]
         rank, processes = place()
@@ -84,9 +84,9 @@ class Keep:
         return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
 
     def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
-        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` deals them out.
+        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` distributes them.
 
-        What was kept in parts of another size is not mixed in.
+        Results cached in parts of another size are not mixed in.
         """
         return self.each(f"{name}_{size}", [partial(make, part) for part in torch.arange(count).split(size)])
 

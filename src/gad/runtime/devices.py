@@ -14,7 +14,7 @@ def sent(values: Tensor, device: torch.device | str) -> Tensor:
 
 
 def own_device(device: str) -> torch.device:
-    """The device of this process for a recipe's ``device``: GPUs are dealt out to a machine's processes in turn."""
+    """The device of this process for a recipe's ``device``: GPUs are distributed to a machine's processes in turn."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     name = next(kind for kind in found if found[kind]) if device == "auto" else device
     if not found[name]:

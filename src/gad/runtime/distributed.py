@@ -1,4 +1,4 @@
-"""Several processes that train one student, or share out the noise pairs: what each does, and how they agree.
+"""Several processes that train one student, or distribute the noise pairs: what each does, and how they agree.
 
 Processes are started by ``accelerate launch`` or ``torchrun``. With one process nothing here does anything.
 """
@@ -51,7 +51,7 @@ def processes_per_node() -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds. Processes agree over files, so that one may be hours ahead of another."""
+    """Return when the condition holds. Processes agree over files, so that one may be done hours before another."""
     while not condition():
         time.sleep(POLL)
 

@@ -1,4 +1,4 @@
-"""FSDP: weights, gradients and optimiser states parted over the processes, for networks too large for one device.
+"""FSDP: weights, gradients and optimiser states sharded over the processes, for networks too large for one device.
 
 PyTorch's ``fully_shard`` does it; here is what a training loop needs around it. Checkpoints hold whole tensors, so a
 run may go on with another number of processes.
@@ -40,7 +40,7 @@ def reshard(network: nn.Module) -> None:
 
 
 def full(tensor: Tensor) -> Tensor:
-    """The whole tensor, in every process; one that is not parted is itself."""
+    """The whole tensor, in every process; one that is not sharded is itself."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 

@@ -62,7 +62,7 @@ FAULTS = [
     ("emoji_quick", {"seeds": {"num_seeds": 1, "train_prompts": 8, "val_prompts": 2, "test_prompts": 4}},
      r"sensitivity\.seeds\.num_seeds: .*greater than or equal to 2"),
     ("emoji_quick", {"seeds": {"num_seed": 4}}, r"unknown key sensitivity\.seeds\.num_seed; did you mean num_seeds\?"),
-    ("smoke", {"fidelity": {"num_images": 64}}, "fidelity needs pictures, the Swiss roll has points"),
+    ("smoke", {"fidelity": {"num_images": 64}}, "fidelity needs images, the Swiss roll is 2-D"),
 ]  # fmt: skip
 
 

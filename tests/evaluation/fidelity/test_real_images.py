@@ -21,5 +21,5 @@ def test_real_images_come_from_a_folder_when_the_recipe_names_one(tmp_path):
     red, blue = seen.view(2, 3, 16, 16)
     assert torch.equal(red[0], torch.ones(16, 16)) and torch.equal(blue[2], torch.ones(16, 16))
     assert red[1].max() == -1
-    with pytest.raises(ValueError, match="there are no pictures in .*empty"):
+    with pytest.raises(ValueError, match="there are no images in .*empty"):
         real_features(config(tmp_path / "empty"), "prompts", lambda image: image, 16)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from diffusers import AutoencoderKL
 
 BLOCK_OUT_CHANNELS = (24, 48, 64)
-KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the pictures
+KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the images
 
 
 def scene_images(indices, *, seed: int, layout: Layout = "grid") -> Tensor:

@@ -1,6 +1,6 @@
 """A centre-point detector of noun, colour, box and style, trained on scenes whose truth is known.
 
-The network answers on a 16x16 grid. A cell whose centre lies nearest to an object's centre says the noun; it also gives
+The network predicts on a 16x16 grid. The cell whose centre is nearest to an object's centre gives the noun, and also
 the distances from the cell's centre to the four sides of the box, in pixels, and the colour. Style and background are
 read once per image, from features pooled with learnt weights, so that the style comes from the objects.
 """

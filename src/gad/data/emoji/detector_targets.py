@@ -1,4 +1,4 @@
-"""Boxes on the detector's grid: what it should answer for a scene, and how its answer is read."""
+"""Boxes on the detector's grid: its targets for a scene, and how its output is decoded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LARGEST_OVERLAP = 0.4  # intersection over union of two kept detections; rendere
 
 @dataclass(frozen=True)
 class Targets:
-    """What the detector should answer. ``inside`` marks the cells whose box and colour are learnt."""
+    """The detector's targets. ``inside`` marks the cells whose box and colour are learnt."""
 
     heat: Float[Tensor, "B noun 16 16"]
     box: Float[Tensor, "B 4 16 16"]

@@ -1,4 +1,4 @@
-"""Training of the evaluators on fresh scenes, half of them seen through the autoencoder that judged pictures pass."""
+"""Training of the evaluators on fresh scenes, half of them seen through the autoencoder that evaluated images pass."""
 
 from collections.abc import Iterator
 from itertools import count

@@ -77,7 +77,7 @@ class Prompt:
 
     @property
     def objects(self) -> tuple[Thing, ...]:
-        """Every object that the picture shows, in the caption's order."""
+        """Every object that the image shows, in the caption's order."""
         return self.things if len(self.things) == 2 else self.things * self.count
 
 
@@ -162,7 +162,7 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     """Scene number ``index``, the same on every machine.
 
     Teachers learn scenes on the grid, where the places that a caption leaves open can be counted. The autoencoder and
-    the evaluators learn free ones, so that they also read pictures that keep to no grid.
+    the evaluators learn free ones, so that they also read images that keep to no grid.
     """
     rng = _generator(seed, index)
     return place(draw_prompt(rng), rng, layout)

@@ -32,7 +32,7 @@ def learn_to_read(
 ) -> Iterator[dict]:
     """Yield step and loss (nats a neighbour) while the encoder learns; afterwards it is frozen.
 
-    A linear head per offset, thrown away at the end, reads the neighbour from the encoder's answer.
+    A linear head per offset, thrown away at the end, reads the neighbour from the encoder's output.
     """
     generator = torch.Generator().manual_seed(seed)
     words, width = encoder.config.vocab_size, encoder.config.d_model

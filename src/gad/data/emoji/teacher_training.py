@@ -19,7 +19,7 @@ from gad.runtime.moving_average import MovingAverage
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
-PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional answer
+PROMPT_DROPOUT = 0.1  # share of empty prompts, so that guidance has an unconditional prediction
 CHECKPOINT_EVERY = 250  # steps
 LARGEST_WEIGHT = 20.0  # cap on 1 / alpha², the weight that makes an eps loss a v loss
 MUON_LR = 3  # times the learning rate
@@ -56,7 +56,7 @@ def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[O
 
 
 def sample_times(count: int, generator: torch.Generator) -> Tensor:
-    """Training times in [``SMALLEST_TIME``, 1] with density 2t: what a picture shows is settled at high noise."""
+    """Training times in [``SMALLEST_TIME``, 1] with density 2t: what an image shows is settled at high noise."""
     return (1 - torch.rand(count, generator=generator)).sqrt().clamp(min=SMALLEST_TIME)
 
 

@@ -49,7 +49,7 @@ def invert(
     sample comes out large or not finite. Raises ValueError for a chain of one step.
     """
     if num_steps < 2:
-        raise ValueError("a chain of one step has no fixed point to invert; use invert_by_descent")
+        raise ValueError("one sampling step has no fixed point to invert; use invert_by_descent")
     schedule, times = denoise.schedule, student_timesteps(num_steps, x0.device).to(x0)
     x = x0
     for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):

@@ -24,7 +24,7 @@ def choose_step(phi: Map, x: Tensor, direction: Tensor, *, steps: Sequence[float
     """
     floors = rounding_floor(phi, x, direction, steps=steps)[:, :FEW].median(dim=1).values
     if not floors.isfinite().any():
-        raise ValueError("no step can be chosen: the map's differences are not finite, or all zero")
+        raise ValueError("no step can be chosen: the noise-to-image map's differences are not finite, or all zero")
     return steps[int(floors.nan_to_num(nan=torch.inf).argmin())]
 
 

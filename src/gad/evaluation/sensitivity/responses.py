@@ -155,4 +155,4 @@ def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
         finite = answer.isfinite().movedim(-4, 0).flatten(1).all(1)
         if not finite.all():
             noise = ids[int((~finite).nonzero()[0])]
-            raise ValueError(f"{name} answers noise {noise} with NaN or infinity; check its weights and dtype")
+            raise ValueError(f"{name} gives NaN or infinity for noise {noise}; check its weights and dtype")

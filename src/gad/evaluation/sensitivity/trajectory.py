@@ -56,7 +56,7 @@ def between(
     found = []
     for time in times:
         if time < at[-1] - NODE:
-            raise ValueError(f"the chain ends at t = {at[-1]:g}, before t = {time:g}")
+            raise ValueError(f"the sampling trajectory ends at t = {at[-1]:g}, before t = {time:g}")
         k = next(k for k, node in enumerate(at) if node <= time + NODE)
         if k == 0 or abs(at[k] - time) <= NODE:
             found.append(states[k])

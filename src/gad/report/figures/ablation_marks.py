@@ -33,7 +33,7 @@ def ablation_marks(table: pd.DataFrame, *, title: str = "", paper: pd.DataFrame 
     table = table[table["directions"] == table["directions"].iloc[-1]]
     settings = list(dict.fromkeys(table["setting"]))
     means = [name for name in table if name.endswith(" mean") and table[name].notna().any()]
-    columns = [name.removesuffix(" mean") for name in means if "minus baseline" not in name]  # those stand in the table
+    columns = [name.removesuffix(" mean") for name in means if "minus baseline" not in name]  # those are in the table
     panels = len(columns) + (paper is not None)
     rows = max(len(settings) * max(1, table["variant"].nunique() / 3), 0 if paper is None else len(paper) * 0.8)
     width = 0.075 * max(map(len, settings)) + 2.2 * panels + (1.6 if paper is not None else 0) + 1.8

@@ -109,7 +109,7 @@ def same_prompt(outputs: dict[str, Tensor], *, reference: Tensor | None = None, 
 
 @left_out_if_empty
 def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
-    """Square-like grids of one prompt's answers side by side, a grid per model: what diversity looks like."""
+    """Square-like grids of one prompt's images side by side, a grid per model: what diversity looks like."""
     columns = min(columns, *map(len, outputs.values()))
     height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
     figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), height), dpi=DPI, squeeze=False)

@@ -1,4 +1,4 @@
-"""A fast picture for the explorer: drawn without a plot, so that it keeps up with a slider."""
+"""A fast image for the explorer: drawn without a plot, so that it keeps up with a slider."""
 
 import io
 
@@ -8,10 +8,10 @@ from torch import Tensor
 
 from gad.report.figures.outputs import to_pixels
 
-TILE = 192  # pixels on a side of a model's picture
+TILE = 192  # pixels on a side of a model's image
 HEAD = 18  # pixels of the line with its name
 GAP = 8  # pixels between models
-REACH = 1.8  # data units from the middle to the edge of a picture of points
+REACH = 1.8  # data units from the middle to the edge of a 2-D tile
 
 
 def _points(points: Tensor, reference: Tensor | None) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Pictures with the boxes that were asked for."""
+"""Images with their target boxes."""
 
 import textwrap
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and thir
 def layout_grid(
     rows: dict[str, Tensor], boxes: Sequence[Sequence], nouns: Sequence[Sequence[str]], *, title: str = ""
 ) -> Figure:
-    """Pictures ``[B, 3, H, W]`` in [-1, 1], a row a name, with the asked boxes (left, top, right, bottom in pixels).
+    """Images ``[B, 3, H, W]`` in [-1, 1], a row a name, with the target boxes (left, top, right, bottom in pixels).
 
     Columns are prompts; the nouns over them have the colour of their box.
     """

@@ -65,7 +65,7 @@ def metric_bars(
 
 
 def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """How far each model's answer moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
+    """How far each model's output moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
     figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
     for name, look in style.line_looks(table["variant"]).items():
         curve = table[table["variant"] == name].groupby("h")["change"].mean()

@@ -1,4 +1,4 @@
-"""What models make of noises: image grids and point clouds."""
+"""Outputs of models: image grids and point clouds."""
 
 import textwrap
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: 
 
 @left_out_if_empty
 def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "") -> Figure:
-    """Where each model sends the same noises, ``[N, 2]`` each, over the data points."""
+    """Each model's outputs for the same noises, ``[N, 2]`` each, over the data points."""
     figure, axes = plt.subplots(1, len(clouds), figsize=(3.4 * len(clouds), 3.6), dpi=DPI, sharex=True, sharey=True)
     for axis, (name, points) in zip(np.atleast_1d(axes), clouds.items(), strict=True):
         axis.scatter(*reference.T, s=2, color="#cfcfcf", linewidths=0)
@@ -52,7 +52,7 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
 
 @left_out_if_empty
 def answers(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
-    """What each model makes of the same noises: an image grid, or point clouds for the Swiss roll."""
+    """Each model's outputs for the same noises: an image grid, or point clouds for the Swiss roll."""
     if next(iter(outputs.values())).ndim == 4:
         return image_grid(outputs, **labels)
     labels.pop("captions", None)

@@ -45,7 +45,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
 
 @left_out_if_empty
 def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
-    """The largest singular values of each map, geometric mean over noises and seeds, on a logarithmic axis."""
+    """Leading singular values of each noise-to-image map: geometric mean over noises and seeds, logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))
     for variant, look in style.line_looks(spectra["variant"]).items():

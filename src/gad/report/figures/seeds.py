@@ -1,4 +1,4 @@
-"""How well seeds can be told apart (Table 2): bars with intervals, and the classifier's learning curve."""
+"""Seed identification (Table 2): bars with intervals, and the classifier's learning curve."""
 
 import itertools
 
@@ -58,7 +58,7 @@ def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure
 def learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """Accuracy of the model's own classifier against its training images; mean over student seeds.
 
-    A curve that still climbs at its end says that the classifier, not the model, is the limit. ``curve`` is
+    A curve that still climbs at its end shows that the classifier, not the model, is the limit. ``curve`` is
     :func:`gad.evaluation.sensitivity.seed_identification.curve_table`.
     """
     own = curve[curve["trained_on"] == "self"]

@@ -23,7 +23,7 @@ PALETTE = {  # in the order in which they are drawn
     "pointwise_anchor": "#7fbc41",
     "gad_anchor": "#8073ac",
 }
-MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # told apart without colour
+MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # distinct without colour
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
@@ -66,10 +66,10 @@ def order(names) -> list[str]:
 
 def looks(names) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
-    elsewhere = [name for name in order(names) if name not in PALETTE]
-    colours = _spread(len(elsewhere)) if elsewhere else []
+    external = [name for name in order(names) if name not in PALETTE]
+    colours = _spread(len(external)) if external else []
     found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
-    for number, name in enumerate(elsewhere):
+    for number, name in enumerate(external):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
     return found
 

@@ -12,7 +12,7 @@ ABLATIONS = {
         ("diversity regulariser", 3.0559, 31.76, 21.36),
         ("GAD", 2.7967, 33.53, 22.27),
     ),
-    "gates": (
+    "window": (
         "8",
         ("no GAD", 2.5967, 33.43, 22.10),
         ("all times", 2.7187, 33.52, 22.27),
@@ -31,7 +31,7 @@ ABLATIONS = {
 
 
 def paper_ablation(name: str) -> pd.DataFrame | None:
-    """The paper's rows for an ablation of ours, or None where it has none; single runs on other pictures."""
+    """The paper's rows for an ablation of ours, or None where it has none; single runs on other images."""
     if name not in ABLATIONS:
         return None
     number, *rows = ABLATIONS[name]

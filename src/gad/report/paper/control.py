@@ -28,7 +28,7 @@ NOISE_QUERY = {  # Table 6, CLIP score of teacher, baseline and GAD with the tea
     "PixArt, TDM": (30.97, 30.51, 30.57),
     "SANA, SiD": (32.33, 31.61, 31.59),
 }
-DIVERSITY = {  # Table 7, PixArt and TDM: Vendi and CLIP score; Fig. 5 shows the same two as a picture
+DIVERSITY = {  # Table 7, PixArt and TDM: Vendi and CLIP score; Fig. 5 plots the same two
     "baseline": (2.7187, 33.42),
     "noise_augmentation": (2.6355, 33.41),
     "diversity_regulariser": (3.0559, 31.76),
@@ -41,7 +41,7 @@ def noise_query_beside_ours(control: dict) -> pd.DataFrame:
     """Table 6: a row per setting of the paper and per kind of noise of ours, a column per model, and if they compare.
 
     ``control`` is the metrics of the `control` stage. The paper has no row without retrieval; ours has, so that what
-    retrieval gives can be told from what the model gives. Empty for a recipe without prompts.
+    retrieval gives can be separated from what the model gives. Empty for a recipe without prompts.
     """
     models, ours = ("teacher", "baseline", "gad"), control["over_seeds"]
     if "query_clip_score_retrieved" not in ours["teacher"]:
@@ -83,7 +83,7 @@ def layout_beside_ours(control: dict) -> pd.DataFrame:
     """Table 5: the paper's AP and AP50, in percent, and CLIP score beside this recipe's, by kind of noise.
 
     ``control`` is the metrics of the `control` stage. The paper has no row with random noise; ours has, since AP50 of
-    random noise says how much of the rest is control. Empty for a recipe without the layout task.
+    random noise shows how much of the rest is control. Empty for a recipe without the layout task.
     """
     groups = control["over_seeds"]
     if "ap50_random" not in groups["teacher"]:

@@ -178,7 +178,7 @@ def test_attention_nodes_listen_to_the_chain_of_a_model_with_so_many_steps(sampl
 
 
 def test_points_have_no_layout(point_teacher):
-    with pytest.raises(ValueError, match="needs pictures and prompts"):
+    with pytest.raises(ValueError, match="needs images and prompts"):
         layout._image_size(Sampler("teacher", 0, point_teacher, 2))
 
 

@@ -40,7 +40,7 @@ class AttentionMaps:
         side = min(sides, key=lambda s: (abs(math.log(s / WANTED_SIDE)), s))
         chosen = [found for found in maps if math.isqrt(found.shape[1]) == side]
         if any(found.shape[1] != side**2 for found in chosen):
-            raise ValueError(f"cross-attention over {chosen[0].shape[1]} places is not a square; use square pictures")
+            raise ValueError(f"cross-attention over {chosen[0].shape[1]} places is not a square; use square images")
         return torch.stack(chosen).mean(0).unflatten(1, (side, side))
 
 

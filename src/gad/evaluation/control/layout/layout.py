@@ -76,7 +76,7 @@ def _clip_score(config: LayoutConfig, clip: str | None, device: torch.device | s
 
 def _image_size(sampler: Sampler) -> int:
     if sampler.model.pipeline is None:
-        raise ValueError("layout control needs pictures and prompts, and this model has none")
+        raise ValueError("layout control needs images and prompts, and this model has none")
     return sampler.model.image_side
 
 
