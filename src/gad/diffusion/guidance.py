@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from gad.diffusion.conditioning import Conditioning, concatenate
@@ -19,16 +20,17 @@ class Guided:
         self.uncond = uncond  # conditioning of the empty prompt, a batch of one
         self.guidance_scale = guidance_scale
 
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         if self.guidance_scale == 1:
             return self.denoiser(x_t, t, conditioning)
+        assert conditioning is not None, "guidance compares a prompt with the empty one"
         empty = self.uncond.repeated(len(conditioning))
         both = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), concatenate(empty, conditioning))
         uncond, cond = both.chunk(2)
         return uncond + self.guidance_scale * (cond - uncond)
 
 
-def on_device(denoiser: Denoiser, device) -> Denoiser:
+def on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
     """A denoiser with its network, and its empty prompt, on ``device``."""
     if isinstance(denoiser, Guided):
         return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
@@ -47,7 +49,8 @@ class Against:
     def schedule(self) -> Schedule:
         return self.denoiser.schedule
 
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        assert conditioning is not None, "guidance compares a prompt with the negative one"
         both = concatenate(self.negatives, conditioning)
         negative, wanted = self.denoiser(x_t.repeat(2, 1, 1, 1), t.repeat(2), both).chunk(2)
         return negative + self.guidance_scale * (wanted - negative)

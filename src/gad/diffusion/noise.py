@@ -4,6 +4,7 @@ Noise is drawn on the CPU in float32 whatever the device.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -24,7 +25,7 @@ def _normal(shape: tuple[int, ...], *key: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
-def draw_noise(ids, shape: tuple[int, ...], *, seed: int) -> Latent:
+def draw_noise(ids: Iterable[int], shape: tuple[int, ...], *, seed: int) -> Latent:
     """Initial noises ``[B, *shape]`` for the sample ids, N(0, I)."""
     return torch.stack([_normal(shape, seed, int(i), 0) for i in ids])
 
@@ -60,7 +61,14 @@ def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | N
 
 
 def draw_direction(
-    ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4, basis=None
+    ids: Iterable[int],
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    kind: Direction,
+    index: int = 0,
+    size: int = 4,
+    basis: Tensor | None = None,
 ) -> Latent:
     """Direction number ``index`` of each sample id, ``[B, *shape]``: N(0, P).
 
@@ -72,7 +80,14 @@ def draw_direction(
 
 
 def perturb(
-    noise: Latent, direction: Latent, *, h: float, step: Step, kind: Direction = "isotropic", size: int = 4, basis=None
+    noise: Latent,
+    direction: Latent,
+    *,
+    h: float,
+    step: Step,
+    kind: Direction = "isotropic",
+    size: int = 4,
+    basis: Tensor | None = None,
 ) -> Latent:
     """The second member z' of a noise pair.
 
