@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -23,6 +24,9 @@ from gad.data.emoji.clip import Clip, clip_score, image_features, load_clip, tex
 from gad.diffusion.shapes import Latent, PerSample
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import EMOJI, ROOT
+
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from transformers.utils import ModelOutput
 
 Score = Callable[[Tensor, Sequence[str]], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] and a prompt each, to one number per image."""
@@ -163,7 +167,7 @@ def pretrained_encoder(source: str, *, device: torch.device | str = "cpu") -> En
     return Encoder(f"{source}:{version}", images, texts)
 
 
-def _unit(output) -> Tensor:
+def _unit(output: "Tensor | ModelOutput") -> Tensor:
     return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
 
 

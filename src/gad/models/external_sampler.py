@@ -38,8 +38,9 @@ def chain_with_scheduler(
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
     """
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)  # steps are counted in it: a fresh one
-    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
+    times = {"timesteps": timesteps, "sigmas": sigmas}
+    given = {key: value for key, value in times.items() if value is not None}
+    scheduler.set_timesteps(**given) if given else scheduler.set_timesteps(num_inference_steps=num_steps)
     call, network = family_of(pipeline).call, network_of(pipeline)
     weight = next(network.parameters())
     generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
@@ -58,6 +59,7 @@ def chain_with_scheduler(
         if guidance_scale == 1:
             output = predict(scaled, timestep, conditioning)
         else:
+            assert uncond is not None, "guidance needs the encoded empty prompt"
             both = concatenate(uncond.repeated(len(x)), conditioning)
             without, with_prompt = predict(scaled.repeat(2, 1, 1, 1), timestep, both).chunk(2)
             output = without + guidance_scale * (with_prompt - without)
@@ -81,7 +83,8 @@ class ExternalSampler:
     def network(self) -> nn.Module:
         return network_of(self.pipeline)
 
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        assert conditioning is not None, "a pipeline reads prompts"
         if not bool((t == 1).all()):
             raise ValueError(
                 f"{self.settings.name} is a noise-to-image map from noise to x0 and cannot be asked at t < 1"
@@ -98,12 +101,15 @@ class ExternalSampler:
 
         Of several states at one time, as second-order samplers have them, the last one counts.
         """
-        schedule, states = schedule_of(self.pipeline.scheduler)[0], {}
+        schedule = schedule_of(self.pipeline.scheduler)[0]
+        states: dict[float, Latent] = {}
         for timestep, state in self._chain(noise, conditioning):
             t = 0.0 if timestep is None else schedule.time(timestep.reshape(1)).item()
             states = {time: kept for time, kept in states.items() if time > t} | {t: state}
         return schedule, torch.stack(list(states.values())), list(states)
 
-    def _chain(self, noise: Latent, conditioning: Conditioning, **options) -> Iterator[tuple[Tensor | None, Latent]]:
-        options |= self.settings.model_dump(include=OPTIONS) | {"uncond": self.uncond}
-        return chain_with_scheduler(self.pipeline, noise, conditioning, **options)
+    def _chain(
+        self, noise: Latent, conditioning: Conditioning, *, stop: int | None = None
+    ) -> Iterator[tuple[Tensor | None, Latent]]:
+        options = self.settings.model_dump(include=OPTIONS)
+        return chain_with_scheduler(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)

@@ -24,6 +24,7 @@ def finished_seeds(folder: Path) -> list[int]:
 
 def usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student."""
+    assert model.pipeline is not None, "students of the Swiss roll are no pipelines"
     options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
     if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0

@@ -21,7 +21,7 @@ HIDDEN = 192  # width of the two transformers
 LAYERS = 6
 
 
-def _diffusion(prediction_type: str, **options) -> DDIMScheduler:
+def _diffusion(prediction_type: str, **options: bool) -> DDIMScheduler:
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -15,6 +16,9 @@ from transformers.utils import logging
 from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
+
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from transformers.utils import ModelOutput
 
 WIDTH = 128
 LAYERS = 4
@@ -46,7 +50,7 @@ def build_clip() -> Clip:
     return Clip(CLIPModel(config), tokenizer)
 
 
-def _features(output) -> Tensor:
+def _features(output: "Tensor | ModelOutput") -> Tensor:
     """Projected features of unit length, from a transformers output or a bare tensor."""
     return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
 
