@@ -1,6 +1,7 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
 import itertools
+from collections.abc import Iterable
 
 import seaborn as sns
 
@@ -26,13 +27,13 @@ DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 sns.set_theme(style="whitegrid", context="notebook")
 
 
-def order(names) -> list[str]:
+def order(names: Iterable[str]) -> list[str]:
     """Each name once: ours in their order, external models after them."""
     names = list(dict.fromkeys(names))
     return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]
 
 
-def looks(names) -> dict[str, dict]:
+def looks(names: Iterable[str]) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
     elsewhere = [name for name in order(names) if name not in PALETTE]
     colours = sns.husl_palette(max(1, len(elsewhere)), l=0.55)
@@ -42,7 +43,7 @@ def looks(names) -> dict[str, dict]:
     return found
 
 
-def line_looks(names) -> dict[str, dict]:
+def line_looks(names: Iterable[str]) -> dict[str, dict]:
     """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
     found = looks(names)
     dashes = dict(zip(found, itertools.cycle(DASHES), strict=False))
