@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gad.config import Recipe
-from gad.evaluation import jobs as evaluations
 from gad.evaluation.jobs import precompute
 from gad.evaluation.sensitivity.batches import precompute_batches
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, SAMPLES, responses_at
@@ -31,7 +30,7 @@ def precompute_sensitivity(
     yield from precompute_batches(TRAJECTORY, deviations_at, teacher, students, settings, parts, derivatives=False)
     if theirs:
         yield from precompute_batches(EXTERNAL, responses_at, teacher, theirs, as_external(settings), parts)
-    yield from evaluations.precompute_jobs(teacher, students, settings, parts=parts)
+    yield from precompute_jobs(teacher, students, settings, parts=parts)
 
 
 JOBS = {"seeds": seeds_job, "fidelity": fidelity_job, "sister": sister_job}
