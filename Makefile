@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 20 minutes on 2 cores'
-	@echo 'make test           environment, lint, tests'
+	@echo 'make test           environment, lint, types, tests'
 	@echo 'make lab            the notebooks, live'
 	@echo 'make report         the report pages again'
 	@echo 'make repro-all      every recipe and seed: hours'
@@ -32,6 +32,7 @@ report: environment
 test: environment
 	@ruff check --quiet .
 	@ruff format --check --quiet .
+	@mypy --no-error-summary
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 -q
 
 doctor: environment

@@ -17,7 +17,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.training_log import append_row, join_tables, show_row
 from gad.distillation.training_loop import TrainState, train
 from gad.distillation.training_record import NO_RESULT, write_trained
-from gad.models.mlp import build_point_network, point_denoiser, save_point_network
+from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
@@ -40,6 +40,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
     Its scheduler walks our times, whatever the teacher came with.
     """
     if teacher.pipeline is None:
+        assert isinstance(student.network, PointNetwork)
         return save_point_network(student.network, folder)
     name = family_of(teacher.pipeline).network
     original = {name: network_of(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}

@@ -17,7 +17,14 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, draw_batch, step_generator
 from gad.distillation.monitor import Monitor, gradient_norms
 from gad.distillation.nan_guard import NanGuard
-from gad.distillation.precision import Trainable, make_optimizer, make_scaler, networks_of, prepare_networks
+from gad.distillation.precision import (
+    Trainable,
+    WithAuxiliary,
+    make_optimizer,
+    make_scaler,
+    networks_of,
+    prepare_networks,
+)
 from gad.runtime.checkpoint import LAST, _resume, _save
 from gad.runtime.distributed import average_gradients, average_numbers, make_accelerator
 from gad.runtime.fsdp import as_saved, full, gather, reshard, shard
@@ -94,15 +101,24 @@ def train(
     monitor = Monitor(pairs, prompts, at_home, accelerator.device)
     for step in range(first, config.num_steps):
         partners = partners_at(step / config.num_steps, config.h_schedule, pairs.config.directions_per_noise)
-        options = {"variant": variant, "batch_size": config.batch_size, "key": (seed, step), "partners": partners}
-        batch = draw_batch(pairs, prompts, at_home, **options, misaligned=config.misaligned)
+        batch = draw_batch(
+            pairs,
+            prompts,
+            at_home,
+            variant=variant,
+            batch_size=config.batch_size,
+            key=(seed, step),
+            partners=partners,
+            misaligned=config.misaligned,
+        )
         mine = batch.split(num_parts)[accelerator.process_index :: accelerator.num_processes]
         batches = [part.to(accelerator.device) for part in mine]
         extra = {"auxiliary": auxiliary.step(student, batches, (seed, step))} if auxiliary else {}
         done = step + 1
         log_now = done % config.log_every == 0 or done == config.num_steps
         saving = done % config.checkpoint_every == 0 and done < config.num_steps
-        means, monitored = {}, {}
+        means: dict[str, torch.Tensor] = {}
+        monitored: dict[str, float] = {}
         for part in batches:
             terms = objective.terms(student, part, step_generator(seed, step, 1)) | extra
             for name, term in terms.items():
@@ -127,11 +143,11 @@ def train(
             _save(folder / LAST, parts, done, writes=accelerator.is_main_process)
         if log_now:
             monitored |= monitor.measure(student)
-            means = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
-            yield TrainState(done, means, monitored, schedule.get_last_lr()[0], norm.item())
+            numbers = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
+            yield TrainState(done, numbers, monitored, float(schedule.get_last_lr()[0]), norm.item())
     average.copy_to(parameters)
     student.compute = None
-    if config.shard:
+    if plain is not None:
         student.network = gather(network, plain)
     student.to("cpu").network.eval().requires_grad_(False)
 
@@ -140,6 +156,7 @@ class _Auxiliary:
     """The network that an objective trains beside the student. Its gradients and the student's never mix."""
 
     def __init__(self, objective: Trainable, config: StudentConfig, accelerator: Accelerator):
+        assert isinstance(objective, WithAuxiliary)
         self.objective, self.config, self.accelerator = objective, config, accelerator
         self.network = objective.auxiliary.train()
         lr = config.auxiliary_lr_ratio * config.lr

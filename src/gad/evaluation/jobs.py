@@ -74,6 +74,7 @@ class Answers:
 
     def lack(self, names: Sequence[str]) -> bool:
         """Whether one of those models has not answered yet."""
+        assert self.keep.folder is not None
         return not all((self.keep.folder / name).exists() for name in names)
 
 
@@ -144,4 +145,5 @@ def measured(
     """Yield each model's tables of a job, the teacher's first, with its variant and seed."""
     models = all_models(teacher, students, settings)
     for _, sampler, found in results([job_of(models[0], settings)], models, parts):
-        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in found.items()}
+        tables = {key: rows for key, rows in found.items() if isinstance(rows, pd.DataFrame)}
+        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in tables.items()}

@@ -34,7 +34,7 @@ WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and
 def folder_cost(teacher: Model, folder: Path) -> Cost:
     """Saving a student's network as a diffusers folder and loading it again, float32."""
     assert isinstance(teacher.denoiser, NetworkDenoiser)
-    network: "ModelMixin" = teacher.denoiser.network
+    network: ModelMixin = teacher.denoiser.network
     start = time.perf_counter()
     network.save_pretrained(folder)
     type(network).from_pretrained(folder)

@@ -6,6 +6,7 @@ model.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -57,9 +58,11 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
         write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
         return
     kept = read_result(path)
-    steps.update(zip(kept["steps"]["map"], kept["steps"]["h"], strict=True))
-    names = [name for name in MODEL if name in kept["rows"]]
-    yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
+    table, chosen = kept["rows"], kept["steps"]
+    assert isinstance(table, pd.DataFrame) and isinstance(chosen, pd.DataFrame)
+    steps.update(zip(chosen["map"], chosen["h"], strict=True))
+    names = [name for name in MODEL if name in table]
+    yield from (rows for _, rows in table.groupby(names, sort=False))
 
 
 def in_batches(
@@ -69,13 +72,14 @@ def in_batches(
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
-    students, config, steps = list(students), settings.sensitivity, {}
+    students, config = list(students), settings.sensitivity
+    steps: Steps = {}
     for variant, seed, student in students:
         check_student(f"{variant} (seed {seed})", student, teacher)
     folder = None if parts is None else _own_folder(name, teacher, students, settings, parts)
     for ids in batches_of(analysis_ids(config), config.batch_size):
         path = None if folder is None else folder / str(ids.start)
-        yield from _rows(path, steps, lambda ids=ids: at(ids, teacher, students, settings, steps))
+        yield from _rows(path, steps, partial(at, ids, teacher, students, settings, steps))
 
 
 def precompute_batches(
@@ -93,7 +97,8 @@ def precompute_batches(
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
     rank, processes = place()
-    config, steps = settings.sensitivity, {}
+    config = settings.sensitivity
+    steps: Steps = {}
     folder = _own_folder(name, teacher, students, settings, parts)
     batches = batches_of(analysis_ids(config), config.batch_size)
     first = folder / str(batches[0].start)
@@ -102,5 +107,5 @@ def precompute_batches(
         if number and derivatives and config.method == "exact":
             wait_until(first.exists)
             list(_rows(first, steps, lambda: iter(())))
-        list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, teacher, students, settings, steps)))
+        list(_rows(folder / str(ids.start), steps, partial(at, ids, teacher, students, settings, steps)))
         yield f"{name}: batch {number + 1} of {len(batches)}"

@@ -72,7 +72,9 @@ def responses_at(
     config, pairs = settings.sensitivity, settings.noise_pairs
     guided, prompts = teacher.guided(pairs.guidance_scale), prompt_of(ids, pairs.prompts)
     of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=pairs.teacher_steps)
-    drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
+    drawn: dict[str, tuple[Tensor, Tensor]] = {}
+    for kind in config.directions:
+        drawn[kind] = analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:]
     references = dict(_responses_of("the teacher", of_teacher, ids, drawn, config, steps))
     for variant, seed, student in students:
         phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=pairs.student_steps)

@@ -49,6 +49,7 @@ def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
 def data_features(settings: Recipe, features: FeaturesOf, side: int) -> Tensor | None:
     """Features of real images: a folder's, or scenes of the same captions; None where there are none."""
     config = settings.sensitivity.fidelity
+    assert config is not None
     if config.data is not None:
         return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
     if settings.teacher.dataset != "emoji":
@@ -62,6 +63,7 @@ def scored(
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
     config, shape = settings.sensitivity.fidelity, sampler.model.latent_shape
+    assert config is not None
     ids = ids_of(FIDELITY, config.num_images)
     prompts = prompt_of(ids, settings.noise_pairs.prompts)
 
@@ -111,6 +113,7 @@ def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
 def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+    assert config is not None
 
     def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
         return scored(replace(sampler, batch_size=config.batch_size), scores, features, settings)

@@ -156,6 +156,7 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 def seed_images(sampler: Sampler, classifier: Classifier, settings: Recipe) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     config = settings.sensitivity.seeds
+    assert config is not None
     noise = draw_noise(ids_of(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
     prompts = different_prompts(SEEDS, config.num_prompts, settings.noise_pairs.prompts)
     per_part = max(1, config.batch_size // config.num_seeds)
@@ -186,6 +187,7 @@ class SeedReference:
 def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`gad.evaluation.sensitivity.seed_identification.identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
+    assert config is not None
 
     def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
         return seed_images(replace(sampler, batch_size=config.batch_size), classifier, settings)
