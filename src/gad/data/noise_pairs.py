@@ -1,6 +1,5 @@
 """The stored noise pairs, memory-mapped."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
-from gad.diffusion.noise import draw_direction, draw_noise, perturb
+from gad.diffusion.noise import Ids, draw_direction, draw_noise, perturb
 from gad.diffusion.sampling import student_timesteps
 from gad.runtime.files import read_json
 from gad.runtime.fingerprint import file_hash, fingerprint
@@ -27,7 +26,7 @@ class NoisePair:
 
 
 def make_pair(
-    ids: Iterable[int],
+    ids: Ids,
     shape: tuple[int, int, int],
     config: NoisePairsConfig,
     *,

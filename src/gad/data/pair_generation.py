@@ -1,7 +1,7 @@
 """Noise pairs made by the teacher: its sampling trajectories from z, from z' = z + h v and from independent noises."""
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import on_device
-from gad.diffusion.noise import draw_noise
+from gad.diffusion.noise import Ids, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
 from gad.models.model import Model, text_encoder_on
@@ -26,7 +26,7 @@ from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
 
 
 def singular_basis(
-    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids: Iterable[int]
+    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids: Ids
 ) -> tuple[Tensor, Tensor]:
     """Singular directions ``[K, B, C, H, W]`` and strengths ``[B, K]`` of the teacher's chain of ``singular_steps``."""
     return top_directions(
@@ -39,9 +39,7 @@ def singular_basis(
     )
 
 
-def independent_noise(
-    ids: Iterable[int], shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int
-) -> Tensor:
+def independent_noise(ids: Ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
     """Independent noise number ``index`` of each sample id, from ids that no pair uses."""
     return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
 

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 from gad.diffusion.shapes import Latent
 
 Direction = Literal["isotropic", "low_frequency", "singular"]
+Ids = Iterable[int] | Tensor
+"""Sample ids: whole numbers, or a tensor of them."""
+
 Step = Literal["straight", "spherical"]
 
 
@@ -25,7 +28,7 @@ def _normal(shape: tuple[int, ...], *key: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
-def draw_noise(ids: Iterable[int], shape: tuple[int, ...], *, seed: int) -> Latent:
+def draw_noise(ids: Ids, shape: tuple[int, ...], *, seed: int) -> Latent:
     """Initial noises ``[B, *shape]`` for the sample ids, N(0, I)."""
     return torch.stack([_normal(shape, seed, int(i), 0) for i in ids])
 
@@ -61,7 +64,7 @@ def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | N
 
 
 def draw_direction(
-    ids: Iterable[int],
+    ids: Ids,
     shape: tuple[int, ...],
     *,
     seed: int,

@@ -9,7 +9,7 @@ W^T = U^T J is the Jacobian seen from the space of its answers, so its right sin
 singular values approach J's from below. Every sample has its own Jacobian, start and decomposition.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.diffusion.jvp import Map, respond_along
-from gad.diffusion.noise import draw_direction
+from gad.diffusion.noise import Ids, draw_direction
 from gad.diffusion.shapes import Latent
 
 Along = Callable[[Map, Latent, Float[Tensor, "K B C H W"]], tuple[Latent, Float[Tensor, "K B C H W"]]]
@@ -29,7 +29,7 @@ SPARE = 4  # further directions that are iterated and dropped: they make the las
 
 @torch.no_grad()
 def top_directions(
-    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids: Iterable[int], seed: int, along: Along = respond_along
+    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids: Ids, seed: int, along: Along = respond_along
 ) -> tuple[Float[Tensor, "K B C H W"], Float[Tensor, "B K"]]:
     """The ``count`` orthonormal vectors v_k that J answers most strongly at ``x``, and the strengths |J v_k|.
 
