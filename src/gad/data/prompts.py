@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import SupportsInt
 
 import pandas as pd
 from huggingface_hub import hf_hub_download
@@ -89,7 +90,7 @@ def different_prompts(start: int, count: int, source: PromptsConfig | None = Non
     return list(found)
 
 
-def prompt_of(ids: Iterable[int], source: PromptsConfig | None = None) -> list[str]:
+def prompt_of(ids: Iterable[SupportsInt], source: PromptsConfig | None = None) -> list[str]:
     """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 
     Ids of analyses (:mod:`gad.config.sample_ids`) count from the source's end, each task's by their place in it: number
