@@ -75,7 +75,7 @@ class Explorer:
             self.singular[key] = top_directions(phi, noise, count, rounds=1, ids=self._ids(place.seed), seed=0)[0]
         return self.singular[key]
 
-    def noises(self, place: Place, angles: Sequence[float]) -> Latent:
+    def noises(self, place: Place, angles: Sequence[float | int]) -> Latent:
         """The start turned by each angle in degrees, ``[A B, C, H, W]``: z + (cos a - 1) P z + sin(a) v, v = P w.
 
         P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again where P does
@@ -104,7 +104,7 @@ class Explorer:
         students = {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in self.students}
         return {f"teacher at {ANGLES[nearest]}°": self._teacher(place)[nearest]} | students
 
-    def strip(self, place: Place, angles: Sequence[float] = (-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
+    def strip(self, place: Place, angles: Sequence[float | int] = (-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
         """What each model makes along the way; points of all angles together."""
         noise = self.noises(place, angles)
         return {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in (self.teacher, *self.students)}
