@@ -23,7 +23,7 @@ def with_interval(mean: float, low: float | None, high: float | None) -> str:
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
     """Whether there is an interval and 0 lies outside."""
-    return has_interval(low) and (low > 0 or high < 0)
+    return low is not None and high is not None and has_interval(low) and (low > 0 or high < 0)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
     its degrees of ``freedom`` are n - 1 unless given."""
     nothing = float("nan")
-    if n < 2 or high is None or not has_interval(low):
+    if n < 2 or low is None or high is None or not has_interval(low):
         return Effect(nothing, nothing, nothing)
     freedom = n - 1 if freedom is None else freedom
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)  # standard error of the mean

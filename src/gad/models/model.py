@@ -66,6 +66,11 @@ class Model:
         return torch.cat([self.images(part) for part in latents.split(min(batch_size, few))])
 
     @property
+    def points(self) -> torch.Tensor | None:
+        """The data ``[N, 2]`` of the exact 2-D teacher; None for a model with a network."""
+        return self.denoiser.points.flatten(1) if isinstance(self.denoiser, ExactDenoiser) else None
+
+    @property
     def image_side(self) -> int:
         """Pixels on a side of the square images."""
         assert self.pipeline is not None, "2-D models have no pixels"

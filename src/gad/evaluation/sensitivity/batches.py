@@ -104,7 +104,8 @@ def precompute_batches(
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
-    (rank, processes), batches, steps = place(), compared.batches, {}
+    (rank, processes), batches = place(), compared.batches
+    steps: Steps = {}
     folder = _own_folder(name, compared, parts)
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
