@@ -12,7 +12,7 @@ from threading import Condition
 import torch
 from torch import nn
 
-from gad.distillation.precision import Trainable
+from gad.distillation.trainable import Trainable
 
 
 def peak_bytes() -> float:

@@ -103,7 +103,7 @@ def evaluator_prompts(count: int = 512) -> list[Prompt]:
 
 @torch.no_grad()
 def sample_images(
-    pipeline: DiffusionPipeline,
+    pipeline: "DiffusionPipeline",
     captions: list[str],
     seeds: Sequence[int],
     *,
