@@ -3,16 +3,15 @@
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
-from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.statistics import Values, mean_over_seeds
 from gad.report.figures import style
 from gad.report.figures.style import DPI, left_out_if_empty
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 
 
-def _interval(values: ArrayLike) -> tuple[float, float]:
+def _interval(values: Values) -> tuple[float, float]:
     """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
     estimate = mean_over_seeds(values)
     return estimate.low, estimate.high
