@@ -322,7 +322,7 @@ def test_the_command_ends_with_1_where_something_is_missing(command, capsys):
         (b"teacher: 3", "recipe odd: teacher: "),
         (b"teacher: {1: 2}", "recipe odd: "),
         (b"taecher: {}", "recipe odd: unknown key taecher; did you mean teacher?"),
-        (b"teacher: {dataset: swiss_roll, wrold: 1}", "recipe odd: unknown key teacher.wrold; did you mean dataset?"),
+        (b"teacher: {dataset: swiss_roll, datset: 1}", "recipe odd: unknown key teacher.datset; did you mean dataset?"),
         (None, "Is a directory"),
     ],
 )

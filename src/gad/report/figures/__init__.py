@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = {
-    "ablation_marks": ["ablation_marks"],
+    "ablation_panels": ["ablation_marks"],
     "control": ["climbed_scores", "obeyed_requests", "request_strips", "same_prompt", "seed_grids", "trade_off"],
     "explore": ["strip_png"],
     "response_lines": ["noise_level_curves", "spectra_curves", "step_curves"],
