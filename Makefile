@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 20 minutes on 2 cores'
-	@echo 'make test           environment, lint, the smoke recipe through every stage, tests; 8 minutes on 2 cores'
+	@echo 'make test           environment, lint, types, the smoke recipe through every stage, tests; 9 minutes on 2 cores'
 	@echo '                    every chain of stages: pytest -m slow'
 	@echo 'make lab            the notebooks, live'
 	@echo 'make report         the report pages again'
@@ -35,6 +35,7 @@ report: environment
 test: environment
 	@ruff check --quiet .
 	@ruff format --check --quiet .
+	@mypy --no-error-summary
 	@OMP_NUM_THREADS=1 python -m pytest -q -m slow -k smoke tests/test_all_stages.py
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
 

@@ -1,6 +1,7 @@
 """A recipe: its sections, and how a file becomes one."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -125,16 +126,14 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
         raise RecipeError(f"recipe {name}: {first_fault(error, Recipe)}") from error
 
 
-def _keys(model: type[Section], section: list[str | int]) -> list[str]:
+def _keys(model: type[Section] | None, section: Sequence[str | int]) -> list[str]:
     """The keys that a section knows, found through optional sections and lists of them; none where it has no model."""
     for part in section:
-        if isinstance(part, str):
+        if model is not None and isinstance(part, str):
             annotation = model.model_fields[part].annotation
-            inner = [kind for kind in get_args(annotation) if hasattr(kind, "model_fields")]
-            model = annotation if hasattr(annotation, "model_fields") else next(iter(inner), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+            kinds = (annotation, *get_args(annotation))
+            model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Section)), None)
+    return [] if model is None else list(model.model_fields)
 
 
 def first_fault(error: ValidationError, model: type[Section]) -> str:

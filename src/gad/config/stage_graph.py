@@ -22,9 +22,10 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
     if recipe.teacher.dataset == "swiss_roll":
         points = "src/gad/data/swiss_roll.py"
         return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
-    trained = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
-    taken = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
-    return (taken if recipe.teacher.pretrained else trained) | {"evaluators": "data/emoji/evaluators"}
+    inputs = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
+    if recipe.teacher.pretrained:
+        inputs = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
+    return inputs | {"evaluators": "data/emoji/evaluators"}
 
 
 def _plots(recipes: list[Recipe]) -> dict[str, dict[str, str]]:

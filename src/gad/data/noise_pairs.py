@@ -10,7 +10,7 @@ from torch import Tensor
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.config.recipe import current_names
-from gad.diffusion.noise import draw_direction, draw_noise, perturb
+from gad.diffusion.noise import Ids, draw_direction, draw_noise, perturb
 from gad.diffusion.sampling import student_timesteps
 from gad.runtime.files import read_json
 from gad.runtime.fingerprint import file_hash, fingerprint
@@ -27,14 +27,19 @@ class NoisePair:
 
 
 def make_pair(
-    ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int = 0, basis: Tensor | None = None
+    ids: Ids,
+    shape: tuple[int, int, int],
+    config: NoisePairsConfig,
+    *,
+    index: int = 0,
+    basis: Tensor | None = None,
 ) -> NoisePair:
     """Noise pair number ``index`` of each sample id; singular directions are drawn in the ``basis`` of each."""
     noise = draw_noise(ids, shape, seed=config.seed)
-    space = {"kind": config.direction, "size": config.low_frequency_size, "basis": basis}
-    direction = draw_direction(ids, shape, seed=config.seed, index=index, **space)
+    kind, size = config.direction, config.low_frequency_size
+    direction = draw_direction(ids, shape, seed=config.seed, index=index, kind=kind, size=size, basis=basis)
     h = config.steps[index]
-    perturbed = perturb(noise, direction, h=h, step=config.step, **space)
+    perturbed = perturb(noise, direction, h=h, step=config.step, kind=kind, size=size, basis=basis)
     return NoisePair(noise, direction, h, perturbed)
 
 

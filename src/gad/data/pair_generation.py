@@ -15,7 +15,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import on_device
-from gad.diffusion.noise import draw_noise
+from gad.diffusion.noise import Ids, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
 from gad.models.model import Model, text_encoder_on
@@ -26,17 +26,20 @@ from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
 
 
 def singular_basis(
-    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids
+    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids: Ids
 ) -> tuple[Tensor, Tensor]:
     """Singular directions ``[K, B, C, H, W]`` and values ``[B, K]`` of the teacher's ``singular_steps``-step map."""
     return top_directions(
         lambda z: sample(denoise, z, conditioning, num_steps=config.singular_steps)[-1],
-        *(noise, config.num_singular),
-        **{"rounds": config.singular_rounds, "ids": ids, "seed": config.seed},
+        noise,
+        config.num_singular,
+        rounds=config.singular_rounds,
+        ids=ids,
+        seed=config.seed,
     )
 
 
-def independent_noise(ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
+def independent_noise(ids: Ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
     """Independent noise number ``index`` of each sample id, from ids that no pair uses."""
     return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
 
@@ -100,8 +103,8 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             step, parts = config.batch_size, []
             batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
             with text_encoder_on(teacher, device):  # once a shard: it may be the largest network of all
-                prompts = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
-            for ids, conditioning in zip(batches, prompts, strict=True):
+                encoded = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
+            for ids, conditioning in zip(batches, encoded, strict=True):
                 parts.append(trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
             shard = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
@@ -113,7 +116,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
         return
     wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-    manifest = {"config": config.model_dump(), "teacher": teacher_hash}
+    manifest: dict[str, object] = {"config": config.model_dump(), "teacher": teacher_hash}
     manifest |= {"shards": hashes, "shape": list(teacher.latent_shape)}
     write_json(folder / "manifest.json", manifest, digits=17)
 

@@ -1,7 +1,9 @@
 """The prompts of sample ids: emoji captions, or lines of a file."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import SupportsInt
 
 from huggingface_hub import hf_hub_download
 
@@ -81,14 +83,15 @@ def different_prompts(start: int, count: int, source: PromptsConfig | None = Non
     if source is not None and len(load_prompts(source)) < count:
         held = len(load_prompts(source))
         raise ValueError(f"{held} different prompts are too few for {count} that no two parts share; give more")
-    found, sample_id = {}, start
+    found: dict[str, None] = {}
+    sample_id = start
     while len(found) < count:
         found[prompt_of([sample_id], source)[0]] = None
         sample_id += 1
     return list(found)
 
 
-def prompt_of(ids, source: PromptsConfig | None = None) -> list[str]:
+def prompt_of(ids: Iterable[SupportsInt], source: PromptsConfig | None = None) -> list[str]:
     """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 
     Ids of analyses (:mod:`gad.config.sample_ids`) count from the source's end, each task's by their place in it: number

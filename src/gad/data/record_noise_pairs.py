@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from gad.config import NoisePairsConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate
 from gad.data.prompts import prompt_of
@@ -16,7 +17,7 @@ from gad.runtime.paths import metrics_file, stage_dir
 SHOWN = 8  # images of a row
 
 
-def make_noise_pairs(stage: Stage) -> NoisePairs:
+def make_noise_pairs(stage: Stage[NoisePairsConfig]) -> NoisePairs:
     """The recipe's noise pairs, made where they are not finished yet."""
     config, teacher_hash = stage.section, fingerprint(stage_dir(stage.recipe, "teacher"))
     with tqdm(total=config.num_pairs, desc="noise pairs", mininterval=2) as bar:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.prompts import prompt_of
@@ -43,15 +44,18 @@ def encode_pair_prompts(
 
 def _encode(teacher: Model, prompts: list[str], dtype: torch.dtype) -> Conditioning:
     """All of them in ``dtype``, some at a time into one tensor: it may be as large as the memory allows."""
-    embeds = mask = None
+    embeds: Tensor | None = None
+    mask: Tensor | None = None
     for start in range(0, len(prompts), ENCODED):
         part = teacher.condition(prompts[start : start + ENCODED])
+        assert part is not None, "prompts are read by pipelines alone"
         rows = slice(start, start + len(part))
         if embeds is None:
             embeds = part.prompt_embeds.new_empty(len(prompts), *part.prompt_embeds.shape[1:], dtype=dtype)
             if part.prompt_attention_mask is not None:
                 mask = part.prompt_attention_mask.new_empty(len(prompts), part.prompt_attention_mask.shape[1])
         embeds[rows] = part.prompt_embeds.to(dtype)
-        if mask is not None:
+        if mask is not None and part.prompt_attention_mask is not None:
             mask[rows] = part.prompt_attention_mask
+    assert embeds is not None, "there is a prompt for every pair"
     return Conditioning(embeds, mask)

@@ -21,12 +21,13 @@ from gad.diffusion.shapes import Latent, PerSample
 class Denoiser(Protocol):
     """A map from a noisy latent to its clean-latent prediction, with the schedule it was made for."""
 
-    schedule: Schedule
+    @property
+    def schedule(self) -> Schedule: ...
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent: ...
 
 
-NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning], Tensor]
+NetworkCall = Callable[[nn.Module, Tensor, Tensor, Conditioning | None], Tensor]
 
 
 class NetworkDenoiser(OnSchedule):

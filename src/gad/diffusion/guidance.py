@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from gad.diffusion.conditioning import Conditioning, concatenate
@@ -23,6 +24,7 @@ def guided_output(
     """
     if guidance_scale == 1:
         return predict(x_t, conditioning)
+    assert uncond is not None, "guidance needs the encoded empty prompt"
     both = concatenate(uncond.repeated(len(x_t)), conditioning)
     away, towards = predict(x_t.repeat(2, 1, 1, 1), both).chunk(2)
     return away + guidance_scale * (towards - away)
@@ -37,7 +39,9 @@ class Guided:
         self.uncond = uncond  # of the empty prompt, a batch of one, or of a negative prompt for each sample
         self.guidance_scale = guidance_scale
 
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        assert conditioning is not None, "guidance compares a prompt with another one"
+
         def predict(x: Latent, prompts: Conditioning) -> Latent:
             return self.denoiser(x, t.repeat(len(x) // len(t)), prompts)
 
@@ -49,7 +53,7 @@ def unguided(denoiser: Denoiser) -> Denoiser:
     return denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
 
 
-def on_device(denoiser: Denoiser, device) -> Denoiser:
+def on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
     """A denoiser with its network, and its empty prompt, on ``device``."""
     if isinstance(denoiser, Guided):
         return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)

@@ -44,7 +44,10 @@ def respond_along(
     ``torch.func.vmap`` as well. Memory grows with K.
     """
     with sdpa_kernel(SDPBackend.MATH):
-        both = torch.func.vmap(lambda v: torch.func.jvp(phi, (x,), (v,)), out_dims=(None, 0))
+        both = torch.func.vmap(
+            lambda v: torch.func.jvp(phi, (x,), (v,))[:2],
+            out_dims=(None, 0),  # type: ignore[arg-type]  # torch documents None: not mapped
+        )
         return both(directions)
 
 

@@ -4,6 +4,7 @@ Noise is drawn on the CPU in float32 whatever the device.
 """
 
 import math
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch.nn import functional as F
 from gad.diffusion.shapes import Latent
 
 Direction = Literal["isotropic", "low_frequency", "singular"]
+Ids = Iterable[int] | Tensor
+"""Sample ids: whole numbers, or a tensor of them."""
+
 Step = Literal["straight", "spherical"]
 
 
@@ -24,7 +28,7 @@ def _normal(shape: tuple[int, ...], *key: int) -> Tensor:
     return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
-def draw_noise(ids, shape: tuple[int, ...], *, seed: int) -> Latent:
+def draw_noise(ids: Ids, shape: tuple[int, ...], *, seed: int) -> Latent:
     """Initial noises ``[B, *shape]`` for the sample ids, N(0, I)."""
     return torch.stack([_normal(shape, seed, int(i), 0) for i in ids])
 
@@ -60,7 +64,14 @@ def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | N
 
 
 def draw_direction(
-    ids, shape: tuple[int, ...], *, seed: int, kind: Direction, index: int = 0, size: int = 4, basis=None
+    ids: Ids,
+    shape: tuple[int, ...],
+    *,
+    seed: int,
+    kind: Direction,
+    index: int = 0,
+    size: int = 4,
+    basis: Tensor | None = None,
 ) -> Latent:
     """Direction number ``index`` of each sample id, ``[B, *shape]``: N(0, P).
 
@@ -72,7 +83,14 @@ def draw_direction(
 
 
 def perturb(
-    noise: Latent, direction: Latent, *, h: float, step: Step, kind: Direction = "isotropic", size: int = 4, basis=None
+    noise: Latent,
+    direction: Latent,
+    *,
+    h: float,
+    step: Step,
+    kind: Direction = "isotropic",
+    size: int = 4,
+    basis: Tensor | None = None,
 ) -> Latent:
     """The second member z' of a noise pair.
 

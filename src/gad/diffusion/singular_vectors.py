@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.diffusion.jvp import Map, respond_along
-from gad.diffusion.noise import draw_direction
+from gad.diffusion.noise import Ids, draw_direction
 from gad.diffusion.shapes import Latent
 
 Along = Callable[[Map, Latent, Float[Tensor, "K B C H W"]], tuple[Latent, Float[Tensor, "K B C H W"]]]
@@ -29,7 +29,7 @@ SPARE = 4  # further directions that are iterated and dropped: they make the las
 
 @torch.no_grad()
 def top_directions(
-    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids, seed: int, along: Along = respond_along
+    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids: Ids, seed: int, along: Along = respond_along
 ) -> tuple[Float[Tensor, "K B C H W"], Float[Tensor, "B K"]]:
     """The ``count`` orthonormal vectors v_k of the strongest response of J at ``x``, and the strengths |J v_k|.
 
@@ -47,7 +47,7 @@ def top_directions(
     start = [draw_direction(ids, x.shape[1:], seed=seed, kind="isotropic", index=START + k) for k in range(width)]
     vectors = _columns(torch.stack(start)).to(x)
     with sdpa_kernel(SDPBackend.MATH):
-        answer, pull_back = torch.func.vjp(phi, x)
+        answer, pull_back = torch.func.vjp(phi, x)[:2]
         for _ in range(rounds):
             moved = along(phi, x, _latents(vectors, x))[1]
             basis = torch.linalg.qr(_columns(moved)).Q  # U, B D' m

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,12 @@ class Batch:
     def paired(self) -> bool:
         return self.h is not None
 
+    @property
+    def pair_steps(self) -> Tensor:
+        """``h`` of a paired batch, ``[B/2]``."""
+        assert self.h is not None, "a batch without pairs has no steps"
+        return self.h
+
     def to(self, device) -> "Batch":
         def move(value):
             return value.to(device) if isinstance(value, Conditioning) else sent(value, device)
@@ -51,7 +58,7 @@ class Batch:
 
     def split(self, parts: int) -> "list[Batch]":
         """Equal parts of the batch; pairs stay together."""
-        return [self.part(part) for part in torch.arange(len(self.h if self.paired else self.ids)).chunk(parts)]
+        return [self.part(part) for part in torch.arange(len(self.ids if self.h is None else self.h)).chunk(parts)]
 
     def part(self, index: Tensor) -> "Batch":
         """The pairs of those numbers, both members of each, or the samples of an unpaired batch."""
@@ -61,12 +68,12 @@ class Batch:
 
     def pairs_at(self, stride: int) -> Tensor:
         """Numbers of the pairs that stand at every ``stride``-th place of the whole batch, however it was split."""
-        return (self.rows[: len(self.h)] % stride == 0).nonzero().flatten()
+        return (self.rows[: len(self.pair_steps)] % stride == 0).nonzero().flatten()
 
     def _map(self, function, function_of_h) -> "Batch":
         names = ("ids", "x_t", "t", "t_here", "target", "noise", "endpoint", "conditioning", "others", "rows")
         values = {name: getattr(self, name) for name in names}
-        changed = {name: None if value is None else function(value) for name, value in values.items()}
+        changed: dict[str, Any] = {name: None if value is None else function(value) for name, value in values.items()}
         return replace(self, **changed, h=None if self.h is None else function_of_h(self.h))
 
     def _rows_of(self, numbers: Tensor) -> Tensor:

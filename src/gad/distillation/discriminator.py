@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,16 @@ from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.schedule import OnSchedule, Schedule, expand
 from gad.diffusion.shapes import Latent, PerSample
 
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from diffusers import ModelMixin
+
 WIDTH = 64  # channels inside a head
 
 Features = Callable[[Latent, PerSample, Conditioning | None], list[Tensor]]
 """Feature maps ``[B, C, h, w]`` of a noisy latent."""
 
 
-def feature_blocks(network: nn.Module) -> list[nn.Module]:
+def feature_blocks(network: "ModelMixin") -> list[nn.Module]:
     """Where features are read: a UNet's way down and its middle, or every second block of a transformer."""
     if hasattr(network, "down_blocks"):
         return [*network.down_blocks, network.mid_block]
@@ -128,8 +132,7 @@ def build_discriminator(
 
     ``conditioning`` is any batch of one, to learn the sizes from.
     """
-    is_network = isinstance(denoiser, NetworkDenoiser)
-    features = network_features(denoiser) if is_network else point_features(denoiser)
+    features = network_features(denoiser) if isinstance(denoiser, NetworkDenoiser) else point_features(denoiser)
     with torch.no_grad():
         maps = features(torch.zeros(1, *shape), torch.full((1,), 0.5), conditioning)
     text = pooled(conditioning)

@@ -25,8 +25,8 @@ class Monitor:
     def measure(self, student: Denoiser) -> dict[str, float]:
         """``monitor_jvp_cosine``, higher is better, and ``monitor_gain``, 1 is best; by difference at the pairs' h."""
         batch = self.batch
-        ours = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.h)
-        theirs = response_of_pairs(batch.target, batch.h)
+        ours = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.pair_steps)
+        theirs = response_of_pairs(batch.target, batch.pair_steps)
         cosine = jvp_cosine(ours, theirs).mean().item()
         return {"monitor_jvp_cosine": cosine, "monitor_gain": jacobian_norm_ratio(ours, theirs)}
 

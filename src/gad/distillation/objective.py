@@ -27,14 +27,17 @@ def build_objective(
     for an interval that leaves GAD out of every step.
     """
     spec, power, weight = check_variant(variant, config.paradigm), pairs.jvp_power(), config.weight_of(variant)
-    time_window = TimeWindow(*config.gad_interval, config.gad_fraction)
+    low, high = config.gad_interval
+    time_window = TimeWindow(low, high, config.gad_fraction)
     if spec.weighted_term and spec.weighted_term not in SCORE_FORMS and not time_window.opens(pairs.times[:-1]).any():
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
         raise ValueError(f"gad_interval {config.gad_interval} has no student timestep ({times}): GAD never acts")
-    score_form = None
-    if spec.weighted_term in SCORE_FORMS:
-        score_form = ScoreForm(spec.weighted_term, power, weight, time_window)
-    alignment = Alignment(power, config.loss, "gad" if score_form else spec.weighted_term or "gad")
+    score_form, alignment = None, Alignment(power, config.loss, "gad")
+    match spec.weighted_term:
+        case "score" | "score_fixed" | "released" as form:
+            score_form = ScoreForm(form, power, weight, time_window)
+        case "gad" | "diversity" | "random" as term:
+            alignment = Alignment(power, config.loss, term)
     gad_weight = weight if spec.weighted_term and not score_form else 0.0
     if config.paradigm == "matching":
         return Matching(alignment, gad_weight, time_window)

@@ -33,7 +33,7 @@ class Alignment:
     def zeros(self, batch: Batch) -> dict[str, Tensor]:
         """What ``terms`` names, in its order, all 0: for a paired batch of which no pair is used."""
         names = dict.fromkeys(["matching", "gad", self.weighted_term])
-        return {name: batch.t.new_zeros(len(batch.h)) for name in names}
+        return {name: batch.t.new_zeros(len(batch.pair_steps)) for name in names}
 
     def terms(self, x0: Latent, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``matching`` for every state and, for paired batches, ``gad`` and ``weighted_term``'s for every pair,
@@ -41,12 +41,13 @@ class Alignment:
         """
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
         if batch.paired:
-            student, teacher = response_of_pairs(x0, batch.h), response_of_pairs(batch.target, batch.h)
+            h = batch.pair_steps
+            student, teacher = response_of_pairs(x0, h), response_of_pairs(batch.target, h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
             if self.weighted_term == "diversity":
                 terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
             elif self.weighted_term == "random":
-                direction = batch.normal(generator)[: len(batch.h)]
+                direction = batch.normal(generator)[: len(h)]
                 terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
         return terms
 
@@ -90,12 +91,12 @@ class Stored:
         gad_weight = self.time_window.step_weight(self.gad_weight, generator)
         if not batch.paired or not (gad_weight or self.anchor_weight):
             return terms | {"total": total}
-        chosen = torch.arange(len(batch.h)) if x0 is not None else batch.pairs_at(self.stride)
+        chosen = torch.arange(len(batch.pair_steps)) if x0 is not None else batch.pairs_at(self.stride)
         whole = x0 is not None or self.anchor_weight or self.time_window.always
         used = chosen if whole else chosen[self.time_window.opens(batch.t_here[chosen])]
         if not len(used):  # other processes may have some: the same names everywhere
             return terms | self.alignment.zeros(batch) | {"total": total}
-        part = batch if len(used) == len(batch.h) else batch.part(used)
+        part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
         answer = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
         stored = self.alignment.terms(answer, part, generator)
         if gad_weight:

@@ -13,15 +13,14 @@ from gad.runtime.fsdp import shard
 
 def make_optimizer(parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]):
     """AdamW without decay: fused on a GPU, or with states of 8 bits, for which bitsandbytes has to be installed."""
-    options = {"lr": lr, "betas": betas, "weight_decay": 0.0}
     if config.optimizer == "adamw_8bit":
         try:
             from bitsandbytes.optim import AdamW8bit
         except ImportError as error:
             raise ValueError("optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes") from error
-        return AdamW8bit(parameters, **options)
-    fused = {"fused": True} if parameters[0].device.type == "cuda" else {}
-    return torch.optim.AdamW(parameters, **options, **fused)
+        return AdamW8bit(parameters, lr=lr, betas=betas, weight_decay=0.0)
+    fused = True if parameters[0].device.type == "cuda" else None
+    return torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=0.0, fused=fused)
 
 
 def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradScaler:
@@ -82,13 +81,14 @@ def place_networks(
 def _channels_last(network: nn.Module) -> None:
     if not hasattr(network, "down_blocks"):
         raise ValueError(f"channels_last is for UNets, not for {type(network).__name__}")
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's overloads lack it
 
 
 def _checkpoint(network: nn.Module) -> None:
-    if not hasattr(network, "enable_gradient_checkpointing"):
+    enable = getattr(network, "enable_gradient_checkpointing", None)
+    if enable is None:
         raise ValueError(f"gradient_checkpointing is for diffusers networks, not for {type(network).__name__}")
-    network.enable_gradient_checkpointing()
+    enable()
 
 
 def can_compile(device: torch.device) -> bool:

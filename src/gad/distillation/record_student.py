@@ -22,7 +22,7 @@ from gad.runtime.paths import DATA, metrics_file, stage_dir
 def response_rows(batch: Batch, student: Response, teacher: Response) -> pd.DataFrame:
     """A row per pair of a batch: its time and step, the size of both responses, their cosine, and the gap's size."""
     sizes = {"student": student.jvp, "teacher": teacher.jvp, "gap": student.jvp - teacher.jvp}
-    rows = {"t": batch.t[: len(batch.h)], "h": batch.h}
+    rows = {"t": batch.t[: len(batch.pair_steps)], "h": batch.pair_steps}
     rows |= {name: jvp.square().flatten(1).mean(1).sqrt() for name, jvp in sizes.items()}
     rows["cosine"] = torch.cosine_similarity(student.jvp.flatten(1), teacher.jvp.flatten(1))
     return pd.DataFrame({name: values.tolist() for name, values in rows.items()})
@@ -40,7 +40,7 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
     return pd.read_csv(folder / LOG).assign(variant=variant)
 
 
-def first_student(stage: Stage, variant: str) -> Model:
+def first_student(stage: Stage[StudentConfig], variant: str) -> Model:
     """The variant's student of the first seed."""
     seed = stage.section.seeds_of(variant)[0]
     return load_model(seed_dir(stage.folder / variant, seed), teacher=stage.teacher)

@@ -62,11 +62,11 @@ class ScoreForm:
             term = released_term(scores, student, batch.conditioning, state, batch.normal(generator))
         else:
             if self.form == "score":
-                fake, real = self._jvps(scores, batch, state, response_of_pairs(batch.noise, batch.h).jvp)
+                fake, real = self._jvps(scores, batch, state, response_of_pairs(batch.noise, batch.pair_steps).jvp)
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
                 answer = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
-                own = response_of_pairs(answer, batch.h).jvp
+                own = response_of_pairs(answer, batch.pair_steps).jvp
                 alpha = expand(student.schedule.alpha(state.t[: len(own)]), own)  # what a step of x0 is in x_t
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
@@ -84,7 +84,7 @@ class ScoreForm:
         longer chains the student's response is taken at the pair's student step and not where x_t comes from.
         """
         first = slice(len(step))
-        x_t, t, h = state.x_t[first], state.t[first], expand(batch.h, step)
+        x_t, t, h = state.x_t[first], state.t[first], expand(batch.pair_steps, step)
         prompts = None if batch.conditioning is None else batch.conditioning[first]
         real, fake = ((score(x_t + h * step, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
         return fake, real

@@ -38,7 +38,7 @@ class Sid:
 
     def to(self, device) -> "Sid":
         """The same with both networks on ``device``."""
-        return replace(self, teacher=on_device(self.teacher, device), fake=on_device(self.fake, device))
+        return replace(self, teacher=on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``, under the guidance with which it is asked: so the two scores agree

@@ -19,7 +19,7 @@ from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.training_log import join_tables, logged
 from gad.distillation.training_loop import TrainState, train
 from gad.distillation.training_record import LOG, NO_RESULT, write_trained
-from gad.models.mlp import build_point_network, point_denoiser, save_point_network
+from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
 from gad.models.students import finished_seeds, seed_dir
@@ -41,6 +41,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
     Its scheduler walks our times, whatever the teacher came with.
     """
     if teacher.pipeline is None:
+        assert isinstance(student.network, PointNetwork)
         return save_point_network(student.network, folder)
     name = family_of(teacher.pipeline).network
     original = {name: network_of(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
@@ -81,10 +82,11 @@ class SeedTraining:
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(self.teacher, self.config, seed=seed)
-        options = {"variant": self.variant, "seed": seed}
         teacher = own_copy(self.teacher, self.config)
-        objective = build_objective(teacher, student, self.pairs, self.config, **options)
-        states = train(student, objective, self.pairs, self.prompts, self.config, **options, folder=work)
+        objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
+        states = train(
+            student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
+        )
         if accelerator.is_main_process:
             yield from logged(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")

@@ -28,13 +28,24 @@ class Trainable(Protocol):
     ``auxiliary`` is the module that it trains beside the student with ``auxiliary_loss``, or None.
     """
 
-    auxiliary: nn.Module | None
+    @property
+    def auxiliary(self) -> nn.Module | None: ...
 
     def networks(self) -> Networks: ...
 
     def to(self, device): ...
 
     def terms(self, student, batch, generator: torch.Generator) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
+class WithAuxiliary(Protocol):
+    """An objective that trains ``auxiliary`` beside the student; ``auxiliary_loss`` is ``[B]``."""
+
+    @property
+    def auxiliary(self) -> nn.Module: ...
+
+    def auxiliary_loss(self, student, batch, generator: torch.Generator) -> Tensor: ...
 
 
 def with_network(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:

@@ -40,10 +40,11 @@ def show_row(log: "Live", row: dict[str, str]) -> None:
 
 def append_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
     """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
-    row = {"seed": seed, "step": state.step, "learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    row |= state.terms | state.monitored
-    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in row.items()}
-    rows = []
+    found: dict[str, int | float] = {"seed": seed, "step": state.step}
+    found |= {"learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
+    found |= state.terms | state.monitored
+    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in found.items()}
+    rows: list[dict[str, str]] = []
     if path.exists():
         with open(path, newline="") as file:
             rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]

@@ -77,7 +77,7 @@ def train(
         if logging:
             monitored = norms | monitor.measure(student)
             terms = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
-            yield TrainState(step + 1, terms, monitored, state.schedule.get_last_lr()[0], norm.item())
+            yield TrainState(step + 1, terms, monitored, float(state.schedule.get_last_lr()[0]), norm.item())
     _finish(student, state, plain)
 
 

@@ -9,7 +9,7 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, step_generator
 from gad.distillation.monitor import gradient_norms
 from gad.distillation.nan_guard import NanGuard
-from gad.distillation.trainable import Trainable
+from gad.distillation.trainable import Trainable, WithAuxiliary
 from gad.distillation.training_state import TrainingState
 from gad.runtime.fsdp import reshard
 
@@ -32,16 +32,17 @@ class Updates:
 
         Outside this method it is frozen, so the student's loss leaves no gradient in it.
         """
-        trained = self.state.auxiliary
+        trained, objective = self.state.auxiliary, self.objective
         if trained is None:
             return {}
+        assert isinstance(objective, WithAuxiliary)
         reshard(trained.network)  # or only the gathered weights would hear of it
         trained.network.requires_grad_(True)
         for update in range(updates):
             losses = []
             for part in batches:
                 generator = step_generator(self.seed, step, 2 + update)
-                losses.append(self.objective.auxiliary_loss(self.student, part, generator))
+                losses.append(objective.auxiliary_loss(self.student, part, generator))
                 trained.backward(losses[-1].mean() / len(batches))
                 losses[-1] = losses[-1].detach()
             trained.clip_gradients()
@@ -58,7 +59,9 @@ class Updates:
         ``logged`` is averaged along. With ``norms`` also each term's gradient norm, on the first part. Raises
         NonFiniteLoss.
         """
-        trained, means, found = self.state.student, {}, {}
+        trained = self.state.student
+        means: dict[str, Tensor] = {}
+        found: dict[str, float] = {}
         for part in batches:
             terms = self.objective.terms(self.student, part, step_generator(self.seed, step, 1)) | logged
             for name, term in terms.items():

@@ -70,6 +70,7 @@ class Answers:
 
     def lack(self, names: Sequence[str]) -> bool:
         """Whether one of those models has not answered yet."""
+        assert self.keep.folder is not None
         return not all((self.keep.folder / name).exists() for name in names)
 
 

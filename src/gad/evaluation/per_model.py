@@ -6,6 +6,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from gad.config import Recipe
 from gad.evaluation.jobs import Job, files_in, results
 from gad.models.model import Model
@@ -42,4 +44,5 @@ def measured(
     """
     models = all_models(teacher, students, settings.sampling)
     for _, sampler, found in results([job_of(models[0], settings)], models, parts):
-        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in found.items()}
+        tables = {key: rows for key, rows in found.items() if isinstance(rows, pd.DataFrame)}
+        yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in tables.items()}

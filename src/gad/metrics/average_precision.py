@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def _sides(box: Box) -> list[float]:
 def _coco(asked: Sequence[Sequence[GroundTruth]], number: dict[str, int]) -> "COCO":
     from pycocotools.coco import COCO  # here, since it takes seconds
 
-    annotations = [
+    annotations: list[dict[str, Any]] = [
         {"image_id": image, "category_id": number[thing.noun], "bbox": _sides(thing.box), "iscrowd": 0}
         for image, things in enumerate(asked, start=1)
         for thing in things

@@ -83,7 +83,9 @@ def _place(source: str) -> str:
     return str(ROOT / source) if (ROOT / source).is_dir() else source
 
 
-def _load_pretrained(source: str, revision: str | None, words: str, words_revision: str | None, device) -> Clip:
+def _load_pretrained(
+    source: str, revision: str | None, words: str, words_revision: str | None, device: torch.device | str
+) -> Clip:
     from transformers import AutoTokenizer, CLIPModel  # here, since it takes seconds
     from transformers.utils import logging
 

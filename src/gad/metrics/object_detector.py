@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
+
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from transformers import PreTrainedModel
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as DETR and YOLOS were trained with
 LONG_SIDE = 800  # pixels: square images are enlarged to this before detection
@@ -20,7 +24,7 @@ class HubDetector:
     Its pixels are prepared here; transformers' own image processors want torchvision.
     """
 
-    network: nn.Module
+    network: "PreTrainedModel"
     size: int = LONG_SIDE  # pixels on a side that the network sees
     threshold: float = 0.05  # lowest score of a detection
     batch_size: int = 8

@@ -33,14 +33,15 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
         for variant in [name for name in group["variant"].unique() if name != reference]:
             for metric in metrics:
                 values = paired_values(group, metric, variant, reference)
-                found = {
-                    "seeds": mean_over_seeds(values.mean(1)),
-                    "noises": bootstrap_mean(values.mean(0)),
-                    "both": crossed_mean(values),
-                }
-                row = {"directions": kind, "metric": metric, "variant": variant, "difference": found["both"].mean}
-                row |= {"num_seeds": len(values), "num_noises": values.shape[1]} | _columns(found)
-                rows.append(row | {"both freedom": found["both"].freedom})
+                seeds, noises, both = (
+                    mean_over_seeds(values.mean(1)),
+                    bootstrap_mean(values.mean(0)),
+                    crossed_mean(values),
+                )
+                row = {"directions": kind, "metric": metric, "variant": variant, "difference": both.mean}
+                row |= {"num_seeds": len(values), "num_noises": values.shape[1]}
+                row |= _columns({"seeds": seeds, "noises": noises, "both": both})
+                rows.append(row | {"both freedom": both.freedom})
     return pd.DataFrame(rows)
 
 
@@ -82,9 +83,9 @@ def _columns(found: dict[str, Estimate]) -> dict[str, float]:
     return {f"{name} {end}": getattr(estimate, end) for name, estimate in found.items() for end in ("low", "high")}
 
 
-def two_level(table: pd.DataFrame) -> dict:
+def two_level(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """The intervals over seeds and noises as a metrics file holds them: ``{variant: {"metric, directions": ...}}``."""
-    result = {}
+    result: dict[str, dict[str, dict]] = {}
     for row in table.to_dict("records"):
         interval = row["both low"], row["both high"], row["num_seeds"], row["both freedom"]
         estimate = CrossedEstimate(row["difference"], *interval)

@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 POWER = 0.8  # probability with which the minimum detectable effect is detected
 LEVEL = 0.05
+
+Values = ArrayLike | tuple[float | int, ...]
+"""Numbers; a tuple is named by itself, since at run time numpy's type asks a sequence for ``__reversed__``."""
 
 
 def has_interval(low: float | None) -> bool:
@@ -22,7 +26,7 @@ def with_interval(mean: float, low: float | None, high: float | None) -> str:
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
     """Whether there is an interval and 0 lies outside."""
-    return has_interval(low) and (low > 0 or high < 0)
+    return low is not None and high is not None and has_interval(low) and (low > 0 or high < 0)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Estimate:
         return with_interval(self.mean, self.low, self.high)
 
 
-def mean_over_seeds(values) -> Estimate:
+def mean_over_seeds(values: Values) -> Estimate:
     """Mean of one number per seed with the 95 % t interval; a single seed has none (NaN)."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
@@ -47,12 +51,12 @@ def mean_over_seeds(values) -> Estimate:
     return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half), len(values))
 
 
-def paired_difference(values, reference) -> Estimate:
+def paired_difference(values: Values, reference: Values) -> Estimate:
     """Mean of value - reference over equal seeds with the 95 % t interval of the differences."""
     return mean_over_seeds(np.asarray(values, dtype=float) - np.asarray(reference, dtype=float))
 
 
-def bootstrap_mean(values, *, resamples: int = 2000, seed: int = 0) -> Estimate:
+def bootstrap_mean(values: Values, *, resamples: int = 2000, seed: int = 0) -> Estimate:
     """Mean over noises with the 95 % BCa bootstrap interval; covers other noises, for the very same students.
 
     Pair first: give the differences at equal noises and prompts. Fewer than two values, or equal ones, have no
@@ -64,10 +68,11 @@ def bootstrap_mean(values, *, resamples: int = 2000, seed: int = 0) -> Estimate:
         edge = float("nan") if n < 2 else mean
         return Estimate(mean, edge, edge, n)
     result = stats.bootstrap((values,), np.mean, n_resamples=resamples, method="BCa", rng=np.random.default_rng(seed))
-    return Estimate(mean, *map(float, result.confidence_interval), n)
+    low, high = result.confidence_interval
+    return Estimate(mean, float(low), float(high), n)
 
 
-def crossed_intervals(values) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def crossed_intervals(values: Values) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, low, high and degrees of freedom of ``values [..., S, N]``: every seed at every noise.
 
     The 95 % interval covers other seeds *and* other noises. Seeds, noises and what is left are random effects of a
@@ -98,7 +103,7 @@ class CrossedEstimate(Estimate):
     freedom: float
 
 
-def crossed_mean(values) -> CrossedEstimate:
+def crossed_mean(values: Values) -> CrossedEstimate:
     """The mean of ``values [S, N]`` with the interval of :func:`crossed_intervals`; NaN for one seed or one noise.
 
     ``n`` is the number of seeds.
@@ -140,7 +145,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
     its degrees of ``freedom`` are n - 1 unless given."""
     nothing = float("nan")
-    if n < 2 or high is None or not has_interval(low):
+    if n < 2 or low is None or high is None or not has_interval(low):
         return Effect(nothing, nothing, nothing)
     freedom = n - 1 if freedom is None else freedom
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)  # standard error of the mean
@@ -155,7 +160,7 @@ def effect_of(mean: float, low: float | None, high: float | None, n: int, freedo
     )
 
 
-def holm(p) -> np.ndarray:
+def holm(p: Values) -> np.ndarray:
     """Holm's adjusted p-values (1979): all below .05 hold together with 95 % confidence. NaN stays NaN, uncounted."""
     p = np.asarray(p, dtype=float)
     known = np.flatnonzero(~np.isnan(p))
@@ -166,7 +171,7 @@ def holm(p) -> np.ndarray:
     return adjusted
 
 
-def ratio_of_means(values, reference) -> Estimate:
+def ratio_of_means(values: Values, reference: Values) -> Estimate:
     r"""mean(values) / mean(reference) of pairs, with Fieller's 95 % interval, which covers the error of both means.
 
     The interval (Fieller, Some problems in interval estimation, 1954) holds every r for which a paired t test does not

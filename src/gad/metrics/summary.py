@@ -1,6 +1,6 @@
 """From one row per seed to the nested numbers of a metrics file: mean, interval and sample size per variant."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -41,7 +41,7 @@ def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
 
 
-def grouped_metrics(groups: dict[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
+def grouped_metrics(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
     """Each group's numbers over seeds, and as ``<group>_minus_baseline`` the paired differences to the baseline.
 
     A group is a table with a row per variant and seed, and its columns that hold numbers.

@@ -12,6 +12,7 @@ from gad.diffusion.shapes import Latent
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import CLIPModel, PreTrainedTokenizerBase
+    from transformers.utils import ModelOutput
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Clip:
     num_tokens: int
 
 
-def _features(output) -> Tensor:
+def _features(output: "Tensor | ModelOutput") -> Tensor:
     """Projected features of unit length, from a transformers output or a bare tensor."""
     return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
 

@@ -8,12 +8,11 @@ import inspect
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from huggingface_hub import hf_hub_download, snapshot_download
 from safetensors.torch import load_file
-from torch import nn
 
 from gad.config import Recipe
 from gad.config.external import ExternalStudent
@@ -21,12 +20,16 @@ from gad.models.external_sampler import ExternalSampler
 from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import family_of, load_pipeline, network_of
+from gad.models.sampler import NamedStudent
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from diffusers import DiffusionPipeline
+    from diffusers import DiffusionPipeline, ModelMixin
+    from transformers import PreTrainedModel
+
+Part: TypeAlias = "ModelMixin | PreTrainedModel"
 
 ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
 PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipelines never read, so never fetched
@@ -53,7 +56,7 @@ def _weights_file(settings: ExternalStudent) -> Path:
     return found[0]
 
 
-def _bare_network(settings: ExternalStudent, base: nn.Module) -> nn.Module:
+def _bare_network(settings: ExternalStudent, base: "ModelMixin") -> "ModelMixin":
     """A network from its own folder, or the base's with weights from a file. A .bin file runs no code: weights_only."""
     options = {"revision": settings.revision, "subfolder": settings.subfolder}
     try:
@@ -81,8 +84,9 @@ def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
     import diffusers  # here, since it takes seconds
 
     whole = settings.kind == "full"
-    lender = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
-    pipeline = load_pipeline(_place(*lender))
+    source, revision = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
+    assert source is not None, "a LoRA or a bare network names its base"
+    pipeline = load_pipeline(_place(source, revision))
     if settings.kind == "lora":
         merge_lora(network_of(pipeline), _weights_file(settings), scale=settings.lora_scale)
     if settings.kind == "network":
@@ -93,10 +97,10 @@ def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
         raise ValueError(f"{name}: its network wants its guidance as an embedding, which gad does not give; use a LoRA")
     if settings.scheduler:
         options = dict(settings.scheduler)
-        name = options.pop("class", type(pipeline.scheduler).__name__)
-        if not hasattr(diffusers, str(name)):
-            raise ValueError(f"{settings.name}: diffusers has no scheduler {name!r}")
-        kind, given = getattr(diffusers, str(name)), pipeline.scheduler.config
+        kind_name = str(options.pop("class", type(pipeline.scheduler).__name__))
+        if not hasattr(diffusers, kind_name):
+            raise ValueError(f"{settings.name}: diffusers has no scheduler {kind_name!r}")
+        kind, given = getattr(diffusers, kind_name), pipeline.scheduler.config
         if "clip_sample" in inspect.signature(kind).parameters and "clip_sample" not in given:
             options = {"clip_sample": False} | options  # some clip x0 to [-1, 1] unless set: latents are wider
         pipeline.scheduler = kind.from_config(given, **options)
@@ -116,10 +120,8 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
     if teacher.pipeline is None:
         raise ValueError(f"{name} cannot be compared with a 2-D teacher: it makes images")
     if student.latent_shape != teacher.latent_shape:
-        ours, theirs = student.latent_shape, teacher.latent_shape
-        raise ValueError(
-            f"{name} has latents of {ours}, the teacher of {theirs}; if it can make those, set latent_side"
-        )
+        shapes = f"{name} has latents of {student.latent_shape}, the teacher of {teacher.latent_shape}"
+        raise ValueError(f"{shapes}; if it can make those, set latent_side")
     ours, theirs = _reader(teacher.pipeline), _reader(student.pipeline)
     if ours != theirs:
         raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
@@ -139,7 +141,7 @@ def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[Diffusion
                 break
 
 
-def _alike(one: nn.Module, other: nn.Module) -> bool:
+def _alike(one: Part, other: Part) -> bool:
     """The same weights, used in the same way."""
     if type(one) is not type(other) or _settings(one) != _settings(other):
         return False
@@ -147,7 +149,7 @@ def _alike(one: nn.Module, other: nn.Module) -> bool:
     return ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key].to(ours[key])) for key in ours)
 
 
-def _settings(module: nn.Module) -> dict:
+def _settings(module: Part) -> dict:
     """A part's config as a file holds it, without where it comes from."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
     kept = {key: value for key, value in config.items() if not key.startswith("_") and key not in ORIGIN}
@@ -172,13 +174,13 @@ def load_external_student(
     return student
 
 
-def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[tuple[str, int, Model]]:
+def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> list[NamedStudent]:
     """Name, 0 and model of every entry of the recipe's ``students``, as :func:`gad.models.students.load_students` gives
     ours.
 
     They are noise-to-image maps: their derivatives are measured with :func:`as_external` of the recipe.
     """
-    found = []
+    found: list[NamedStudent] = []
     for entry in settings.external_models:
         others = [model.pipeline for _, _, model in found]
         found.append((entry.name, 0, load_external_student(entry, teacher, others=others).on(own_device(device))))

@@ -17,7 +17,7 @@ from gad.diffusion.shapes import Latent, PerSample, Trajectory
 from gad.models.pipelines import family_of, network_of, schedule_of
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from diffusers import DiffusionPipeline
+    from diffusers import DiffusionPipeline, SchedulerMixin
 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 
@@ -56,11 +56,13 @@ def chain_with_scheduler(
     yield None, x
 
 
-def _fresh_scheduler(pipeline: "DiffusionPipeline", num_steps: int, timesteps: list[int] | None, sigmas: list | None):
+def _fresh_scheduler(
+    pipeline: "DiffusionPipeline", num_steps: int, timesteps: list[int] | None, sigmas: list[float] | None
+) -> "SchedulerMixin":
     """The pipeline's scheduler at its first step, since it counts them; at the times given, else at its own."""
     scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
     given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**(given or {"num_inference_steps": num_steps}))
+    scheduler.set_timesteps(**given) if given else scheduler.set_timesteps(num_inference_steps=num_steps)
     return scheduler
 
 
@@ -90,7 +92,8 @@ class ExternalSampler:
     def network(self) -> nn.Module:
         return network_of(self.pipeline)
 
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning) -> Latent:
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        assert conditioning is not None, "a pipeline reads prompts"
         if not bool((t == 1).all()):
             raise ValueError(f"{self.settings.name} is a noise-to-image map and has no prediction at t < 1")
         return self.begin(x_t, conditioning)
@@ -105,12 +108,15 @@ class ExternalSampler:
 
         Of several states at one time, as second-order samplers have them, the last one counts.
         """
-        schedule, states = schedule_of(self.pipeline.scheduler)[0], {}
+        schedule = schedule_of(self.pipeline.scheduler)[0]
+        states: dict[float, Latent] = {}
         for timestep, state in self._chain(noise, conditioning):
             t = 0.0 if timestep is None else schedule.time(timestep.reshape(1)).item()
             states = {time: kept for time, kept in states.items() if time > t} | {t: state}
         return schedule, torch.stack(list(states.values())), list(states)
 
-    def _chain(self, noise: Latent, conditioning: Conditioning, **options) -> Iterator[tuple[Tensor | None, Latent]]:
-        options |= self.settings.model_dump(include=OPTIONS) | {"uncond": self.uncond}
-        return chain_with_scheduler(self.pipeline, noise, conditioning, **options)
+    def _chain(
+        self, noise: Latent, conditioning: Conditioning, *, stop: int | None = None
+    ) -> Iterator[tuple[Tensor | None, Latent]]:
+        options = self.settings.model_dump(include=OPTIONS)
+        return chain_with_scheduler(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)

@@ -48,7 +48,9 @@ class Model:
         """The denoiser under classifier-free guidance; 1 is the plain one."""
         if guidance_scale == 1:
             return self.denoiser
-        return Guided(self.denoiser, self.condition([""]), guidance_scale)
+        empty = self.condition([""])
+        assert empty is not None, "guidance needs prompts"
+        return Guided(self.denoiser, empty, guidance_scale)
 
     def images(self, latents: torch.Tensor) -> torch.Tensor:
         """Decoded images ``[B, 3, H, W]`` in [-1, 1], or the Swiss roll's points ``[B, 2]``, with their gradient."""
@@ -64,8 +66,14 @@ class Model:
         return torch.cat([self.images(part) for part in latents.split(min(batch_size, few))])
 
     @property
+    def points(self) -> torch.Tensor | None:
+        """The data ``[N, 2]`` of the exact 2-D teacher; None for a model with a network."""
+        return self.denoiser.points.flatten(1) if isinstance(self.denoiser, ExactDenoiser) else None
+
+    @property
     def image_side(self) -> int:
         """Pixels on a side of the square images."""
+        assert self.pipeline is not None, "2-D models have no pixels"
         return self.latent_shape[-1] * self.pipeline.vae_scale_factor
 
     def on(self, device: torch.device) -> "Model":

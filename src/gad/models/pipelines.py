@@ -16,15 +16,19 @@ from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, Tab
 from gad.runtime.files import read_json, replacing
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from diffusers import DiffusionPipeline
+    from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
+
+NEEDS_PROMPTS = "a pipeline's network reads prompts"
 
 
-def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
     return network(x_t, timestep, encoder_hidden_states=conditioning.prompt_embeds, return_dict=False)[0]
 
 
-def call_pixart(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
-    added = {"resolution": None, "aspect_ratio": None}
+def call_pixart(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
+    added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
     if network.config.sample_size == 128:  # the 1024-px model is conditioned on its resolution
         pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
         added = {
@@ -42,7 +46,8 @@ def call_pixart(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning:
     return output[:, : x_t.shape[1]]  # the published model also predicts a variance, which samplers ignore
 
 
-def call_sana(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:
+def call_sana(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
     return network(
         x_t,
         encoder_hidden_states=conditioning.prompt_embeds,
@@ -71,7 +76,12 @@ FAMILIES = {
     ),
 }
 
-_PARAMETERISATIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0", "flow_prediction": "flow"}
+_PARAMETERISATIONS: dict[str, Parameterisation] = {
+    "epsilon": "eps",
+    "v_prediction": "v",
+    "sample": "x0",
+    "flow_prediction": "flow",
+}
 
 
 def family_of(pipeline: "DiffusionPipeline") -> Family:
@@ -82,7 +92,7 @@ def family_of(pipeline: "DiffusionPipeline") -> Family:
     return FAMILIES[name]
 
 
-def schedule_of(scheduler) -> tuple[Schedule, Parameterisation]:
+def schedule_of(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation]:
     """The noise schedule and parameterisation that a diffusers scheduler stands for."""
     kind = scheduler.config.get("prediction_type", "flow_prediction")
     if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":
@@ -90,7 +100,7 @@ def schedule_of(scheduler) -> tuple[Schedule, Parameterisation]:
     return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
 
 
-def plain_scheduler(pipeline: "DiffusionPipeline"):
+def plain_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
     """The stock scheduler that walks our times: DDIM from the last time on, or for flows Euler without a shift.
 
     A hub pipeline's own one may be of another order, shift its times, or ask pure noise at t = 0 in a single step.
@@ -104,7 +114,7 @@ def plain_scheduler(pipeline: "DiffusionPipeline"):
     return DDIMScheduler.from_config(config, **options)
 
 
-def network_of(pipeline: "DiffusionPipeline") -> nn.Module:
+def network_of(pipeline: "DiffusionPipeline") -> "ModelMixin":
     """The denoising network of a pipeline."""
     return getattr(pipeline, family_of(pipeline).network)
 

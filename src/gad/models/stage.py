@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from torch import Tensor
 
@@ -17,11 +18,13 @@ from gad.runtime.paths import stage_dir
 SECTIONS = {"fidelity": "sensitivity"}  # of a stage that reads another one's section of the recipe
 COMPARING = ("sensitivity", "fidelity", "control")  # stages that measure trained students
 
+SectionOf = TypeVar("SectionOf", bound=Section)
+
 
 @dataclass(frozen=True)
-class Stage:
+class Stage(Generic[SectionOf]):
     """A stage of one recipe. ``students`` are the trained ones and ``external`` those that the recipe names; both are
-    empty in stages that come before the training."""
+    empty in stages that come before the training. ``Stage[StudentConfig]`` is one whose section is of that kind."""
 
     name: str
     recipe: str
@@ -31,7 +34,7 @@ class Stage:
     external: list[NamedStudent]
 
     @property
-    def section(self) -> Section:
+    def section(self) -> SectionOf:
         """The recipe's section that the stage reads."""
         return getattr(self.settings, SECTIONS.get(self.name, self.name))
 
@@ -53,7 +56,7 @@ class Stage:
     @property
     def points(self) -> Tensor | None:
         """The Swiss roll's data ``[N, 2]``, to be drawn behind samples; None for images."""
-        return None if self.teacher.pipeline else self.teacher.denoiser.points.flatten(1)
+        return self.teacher.points
 
 
 def load_stage(recipe: str, name: str) -> Stage:

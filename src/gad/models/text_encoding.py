@@ -10,9 +10,10 @@ from gad.diffusion.conditioning import Conditioning, concatenate
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def tokenize(tokenizer, prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+def tokenize(tokenizer: "PreTrainedTokenizerBase", prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
     """Token ids and mask ``[B, L]``, padded to ``max_tokens``; longer prompts are cut with a warning."""
     for prompt, ids in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
         if len(ids) > max_tokens:
@@ -23,7 +24,7 @@ def tokenize(tokenizer, prompts: list[str], max_tokens: int) -> tuple[Tensor, Te
     return tokens.input_ids, tokens.attention_mask
 
 
-def encode_tokens(text_encoder, ids: Tensor, mask: Tensor, *, masked: bool) -> Conditioning:
+def encode_tokens(text_encoder: "PreTrainedModel", ids: Tensor, mask: Tensor, *, masked: bool) -> Conditioning:
     """Conditioning from token ids. Families with ``masked`` hide the padding (PixArt, SANA); SD does not."""
     embeds = text_encoder(ids, attention_mask=mask if masked else None)[0]
     return Conditioning(embeds, mask if masked else None)

@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from gad.models.exact import ExactDenoiser
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.pipelines import network_of
@@ -34,14 +35,17 @@ def _own_tensors(model: Model) -> dict[str, Tensor]:
     denoiser = model.denoiser
     if isinstance(denoiser, ExternalSampler):
         return dict(denoiser.network.state_dict())
-    return dict(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else {"points": denoiser.points}
+    if isinstance(denoiser, nn.Module):
+        return dict(denoiser.state_dict())
+    assert isinstance(denoiser, ExactDenoiser), "a teacher is a network or exact"
+    return {"points": denoiser.points}
 
 
 def model_key(model: Model, *, teacher: Model | None = None) -> str:
     """A short hash of a model's weights (as :func:`weights_hash`) and of how its parts are set up."""
     pipeline, denoiser = model.pipeline, model.denoiser
     parts = [] if pipeline is None else [network_of(pipeline), pipeline.vae, pipeline.scheduler]
-    settings = [{k: v for k, v in part.config.items() if not k.startswith("_")} for part in parts]
+    settings: list[object] = [{k: v for k, v in part.config.items() if not k.startswith("_")} for part in parts]
     settings += [type(denoiser).__name__, model.latent_shape]
     if isinstance(denoiser, ExternalSampler):
         settings.append(denoiser.settings.model_dump())

@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
 from gad.data.prompts import prompt_of
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.attention import cross_attention
@@ -22,13 +24,17 @@ from gad.preflight.cost import Cost
 from gad.preflight.timing import peak_bytes
 from gad.runtime.devices import own_device
 
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import ModelMixin
+
 HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))  # of an image of 2 x 2 pixels
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
 
 
 def folder_cost(teacher: Model, folder: Path) -> Cost:
     """Saving a student's network as a diffusers folder and loading it again, float32."""
-    network = teacher.denoiser.network
+    assert isinstance(teacher.denoiser, NetworkDenoiser)
+    network: ModelMixin = teacher.denoiser.network
     start = time.perf_counter()
     network.save_pretrained(folder)
     type(network).from_pretrained(folder)
@@ -66,7 +72,9 @@ def control_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     config = settings.control.layout or LayoutConfig(num_prompts=1)
     size, steps = config.batch_size, settings.noise_pairs.student_steps
     denoise = on_device(teacher.denoiser, own_device(settings.control.device))
-    plan = synthetic_plan(size, teacher.condition([""]).prompt_embeds.shape[1])
+    empty = teacher.condition([""])
+    assert isinstance(denoise, NetworkDenoiser) and empty is not None, "a dry run is of pipelines"
+    plan = synthetic_plan(size, empty.prompt_embeds.shape[1])
     noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning(config.angle)
     with cross_attention(denoise.network, config.attention_layers) as recorded:
         energy = energy_of(Sampler("dry run", 0, teacher, steps), plan, config, recorded)

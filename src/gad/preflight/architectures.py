@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from os.path import isfile
+from typing import TYPE_CHECKING
 
 import torch
 from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DConditionModel
@@ -18,6 +19,9 @@ from gad.models.pipelines import FAMILIES
 from gad.runtime.files import read_json
 from gad.runtime.paths import ROOT
 
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from diffusers import ModelMixin
+
 BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (0.0001, 0.02)}  # of the published schedulers, 1000 steps
 
 
@@ -25,7 +29,7 @@ BETAS = {"scaled_linear": (0.00085, 0.012), "linear": (0.0001, 0.02)}  # of the 
 class Architecture:
     """A network as it is published, and the embeddings that it reads: ``tokens`` x ``width``."""
 
-    kind: type[nn.Module]
+    kind: type["ModelMixin"]
     config: dict
     pipeline: str
     betas: str | None  # None: flow
@@ -82,7 +86,13 @@ _PIXART = {
     "norm_eps": 1e-6,
     "num_embeds_ada_norm": 1000,
 }
-_SANA = {"sample_size": 16, "patch_size": 1, "in_channels": 32, "out_channels": 32, "caption_channels": 2304}
+_SANA: dict[str, int | float] = {
+    "sample_size": 16,
+    "patch_size": 1,
+    "in_channels": 32,
+    "out_channels": 32,
+    "caption_channels": 2304,
+}
 _SANA |= {"mlp_ratio": 2.5, "attention_bias": False, "norm_elementwise_affine": False, "norm_eps": 1e-6}
 _SANA_600M = _SANA | {
     "num_layers": 28,
@@ -157,8 +167,8 @@ def reduced(architecture: Architecture, *, depth: int | None = None, size: int |
 
 
 def build_network(
-    architecture: Architecture, *, seed: int = 0, depth: int | None = None, size: int | None = None, device="cpu"
-) -> nn.Module:
+    architecture: Architecture, *, seed: int = 0, depth: int | None = None, size: int | None = None, device: str = "cpu"
+) -> "ModelMixin":
     """The network with random weights; on the device "meta" it has shapes and no memory."""
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)

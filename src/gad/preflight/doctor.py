@@ -123,7 +123,7 @@ def check_prompts(settings: Recipe) -> Iterator[Finding]:
                           f"{command} --revision {source.revision} (into HF_HOME), or set noise_pairs.prompts.file to "
                           "a file of your own")  # fmt: skip
             return
-        if len(source.revision) != 40:
+        if len(source.revision or "") != 40:
             yield Finding("warn", f"prompts: revision {source.revision} of {source.dataset} is not pinned",
                           "set noise_pairs.prompts.revision to a commit's hash")  # fmt: skip
     try:

@@ -18,6 +18,7 @@ from gad.data.pair_generation import generate
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.guidance import on_device
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import draw_batch
@@ -38,7 +39,7 @@ TIMED = 1  # step from which times are taken; the one before warms up
 ANALYSES = {"sensitivity": sensitivity_cost, "control": control_cost}
 
 
-def synthetic_prompts(architecture: Architecture):
+def synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Conditioning]:
     """A function from prompts to random embeddings of the text encoder's shape; equal prompts get equal ones."""
 
     def encode(prompts: list[str]) -> Conditioning:
@@ -100,7 +101,7 @@ def some_steps(
     """Train a variant for ``steps`` steps, and for those that warm up and that log, monitored by ``clock(objective,
     accumulate)``."""
     list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
-    teacher.denoiser.to("cpu")  # where a student's training finds it
+    on_device(teacher.denoiser, "cpu")  # where a student's training finds it
     forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
@@ -127,8 +128,15 @@ def counted_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
     list(generate(folder / "pairs", silent, "dry run", small_pairs(settings, PAIRS)))
     pairs = NoisePairs(folder / "pairs")
     student, objective = begin(teacher, pairs, config, variant)
-    options = {"variant": variant, "batch_size": config.batch_size, "misaligned": config.misaligned}
-    batch = draw_batch(pairs, encode_pair_prompts(teacher, pairs), student.schedule, key=(0, 0), **options)
+    batch = draw_batch(
+        pairs,
+        encode_pair_prompts(teacher, pairs),
+        student.schedule,
+        variant=variant,
+        batch_size=config.batch_size,
+        key=(0, 0),
+        misaligned=config.misaligned,
+    )
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 

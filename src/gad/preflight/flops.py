@@ -6,7 +6,7 @@ from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, step_generator
 from gad.distillation.precision import networks_of
-from gad.distillation.trainable import Trainable
+from gad.distillation.trainable import Trainable, WithAuxiliary
 
 
 def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:
@@ -17,16 +17,17 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
     """
     for network in networks_of(student, objective):
         network._compiled_call_impl = None  # compiled for where it was
-        if hasattr(network, "disable_gradient_checkpointing"):
-            network.disable_gradient_checkpointing()
+        if (disable := getattr(network, "disable_gradient_checkpointing", None)) is not None:
+            disable()
     for denoiser in (student, *objective.networks().learning):
         denoiser.compute = None
-    student, objective, part = (thing.to("meta") for thing in (student, objective, part))
+    student, objective, part = student.to("meta"), objective.to("meta"), part.to("meta")
     for network in networks_of(student, objective):
         network.float()
     student.network.train().requires_grad_(True)
     with FlopCounterMode(display=False) as counter:
         if objective.auxiliary is not None:
+            assert isinstance(objective, WithAuxiliary)
             objective.auxiliary.requires_grad_(True)
             for update in range(config.auxiliary_updates):
                 objective.auxiliary_loss(student, part, step_generator(0, update)).mean().backward()

@@ -27,7 +27,7 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
     if fault:
         yield fault[0], f"{fault[1]}, or name the folder that diffusers' save_pretrained wrote"
         return
-    index = read_object(folder / "model_index.json")
+    index = read_object(folder / "model_index.json") or {}
     name = index.get("_class_name")
     if name not in [*FAMILIES]:
         yield f"{name} is not a pipeline that gad can use", f"use {', '.join(FAMILIES)}"
@@ -42,7 +42,7 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
             yield f"{part}/ cannot be read: {error.strerror}", f"make {folder / part} readable"
 
 
-def _is_part(value) -> bool:
+def _is_part(value: object) -> bool:
     """Whether an entry of the index names a library and a class; [null, null] is a part left out."""
     return isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
 
@@ -103,9 +103,10 @@ def _no_weights(part: str, names: set[str], whole: str) -> Fault:
 
 def shards_of(index: Path) -> list[str]:
     """The files that an index of weights names; none where it is no such index."""
-    files = read_object(index).get("weight_map")
-    sound = isinstance(files, dict) and all(isinstance(name, str) for name in files.values())
-    return sorted(set(files.values())) if sound else []
+    files = (read_object(index) or {}).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
+        return []
+    return sorted(set(files.values()))
 
 
 def fault_of_file(folder: Path, name: str) -> Fault | None:

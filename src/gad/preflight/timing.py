@@ -10,6 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Condition
 
 import torch
+from torch import nn
+
+from gad.distillation.trainable import Trainable
 
 
 def peak_bytes() -> float:
@@ -33,12 +36,17 @@ class Timed:
     the steps before the last one, which logs: what logging costs is not the step's.
     """
 
-    def __init__(self, objective, accumulate: int):
+    def __init__(self, objective: Trainable, accumulate: int):
         self.objective, self.accumulate = objective, accumulate
-        self.calls, self.times, self.peak = 0, [], 0.0
+        self.calls, self.peak = 0, 0.0
+        self.times: list[float] = []
 
     def __getattr__(self, attribute):
         return getattr(self.objective, attribute)
+
+    @property
+    def auxiliary(self) -> nn.Module | None:
+        return self.objective.auxiliary
 
     def to(self, device):
         self.objective = self.objective.to(device)
@@ -87,9 +95,11 @@ class Turns:
 class Alternating(Timed):
     """Waits for its turn at the beginning of each step; ``laps`` are the seconds of the full steps between."""
 
-    def __init__(self, objective, accumulate: int, turns: Turns, mine: int):
+    def __init__(self, objective: Trainable, accumulate: int, turns: Turns, mine: int):
         super().__init__(objective, accumulate)
-        self.turns, self.mine, self.laps, self.start = turns, mine, [], None
+        self.turns, self.mine = turns, mine
+        self.laps: list[float] = []
+        self.start: float | None = None
 
     def begin_step(self, step: int) -> None:
         if self.start is not None:

@@ -122,7 +122,9 @@ def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.Data
 
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
-        kinds = (recorded or {}).get("sensitivity", {})
+        if recorded is None:
+            continue
+        kinds = recorded.get("sensitivity", {})
         for kind in direction_kinds(kinds):
             for variant, values in kinds[kind].items():
                 row = {"setting": label_of(setting), "directions": kind, "variant": variant}

@@ -1,5 +1,6 @@
 """Outputs of teacher and students while a noise is turned along a direction."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +10,7 @@ from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_prompt
-from gad.diffusion.noise import draw_direction, draw_noise, part_of
+from gad.diffusion.noise import Direction, draw_direction, draw_noise, part_of
 from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import top_directions
@@ -32,7 +33,7 @@ class Place:
 
     prompt: str
     seed: int
-    direction: str
+    direction: Direction
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Explorer:
             self.singular[key] = top_directions(phi, noise, count, rounds=1, ids=self._ids(place.seed), seed=0)[0]
         return self.singular[key]
 
-    def noises(self, place: Place, angles) -> Latent:
+    def noises(self, place: Place, angles: Sequence[float | int]) -> Latent:
         """The start turned by each angle in degrees, ``[A B, C, H, W]``: z + (cos a - 1) P z + sin(a) v, v = P w.
 
         P projects on the space of the direction and w ~ N(0, I), so every turned noise is N(0, I) again where P does
@@ -103,7 +104,7 @@ class Explorer:
         students = {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in self.students}
         return {f"teacher at {ANGLES[nearest]}°": self._teacher(place)[nearest]} | students
 
-    def strip(self, place: Place, angles=(-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
+    def strip(self, place: Place, angles: Sequence[float | int] = (-60, -30, 0, 30, 60)) -> dict[str, Tensor]:
         """Each model's outputs along the way; 2-D outputs of all angles together."""
         noise = self.noises(place, angles)
         return {a.name: a.generate(noise, [place.prompt] * len(noise)) for a in (self.teacher, *self.students)}
@@ -123,7 +124,7 @@ def explorer_of(recipe: str) -> Explorer:
     pairs = settings.noise_pairs
     teacher = load_model(stage_dir(recipe, "teacher"))
     found = load_students(recipe, teacher) if any_finished(recipe) else []
-    first = {}
+    first: dict[str, Sampler] = {}
     for variant, seed, model in found:
         first.setdefault(variant, Sampler(variant, seed, model, pairs.student_steps))
     prompts = [make_prompt(i, seed=seeds.EXPLORER).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]

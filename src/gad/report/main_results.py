@@ -11,7 +11,7 @@ from gad.report.format import cell, unbroken
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
 WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the outputs alone
-OUTPUTS = {
+OUTPUTS: dict[str, Place] = {
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
     "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
@@ -19,13 +19,13 @@ OUTPUTS = {
     "kernel distance to the teacher's images": ("fidelity", "fidelity", "kernel_to_teacher"),
     "object accuracy": ("control", "over_seeds", "object_accuracy"),
 }
-RESPONSE = {
+RESPONSE: dict[str, Place] = {
     "JVP cosine": ("sensitivity", None, "jvp_cosine"),
     "Jacobian norm ratio": ("sensitivity", None, "jacobian_norm_ratio"),
     "spectral KL": ("sensitivity", None, "spectral_kl"),
     "median gain": ("sensitivity", None, "gain_median"),
 }
-SEEDS_AND_MODES = {
+SEEDS_AND_MODES: dict[str, Place] = {
     "seed identification accuracy": ("sensitivity", "seeds", "seed_identification_accuracy"),
     "teacher-trained seed accuracy": ("sensitivity", "seeds", "teacher_trained_seed_accuracy"),
     "seed retrieval accuracy": ("control", "over_seeds", "seed_retrieval_accuracy"),
@@ -33,12 +33,12 @@ SEEDS_AND_MODES = {
     "entropy of the mode coverage": ("control", "over_seeds", "mode_entropy"),
     "Vendi (EffLite0)": ("control", "over_seeds", "vendi"),
 }
-LAYOUT = {
+LAYOUT: dict[str, Place] = {
     "layout AP50, random noise": ("control", "over_seeds", "ap50_random"),
     "layout AP50, optimised noise": ("control", "over_seeds", "ap50_optimised"),
     "layout AP50, teacher's optimised noise": ("control", "over_seeds", "ap50_teacher"),
 }
-OPTIMISED_NOISE = {
+OPTIMISED_NOISE: dict[str, Place] = {
     "CLIP score, fresh noise": ("control", "over_seeds", "query_clip_score_none"),
     "CLIP score, random noise": ("control", "over_seeds", "query_clip_score_random"),
     "CLIP score, retrieved noise": ("control", "over_seeds", "query_clip_score_retrieved"),

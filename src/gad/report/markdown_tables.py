@@ -1,7 +1,7 @@
 """Tables of ``results/`` in Markdown: a cell is a mean with its 95 % interval."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,13 +107,14 @@ class Overview:
         rows = []
         for recipe, (title, metric) in self.rows.items():
             base = metric.estimate(results[recipe], "baseline")
+            assert base is not None, f"{recipe} has a baseline"
             changes = (difference_cell(*metric.difference(results[recipe], name)) for name in self.variants)
             start = cell(metric.estimate(results[recipe], INITIALISATION))
             rows.append([f"{title} (`{recipe}`)", str(base["n"]), start, cell(base), *changes])
         return markdown(["", "seeds", *columns], rows)
 
 
-def read_results(recipes) -> dict[str, dict]:
+def read_results(recipes: Iterable[str]) -> dict[str, dict]:
     """The metrics of each recipe, with those of the network that its students start from where they were measured."""
     results = {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
     for name, start in read_json(RESULTS / "at_initialisation.json").items():
@@ -224,7 +225,7 @@ EMOJI_PARADIGMS = Table(
     by_metric=False,
 )
 
-PAGES = {
+PAGES: dict[str, dict[str, Table | Overview]] = {
     "README.md": {"overview": OVERVIEW},
     "RESULTS.md": {
         "swiss_roll": SWISS_ROLL,

@@ -8,6 +8,7 @@ import nbformat
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbformat import NotebookNode
 
 TEMPLATE = """
 {%- extends 'index.html.j2' -%}
@@ -43,7 +44,7 @@ def as_a_terminal_shows(outputs: list) -> list:
 
     A progress bar writes each of its states over the one before, behind a carriage return.
     """
-    shown = []
+    shown: list[NotebookNode] = []
     for output in outputs:
         if shown and output.output_type == "stream" and shown[-1].get("name") == output.name:
             shown[-1].text += output.text

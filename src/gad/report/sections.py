@@ -26,12 +26,11 @@ RESPONSE = {
 def same_noises(recipe: str) -> Figure:
     """What every model makes of the same noises."""
     teacher, folder = load_model(stage_dir(recipe, "teacher")), stage_dir(recipe, "control")
-    points = None if teacher.pipeline else teacher.denoiser.points.flatten(1)
     outputs = read_tensors(folder / "outputs.safetensors")
     outputs = {name: outputs[name] for name in figures.PALETTE if name in outputs}
     samples = pd.read_parquet(folder / "diversity.parquet")
     title = samples["caption"].iloc[0] if "caption" in samples else "the same noises"
-    return figures.answers(outputs, reference=points, title=title)
+    return figures.answers(outputs, reference=teacher.points, title=title)
 
 
 def sensitivity(recipe: str) -> Figure:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
@@ -39,7 +39,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def rounded(value, digits: int = 6):
+def rounded(value: object, digits: int = 6) -> object:
     """The same nested value with floats cut to ``digits`` significant digits and non-finite ones as None."""
     if isinstance(value, dict):
         return {str(key): rounded(item, digits) for key, item in value.items()}
@@ -50,13 +50,13 @@ def rounded(value, digits: int = 6):
     return value
 
 
-def write_json(path: Path, value, *, digits: int = 6) -> None:
+def write_json(path: Path, value: object, *, digits: int = 6) -> None:
     """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(rounded(value, digits), indent=2, sort_keys=True) + "\n")
 
 
-def read_json(path: Path):
+def read_json(path: Path) -> Any:
     """Raises ValueError, in one line, for a file that is no JSON."""
     try:
         return json.loads(Path(path).read_text())

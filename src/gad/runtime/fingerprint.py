@@ -18,7 +18,7 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprint(*values) -> str:
+def fingerprint(*values: object) -> str:
     """A short hash of plain values and of the files and folders named by the paths among them."""
     digest = hashlib.sha256()
     for value in values:
@@ -78,7 +78,7 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def key_of(stage: str, *values) -> str:
+def key_of(stage: str, *values: object) -> str:
     """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
     return f"{fingerprint(*values)}-{code_hash(stage)}"
 

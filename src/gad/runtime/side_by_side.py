@@ -35,7 +35,8 @@ def side_by_side(
     one. What ``work`` raises is raised here; ChildProcessError, in one line, for a process that was killed. However
     this ends, and be it by a kill, no process goes on.
     """
-    waiting, crew = deque(items), {}
+    waiting = deque(items)
+    crew: dict[Connection, _Worker] = {}
     with replacing(job) as partial:
         torch.save((work, torch.get_num_threads()), partial)
     try:
@@ -45,6 +46,7 @@ def side_by_side(
             worker.begin(waiting.popleft())
         while crew:
             for connection in wait(list(crew)):
+                assert isinstance(connection, Connection)
                 worker = crew[connection]
                 kind, value = worker.receive()
                 if kind == "value":
@@ -76,7 +78,7 @@ class _Worker:
                 process_group=0,  # a Ctrl-C in the terminal is for this process, which stops the others
             )
 
-    def begin(self, item) -> None:
+    def begin(self, item: Any) -> None:
         self.item = item
         try:
             self.connection.send(item)
@@ -96,6 +98,7 @@ class _Worker:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+        assert self.process.stdin is not None
         self.process.stdin.close()
         self.connection.close()
 

@@ -1,6 +1,6 @@
 """The autoencoder that the three emoji teachers share: 64x64 pixels to 4x16x16 latents."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ BLOCK_OUT_CHANNELS = (24, 48, 64)
 KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the images
 
 
-def scene_images(indices, *, seed: int, layout: Layout = "grid") -> Tensor:
+def scene_images(indices: Iterable[int], *, seed: int, layout: Layout = "grid") -> Tensor:
     """Rendered scenes as a batch ``[B, 3, 64, 64]`` in [-1, 1], float32."""
     images = np.stack([render(make_scene(int(i), seed=seed, layout=layout)) for i in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -21,7 +21,7 @@ HIDDEN = 192  # width of the two transformers
 LAYERS = 6
 
 
-def _diffusion(prediction_type: str, **options) -> "DDIMScheduler":
+def _diffusion(prediction_type: str, **options: bool) -> "DDIMScheduler":
     from diffusers import DDIMScheduler  # here, since it takes seconds
 
     return DDIMScheduler(

@@ -69,6 +69,7 @@ class Detector(nn.Module):
         self.attention = nn.Conv2d(2 * width, 2, 1)  # where to look for the style, where for the background
         self.style = nn.Linear(2 * width, len(STYLES))
         self.background = nn.Linear(2 * width, len(BACKGROUNDS))
+        assert self.cells.bias is not None
         nn.init.constant_(self.cells.bias[: len(NOUNS)], -4.0)  # few cells hold an object
 
     def forward(self, images: Latent) -> Answer:

@@ -6,6 +6,7 @@ choices come from a counter-based generator keyed by ``(seed, i)``.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -111,12 +112,12 @@ def draw_prompt(rng: np.random.Generator) -> Prompt:
     return Prompt((first,), int(rng.integers(2, 4)), "and", background)
 
 
-def _apart(a, b) -> bool:
+def _apart(a: Box, b: Box) -> bool:
     """True when two boxes do not touch."""
     return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
 
 
-def _related(boxes, relation: str) -> bool:
+def _related(boxes: Sequence[Box], relation: str) -> bool:
     """True when the first box stands to the second as the relation says."""
     if len(boxes) != 2 or relation == "and":
         return True

@@ -6,11 +6,15 @@ car" stays "a car above a sun". PixArt's T5 comes pretrained and stays frozen; s
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from transformers import PreTrainedModel
 
 OFFSETS = (-3, -2, -1, 0, 1, 2, 3)  # the places, seen from a word, whose words it names
 BATCH_SIZE = 64
@@ -28,7 +32,7 @@ def neighbours(ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]) -> Int[Tensor,
 
 
 def learn_to_read(
-    encoder: nn.Module, ids: Int[Tensor, "N L"], mask: Int[Tensor, "N L"], *, num_steps: int, seed: int
+    encoder: "PreTrainedModel", ids: Int[Tensor, "N L"], mask: Int[Tensor, "N L"], *, num_steps: int, seed: int
 ) -> Iterator[dict]:
     """Yield step and loss (nats a neighbour) while the encoder learns; afterwards it is frozen.
 

@@ -1,13 +1,14 @@
 """The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its judgement."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from gad.config.teacher import TeacherConfig
 from gad.data.emoji import seeds
 from gad.data.emoji.backbones import build_pipeline
 from gad.data.emoji.caption_accuracy import caption_accuracy
@@ -30,7 +31,7 @@ EVALUATOR_STEPS = 20
 READING_STEPS = 1000  # for T5, see ``reading.py``
 
 
-def make_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
+def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
     if section.pretrained is not None:
         write_pointer(section.pretrained, folder, section.revision)
@@ -60,7 +61,7 @@ def write_pointer(source: str, folder: Path, revision: str | None = None) -> Non
     write_json(folder / "teacher.json", pointer | ({"revision": revision} if revision else {}))
 
 
-def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dict]:
+def train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Train a teacher on emoji scenes and save it as a diffusers folder in float16; yields step and loss.
 
     A killed training goes on from its last checkpoint, in ``unfinished_teacher`` beside ``folder``.
@@ -79,8 +80,10 @@ def train_emoji_teacher(section, folder: Path, vae_folder: Path) -> Iterator[dic
         captions = tokenized_captions(pipeline, section.num_scenes)
         for _ in learn_to_read(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
-    options = {"num_steps": section.num_steps, "lr": section.lr, "seed": section.seed}
-    yield from train_teacher(pipeline, batch, empty, checkpoint=work / "checkpoint.pt", **options)
+    steps, lr, seed = section.num_steps, section.lr, section.seed
+    yield from train_teacher(
+        pipeline, batch, empty, num_steps=steps, lr=lr, seed=seed, checkpoint=work / "checkpoint.pt"
+    )
     save_half(pipeline, folder)
     shutil.rmtree(work)
 
@@ -99,7 +102,14 @@ def evaluator_prompts(count: int = 512) -> list[Prompt]:
 
 
 @torch.no_grad()
-def sample_images(pipeline, captions: list[str], seeds, *, guidance_scale: float, batch_size: int = 64) -> Tensor:
+def sample_images(
+    pipeline: "DiffusionPipeline",
+    captions: list[str],
+    seeds: Sequence[int],
+    *,
+    guidance_scale: float,
+    batch_size: int = 64,
+) -> Tensor:
     """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
     options = dict(family_of(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS)
     if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise

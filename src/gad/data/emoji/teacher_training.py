@@ -10,6 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
 from gad.models.pipelines import denoiser_of, network_of
 from gad.models.text_encoding import encode_tokens
@@ -60,7 +62,9 @@ def sample_times(count: int, generator: torch.Generator) -> Tensor:
     return (1 - torch.rand(count, generator=generator)).sqrt().clamp(min=SMALLEST_TIME)
 
 
-def denoising_loss(denoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning) -> Tensor:
+def denoising_loss(
+    denoiser: NetworkDenoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning: Conditioning | None
+) -> Tensor:
     """Squared error of the network's own output per sample, ``[B]``; for eps weighted by 1 / alpha², capped."""
     schedule: Schedule = denoiser.schedule
     x_t = add_noise(schedule, x0, eps, t)
@@ -103,6 +107,7 @@ class TeacherState:
         loss.backward()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for weight, view in self.matrices:
+            assert weight.grad is not None, "the backward pass has just been"
             view.grad = weight.grad.view_as(view)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()

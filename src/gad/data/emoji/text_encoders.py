@@ -20,6 +20,8 @@ WIDTH = 96
 LAYERS = 2
 HEADS = 4
 
+Bpe = tuple[dict[str, int], list[tuple[str, str]]]
+
 
 def words() -> list[str]:
     """Every word that a caption can contain, sorted."""
@@ -28,7 +30,7 @@ def words() -> list[str]:
     return sorted(fixed | nouns | set(COUNTS.values()) | set(COLOURS) | set(BACKGROUNDS))
 
 
-def _bpe(corpus: Iterable[str], *, suffix: str | None, pre_tokenizer) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def _bpe(corpus: Iterable[str], *, suffix: str | None, pre_tokenizer: pre_tokenizers.PreTokenizer) -> Bpe:
     """Vocabulary and merges that make each word of the corpus one token."""
     ending = {"end_of_word_suffix": suffix} if suffix else {}
     tokenizer = Tokenizer(models.BPE(**ending))
@@ -47,7 +49,7 @@ def _bpe(corpus: Iterable[str], *, suffix: str | None, pre_tokenizer) -> tuple[d
 
 def _renumber(special: list[str], vocab: dict[str, int]) -> dict[str, int]:
     """Token ids with the special tokens first."""
-    ordered = special + [token for token in sorted(vocab, key=vocab.get) if token not in special]
+    ordered = special + [token for token in sorted(vocab, key=vocab.__getitem__) if token not in special]
     return {token: index for index, token in enumerate(ordered)}
 
 

@@ -86,7 +86,9 @@ def measure_dataset(
 ) -> dict:
     """How sharp the autoencoder is, and how often the evaluators are right, on renderings and reconstructions."""
     scenes, images = held_out(max(num_scenes, num_psnr_scenes))
-    metrics = {"psnr_db": in_parts(lambda part: psnr(vae, part), images[:num_psnr_scenes]).mean().item()}
+    metrics: dict[str, float | dict[str, float]] = {
+        "psnr_db": in_parts(lambda part: psnr(vae, part), images[:num_psnr_scenes]).mean().item()
+    }
     scenes, images = scenes[:num_scenes], images[:num_scenes]
     captions = [scene.prompt.caption for scene in scenes]
     seen = {"rendered": images, "reconstructed": in_parts(lambda part: reconstruct(vae, part), images)}

@@ -102,6 +102,7 @@ def seed_retrieval_accuracy(images: Tensor, reference: Tensor) -> Tensor:
 
 
 def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
+    assert inputs.encoder is not None and inputs.prompts is not None
     tables = []
     # pixels, features and the detector's answers of one prompt at a time
     for number, (part, reference) in enumerate(
@@ -115,7 +116,7 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             "clip_score": features_in_parts(inputs.encoder, part) @ text[0],
             "seed_retrieval_accuracy": seed_retrieval_accuracy(part, reference),
         }
-        if inputs.detector is not None:
+        if inputs.detector is not None and inputs.prompts.scenes is not None:
             scene = inputs.prompts.scenes[number]
             accuracy = caption_accuracy(inputs.detector, part, [scene] * len(part))
             columns |= {name: accuracy[name] for name in EVALUATED}

@@ -6,6 +6,7 @@ Where there are no images, or the recipe leaves the task out, there are no rows,
 import pandas as pd
 from torch import Tensor
 
+from gad.config import ControlConfig
 from gad.evaluation.control.noise_library import open_library
 from gad.evaluation.control.noise_query import library_folder
 from gad.evaluation.control.tasks import TaskResult, control_table, rows_of_task, shown
@@ -22,16 +23,17 @@ def _main(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: outputs[name] for name in MAIN if name in outputs}
 
 
-def _has(stage: Stage, task: str) -> bool:
+def _has(stage: Stage[ControlConfig], task: str) -> bool:
     """Whether there are images of the task."""
     return stage.teacher.pipeline is not None and task in stage.section.tasks
 
 
-def layout_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
+def layout_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
     """``rows`` of images from random and from optimised noise, with the ``boxes`` and ``nouns`` that were asked for."""
     if not _has(stage, "layout"):
         return {"rows": NOTHING, "boxes": [], "nouns": []}
-    rows, images = rows_of_task(results, "layout"), {}
+    rows = rows_of_task(results, "layout")
+    images: dict[str, Tensor] = {}
     asked = rows[(rows["variant"] == TEACHER) & (rows["noise"] == "random")].head(SHOWN)
     for noise in ("random", "optimised"):
         found = _main(shown(results, "layout", noise=noise))
@@ -39,20 +41,22 @@ def layout_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
     return {"rows": images, "boxes": asked["target_boxes"].to_list(), "nouns": asked["target_nouns"].to_list()}
 
 
-def retrieval_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
+def retrieval_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
     """``rows``: the library's own images of the retrieved noises and what each model makes of them; ``captions``."""
     if not _has(stage, "noise_query"):
         return {"rows": NOTHING, "captions": []}
     rows = rows_of_task(results, "noise_query")
     asked = (rows["variant"] == TEACHER) & (rows["noise"] == "retrieved") & (rows["kind"] == "semantic")
     first = rows[asked].head(SHOWN)
-    previews = open_library(library_folder(stage.settings)).previews[first["entry"].astype(int).to_list()]
+    library = open_library(library_folder(stage.settings))
+    assert library.previews is not None, "a library of images has them"
+    previews = library.previews[first["entry"].astype(int).to_list()]
     found = _main(shown(results, "noise_query", noise="retrieved", kind="semantic"))
     images = {"reference": previews / 127.5 - 1} | {name: made[:SHOWN] for name, made in found.items()}
     return {"rows": images, "captions": first["caption"].to_list()}
 
 
-def request_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
+def request_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
     """``strips`` under the first prompt for the ``attribute`` that students follow best, and the values ``asked``."""
     if not _has(stage, "noise_query"):
         return {"strips": NOTHING, "asked": [], "attribute": ""}
@@ -67,11 +71,13 @@ def request_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
     return {"strips": strips, "asked": asked.iloc[some].to_list(), "attribute": attribute}
 
 
-def optimisation_gallery(stage: Stage, results: list[TaskResult]) -> Gallery:
+def optimisation_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
     """``rows`` of images before and after the ascent from each model's own noise, with their ``captions``."""
     if not _has(stage, "noise_optimisation"):
         return {"rows": NOTHING, "captions": []}
-    moments = {"before": 0, "after": stage.section.noise_optimisation.iterations}
+    config = stage.section.noise_optimisation
+    assert config is not None, "the task has its section"
+    moments = {"before": 0, "after": config.iterations}
     chosen = {
         moment: _main(shown(results, "noise_optimisation", noise="own", iteration=number))
         for moment, number in moments.items()

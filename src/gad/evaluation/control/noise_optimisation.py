@@ -67,6 +67,7 @@ class Inputs:
 def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
+    assert config is not None
     count = config.num_prompts
     noise = draw_noise(ids_of(OPTIMISATION, count), teacher.model.latent_shape, seed=seed)
     if teacher.model.pipeline is None:
@@ -89,6 +90,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
 def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
     sampler = _within_memory(sampler, config)
+    assert inputs.teacher is not None
     own = inputs.teacher if sampler.name == TEACHER else climb(sampler, inputs, config)
     last = inputs.teacher.noise[-1]
     with torch.no_grad():
@@ -98,7 +100,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> An
     tables = [rows_of(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
     tables.append(rows_of(**labels, noise=HANDED, iteration=length - 1, score=handed[0]))
     rows, outputs = pd.concat(tables, ignore_index=True), torch.cat([own.outputs.flatten(0, 1), handed[1]])
-    if inputs.detector is not None:
+    if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
         rows["object_accuracy"] = accuracy["object_accuracy"].tolist()
     return Answer(rows, outputs)
@@ -120,10 +122,9 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
 def climb(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
     """The ascent of every noise under its own prompt, a batch at a time."""
     sampler = _within_memory(sampler, config)
-    steps = {"iterations": config.iterations, "angle": config.angle}
 
     def one(scored: Scored, part: Tensor) -> tuple[Tensor, ...]:
-        ascent = ascend(scored, inputs.noise[part], **steps)
+        ascent = ascend(scored, inputs.noise[part], iterations=config.iterations, angle=config.angle)
         return tuple(values.transpose(0, 1) for values in (ascent.noise, ascent.score, ascent.outputs))
 
     return Ascent(*(values.transpose(0, 1) for values in _in_parts(sampler, inputs, one)))

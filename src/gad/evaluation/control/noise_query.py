@@ -64,6 +64,7 @@ def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = N
     """Build the recipe's own library, or go on with it; of several processes, all of which must call this, each makes
     its share. Nothing is done where the recipe names a finished one."""
     config, points = settings.control.noise_query, teacher.model.pipeline is None
+    assert config is not None
     if config.library is not None:
         return
     if encoder is None and not points:
@@ -81,21 +82,25 @@ def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
 def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
+    assert config is not None
     count, points = config.num_queries, teacher.model.pipeline is None
     device = own_device(settings.control.device)
     encoder = None if points else load_encoder(settings.control.clip, device=device)
     make_library(teacher, settings, encoder)
     captions = library_captions(config, points)
-    wanted = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, config.describe)}
+    wanted: dict[str, str | int | float] = {
+        "teacher": weights_hash(teacher.model),
+        "features": feature_names(encoder, config.describe),
+    }
     maker = _maker(teacher, config)
-    wanted |= {"captions": captions, "steps": maker.num_steps, "guidance_scale": maker.guidance_scale}
-    library = open_library(library_folder(settings), **wanted)
+    wanted |= {"steps": maker.num_steps, "guidance_scale": maker.guidance_scale}
+    library = open_library(library_folder(settings), captions=captions, **wanted)
     generator = torch.Generator().manual_seed(seed)
     noises = (
         draw_noise(ids_of(FRESH, count), teacher.model.latent_shape, seed=seed),
         torch.randint(len(library), (count,), generator=generator),
     )
-    if points:
+    if encoder is None:
         return Inputs(library, captions, Prompts([""] * count), make_points(count, TARGET_SEED), *noises)
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_emoji_detector()
@@ -108,6 +113,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
 
 def library_folder(settings: Recipe) -> Path:
     """Where a recipe's library lies: its own, or the one that it names."""
+    assert settings.control.noise_query is not None
     named = settings.control.noise_query.library
     return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
 
@@ -188,7 +194,7 @@ def _scores(outputs: Tensor, inputs: Inputs) -> dict[str, Tensor]:
     if inputs.encoder is None:
         return {"target_distance": (outputs - inputs.queries).norm(dim=1)}
     scores = {"clip_score": (features_in_parts(inputs.encoder, outputs) * inputs.queries).sum(1)}
-    if inputs.detector is not None:
+    if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes)
         scores |= {name: accuracy[name] for name in EVALUATED}
     return scores

@@ -43,7 +43,8 @@ def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts
 
 def single_prompts(count: int, *, seed: int) -> list[Prompt]:
     """The first ``count`` prompts that show one object, whose modes can be counted."""
-    prompts, index = [], 0
+    prompts: list[Prompt] = []
+    index = 0
     while len(prompts) < count:
         prompt = make_prompt(index, seed=seed)
         index += 1

@@ -3,6 +3,7 @@
 from torch import Tensor
 from tqdm import tqdm
 
+from gad.config import ControlConfig
 from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_rows, shown
 from gad.metrics.summary import against, by_variant
 from gad.models.stage import Stage
@@ -12,7 +13,7 @@ from gad.runtime.paths import metrics_file, stage_dir
 MANY = 10  # images of each model that are kept
 
 
-def all_tasks(stage: Stage) -> list[TaskResult]:
+def all_tasks(stage: Stage[ControlConfig]) -> list[TaskResult]:
     """The result of each task of the recipe for the teacher and every student."""
     steps = run_tasks(stage.teacher, stage.models, stage.settings, parts=stage.cache)
     total = len(stage.section.tasks) * (1 + len(stage.models))

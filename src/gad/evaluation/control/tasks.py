@@ -63,7 +63,8 @@ def task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
 
 def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     """Each task of the recipe, as it is asked of every model; the first of them is the teacher."""
-    teacher, first = models[0], {}
+    teacher = models[0]
+    first: dict[str, Sampler] = {}
     for sampler in models:
         first.setdefault(sampler.name, sampler)
 

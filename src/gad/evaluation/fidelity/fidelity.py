@@ -82,6 +82,7 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
 def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+    assert config is not None
 
     def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
         sampler = replace(sampler, batch_size=config.batch_size)

@@ -122,6 +122,7 @@ def inversion_rows(
 def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
     config, source = settings.sensitivity.sister, settings.noise_pairs.prompts
+    assert config is not None
 
     def prepare(keep: Keep) -> list[str]:
         return prompt_of(ids_of(SISTER, config.inversion_samples), source)

@@ -40,7 +40,8 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
     if config.negative_prompt is not None:
         ids = ids_of(SISTER, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
-    found, i = [], SISTER
+    found: list[tuple[int, str, str]] = []
+    i = SISTER
     while len(found) < config.num_samples:
         prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
@@ -58,6 +59,7 @@ def sample_against(
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
+        assert against is not None
         denoise = Guided(model.denoiser, against, config.guidance_scale)
         found.append(sample(denoise, noise[part], wanted, num_steps=num_steps)[-1])
     return torch.cat(found)
@@ -86,8 +88,8 @@ def negative_rows(
     parts = torch.arange(len(noise)).split(config.batch_size)
     wanted = [model.condition([prompts[i] for i in part.tolist()]) for part in parts]
     with torch.no_grad():
-        plain = [sample(denoise, noise[i], c, num_steps=num_steps)[-1] for i, c in zip(parts, wanted, strict=True)]
-    plain = torch.cat(plain)
+        made = [sample(denoise, noise[i], c, num_steps=num_steps)[-1] for i, c in zip(parts, wanted, strict=True)]
+    plain = torch.cat(made)
     turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
     before, after = (model.decode(latents, batch_size=AT_ONCE) for latents in (plain, turned))
     without, with_it = score(before, negatives), score(after, negatives)
@@ -107,6 +109,7 @@ def negative_rows(
 def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
     config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
+    assert config is not None
 
     def prepare(keep: Keep) -> Score | None:
         if teacher.model.pipeline is None:

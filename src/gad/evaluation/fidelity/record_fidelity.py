@@ -6,6 +6,7 @@ What a recipe leaves out is an empty table.
 import pandas as pd
 from tqdm import tqdm
 
+from gad.config import SensitivityConfig
 from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
@@ -17,20 +18,20 @@ from gad.runtime.files import write_json, write_table
 from gad.runtime.paths import metrics_file
 
 
-def scored_images(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
+def scored_images(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per model and image with its scores (Table 3), and one per model and reference with its distances
     (Table 12); in ``fidelity.parquet`` and ``distances.parquet``."""
     if not stage.section.fidelity:
         return pd.DataFrame(), pd.DataFrame()
     parts = measure_fidelity(stage.teacher, stage.models, stage.settings, parts=stage.cache)
-    parts = list(tqdm(parts, desc="fidelity", total=len(stage.models) + 1, mininterval=2))
-    scored, distances = (pd.concat(part, ignore_index=True) for part in zip(*parts, strict=True))
+    shown = tqdm(parts, desc="fidelity", total=len(stage.models) + 1, mininterval=2)
+    scored, distances = (pd.concat(part, ignore_index=True) for part in zip(*shown, strict=True))
     write_table(stage.folder / "fidelity.parquet", scored)
     write_table(stage.folder / "distances.parquet", distances)
     return scored, distances
 
 
-def inversion_and_negative_prompts(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
+def inversion_and_negative_prompts(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per model and sample of inversion, and of negative prompts; in ``inversion.parquet`` and
     ``negative.parquet``."""
     if not stage.section.sister:

@@ -7,6 +7,7 @@ model.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -75,9 +76,11 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
         write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
         return
     kept = read_result(path)
-    steps.update(zip(kept["steps"]["map"], kept["steps"]["h"], strict=True))
-    names = [name for name in MODEL if name in kept["rows"]]
-    yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
+    table, chosen = kept["rows"], kept["steps"]
+    assert isinstance(table, pd.DataFrame) and isinstance(chosen, pd.DataFrame)
+    steps.update(zip(chosen["map"], chosen["h"], strict=True))
+    names = [name for name in MODEL if name in table]
+    yield from (rows for _, rows in table.groupby(names, sort=False))
 
 
 def in_batches(name: str, at: At, compared: Comparison, parts: Path | None) -> Iterator[pd.DataFrame]:
@@ -91,7 +94,7 @@ def in_batches(name: str, at: At, compared: Comparison, parts: Path | None) -> I
     folder = None if parts is None else _own_folder(name, compared, parts)
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
-        yield from _rows(path, steps, lambda ids=ids: at(ids, compared, steps))
+        yield from _rows(path, steps, partial(at, ids, compared, steps))
 
 
 def precompute_batches(
@@ -101,7 +104,8 @@ def precompute_batches(
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
-    (rank, processes), batches, steps = place(), compared.batches, {}
+    (rank, processes), batches = place(), compared.batches
+    steps: Steps = {}
     folder = _own_folder(name, compared, parts)
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
@@ -109,5 +113,5 @@ def precompute_batches(
         if number and derivatives and compared.config.method == "exact":
             wait_until(first.exists)
             list(_rows(first, steps, lambda: iter(())))
-        list(_rows(folder / str(ids.start), steps, lambda ids=ids: at(ids, compared, steps)))
+        list(_rows(folder / str(ids.start), steps, partial(at, ids, compared, steps)))
         yield f"{name}: batch {number + 1} of {len(batches)}"

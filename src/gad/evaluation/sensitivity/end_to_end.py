@@ -71,7 +71,9 @@ def responses_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
     of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=sampling.teacher_steps)
-    drawn = {kind: analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:] for kind in config.directions}
+    drawn: dict[str, tuple[Tensor, Tensor]] = {}
+    for kind in config.directions:
+        drawn[kind] = analysis_noise(teacher, config, kind, ids=ids, phi=of_teacher)[1:]
     references = dict(_responses_of("the teacher", of_teacher, ids, drawn, config, steps))
     for variant, seed, student in compared.students:
         phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=sampling.student_steps)

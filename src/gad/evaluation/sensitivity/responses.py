@@ -11,7 +11,7 @@ from gad.config.sample_ids import ANALYSIS, ids_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map, Response
-from gad.diffusion.noise import draw_direction, draw_noise
+from gad.diffusion.noise import Direction, draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_directions
 from gad.diffusion.step_size import check_step
@@ -49,7 +49,7 @@ def check_student(name: str, student: Model, teacher: Model) -> None:
 
 
 def analysis_noise(
-    model: Model, config: SensitivityConfig, kind: str, *, ids: range | None = None, phi: Map | None = None
+    model: Model, config: SensitivityConfig, kind: Direction, *, ids: range | None = None, phi: Map | None = None
 ) -> tuple[range, Tensor, Tensor]:
     """Ids, noises ``[N, C, H, W]`` and directions ``[K, N, C, H, W]`` of the analysis; the same for every model.
 
@@ -142,7 +142,7 @@ def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
     return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)
 
 
-def drawn_kind(config: SensitivityConfig) -> str:
+def drawn_kind(config: SensitivityConfig) -> Direction:
     """The kind of direction of what is measured along one kind alone: isotropic where the recipe has it, else its first
     one that is drawn without asking the teacher."""
     drawn = [kind for kind in config.directions if kind != "singular"]

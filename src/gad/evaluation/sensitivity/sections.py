@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pandas as pd
 from tqdm import tqdm
 
+from gad.config import SensitivityConfig
 from gad.data.prompts import prompt_of
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, kinds_of, measure_students
 from gad.evaluation.sensitivity.jvp_agreement import agreement_table
@@ -32,7 +33,7 @@ def _kept(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFram
     return pd.read_parquet(path)
 
 
-def end_to_end_responses(stage: Stage) -> pd.DataFrame:
+def end_to_end_responses(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per trained student, noise and direction of the noise-to-image map (Table 1), in ``samples.parquet``."""
     config = stage.section
     batches = batches_of(analysis_ids(config), config.batch_size)
@@ -65,7 +66,7 @@ def trajectory_deviations(stage: Stage) -> pd.DataFrame:
     return _kept(stage, "trajectory", parts)
 
 
-def seed_predictions(stage: Stage) -> pd.DataFrame:
+def seed_predictions(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, training size and test image of the seed classifiers (Table 2), in ``seeds.parquet``."""
     if not stage.section.seeds:
         return pd.DataFrame()
@@ -80,7 +81,7 @@ def response_curves(stage: Stage) -> pd.DataFrame:
     return pd.concat(list(response_along(stage.teacher, stage.models, stage.settings)), ignore_index=True)
 
 
-def singular_values(stage: Stage) -> pd.DataFrame:
+def singular_values(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, noise and index of the map's largest singular values."""
     if not stage.section.num_spectra:
         return pd.DataFrame()
@@ -92,7 +93,7 @@ def exact_and_difference(stage: Stage) -> pd.DataFrame:
     return agreement_table(stage.teacher, stage.students, stage.settings)
 
 
-def rounding_errors(stage: Stage) -> tuple[pd.DataFrame, dict[str, float]]:
+def rounding_errors(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row per dtype and h of what a difference of one call at t = 1 measures for the first student, and the steps
     that were used elsewhere, by name."""
     config, kind = stage.section, drawn_kind(stage.section)

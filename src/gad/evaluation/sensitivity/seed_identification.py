@@ -198,6 +198,7 @@ class SeedReference:
 def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`identify`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
+    assert config is not None
 
     def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
         return seed_images(

@@ -64,8 +64,8 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
-        options = {"ids": ids, "seed": config.seed, "along": along_of(model, config)}
-        return top_singular_values(phi, noise, config.num_singular, **options)
+        along = along_of(model, config)
+        return top_singular_values(phi, noise, config.num_singular, ids=ids, seed=config.seed, along=along)
 
     reference = values(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     tables = [_rows("teacher", 0, reference, reference)]

@@ -77,6 +77,7 @@ def states_at(
     A model from elsewhere is asked for its own chain, whatever ``num_steps`` says.
     """
     if isinstance(denoise, ExternalSampler):
+        assert conditioning is not None
         schedule, states, at = denoise.path(noise, conditioning)
         return between(schedule, states, at, times)
     states = sample(denoise, noise, conditioning, num_steps=num_steps)

@@ -4,6 +4,7 @@ A figure's module is imported when the figure is first asked for: a stage draws 
 """
 
 from importlib import import_module
+from typing import Any
 
 _MODULES = {
     "ablation_panels": ["ablation_marks"],
@@ -22,7 +23,7 @@ _HOME = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_HOME)
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     """The figure of that name. Raises AttributeError where there is none."""
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

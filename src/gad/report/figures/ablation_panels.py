@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gad.report.figures.style import DPI, PALETTE, order
@@ -10,7 +11,7 @@ from gad.report.figures.style import DPI, PALETTE, order
 SPREAD = 0.5  # of a setting's row, over which its variants lie
 
 
-def _marks(axis, rows: pd.DataFrame, column: str, settings: list[str]) -> None:
+def _marks(axis: Axes, rows: pd.DataFrame, column: str, settings: list[str]) -> None:
     """A mark with its interval per setting and variant; one seed has no interval."""
     names = order(rows["variant"])
     for number, variant in enumerate(names):
@@ -37,8 +38,9 @@ def ablation_marks(table: pd.DataFrame, *, title: str = "", paper: pd.DataFrame 
     panels = len(columns) + (paper is not None)
     rows = max(len(settings) * max(1, table["variant"].nunique() / 3), 0 if paper is None else len(paper) * 0.8)
     width = 0.075 * max(map(len, settings)) + 2.2 * panels + (1.6 if paper is not None else 0) + 1.8
-    options = {"dpi": DPI, "squeeze": False, "layout": "constrained"}  # room for labels only where there are any
-    figure, axes = plt.subplots(1, panels, figsize=(width, 1.4 + 0.5 * rows), **options)
+    size = (width, 1.4 + 0.5 * rows)
+    # constrained: room for labels only where there are any
+    figure, axes = plt.subplots(1, panels, figsize=size, dpi=DPI, squeeze=False, layout="constrained")
     for axis, column in zip(axes[0], columns, strict=False):
         _marks(axis, table, column, settings)
         first = axis is axes[0][0]

@@ -99,7 +99,7 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
 
 
 @left_out_if_empty
-def same_prompt(outputs: dict[str, Tensor], *, reference: Tensor | None = None, title: str = "") -> Figure:
+def same_prompt(outputs: dict[str, Tensor], *, reference: Tensor | None = None, title: str = "") -> Figure | None:
     """What the same noises become: a grid of images for the teacher, the baseline and GAD, or 2-D samples of every
     model over the ``reference``."""
     if reference is not None:

@@ -4,14 +4,14 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.statistics import Values, mean_over_seeds
 from gad.report.figures import style
 from gad.report.figures.style import DPI, left_out_if_empty
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 
 
-def _interval(values) -> tuple[float, float]:
+def _interval(values: Values) -> tuple[float, float]:
     """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
     estimate = mean_over_seeds(values)
     return estimate.low, estimate.high
@@ -36,8 +36,8 @@ def metric_bars(
     width = max(3.6, 0.16 * len(order) * (groups + 1))
     columns = min(len(metrics), max(1, int(PAGE / width)))
     rows = -(-len(metrics) // columns)
-    options = {"figsize": (width * columns, 3.8 * rows), "dpi": DPI, "squeeze": False, "sharey": one_scale}
-    figure, axes = plt.subplots(rows, columns, **options)
+    size = (width * columns, 3.8 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, dpi=DPI, squeeze=False, sharey=one_scale)
     for unused in axes.flat[len(metrics) :]:
         unused.remove()
     legend_at = axes[0][-1]

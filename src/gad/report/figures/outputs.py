@@ -51,9 +51,11 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
 
 
 @left_out_if_empty
-def answers(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
+def answers(
+    outputs: dict[str, Tensor], *, reference: Tensor | None = None, captions: Sequence[str] = (), title: str = ""
+) -> Figure | None:
     """Each model's outputs for the same noises: an image grid, or point clouds for the Swiss roll."""
     if next(iter(outputs.values())).ndim == 4:
-        return image_grid(outputs, **labels)
-    labels.pop("captions", None)
-    return point_clouds(outputs, reference=reference, **labels)
+        return image_grid(outputs, captions=captions, title=title)
+    assert reference is not None, "points are drawn over the data"
+    return point_clouds(outputs, reference=reference, title=title)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures import style
@@ -13,7 +14,7 @@ from gad.report.figures.style import DPI, left_out_if_empty
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 
 
-def _line(axis: Axes, x, y, variant: str, look: dict) -> None:
+def _line(axis: Axes, x: ArrayLike, y: ArrayLike, variant: str, look: dict) -> None:
     axis.plot(x, y, label=variant.replace("_", " "), markersize=5, linewidth=1.8, **look)
 
 

@@ -1,8 +1,9 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -41,34 +42,36 @@ THEME = {  # seaborn's "whitegrid" for a notebook; importing seaborn for it take
     **{f"{axis}tick.{kind}.size": size for axis in "xy" for kind, size in (("major", 6), ("minor", 4))},
     **{f"{axis}tick.{kind}.width": width for axis in "xy" for kind, width in (("major", 1.25), ("minor", 1))},
 }
-matplotlib.rcParams.update(THEME)
+matplotlib.rcParams.update(THEME)  # type: ignore[arg-type]  # its stubs name every key; some here are put together
 
 
-def left_out_if_empty(draw: Callable[..., Figure]) -> Callable[..., Figure | None]:
+def left_out_if_empty(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
     """The figure function, or None where its first argument, a table or outputs by name, is empty.
 
     So a notebook draws what a recipe measures and leaves out the rest.
     """
 
     @wraps(draw)
-    def drawn(*args, **options) -> Figure | None:
+    def drawn(*args: Any, **options: Any) -> Figure | None:
         first = args[0] if args else next(iter(options.values()))
         return draw(*args, **options) if len(first) else None
 
     return drawn
 
 
-def order(names) -> list[str]:
+def order(names: Iterable[str]) -> list[str]:
     """Each name once: ours in their order, external models after them."""
     names = list(dict.fromkeys(names))
     return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]
 
 
-def looks(names) -> dict[str, dict]:
+def looks(names: Iterable[str]) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
     external = [name for name in order(names) if name not in PALETTE]
     colours = _spread(len(external)) if external else []
-    found = {name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE}
+    found: dict[str, dict] = {
+        name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE
+    }
     for number, name in enumerate(external):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
     return found
@@ -81,7 +84,7 @@ def _spread(count: int) -> list[tuple[float, float, float]]:
     return seaborn.husl_palette(count, l=0.55)
 
 
-def line_looks(names) -> dict[str, dict]:
+def line_looks(names: Iterable[str]) -> dict[str, dict]:
     """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
     found = looks(names)
     dashes = dict(zip(found, itertools.cycle(DASHES), strict=False))

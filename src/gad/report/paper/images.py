@@ -47,7 +47,7 @@ def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:
     ``fidelity`` is the group of that name in the metrics of the `fidelity` stage. Evaluators and features are named in
     ours; numbers of other evaluators do not compare, their order may.
     """
-    measures = next(iter(fidelity.values()), {})
+    measures: dict[str, dict] = next(iter(fidelity.values()), {})
     scores = [name for name in measures if "_to_" not in name]
     rows = []
     for setting, models in PAPER_SCORES.items():

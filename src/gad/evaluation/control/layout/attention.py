@@ -9,10 +9,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
+    from diffusers import ModelMixin
 
 WANTED_SIDE = 16  # cells on a side of the maps; of a network with several sizes the nearest is taken
 
@@ -60,9 +64,12 @@ class _Recorder:
 def _heads(attn, projection: nn.Module, norm: nn.Module | None, states: Tensor) -> Tensor:
     """Queries or keys, ``[B heads, L, D]``; a norm acts across heads (SANA) or inside each."""
     states = projection(states)
-    across = norm is not None and norm.weight.shape[-1] == states.shape[-1]
-    states = attn.head_to_batch_dim(norm(states) if across else states)
-    return states if across or norm is None else norm(states)
+    if norm is None:
+        return attn.head_to_batch_dim(states)
+    assert isinstance(norm.weight, Tensor)
+    if norm.weight.shape[-1] == states.shape[-1]:
+        return attn.head_to_batch_dim(norm(states))
+    return norm(attn.head_to_batch_dim(states))
 
 
 def probabilities(
@@ -79,7 +86,7 @@ def probabilities(
 
 
 @contextmanager
-def cross_attention(network: nn.Module, layers: Sequence[str] | None = None) -> Iterator[AttentionMaps]:
+def cross_attention(network: "ModelMixin", layers: Sequence[str] | None = None) -> Iterator[AttentionMaps]:
     """Maps of every call of ``network`` inside the block; its own processors come back afterwards, also on error.
 
     With ``layers`` only those of that name, or inside a block of that name. Raises ValueError, in one line, for a

@@ -106,7 +106,8 @@ def corners(maps: Map, masks: Map, corner_range: int) -> PerSample:
     A place outside the box, in one of its columns or rows, can fill that column's maximum as well: descent that starts
     there may end with it, the energy's one local minimum that we met.
     """
-    return sum(_edge_distance(maps, masks, axis, corner_range) for axis in (1, 2))
+    rows, columns = (_edge_distance(maps, masks, axis, corner_range) for axis in (1, 2))
+    return rows + columns
 
 
 def layout_energy(

@@ -87,6 +87,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutI
     that the detector has no label for, and a teacher without cross-attention.
     """
     config, size = settings.control.layout, _image_size(teacher)
+    assert config is not None
     if config.boxes_file is None:
         prompts = emoji_layouts(config.num_prompts, config.first_prompt)
     else:
@@ -121,7 +122,9 @@ def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
         optimised = inputs.teacher_noise
     else:
         optimised = steer(sampler, prompts, inputs.noise, config, size)
-    tables, pictures, captions = [], [], [prompt.caption for prompt in prompts]
+    tables: list[pd.DataFrame] = []
+    pictures: list[Tensor] = []
+    captions = [prompt.caption for prompt in prompts]
     for name, noise in zip(NOISES, (inputs.noise, optimised, inputs.teacher_noise), strict=True):
         if name == "teacher" and torch.equal(noise, optimised):  # the teacher itself
             images, rows = pictures[-1], tables[-1].drop(columns=["noise"])
@@ -178,7 +181,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     detection; clip_score; energy: of that noise by the model's own attention, lower is better. Rows may come back from
     Parquet.
     """
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name in NOISES:
         chosen = rows[rows["noise"] == name]
         means = chosen[["overlap", "clip_score", "energy"]].mean().to_dict()

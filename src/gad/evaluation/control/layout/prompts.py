@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from gad.data.boxes import Box
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_scene
 from gad.metrics.average_precision import GroundTruth
@@ -21,7 +22,8 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
     A box says place, size and, through its shape, the art style, none of which the caption names. A single object fills
     a quarter of the picture and has little room to be moved in; that is left out, as in the paper's protocol.
     """
-    found, index = [], 0
+    found: list[LayoutPrompt] = []
+    index = 0
     while len(found) < first + count:
         scene = make_scene(index, seed=seeds.LAYOUT)
         index += 1
@@ -35,7 +37,9 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
 
 def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
     """The same prompt for a picture ``factor`` times as large."""
-    return LayoutPrompt(
-        prompt.caption,
-        tuple(GroundTruth(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.asked),
-    )
+
+    def larger(box: Box) -> Box:
+        left, top, right, bottom = box
+        return factor * left, factor * top, factor * right, factor * bottom
+
+    return LayoutPrompt(prompt.caption, tuple(GroundTruth(thing.noun, larger(thing.box)) for thing in prompt.asked))

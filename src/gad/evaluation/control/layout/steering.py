@@ -1,6 +1,6 @@
 """The layout energy as a function of the initial noise, through a model's own attention."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -68,22 +68,26 @@ def energy_of(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded: Atte
         recorded.clear()
         x_t, times = noise, student_timesteps(nodes, noise.device).to(noise)
         for step in range(last):
+            assert guided is not None
             t, t_next = times[step : step + 2, None].expand(2, len(noise))
             x_t = ddim_step(guided.schedule, x_t, guided(x_t, t, conditioning), t, t_next)
         if isinstance(model.denoiser, ExternalSampler):
+            assert conditioning is not None
             model.denoiser.begin(x_t, conditioning, calls=config.attention_steps)
         else:
             model.denoiser(x_t, times[last].expand(len(noise)), conditioning)
         maps = plan.maps(recorded.mean(len(noise)))
         masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
-        shares = {"top_share": config.top_share, "corner_range": config.corner_range}
-        energy, worst = layout_energy(maps, masks, present, **shares)
+        share, corner_range = config.top_share, config.corner_range
+        energy, worst = layout_energy(maps, masks, present, top_share=share, corner_range=corner_range)
         return energy.to(noise.device), worst.to(noise.device)
 
     return energy
 
 
-def _energies(sampler: Sampler, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int) -> Iterator:
+def _energies(
+    sampler: Sampler, prompts: Sequence[LayoutPrompt], config: LayoutConfig, image_size: int
+) -> Generator[tuple[Tensor, Energy], None, None]:
     """The sample numbers of each batch with their energy. Attention is recorded until the last one is done."""
     network = getattr(sampler.model.denoiser, "network", sampler.model.denoiser)
     with cross_attention(network, config.attention_layers) as recorded:
@@ -103,9 +107,10 @@ def steer(
         move = turning(config.angle, config.low_frequency_size)
     else:
         move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
-    options = {"iterations": config.iterations, "stop_below": 1 - config.threshold}
+    turns, floor = config.iterations, 1 - config.threshold
     with closing(_energies(sampler, prompts, config, image_size)) as energies:
-        return torch.cat([optimise_noise(energy, noise[part], move, **options) for part, energy in energies])
+        moved = [optimise_noise(e, noise[part], move, iterations=turns, stop_below=floor) for part, e in energies]
+        return torch.cat(moved)
 
 
 @torch.no_grad()

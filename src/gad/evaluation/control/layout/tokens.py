@@ -17,7 +17,7 @@ def _spans(prompt: str, nouns: Sequence[str]) -> list[tuple[int, int]]:
     Longer nouns choose first and no letter is given twice, so that "dog" beside "hot dog" is the other one, and a noun
     asked twice has its two places; where there is one place only, it is shared.
     """
-    spans = {}
+    spans: dict[int, tuple[int, int]] = {}
     for row in sorted(range(len(nouns)), key=lambda row: -len(nouns[row])):
         pattern = rf"\b{re.escape(nouns[row])}(s|es)?\b"
         found = [match.span() for match in re.finditer(pattern, prompt, re.IGNORECASE)]
