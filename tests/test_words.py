@@ -47,7 +47,6 @@ RIGHT = (  # where a coined word is right
     r"first node's",  # of a cluster
     r"'?teacher\.world'?",  # the older key, which recipes are refused with
     r"key sister|sensitivity\.sister|^\s*sister:|config\.sister|measure_sister",  # a recipe's key, of one section
-    r"figures\.answers|^answers$|paired_answers",  # names in code
 )
 PAGES = ("README.md", "RESULTS.md", "pipelines/ablations.yaml", "params.yaml")
 RECIPES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipelines" / "recipes").glob("*.yaml"))

@@ -51,7 +51,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
         teacher.pipeline.register_modules(**original)
 
 
-def steps_of(config: StudentConfig, variant: str) -> int:
+def training_steps(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
 
@@ -112,7 +112,7 @@ def train_seeds(
     is room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
-    trained = config.model_copy(update={"num_steps": steps_of(config, variant)})
+    trained = config.model_copy(update={"num_steps": training_steps(config, variant)})
     settings = trained.model_dump(exclude=NO_RESULT)
     lock_together(folder, key_of("student", settings, variant, pairs.fingerprint))
     first = place()[0] == 0

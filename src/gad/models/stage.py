@@ -10,7 +10,7 @@ from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import NamedStudent
 from gad.models.students import load_students
-from gad.runtime.cache import parts_dir
+from gad.runtime.cache import stage_cache_dir
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -43,7 +43,7 @@ class Stage:
     @property
     def cache(self) -> Path:
         """Where finished parts of the work are kept until the stage has ended."""
-        return parts_dir(self.recipe, self.name)
+        return stage_cache_dir(self.recipe, self.name)
 
     @property
     def models(self) -> list[NamedStudent]:

@@ -20,11 +20,11 @@ from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 
 EVALUATED = ("object_accuracy", "colour_accuracy")
@@ -44,7 +44,7 @@ class Inputs:
     detector: Detector | None = None
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
     config, seed = settings.control.diversity, settings.control.seed
     count, group = config.num_prompts, config.seeds_per_prompt
@@ -58,7 +58,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     def some(part: Tensor) -> Result:
         return {"outputs": teacher.generate(noise[part], [captions[i] for i in part.tolist()])}
 
-    answers = torch.cat([r["outputs"] for r in keep.batches("answers", len(noise), teacher.batch_size, some)])
+    answers = torch.cat([r["outputs"] for r in cached.batches("outputs", len(noise), teacher.batch_size, some)])
     shared = (noise, captions, group, answers)
     if points:
         return Inputs(*shared)
@@ -67,12 +67,12 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     return Inputs(*shared, prompts, encoder, detector)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> TaskOutput:
     """A row per noise. What belongs to all of a prompt's answers (vendi, distance, spread) stands in each row of it."""
     same = sampler.name == TEACHER
     outputs = inputs.teacher_outputs if same else sampler.generate(inputs.noise, inputs.captions)
     rows = _image_rows(outputs, inputs) if inputs.prompts else _point_rows(outputs, inputs.group)
-    return Answer(rows, outputs)
+    return TaskOutput(rows, outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

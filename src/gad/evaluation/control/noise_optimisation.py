@@ -25,10 +25,10 @@ from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.optimiser import turned
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, load_encoder
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 
 TARGET_SEED = 6  # the Swiss roll's target points
@@ -64,7 +64,7 @@ class Inputs:
         return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     count = config.num_prompts
@@ -81,12 +81,12 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
         return vars(climb(teacher, inputs.part(part), config))
 
     size = _within_memory(teacher, config).batch_size
-    found = keep.batches("ascent", count, size, some)
+    found = cached.batches("ascent", count, size, some)
     ascent = Ascent(*(torch.cat([part[name] for part in found], dim=1) for name in ("noise", "score", "outputs")))
     return replace(inputs, teacher=ascent)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> TaskOutput:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
     sampler = _within_memory(sampler, config)
     own = inputs.teacher if sampler.name == TEACHER else climb(sampler, inputs, config)
@@ -101,7 +101,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> An
     if inputs.detector is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
         rows["object_accuracy"] = accuracy["object_accuracy"].tolist()
-    return Answer(rows, outputs)
+    return TaskOutput(rows, outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

@@ -28,12 +28,12 @@ from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
 
@@ -78,7 +78,7 @@ def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
     return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     count, points = config.num_queries, teacher.model.pipeline is None
@@ -100,7 +100,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_emoji_detector()
     requests = tuple(
-        _requests(teacher, library, caption, config, partial(keep.batches, f"attributes_{number}"))
+        _requests(teacher, library, caption, config, partial(cached.batches, f"attributes_{number}"))
         for number, caption in enumerate(prompts.captions[: config.attribute_prompts])
     )
     return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
@@ -120,7 +120,7 @@ def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutput:
     """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
     library, count = inputs.library, len(inputs.prompts)
     choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
@@ -138,7 +138,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
         shown = measured(asked, outputs[first : first + len(asked.entries)]).tolist()
         labels = {"prompt": prompt, "caption": inputs.prompts.captions[prompt], "noise": "retrieved"}
         tables.append(asked.table.assign(**labels, kind="attribute", shown=shown))
-    return Answer(pd.concat(tables, ignore_index=True), outputs)
+    return TaskOutput(pd.concat(tables, ignore_index=True), outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

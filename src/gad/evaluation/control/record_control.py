@@ -14,7 +14,7 @@ MANY = 10  # images of each model that are kept
 
 def all_tasks(stage: Stage) -> list[TaskResult]:
     """The result of each task of the recipe for the teacher and every student."""
-    steps = run_tasks(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     total = len(stage.section.tasks) * (1 + len(stage.models))
     return list(tqdm(steps, total=total, desc="tasks", mininterval=2))
 

@@ -25,7 +25,7 @@ from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import mean_over_seeds
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
 
@@ -87,11 +87,11 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
         sampler = replace(sampler, batch_size=config.batch_size)
         return scored(sampler, scores, features, config, settings.noise_pairs.prompts)
 
-    def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
+    def prepare(cached: ResultCache) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
         features = load_features(config.features, batch_size=config.batch_size, device=device)
-        own = whole_set(keep.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
-        reference = {"rows": own["rows"], "teacher": own["features"]} | keep("data", lambda: real(features))
+        own = whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
+        reference = {"rows": own["rows"], "teacher": own["features"]} | cached("data", lambda: real(features))
         return scores, features, reference
 
     def real(features: FeaturesOf) -> Result:
@@ -115,10 +115,10 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
 
 
 def measure_fidelity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield, per model, a row per image with its scores, and a row per reference with its distances.
 
-    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measured`.
+    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured`.
     """
-    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, parts))
+    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, cache_dir))

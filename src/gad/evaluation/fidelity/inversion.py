@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.config import Recipe, SisterConfig
-from gad.config.sample_ids import SISTER, ids_of
+from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
@@ -36,7 +36,7 @@ from gad.evaluation.jobs import Job
 from gad.evaluation.per_model import measured, section_key
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 
 
 @torch.no_grad()
@@ -123,11 +123,11 @@ def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
     config, source = settings.sensitivity.sister, settings.noise_pairs.prompts
 
-    def prepare(keep: Keep) -> list[str]:
-        return prompt_of(ids_of(SISTER, config.inversion_samples), source)
+    def prepare(cached: ResultCache) -> list[str]:
+        return prompt_of(ids_of(NEGATIVE_PROMPTS, config.inversion_samples), source)
 
     def run(sampler: Sampler, prompts: list[str]) -> Result:
-        model, ids = sampler.model, ids_of(SISTER, config.inversion_samples)
+        model, ids = sampler.model, ids_of(NEGATIVE_PROMPTS, config.inversion_samples)
         noise = draw_noise(ids, model.latent_shape, seed=config.seed)
         denoise = model.guided(sampler.guidance_scale)
         return {"rows": inversion_rows(model, denoise, prompts, noise, config, num_steps=sampler.num_steps)}
@@ -136,7 +136,7 @@ def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
 
 
 def measure_inversion(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`inversion_rows`; ``parts`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, parts))
+    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, cache_dir))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from gad.config import PromptsConfig, Recipe, SisterConfig
-from gad.config.sample_ids import SISTER, ids_of
+from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_prompt
 from gad.data.prompts import prompt_of
@@ -26,7 +26,7 @@ from gad.metrics.clip_score import Score, load_scores
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
 AT_ONCE = 8  # pictures that are decoded together
@@ -38,9 +38,9 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
     So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
-        ids = ids_of(SISTER, config.num_samples)
+        ids = ids_of(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
-    found, i = [], SISTER
+    found, i = [], NEGATIVE_PROMPTS
     while len(found) < config.num_samples:
         prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
@@ -108,7 +108,7 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
     config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
 
-    def prepare(keep: Keep) -> Score | None:
+    def prepare(cached: ResultCache) -> Score | None:
         if teacher.model.pipeline is None:
             return None
         device = own_device(settings.sensitivity.device)
@@ -125,7 +125,7 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
 
 
 def measure_negative_prompts(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`negative_rows`; ``parts`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, parts))
+    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, cache_dir))

@@ -1,4 +1,4 @@
-"""The `fidelity` stage's work shared out over several processes, before its notebook finds it done."""
+"""The `fidelity` stage's work distributed over several processes, so that its notebook finds it cached."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,9 +16,9 @@ JOBS = {"fidelity": [fidelity_job], "sister": [inversion_job, negative_prompts_j
 
 
 def precompute_fidelity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
-    """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
+    """Cache this process's share of the stage's measurements in ``cache_dir``; yield a line for each result."""
     models = all_models(teacher, students, settings.sampling)
     asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
-    yield from precompute([job(models[0], settings) for job in asked], models, parts)
+    yield from precompute([job(models[0], settings) for job in asked], models, cache_dir)

@@ -54,9 +54,9 @@ def responses_key(name: str, compared: Comparison) -> str:
     return key_of("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
 
 
-def _own_folder(name: str, compared: Comparison, parts: Path) -> Path:
+def _own_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
     """Where the batches are kept; those of another key are thrown away."""
-    folder = parts / name
+    folder = cache_dir / name
     lock_together(folder, responses_key(name, compared))
     return folder
 
@@ -80,29 +80,29 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
     yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
 
 
-def in_batches(name: str, at: At, compared: Comparison, parts: Path | None) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every batch in turn, from the folder ``parts`` where they lie there; None keeps nothing.
+def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) -> Iterator[pd.DataFrame]:
+    """Yield the rows of every batch in turn, from the folder ``cache_dir`` where they lie there; None keeps nothing.
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
     steps: Steps = {}
     for variant, seed, student in compared.students:
         check_student(f"{variant} (seed {seed})", student, compared.teacher)
-    folder = None if parts is None else _own_folder(name, compared, parts)
+    folder = None if cache_dir is None else _own_folder(name, compared, cache_dir)
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
         yield from _rows(path, steps, lambda ids=ids: at(ids, compared, steps))
 
 
 def precompute_batches(
-    name: str, at: At, compared: Comparison, parts: Path, *, derivatives: bool = True
+    name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
 ) -> Iterator[str]:
-    """Keep this process's share of the batches in ``parts``, and yield a line for each.
+    """Keep this process's share of the batches in ``cache_dir``, and yield a line for each.
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
     (rank, processes), batches, steps = place(), compared.batches, {}
-    folder = _own_folder(name, compared, parts)
+    folder = _own_folder(name, compared, cache_dir)
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
         ids = batches[number]

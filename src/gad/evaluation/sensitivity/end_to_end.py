@@ -19,16 +19,16 @@ from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
     analysis_noise,
-    answers,
     check_finite,
     compare,
     noise_to_image_map,
     summarise,
+    value_and_derivatives,
 )
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
-SAMPLES, EXTERNAL = "samples", "outside"  # what is kept, by name
+SAMPLES, EXTERNAL = "samples", "external"  # what is kept, by name
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
@@ -54,16 +54,16 @@ def measure_students(
     settings: Recipe,
     *,
     name: str = SAMPLES,
-    parts: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
 
-    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``parts``, where it is
+    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``cache_dir``, where it is
     given, batches are kept under ``name``, and those that lie there are not measured again. Raises ValueError, in one
     line, for a student of another latent shape and for answers that are not finite.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(name, responses_at, compared, parts)
+    yield from in_batches(name, responses_at, compared, cache_dir)
 
 
 def responses_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
@@ -87,7 +87,7 @@ def _responses_of(
     noise = next(iter(drawn.values()))[0]
     directions = torch.cat([directions for _, directions in drawn.values()])
     for way, how in ways_of(config).items():
-        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
+        value, derivatives = value_and_derivatives(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
         check_finite(model, ids, value, derivatives)
         parts = derivatives.split([len(directions) for _, directions in drawn.values()])
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))

@@ -26,12 +26,19 @@ from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
-from gad.evaluation.sensitivity.responses import Steps, analysis_noise, answers, call_at, compare, drawn_kind
+from gad.evaluation.sensitivity.responses import (
+    Steps,
+    analysis_noise,
+    call_at,
+    compare,
+    drawn_kind,
+    value_and_derivatives,
+)
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
-NOISE_LEVELS = "levels"  # the name under which they are kept
+NOISE_LEVELS = "noise_levels"  # the name under which they are kept
 DIRECTIONS = 1  # of each noise: the teacher is asked for the rest of its chain at every level
 METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_power"]
 
@@ -64,15 +71,15 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
 
 
 def measure_noise_levels(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
     :func:`onward` of the teacher's chain.
 
-    ``parts`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
+    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, parts)
+    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
 
 
 @torch.no_grad()
@@ -86,17 +93,17 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     times = noise_levels_of(sampling.student_steps, sampling.teacher_steps)
     points = {t: states[round((1 - t) * sampling.teacher_steps)] for t in times}
 
-    def answers_of(phi: Map, name: str, t: float):
-        return answers(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
+    def derivatives_of(phi: Map, name: str, t: float):
+        return value_and_derivatives(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
     ends = {t: next_timestep(t, sampling.student_steps) for t in times}
     maps = {t: onward(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
-    theirs = {t: answers_of(phi, "the teacher", t) for t, phi in maps.items()}
+    theirs = {t: derivatives_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in compared.students:
         own = student.condition(prompts)
         for t in times:
             phi = call_at(student.denoiser, t, own)
-            rows = compare(answers_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
+            rows = compare(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
             rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 

@@ -79,7 +79,7 @@ def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[T
 
 
 @torch.no_grad()
-def answers(
+def value_and_derivatives(
     phi: Map,
     x: Tensor,
     directions: Tensor,

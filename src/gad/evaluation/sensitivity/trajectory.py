@@ -87,15 +87,14 @@ TRAJECTORY = "trajectory"
 
 
 def measure_trajectories(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its student steps a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts``
-    as in :func:`measure_students`.
+    :func:`between` gives a state between two sampling steps. ``cache_dir`` as in :func:`measure_students`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(TRAJECTORY, deviations_at, compared, parts)
+    yield from in_batches(TRAJECTORY, deviations_at, compared, cache_dir)
 
 
 @torch.no_grad()

@@ -51,7 +51,7 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
 
 
 @left_out_if_empty
-def answers(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
+def generated(outputs: dict[str, Tensor], *, reference: Tensor | None = None, **labels) -> Figure:
     """Each model's outputs for the same noises: an image grid, or point clouds for the Swiss roll."""
     if next(iter(outputs.values())).ndim == 4:
         return image_grid(outputs, **labels)

@@ -23,12 +23,12 @@ from gad.evaluation.control.layout.energy import check_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.evaluation.control.layout.steering import measure_energy, steer
 from gad.evaluation.control.prompts import load_emoji_detector
-from gad.evaluation.control.task import Answer
+from gad.evaluation.control.task import TaskOutput
 from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
 from gad.metrics.clip_encoder import features_in_parts, load_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_labels
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 
@@ -58,7 +58,7 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
         return lambda images: detect(dataset, images, threshold=LOWEST_SCORE)
     local = ROOT / config.detector
     found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
-    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.asked])
+    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
     return found
@@ -80,7 +80,7 @@ def _image_size(sampler: Sampler) -> int:
     return sampler.model.image_side
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
     Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
@@ -93,7 +93,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutI
         entries = two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
         prompts = [scaled(entry, size / FILE_SIZE) for entry in entries]
     for prompt in prompts:
-        for thing in prompt.asked:
+        for thing in prompt.targets:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
     evaluators = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
@@ -106,11 +106,11 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutI
     def some(part: Tensor) -> Result:
         return {"noise": steer(teacher, [prompts[i] for i in part.tolist()], noise[part], config, size)}
 
-    moved = torch.cat([r["noise"] for r in keep.batches("steered", len(noise), config.batch_size, some)])
+    moved = torch.cat([r["noise"] for r in cached.batches("steered", len(noise), config.batch_size, some)])
     return LayoutInputs(prompts, noise, moved, size, *evaluators)
 
 
-def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
+def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOutput:
     """A row per prompt and noise, and the pictures ``[3 B, 3, H, W]`` in the same order.
 
     Boxes are lists of left, top, right, bottom in pixels; the energies are by the sampler's own attention. Where the
@@ -130,7 +130,7 @@ def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
             rows = _judged(inputs, images).assign(energy=measure_energy(sampler, prompts, noise, config, size).tolist())
         tables.append(rows.assign(noise=name))
         pictures.append(images)
-    return Answer(pd.concat(tables, ignore_index=True), torch.cat(pictures))
+    return TaskOutput(pd.concat(tables, ignore_index=True), torch.cat(pictures))
 
 
 def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
@@ -143,12 +143,12 @@ def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
             {
                 "prompt": number,
                 "caption": prompt.caption,
-                "target_nouns": [thing.noun for thing in prompt.asked],
-                "target_boxes": [[float(side) for side in thing.box] for thing in prompt.asked],
+                "target_nouns": [thing.noun for thing in prompt.targets],
+                "target_boxes": [[float(side) for side in thing.box] for thing in prompt.targets],
                 "found_nouns": [one.noun for one in seen],
                 "found_boxes": [[float(side) for side in one.box] for one in seen],
                 "found_scores": [float(one.score) for one in seen],
-                "overlap": best_overlap(seen, prompt.asked),
+                "overlap": best_overlap(seen, prompt.targets),
                 "clip_score": scores[number],
             }
         )
@@ -164,11 +164,11 @@ def _precision(rows: pd.DataFrame) -> dict[str, float]:
         ]
         for row in rows.itertuples()
     ]
-    asked = [
+    targets = [
         [GroundTruth(noun, tuple(box)) for noun, box in zip(row.target_nouns, row.target_boxes, strict=True)]
         for row in rows.itertuples()
     ]
-    return average_precision(found, asked)
+    return average_precision(found, targets)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

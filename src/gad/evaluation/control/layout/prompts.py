@@ -12,7 +12,7 @@ class LayoutPrompt:
     """A caption and where its objects should stand, in pixels of the picture."""
 
     caption: str
-    asked: tuple[GroundTruth, ...]
+    targets: tuple[GroundTruth, ...]
 
 
 def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
@@ -37,5 +37,5 @@ def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
     """The same prompt for a picture ``factor`` times as large."""
     return LayoutPrompt(
         prompt.caption,
-        tuple(GroundTruth(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.asked),
+        tuple(GroundTruth(thing.noun, tuple(factor * side for side in thing.box)) for thing in prompt.targets),
     )

@@ -33,7 +33,7 @@ class Plan:
         """The boxes on a map of ``side`` x ``side`` cells; empty where a sample has no such object."""
         masks = torch.zeros(*self.objects.shape[:2], side, side)
         for sample, prompt in enumerate(self.prompts):
-            for row, thing in enumerate(prompt.asked):
+            for row, thing in enumerate(prompt.targets):
                 masks[sample, row] = box_mask(thing.box, self.image_size, side)
         return masks
 
@@ -47,7 +47,7 @@ class Plan:
 
 def plan_of(sampler: Sampler, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
     """What the prompts ask of this model. Raises ValueError for a noun that its prompt does not hold."""
-    nouns = [[thing.noun for thing in prompt.asked] for prompt in prompts]
+    nouns = [[thing.noun for thing in prompt.targets] for prompt in prompts]
     return Plan(*word_tokens(sampler.model, [p.caption for p in prompts], nouns), prompts, image_size)
 
 
