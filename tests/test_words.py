@@ -45,8 +45,8 @@ WORDS = re.compile("|".join(rf"(?<![\w'@./-])(?:{coined})(?![\w-])" for coined, 
 RIGHT = (  # where a coined word is right
     r"git lfs pull",
     r"first node's",  # of a cluster
-    r"'?teacher\.world'?",  # the older key, which recipes are refused with
-    r"key sister|sensitivity\.sister|^\s*sister:|config\.sister|measure_sister",  # a recipe's key, of one section
+    r"'?teacher\.world'?",  # older keys, which recipes are refused with
+    r"'?sensitivity\.sister'?",
 )
 PAGES = ("README.md", "RESULTS.md", "pipelines/ablations.yaml", "params.yaml")
 RECIPES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipelines" / "recipes").glob("*.yaml"))

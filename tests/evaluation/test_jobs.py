@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
+from gad.config import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig, load_recipe
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
@@ -208,7 +208,8 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
     asked = {
         "seeds": SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5]),
         "fidelity": FidelityConfig(num_images=16, axes=8),
-        "sister": SisterConfig(num_samples=2, inversion_samples=2, rounds=1, descent_steps=2),
+        "negative_prompts": NegativePromptsConfig(num_samples=2),
+        "inversion": InversionConfig(num_samples=2, rounds=1, descent_steps=2),
     }
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
     sensitivity = recipe.sensitivity.model_copy(update=asked)

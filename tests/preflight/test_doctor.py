@@ -45,7 +45,8 @@ def settings(teacher, tmp_path):
             "noise_pairs": {"num_pairs": 16, "perturbation_scale": 0.1,
                             "prompts": PromptsConfig(file=str(tmp_path / "prompts.csv"))},
             "student": {},
-            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "sister": None},
+            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "negative_prompts": None,
+                            "inversion": None},
             "control": {"clip": None, "noise_query": None, "noise_optimisation": None, "layout": None},
         }  # fmt: skip
         updated = {
@@ -322,7 +323,7 @@ def test_the_command_ends_with_1_where_something_is_missing(command, capsys):
         (b"teacher: 3", "recipe odd: teacher: "),
         (b"teacher: {1: 2}", "recipe odd: "),
         (b"taecher: {}", "recipe odd: unknown key taecher; did you mean teacher?"),
-        (b"teacher: {dataset: swiss_roll, wrold: 1}", "recipe odd: unknown key teacher.wrold; did you mean dataset?"),
+        (b"teacher: {dataset: swiss_roll, datset: 1}", "recipe odd: unknown key teacher.datset; did you mean dataset?"),
         (None, "Is a directory"),
     ],
 )

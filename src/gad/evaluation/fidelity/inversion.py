@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.config import Recipe, SisterConfig
+from gad.config import InversionConfig, Recipe
 from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
@@ -89,7 +89,7 @@ FEW = 8  # steps, up to which a chain is inverted by descent
 
 
 def inversion_rows(
-    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: SisterConfig, *, num_steps: int
+    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: InversionConfig, *, num_steps: int
 ) -> pd.DataFrame:
     """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
 
@@ -121,18 +121,18 @@ def inversion_rows(
 
 def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
-    config, source = settings.sensitivity.sister, settings.noise_pairs.prompts
+    config, source = settings.sensitivity.inversion, settings.noise_pairs.prompts
 
     def prepare(cached: ResultCache) -> list[str]:
-        return prompt_of(ids_of(NEGATIVE_PROMPTS, config.inversion_samples), source)
+        return prompt_of(ids_of(NEGATIVE_PROMPTS, config.num_samples), source)
 
     def run(sampler: Sampler, prompts: list[str]) -> Result:
-        model, ids = sampler.model, ids_of(NEGATIVE_PROMPTS, config.inversion_samples)
+        model, ids = sampler.model, ids_of(NEGATIVE_PROMPTS, config.num_samples)
         noise = draw_noise(ids, model.latent_shape, seed=config.seed)
         denoise = model.guided(sampler.guidance_scale)
         return {"rows": inversion_rows(model, denoise, prompts, noise, config, num_steps=sampler.num_steps)}
 
-    return Job("inversion", partial(section_key, "sister", teacher, settings), prepare, run)
+    return Job("inversion", partial(section_key, "inversion", teacher, settings), prepare, run)
 
 
 def measure_inversion(

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import PromptsConfig, Recipe, SisterConfig
+from gad.config import NegativePromptsConfig, PromptsConfig, Recipe
 from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_prompt
@@ -32,7 +32,7 @@ from gad.runtime.devices import own_device
 AT_ONCE = 8  # pictures that are decoded together
 
 
-def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
+def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
 
     So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
@@ -52,9 +52,15 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
 
 @torch.no_grad()
 def sample_against(
-    model: Model, noise: Tensor, prompts: list[str], negatives: list[str], config: SisterConfig, *, num_steps: int
+    model: Model,
+    noise: Tensor,
+    prompts: list[str],
+    negatives: list[str],
+    config: NegativePromptsConfig,
+    *,
+    num_steps: int,
 ) -> Tensor:
-    """x0 under guidance away from each sample's negative prompt. A student is guided by its own two answers."""
+    """x0 under guidance away from each sample's negative prompt. A student is guided by its own two predictions."""
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
@@ -68,7 +74,7 @@ def negative_rows(
     denoise: Denoiser,
     pairs: Sequence[tuple[int, str, str]],
     score: Score,
-    config: SisterConfig,
+    config: NegativePromptsConfig,
     *,
     num_steps: int,
 ) -> pd.DataFrame:
@@ -106,7 +112,7 @@ def negative_rows(
 
 def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
-    config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
+    config, fidelity = settings.sensitivity.negative_prompts, settings.sensitivity.fidelity
 
     def prepare(cached: ResultCache) -> Score | None:
         if teacher.model.pipeline is None:
@@ -121,7 +127,7 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
         pairs, denoise = negative_pairs(config, settings.noise_pairs.prompts), model.guided(sampler.guidance_scale)
         return {"rows": negative_rows(model, denoise, pairs, score, config, num_steps=sampler.num_steps)}
 
-    return Job("negative_prompts", partial(section_key, "sister", teacher, settings), prepare, run)
+    return Job("negative_prompts", partial(section_key, "negative_prompts", teacher, settings), prepare, run)
 
 
 def measure_negative_prompts(

@@ -11,8 +11,8 @@ from gad.evaluation.jobs import precompute
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, all_models
 
-JOBS = {"fidelity": [fidelity_job], "sister": [inversion_job, negative_prompts_job]}
-"""What makes the jobs of each optional section, from the teacher and the recipe."""
+JOBS = {"fidelity": fidelity_job, "inversion": inversion_job, "negative_prompts": negative_prompts_job}
+"""What makes the job of each optional section, from the teacher and the recipe."""
 
 
 def precompute_fidelity(
@@ -20,5 +20,5 @@ def precompute_fidelity(
 ) -> Iterator[str]:
     """Cache this process's share of the stage's measurements in ``cache_dir``; yield a line for each result."""
     models = all_models(teacher, students, settings.sampling)
-    asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
-    yield from precompute([job(models[0], settings) for job in asked], models, cache_dir)
+    jobs = [job_of(models[0], settings) for name, job_of in JOBS.items() if getattr(settings.sensitivity, name)]
+    yield from precompute(jobs, models, cache_dir)

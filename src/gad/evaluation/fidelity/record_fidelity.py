@@ -30,19 +30,24 @@ def scored_images(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
     return scored, distances
 
 
-def inversion_and_negative_prompts(stage: Stage) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per model and sample of inversion, and of negative prompts; in ``inversion.parquet`` and
-    ``negative.parquet``."""
-    if not stage.section.sister:
-        return pd.DataFrame(), pd.DataFrame()
-    compared, total = (stage.teacher, stage.models, stage.settings), len(stage.models) + 1
-    parts = measure_inversion(*compared, cache_dir=stage.cache)
-    inversion = pd.concat(tqdm(parts, desc="inversion", total=total, mininterval=2))
-    parts = measure_negative_prompts(*compared, cache_dir=stage.cache)
-    negative = pd.concat(tqdm(parts, desc="negative prompts", total=total, mininterval=2))
-    write_table(stage.folder / "inversion.parquet", inversion)
-    write_table(stage.folder / "negative.parquet", negative)
-    return inversion, negative
+def inversion_errors(stage: Stage) -> pd.DataFrame:
+    """A row per model and sample of inversion, in ``inversion.parquet``."""
+    if not stage.section.inversion:
+        return pd.DataFrame()
+    parts = measure_inversion(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    rows = pd.concat(tqdm(parts, desc="inversion", total=len(stage.models) + 1, mininterval=2))
+    write_table(stage.folder / "inversion.parquet", rows)
+    return rows
+
+
+def negative_prompt_shifts(stage: Stage) -> pd.DataFrame:
+    """A row per model and sample of negative prompts, in ``negative.parquet``."""
+    if not stage.section.negative_prompts:
+        return pd.DataFrame()
+    parts = measure_negative_prompts(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    rows = pd.concat(tqdm(parts, desc="negative prompts", total=len(stage.models) + 1, mininterval=2))
+    write_table(stage.folder / "negative.parquet", rows)
+    return rows
 
 
 def record_fidelity(

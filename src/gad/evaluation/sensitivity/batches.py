@@ -46,7 +46,7 @@ At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
 def responses_key(name: str, compared: Comparison) -> str:
     """A fingerprint of all that decides the rows."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
-    others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
+    others = {"device", "seeds", "fidelity", "negative_prompts", "inversion", "num_spectra", "num_singular"}
     section = config.model_dump(exclude=others)
     sampled = (sampling.teacher_steps, sampling.guidance_scale, sampling.student_steps)
     prompts = prompt_of(analysis_ids(config), sampling.prompts)
