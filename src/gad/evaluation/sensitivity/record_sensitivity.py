@@ -23,7 +23,7 @@ def record_sensitivity(
     *,
     samples: pd.DataFrame,
     external: pd.DataFrame,
-    levels: pd.DataFrame,
+    noise_levels: pd.DataFrame,
     trajectory: pd.DataFrame,
     seeds: pd.DataFrame,
     spectra: pd.DataFrame,
@@ -41,7 +41,7 @@ def record_sensitivity(
         "table": pd.concat([response_table(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
     }
     tables |= {
-        "noise_levels": noise_level_table(levels),
+        "noise_levels": noise_level_table(noise_levels),
         "trajectory": trajectory_table(trajectory),
         "agreement": agreement,
     }
