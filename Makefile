@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help repro repro-all ablations report test lab doctor environment
+.PHONY: help repro repro-all ablations report test lab prove doctor environment
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 20 minutes on 2 cores'
@@ -17,6 +17,7 @@ help:
 	@echo 'make report         the report pages again'
 	@echo 'make repro-all      every recipe and seed: hours'
 	@echo 'make ablations [NAMES="weight window"] [QUICK=1] [JOBS=2]   queued as experiments, tables in results/ablations'
+	@echo 'make prove BASE=HEAD   whether code changes left the numbers of smoke and swiss_roll as they were; then the locks'
 	@echo 'make doctor RECIPE=pixart_tdm   what a recipe lacks on this machine'
 
 repro: environment
@@ -36,6 +37,9 @@ test: environment
 	@ruff format --check --quiet .
 	@OMP_NUM_THREADS=1 python -m pytest -q -m slow -k smoke tests/test_all_stages.py
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
+
+prove: environment
+	@python pipelines/prove.py $(if $(BASE),--base $(BASE)) --commit
 
 doctor: environment
 	@python pipelines/doctor.py $(RECIPE)

@@ -28,6 +28,12 @@ RENAMED = {  # keys of older recipes, which are refused with the new name
 }
 
 
+def current_names(section: str, values: dict) -> dict:
+    """A section's plain values, as an older version has recorded them, under the keys of today."""
+    prefix = f"{section}."
+    return {RENAMED.get(prefix + key, prefix + key).removeprefix(prefix): value for key, value in values.items()}
+
+
 class RecipeError(ValueError):
     """A recipe that cannot be used; the message is one line that says what is wrong and where."""
 

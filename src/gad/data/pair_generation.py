@@ -73,6 +73,12 @@ def trajectories_of(
     return {"trajectories": torch.stack(trajectories, dim=1)} | stored
 
 
+def pairs_key(config: NoisePairsConfig, teacher_hash: str) -> str:
+    """The cache key of noise pairs; ``teacher_hash`` is the fingerprint of the teacher's folder."""
+    prompts = prompt_of(range(config.num_pairs), config.prompts)
+    return key_of("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
+
+
 def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
@@ -80,10 +86,8 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
     thrown away, and so are those that are not what the manifest of an earlier run says. Of n processes each writes
     every n-th shard, and the first one the manifest when all are there.
     """
-    prompts = prompt_of(range(config.num_pairs), config.prompts)
-    cache_key = key_of("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
     rank, processes = place()
-    lock_together(folder, cache_key)
+    lock_together(folder, pairs_key(config, teacher_hash))
     drop_damaged(folder)
     device = own_device(config.device)
     denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)

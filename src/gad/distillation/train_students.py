@@ -95,6 +95,12 @@ class SeedTraining:
         accelerator.wait_for_everyone()
 
 
+def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
+    """The cache key of a variant's students."""
+    settings = config.model_copy(update={"num_steps": training_steps(config, variant)}).model_dump(exclude=NO_RESULT)
+    return key_of("student", settings, variant, pairs.fingerprint)
+
+
 def train_seeds(
     teacher: Model,
     pairs: NoisePairs,
@@ -113,8 +119,7 @@ def train_seeds(
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": training_steps(config, variant)})
-    settings = trained.model_dump(exclude=NO_RESULT)
-    lock_together(folder, key_of("student", settings, variant, pairs.fingerprint))
+    lock_together(folder, student_key(config, variant, pairs))
     first = place()[0] == 0
     if first:
         write_trained(folder, config, pairs.config)

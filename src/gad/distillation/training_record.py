@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.config.noise_pairs import NO_MATTER
+from gad.config.recipe import RENAMED
 from gad.config.variants import VARIANTS
 from gad.runtime.files import read_json, write_json
 
@@ -35,6 +36,7 @@ def check_trained(settings: Recipe, folder: Path) -> None:
             raise ValueError(f"{variant} lacks the student of seed {lacking[0]}, which the recipe names; {again}")
         path = folder / variant / TRAINED
         had = read_json(path) if path.exists() else {}  # students of older code tell nothing
+        had = {RENAMED.get(name, name): value for name, value in had.items()}
         wanted = _facts(settings.student, settings.noise_pairs)
         other = [name for name in wanted if name in had and had[name] != wanted[name]]
         if other:

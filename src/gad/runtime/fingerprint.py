@@ -94,8 +94,13 @@ def lock_folder(folder: Path, cache_key: str) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        with replacing(mark) as partial:
-            partial.write_text(cache_key)
+        lock_to(folder, cache_key)
+
+
+def lock_to(folder: Path, cache_key: str) -> None:
+    """Declare that what ``folder`` holds is the work of ``cache_key``, whatever it was said to be before."""
+    with replacing(folder / "fingerprint.txt") as partial:
+        partial.write_text(cache_key)
 
 
 def is_locked(folder: Path, cache_key: str) -> bool:

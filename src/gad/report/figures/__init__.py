@@ -6,7 +6,7 @@ A figure's module is imported when the figure is first asked for: a stage draws 
 from importlib import import_module
 
 _MODULES = {
-    "ablation_marks": ["ablation_marks"],
+    "ablation_panels": ["ablation_marks"],
     "control": ["climbed_scores", "obeyed_requests", "request_strips", "same_prompt", "seed_grids", "trade_off"],
     "explore": ["strip_png"],
     "response_lines": ["noise_level_curves", "spectra_curves", "step_curves"],

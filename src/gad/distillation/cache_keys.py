@@ -1,0 +1,41 @@
+"""New cache keys for noise pairs and students whose numbers a change of code has left as they were."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gad.config import Recipe, load_recipe, recipe_names
+from gad.config.variants import VARIANTS
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import pairs_key
+from gad.distillation.train_students import student_key
+from gad.distillation.training_record import check_trained
+from gad.runtime.fingerprint import fingerprint, lock_to
+from gad.runtime.paths import stage_dir
+
+
+def renew_cache_keys() -> Iterator[str]:
+    """Yield a line for each folder that holds the work of the present code from now on.
+
+    To be called when the present code is known to give the same numbers. A folder keeps its old key, so that its stage
+    makes it anew, where its records do not fit the recipe: other settings, another teacher, a missing seed.
+    """
+    for name in recipe_names():
+        try:
+            yield from _renewed(load_recipe(name))
+        except ValueError as error:
+            yield f"{name}: left as it is: {error}"
+
+
+def _renewed(settings: Recipe) -> Iterator[str]:
+    folder, recipe = stage_dir(settings.name, "noise_pairs"), settings.name
+    if not (folder / "manifest.json").exists():
+        return
+    teacher = fingerprint(stage_dir(recipe, "teacher"))
+    pairs = NoisePairs(folder, settings.noise_pairs, teacher=teacher)
+    lock_to(folder, pairs_key(settings.noise_pairs, teacher))
+    yield f"{recipe}: noise pairs"
+    students: Path = stage_dir(recipe, "student")
+    check_trained(settings, students)
+    for variant in (name for name in VARIANTS if (students / name).exists()):
+        lock_to(students / variant, student_key(settings.student, variant, pairs))
+        yield f"{recipe}: students of {variant}"

@@ -1,0 +1,63 @@
+"""DVC's stages depend on all the code that decides their numbers."""
+
+import ast
+import json
+import re
+
+import pytest
+from ruamel.yaml import YAML
+from test_rooms import IMPORTS, MODULES, room_of
+
+from gad.runtime.paths import ROOT
+
+STAGES = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+TRAINED_ONCE = {"dataset", "teacher"}  # their outputs lie in git: code beside their own room is left to the tests
+
+
+def notebook_of(stage: str):
+    (found,) = (ROOT / "notebooks").glob(f"[0-9]*_{stage}.ipynb")
+    return found
+
+
+def imported_modules(stage: str) -> set[str]:
+    """All modules of gad that a stage's notebook imports, and what these import."""
+    cells = json.loads(notebook_of(stage).read_text())["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    source = re.sub(r"^[%!].*$", "", source, flags=re.M)
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("gad"):
+            names |= {f"{node.module}.{alias.name}".removeprefix("gad.") for alias in node.names}
+            names.add(node.module.removeprefix("gad."))
+    waiting, found = list(names & set(MODULES)), set()
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += IMPORTS[module]
+    return found
+
+
+def dependencies(stage: str) -> list[str]:
+    entry = STAGES[stage]
+    return entry.get("do", entry)["deps"]
+
+
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - TRAINED_ONCE))
+def test_a_stage_depends_on_its_notebook_and_on_every_room_that_it_imports(stage):
+    listed = dependencies(stage)
+    assert f"notebooks/{notebook_of(stage).name}" in listed
+    rooms = {room_of(module) for module in imported_modules(stage)}
+    if stage != "report":
+        rooms.discard("report")  # it draws what a stage has written
+        rooms -= {"metrics"} if stage == "noise_pairs" else set()  # the statistics that figures draw
+    assert rooms and rooms <= {name.removeprefix("src/gad/") for name in listed if name.startswith("src/gad/")}
+
+
+def test_what_is_trained_once_depends_on_how_it_is_made():
+    assert "src/gad/data/emoji" in dependencies("dataset")
+    assert "${item.teacher_code}" in dependencies("teacher")
+
+
+def test_dvc_yaml_can_be_read():
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 200
