@@ -114,8 +114,8 @@ def train_seeds(
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
     A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Where there
-    is room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
+    code and of seeds that the recipe no longer names is thrown away. ``cache`` holds encoded prompts. Where there is
+    room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": training_steps(config, variant)})

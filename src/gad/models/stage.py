@@ -42,7 +42,7 @@ class Stage:
 
     @property
     def cache(self) -> Path:
-        """Where finished parts of the work are kept until the stage has ended."""
+        """The folder of the stage's cached results, until it has ended."""
         return stage_cache_dir(self.recipe, self.name)
 
     @property

@@ -3,10 +3,10 @@ r"""Noise optimisation (ReNO, Eyring et al. 2024): climb a differentiable score 
 .. math:: z \leftarrow \cos a\; z + \sin a\, \|z\|\, \frac{g}{\|g\|},
     \qquad g = (I - z z^T / \|z\|^2)\, \nabla_z\, s(\Phi(z))
 
-The step turns the noise on the sphere that it lies on, where N(0, I) has its mass, so no regulariser is needed. A turn
+The step turns the noise on its own sphere, where N(0, I) has its mass, so no regulariser is needed. A turn
 that lowers the score is taken back and halved. The gradient is exact for every model, the teacher's many guided steps
-included: choose few prompts and iterations, and ``recompute`` where a chain's graph does not fit the memory. A flat map
-has no gradient and gains nothing. A model that starts near the highest score has little left to gain: read the gain
+included: choose few prompts and iterations, and ``recompute`` where a trajectory's graph does not fit the memory. A
+flat map has no gradient and gains nothing. A model that starts near the highest score has little left to gain: read the gain
 beside the score at the start.
 """
 
@@ -49,7 +49,7 @@ class Ascent:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Noises, what is asked of them (text features ``[B, D]`` or target points ``[B, 2]``), the teacher's ascent."""
+    """Noises, their targets (text features ``[B, D]`` or target points ``[B, 2]``), the teacher's ascent."""
 
     noise: Tensor
     prompts: Prompts
@@ -59,7 +59,7 @@ class Inputs:
     teacher: Ascent | None = None
 
     def part(self, index: Tensor) -> "Inputs":
-        """What is asked of the prompts with those numbers, before the teacher has climbed."""
+        """The inputs of the prompts with those numbers, before the teacher has climbed."""
         captions = [self.prompts.captions[i] for i in index.tolist()]
         return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
 

@@ -1,12 +1,12 @@
 """NoiseQuery (Wang et al. 2025; the paper's Table 6): pick the initial noise by what the teacher makes of it.
 
-The library's noises are described by the teacher's answers; the retrieved noise goes to the student unchanged. A
-student that keeps the teacher's noise-to-image map profits as much as the teacher does. Four noises are compared:
+The library's noises are described by the teacher's outputs; the retrieved noise goes to the student unchanged. A
+student that has the teacher's noise-to-image map profits as much as the teacher does. Four noises are compared:
 
 ``none`` a fresh one, no retrieval · ``random`` any of the library · ``retrieved`` by the teacher's features · ``own``
-by the features of the model's own answers to the library's noises (for the teacher the same as retrieved).
+by the features of the model's own outputs for the library's noises (for the teacher the same as retrieved).
 
-A student of guided answers to captions has never seen the empty prompt; where its own library should be at its best,
+A student of guided outputs under captions has never seen the empty prompt; where its own library should be at its best,
 let the library show prompts (``describe: prompt``).
 """
 
@@ -43,7 +43,7 @@ EVALUATED = ("object_accuracy", "colour_accuracy", "count_accuracy")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The library, what it was asked to show, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
+    """The library, its captions, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
 
     library: Library
     library_captions: list[str]
@@ -74,7 +74,7 @@ def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = N
 
 
 def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
-    """The teacher as it makes the library: the plain answer to the empty prompt is the guided one, at half the cost."""
+    """The teacher of the library: unguided under the empty prompt, which gives the guided output at half the cost."""
     return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
@@ -107,7 +107,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
 
 
 def library_folder(settings: Recipe) -> Path:
-    """Where a recipe's library lies: its own, or the one that it names."""
+    """A recipe's library folder: its own, or the one that it names."""
     named = settings.control.noise_query.library
     return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
 
@@ -127,7 +127,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutpu
     choices["own"] = choices["retrieved"] if sampler.name == TEACHER else _own(sampler, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
     pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
-    outputs = torch.cat([sampler.generate(inputs.fresh, inputs.prompts.captions), _answers(sampler, inputs, pairs)])
+    outputs = torch.cat([sampler.generate(inputs.fresh, inputs.prompts.captions), _outputs(sampler, inputs, pairs)])
     tables, semantic = [], count * (1 + len(choices))
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
@@ -167,15 +167,15 @@ def _requests(teacher: Sampler, library: Library, caption: str, config: NoiseQue
 def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
     """What the model would retrieve, were the library its own."""
     found = []
-    for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more pictures than that are held
+    for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more images than that are held
         captions = [inputs.library_captions[i] for i in part.tolist()]
         outputs = sampler.generate(inputs.library.noise(part), captions)
         found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
     return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
-def _answers(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """What the model makes of (prompt, entry) pairs; a pair that is asked for twice is generated once."""
+def _outputs(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """What the model makes of (prompt, entry) pairs; a repeated pair is generated once."""
     unique = list(dict.fromkeys(pairs))
     place = {pair: i for i, pair in enumerate(unique)}
     noise = inputs.library.noise(torch.tensor([entry for _, entry in unique]))

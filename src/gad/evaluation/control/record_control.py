@@ -9,7 +9,7 @@ from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table, write_tensors
 from gad.runtime.paths import metrics_file, stage_dir
 
-MANY = 10  # images of each model that are kept
+MANY = 10  # images of each model that are saved
 
 
 def all_tasks(stage: Stage) -> list[TaskResult]:

@@ -1,6 +1,6 @@
 """Fidelity of every model's images: scores (Table 3) and set distances to the teacher's and to real ones (Table 12).
 
-Every model gets the same noises and prompts. Images are scored as they are made and not kept.
+Every model gets the same noises and prompts. Images are scored as they are made and not saved.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,8 +101,8 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
         scores, features, reference = inputs
         own = sampler.name == TEACHER
-        answer = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
-        rows, found = answer.get("rows", reference["rows"]), answer.get("features", reference["teacher"])
+        scored_set = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
+        rows, found = scored_set.get("rows", reference["rows"]), scored_set.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
             | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)

@@ -29,13 +29,13 @@ from gad.models.sampler import NamedStudent, Sampler
 from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
-AT_ONCE = 8  # pictures that are decoded together
+AT_ONCE = 8  # images that are decoded together
 
 
 def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
 
-    So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
+    So the negative prompt names what the plain image shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
         ids = ids_of(NEGATIVE_PROMPTS, config.num_samples)
@@ -78,13 +78,13 @@ def negative_rows(
     *,
     num_steps: int,
 ) -> pd.DataFrame:
-    """A row per sample: how well the picture fits the negative prompt and its own, without and with it.
+    """A row per sample: how well the image fits the negative prompt and its own, without and with it.
 
-    Without it is the picture as ``denoise`` makes it, the model in its ordinary use: a student has its teacher's
+    Without it is the image as ``denoise`` makes it, the model in its ordinary use: a student has its teacher's
     guidance in its weights, and guided once more by the empty prompt it would be another model. A shift is worth
     reading where ``prompt_score_without`` is intact.
 
-    ``negative_shift`` = score(picture, negative) without - with: higher, the more the unwanted leaves (0: no effect).
+    ``negative_shift`` = score(image, negative) without - with: higher, the more the unwanted leaves (0: no effect).
     ``prompt_shift`` = the same for the prompt: what is lost on the way. ``moved`` = mean squared change of the latent.
     """
     ids, prompts, negatives = (list(part) for part in zip(*pairs, strict=True))

@@ -1,8 +1,7 @@
-"""What is measured batch by batch of noises, for every student at once, and kept as it comes.
+"""Measurements batch by batch of noises, for every student at once, cached as they are made.
 
-So memory does not grow with the noises, the teacher is asked once for each batch, a killed stage goes on from the
-batches that are done, and several processes may have done them ahead. :mod:`gad.evaluation.jobs` does it model by
-model.
+So memory does not grow with the noises, the teacher is sampled once for each batch, a killed stage resumes from the
+batches that are done, and several processes can precompute them. :mod:`gad.evaluation.jobs` does it model by model.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +39,7 @@ class Comparison:
 
 
 At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
-"""Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
+"""Yields the rows of a batch of noises; steps of differences are chosen in the first batch and used for the others."""
 
 
 def responses_key(name: str, compared: Comparison) -> str:
@@ -55,14 +54,14 @@ def responses_key(name: str, compared: Comparison) -> str:
 
 
 def _own_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
-    """Where the batches are kept; those of another key are thrown away."""
+    """The folder of the cached batches; those of another key are deleted."""
     folder = cache_dir / name
     lock_together(folder, responses_key(name, compared))
     return folder
 
 
 def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """What ``make`` yields, kept in ``path`` with the steps; read back, in the same tables, where it lies there."""
+    """What ``make`` yields, cached in ``path`` with the steps; read back, in the same tables, where it is cached."""
     if path is None:
         yield from make()
         return
@@ -74,14 +73,14 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
         chosen = pd.DataFrame({"map": list(steps), "h": list(steps.values())})
         write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
         return
-    kept = read_result(path)
-    steps.update(zip(kept["steps"]["map"], kept["steps"]["h"], strict=True))
-    names = [name for name in MODEL if name in kept["rows"]]
-    yield from (rows for _, rows in kept["rows"].groupby(names, sort=False))
+    cached = read_result(path)
+    steps.update(zip(cached["steps"]["map"], cached["steps"]["h"], strict=True))
+    names = [name for name in MODEL if name in cached["rows"]]
+    yield from (rows for _, rows in cached["rows"].groupby(names, sort=False))
 
 
 def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every batch in turn, from the folder ``cache_dir`` where they lie there; None keeps nothing.
+    """Yield the rows of every batch in turn, from the folder ``cache_dir`` where they are cached; None caches nothing.
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
@@ -97,7 +96,7 @@ def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) 
 def precompute_batches(
     name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
 ) -> Iterator[str]:
-    """Keep this process's share of the batches in ``cache_dir``, and yield a line for each.
+    """Cache this process's share of the batches in ``cache_dir``, and yield a line for each.
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """

@@ -1,6 +1,6 @@
 """The measurements of the `sensitivity` notebook, section by section: a stage goes in, rows come out.
 
-Rows are kept in the stage's folder. What a recipe leaves out is an empty table.
+Rows are saved in the stage's folder. What a recipe leaves out is an empty table.
 """
 
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ from gad.runtime.files import write_rows, write_table
 ROUNDING_NOISES = 4  # at which rounding errors are measured
 
 
-def _kept(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all parts, written as they come to ``<name>.parquet``."""
+def _saved(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all batches, written as they come to ``<name>.parquet``."""
     path = stage.folder / f"{name}.parquet"
     write_rows(path, parts)
     return pd.read_parquet(path)
@@ -38,7 +38,7 @@ def end_to_end_responses(stage: Stage) -> pd.DataFrame:
     batches = batches_of(analysis_ids(config), config.batch_size)
     parts = measure_students(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache)
     total = len(stage.students) * len(kinds_of(config)) * len(batches)
-    return _kept(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
+    return _saved(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
 
 
 def external_responses(stage: Stage) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def external_responses(stage: Stage) -> pd.DataFrame:
 def noise_level_responses(stage: Stage) -> pd.DataFrame:
     """A row per trained student, time, noise and direction of one call at the teacher's state, in
     ``noise_levels.parquet``."""
-    return _kept(
+    return _saved(
         stage,
         "noise_levels",
         measure_noise_levels(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache),
@@ -64,7 +64,7 @@ def noise_level_responses(stage: Stage) -> pd.DataFrame:
 def trajectory_deviations(stage: Stage) -> pd.DataFrame:
     """A row per model, time and noise: the deviation accumulated so far (Table 4), in ``trajectory.parquet``."""
     parts = measure_trajectories(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
-    return _kept(stage, "trajectory", parts)
+    return _saved(stage, "trajectory", parts)
 
 
 def seed_predictions(stage: Stage) -> pd.DataFrame:

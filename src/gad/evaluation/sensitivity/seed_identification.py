@@ -51,9 +51,9 @@ def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
-    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two parts.
+    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two splits.
 
-    Raises ValueError for fewer prompts than the three parts need.
+    Raises ValueError for fewer prompts than the three splits need.
     """
     sizes = [config.train_prompts, config.val_prompts, config.test_prompts]
     if len(ready) < sum(sizes):
@@ -160,7 +160,7 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def num_classes(rows: pd.DataFrame) -> int:
-    """How many noises were told apart in rows of :func:`identify`; 0 for no rows."""
+    """The number of classes, noises, in rows of :func:`identify`; 0 for no rows."""
     return rows["noise"].nunique() if len(rows) else 0
 
 

@@ -1,6 +1,6 @@
-"""BoxDiff's file of prompts and boxes: a JSON list with an entry per picture.
+"""BoxDiff's file of prompts and boxes: a JSON list with an entry per image.
 
-``{"filename": "a_cat_and_a_chair/13.png", "objects": {"cat": [left, top, right, bottom], ...}}``, in pixels of pictures
+``{"filename": "a_cat_and_a_chair/13.png", "objects": {"cat": [left, top, right, bottom], ...}}``, in pixels of images
 of 512 x 512. The folder's name is the prompt. Published entries may lack one of the prompt's objects, or hold one that
 it does not name, as a detector found them.
 """
@@ -14,14 +14,14 @@ from gad.evaluation.control.layout.energy import check_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.metrics.average_precision import GroundTruth
 
-FILE_SIZE = 512  # pixels on a side of the pictures that the boxes belong to
+FILE_SIZE = 512  # pixels on a side of the images that the boxes belong to
 
 
 def read_boxdiff(path: Path) -> list[LayoutPrompt]:
     """Every entry, with the boxes of the objects that its prompt names; entries without any are left out.
 
     Raises ValueError, in one line with the entry's number, for a file that is no such list, a missing key, a box that
-    is not four numbers, leaves the picture or has no area, and a file that names no object at all.
+    is not four numbers, leaves the image or has no area, and a file that names no object at all.
     """
     try:
         entries = json.loads(Path(path).read_text())

@@ -1,4 +1,4 @@
-"""Layout control: does an object go where the initial noise was told to put it? The paper's Table 5.
+"""Layout control: does an object appear where the noise was optimised to put it? The paper's Table 5.
 
 BoxDiff's energy on the cross-attention of the model's first steps is lowered in the initial noise only; the plain
 sampler does the rest. Three noises a prompt: random, optimised with the model's own attention, and the teacher's
@@ -41,7 +41,7 @@ ClipScore = Callable[[Tensor, list[str]], Tensor]
 
 @dataclass(frozen=True)
 class LayoutInputs:
-    """What all models are asked, from the same noises, and who evaluators."""
+    """Prompts and noises of all models, and the evaluators."""
 
     prompts: list[LayoutPrompt]
     noise: Tensor
@@ -83,7 +83,7 @@ def _image_size(sampler: Sampler) -> int:
 def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
-    Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
+    Raises ValueError, in one line, for a box outside the image or without area, a noun that is not in its prompt or
     that the detector has no label for, and a teacher without cross-attention.
     """
     config, size = settings.control.layout, _image_size(teacher)
@@ -111,30 +111,32 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
 
 
 def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOutput:
-    """A row per prompt and noise, and the pictures ``[3 B, 3, H, W]`` in the same order.
+    """A row per prompt and noise, and the images ``[3 B, 3, H, W]`` in the same order.
 
     Boxes are lists of left, top, right, bottom in pixels; the energies are by the sampler's own attention. Where the
-    teacher's attention is asked for, the optimised noise is the teacher's.
+    teacher's attention is configured, the optimised noise is the teacher's.
     """
     prompts, size = inputs.prompts, inputs.image_size
     if config.attention == "teacher" or sampler.name == TEACHER:
         optimised = inputs.teacher_noise
     else:
         optimised = steer(sampler, prompts, inputs.noise, config, size)
-    tables, pictures, captions = [], [], [prompt.caption for prompt in prompts]
+    tables, outputs, captions = [], [], [prompt.caption for prompt in prompts]
     for name, noise in zip(NOISES, (inputs.noise, optimised, inputs.teacher_noise), strict=True):
         if name == "teacher" and torch.equal(noise, optimised):  # the teacher itself
-            images, rows = pictures[-1], tables[-1].drop(columns=["noise"])
+            images, rows = outputs[-1], tables[-1].drop(columns=["noise"])
         else:
             images = sampler.generate(noise, captions)
-            rows = _judged(inputs, images).assign(energy=measure_energy(sampler, prompts, noise, config, size).tolist())
+            rows = _evaluated(inputs, images).assign(
+                energy=measure_energy(sampler, prompts, noise, config, size).tolist()
+            )
         tables.append(rows.assign(noise=name))
-        pictures.append(images)
-    return TaskOutput(pd.concat(tables, ignore_index=True), torch.cat(pictures))
+        outputs.append(images)
+    return TaskOutput(pd.concat(tables, ignore_index=True), torch.cat(outputs))
 
 
-def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
-    """A row per prompt: what was asked, what was found, and how well both agree."""
+def _evaluated(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
+    """A row per prompt: targets, detections, and how well both agree."""
     found, captions = inputs.detect(images), [prompt.caption for prompt in inputs.prompts]
     scores = [float("nan")] * len(images) if inputs.clip_score is None else inputs.clip_score(images, captions).tolist()
     rows = []
