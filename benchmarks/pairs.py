@@ -23,7 +23,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
-from gad.data.pair_generation import answer
+from gad.data.pair_generation import trajectory
 from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import on_device
 from gad.diffusion.noise import draw_noise
@@ -95,7 +95,9 @@ def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, de
     with text_encoder_on(model, device):
         encoded = [model.condition(prompts[part]) for part in batches]
     asked = zip(batches, encoded, strict=True)
-    return torch.cat([answer(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked])
+    return torch.cat(
+        [trajectory(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked]
+    )
 
 
 def clock(work) -> tuple[float, torch.Tensor]:

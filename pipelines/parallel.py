@@ -40,7 +40,7 @@ def evaluate(stage: str, settings: Recipe):
 
     precompute = {"sensitivity": precompute_sensitivity, "fidelity": precompute_fidelity, "control": precompute_control}
     loaded = load_stage(settings.name, stage)
-    yield from precompute[stage](loaded.teacher, loaded.models, loaded.settings, parts=loaded.cache)
+    yield from precompute[stage](loaded.teacher, loaded.models, loaded.settings, cache_dir=loaded.cache)
 
 
 def make_pairs(settings: Recipe):

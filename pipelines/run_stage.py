@@ -192,7 +192,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
     if recipe:  # what gad.evaluation.jobs has kept of it has served
-        shutil.rmtree(root / "data" / recipe / "live" / "parts" / stage, ignore_errors=True)
+        shutil.rmtree(root / "data" / recipe / "live" / "cache" / stage, ignore_errors=True)
     if stage == "report":
         from gad.report.index import write_index
 

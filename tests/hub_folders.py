@@ -111,8 +111,8 @@ def sections(root: Path) -> dict[str, dict]:
     changes["sensitivity"] |= {
         "seeds": {"num_seeds": 2, "train_prompts": 4, "val_prompts": 1, "test_prompts": 2},
         "fidelity": {"num_images": 16, "axes": 4, "scores": {"clip": {"model": clip}}},
-        "sister": {"num_samples": 2, "negative_prompt": "blurry", "inversion_samples": 2, "rounds": 2,
-                   "descent_steps": 2},
+        "negative_prompts": {"num_samples": 2, "negative_prompt": "blurry"},
+        "inversion": {"num_samples": 2, "rounds": 2, "descent_steps": 2},
     }  # fmt: skip
     changes["control"] = {
         "clip": clip,

@@ -189,6 +189,7 @@ def test_a_recipe_cannot_be_changed_but_copied():
         ("noise_pairs.num_nodes", "noise_pairs.student_steps"),
         ("control.layout.attention_nodes", "control.layout.attention_trajectory_steps"),
         ("students", "external_models"),
+        ("sensitivity.sister", "sensitivity.negative_prompts and sensitivity.inversion"),
     ],
 )
 def test_a_key_of_an_older_recipe_is_refused_with_its_new_name(tmp_path, old, new):

@@ -18,7 +18,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.pair_terms import Alignment, Stored
 from gad.distillation.regression import Matching
 from gad.distillation.time_window import TimeWindow
-from gad.distillation.train_students import start_student, steps_of
+from gad.distillation.train_students import start_student, training_steps
 from gad.metrics.summary import against
 from gad.models.mlp import build_point_network, point_denoiser
 
@@ -105,7 +105,7 @@ def test_sparse_gad_saves_the_students_call_at_the_other_steps(point_pairs):
 
 def test_equal_time_trains_the_baseline_longer(smoke):
     config = smoke.student.model_copy(update={"equal_time_factor": 1.5})
-    assert steps_of(config, "equal_time") == 1.5 * config.num_steps == 1.5 * steps_of(config, "baseline")
+    assert training_steps(config, "equal_time") == 1.5 * config.num_steps == 1.5 * training_steps(config, "baseline")
 
 
 def pull_of(stored, student, batch):

@@ -4,22 +4,22 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.config import FidelityConfig, SeedsConfig, SisterConfig, load_recipe
+from gad.config import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig, load_recipe
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
 from gad.evaluation.fidelity.fidelity import measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
-from gad.evaluation.jobs import Job, names_of, results
-from gad.evaluation.sensitivity.precompute import precompute_sections
-from gad.evaluation.sensitivity.seed_identification import measure_seeds
+from gad.evaluation.fidelity.precompute import precompute_fidelity
+from gad.evaluation.jobs import Job, names_of, precompute, results
+from gad.evaluation.sensitivity.seed_identification import measure_seeds, seeds_job
 from gad.models.model import Model, load_model
 from gad.models.pipelines import denoiser_of
-from gad.models.sampler import TEACHER, Sampler
+from gad.models.sampler import TEACHER, Sampler, all_models
 from gad.models.weights_hash import model_key
 from gad.runtime import cache, paths
-from gad.runtime.cache import Keep, at_once, read_result, write_result
+from gad.runtime.cache import ResultCache, at_once, read_result, write_result
 
 
 @pytest.fixture
@@ -66,10 +66,10 @@ def test_what_is_shared_is_dealt_out_and_had_whole(tmp_path, monkeypatch):
     for number in (1, 3):  # what the second process has made
         write_result(tmp_path / f"name_1_{number}", numbers[number])
     monkeypatch.setenv("RANK", "0")
-    assert [float(found["x"]) for found in Keep(tmp_path).batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
+    assert [float(found["x"]) for found in ResultCache(tmp_path).batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
     assert made == [0, 2, 4]
     monkeypatch.setenv("RANK", "1")
-    assert len(Keep(tmp_path, wait=True).batches("name", 5, 1, make)) == 5 and len(made) == 3
+    assert len(ResultCache(tmp_path, wait=True).batches("name", 5, 1, make)) == 5 and len(made) == 3
     assert [float(found["x"]) for found in at_once.batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
 
 
@@ -80,10 +80,10 @@ def test_parts_of_another_size_are_not_mixed_in(tmp_path):
         made.append(part)
         return {"x": part}
 
-    made, keep = [], Keep(tmp_path)
+    made, cached = [], ResultCache(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        keep.batches("name", 7, 3, make)
-    assert torch.cat([found["x"] for found in keep.batches("name", 7, 2, make)]).tolist() == list(range(7))
+        cached.batches("name", 7, 3, make)
+    assert torch.cat([found["x"] for found in cached.batches("name", 7, 2, make)]).tolist() == list(range(7))
 
 
 def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelines, data, monkeypatch):
@@ -106,8 +106,8 @@ def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelin
     plain = [rows for rows, _ in measure_fidelity(*asked, settings(8))]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(cache, "write_result", killed)
-        list(measure_fidelity(*asked, settings(8), parts=data / "parts"))
-    again = [rows for rows, _ in measure_fidelity(*asked, settings(4), parts=data / "parts")]
+        list(measure_fidelity(*asked, settings(8), cache_dir=data / "cache"))
+    again = [rows for rows, _ in measure_fidelity(*asked, settings(4), cache_dir=data / "cache")]
     assert kept and [rows["sample"].tolist() for rows in again] == [list(range(16))] * 2
     for ours, theirs in zip(again, plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -115,8 +115,8 @@ def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelin
 
 def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, students, data):
     plain, kept, again = (
-        list(control.run_tasks(point_teacher, students, smoke, parts=parts))
-        for parts in (None, data / "parts", data / "parts")
+        list(control.run_tasks(point_teacher, students, smoke, cache_dir=cache_dir))
+        for cache_dir in (None, data / "cache", data / "cache")
     )
     assert same(plain, kept) and same(plain, again)
     assert [len(r.outputs) > 0 for r in again[:4]] == [True, True, False, True]
@@ -138,7 +138,7 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
     monkeypatch.setattr(diversity, "run", counted)
     monkeypatch.setattr(noise_optimisation, "climb", killed)
     with pytest.raises(KeyboardInterrupt):
-        list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+        list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
     assert asked == [("teacher", 0), ("baseline", 0), ("baseline", 1), ("gad", 0)]
 
     def of_students(sampler, inputs, config):
@@ -146,7 +146,7 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
         return climb(sampler, inputs, config)
 
     monkeypatch.setattr(noise_optimisation, "climb", of_students)
-    assert same(list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts")), plain)
+    assert same(list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache")), plain)
     assert len(asked) == 4
 
 
@@ -160,14 +160,14 @@ def test_other_weights_or_settings_are_asked_again(smoke, point_teacher, student
     monkeypatch.setattr(diversity, "run", counted)
     alone = {"noise_query": None, "noise_optimisation": None}
     smoke = smoke.model_copy(update={"control": smoke.control.model_copy(update=alone)})
-    list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+    list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
     with torch.no_grad():
         next(students[1][2].denoiser.parameters()).add_(1e-3)
     del asked[:]
-    list(control.run_tasks(point_teacher, students, smoke, parts=data / "parts"))
+    list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
     assert asked == [("baseline", 1)]
     seeded = smoke.model_copy(update={"control": smoke.control.model_copy(update={"seed": 7})})
-    list(control.run_tasks(point_teacher, students, seeded, parts=data / "parts"))
+    list(control.run_tasks(point_teacher, students, seeded, cache_dir=data / "cache"))
     assert len(asked) == 1 + 4
 
 
@@ -175,7 +175,7 @@ def test_of_another_owner_nothing_is_left(point_teacher, tmp_path):
     all_models = [Sampler(TEACHER, 0, point_teacher, 2)]
 
     def job(cache_key: str) -> Job:
-        return Job("job", lambda: cache_key, lambda keep: None, lambda sampler, inputs: {"x": torch.ones(1)})
+        return Job("job", lambda: cache_key, lambda cached: None, lambda sampler, inputs: {"x": torch.ones(1)})
 
     for cache_key in ("a", "b"):
         list(results([job(cache_key)], all_models, tmp_path))
@@ -208,21 +208,27 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
     asked = {
         "seeds": SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5]),
         "fidelity": FidelityConfig(num_images=16, axes=8),
-        "sister": SisterConfig(num_samples=2, inversion_samples=2, rounds=1, descent_steps=2),
+        "negative_prompts": NegativePromptsConfig(num_samples=2),
+        "inversion": InversionConfig(num_samples=2, rounds=1, descent_steps=2),
     }
     pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
     sensitivity = recipe.sensitivity.model_copy(update=asked)
     settings = recipe.model_copy(update={"noise_pairs": pairs, "sensitivity": sensitivity})
     measures = (measure_seeds, measure_fidelity, measure_inversion, measure_negative_prompts)
 
-    def measured(parts) -> list[pd.DataFrame]:
+    def measured(cache_dir) -> list[pd.DataFrame]:
         found = [
-            part for measure in measures for part in measure(teacher, [("gad", 3, teacher)], settings, parts=parts)
+            part
+            for measure in measures
+            for part in measure(teacher, [("gad", 3, teacher)], settings, cache_dir=cache_dir)
         ]
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    assert len(list(precompute_sections(teacher, [("gad", 3, teacher)], settings, parts=data / "parts"))) == 8
+    models = all_models(teacher, [("gad", 3, teacher)], settings.sampling)
+    lines = list(precompute([seeds_job(models[0], settings)], models, data / "cache"))
+    lines += precompute_fidelity(teacher, [("gad", 3, teacher)], settings, cache_dir=data / "cache")
+    assert len(lines) == 8
     monkeypatch.setattr(Sampler, "generate", None)
-    for ours, theirs in zip(measured(data / "parts"), plain, strict=True):
+    for ours, theirs in zip(measured(data / "cache"), plain, strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)

@@ -6,7 +6,13 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
 from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
-from gad.evaluation.sensitivity.responses import analysis_noise, answers, compare, noise_to_image_map, summarise
+from gad.evaluation.sensitivity.responses import (
+    analysis_noise,
+    compare,
+    noise_to_image_map,
+    summarise,
+    value_and_derivatives,
+)
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
 from gad.models.model import Model
@@ -122,8 +128,10 @@ def test_answers_equal_the_jacobian_by_autograd_and_do_not_depend_on_the_batch(p
     for model, steps in ((point_teacher, 8), (student, 2)):
         chain = noise_to_image_map(model.denoiser, None, num_steps=steps)
         by_difference = smoke.sensitivity.model_copy(update={"method": "difference", "perturbation_scale": 1e-3})
-        whole, difference = (answers(chain, noise, directions, how) for how in (smoke.sensitivity, by_difference))
-        _, small = answers(chain, noise[:5], directions[:, :5], smoke.sensitivity)
+        whole, difference = (
+            value_and_derivatives(chain, noise, directions, how) for how in (smoke.sensitivity, by_difference)
+        )
+        _, small = value_and_derivatives(chain, noise[:5], directions[:, :5], smoke.sensitivity)
         assert torch.allclose(whole[1][:, :5], small, atol=1e-4) and torch.equal(whole[0], difference[0])
         for n in range(3):
 

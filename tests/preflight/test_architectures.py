@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.config import PromptsConfig, RecipeError, SeedsConfig, SisterConfig, load_recipe
-from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS, SISTER, ids_of
+from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, RecipeError, SeedsConfig, load_recipe
+from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, ids_of
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.distillation.batch import draw_batch
@@ -198,7 +198,7 @@ def test_prompts_of_pairs_and_analysis_come_from_both_ends(tmp_path):
     (tmp_path / "p.csv").write_text("caption\none\ntwo\n\nthree\n")
     source = PromptsConfig(file=str(tmp_path / "p.csv"), column="caption")
     assert prompt_of([0, 1, 2, 3], source) == ["one", "two", "three", "one"]
-    for start in (ANALYSIS, SEEDS, SISTER):
+    for start in (ANALYSIS, SEEDS, NEGATIVE_PROMPTS):
         assert prompt_of([start, start + 1], source) == ["three", "two"]
 
 
@@ -208,7 +208,7 @@ def test_no_analysis_sees_a_training_prompt_where_the_file_is_long_enough(tmp_pa
     source = PromptsConfig(file=str(tmp_path / "p.txt"))
     learned = set(prompt_of(range(20000), source))
     assert len(learned) == 20000
-    for start in (ANALYSIS, SEEDS, FIDELITY, SISTER):
+    for start in (ANALYSIS, SEEDS, FIDELITY, NEGATIVE_PROMPTS):
         seen = set(prompt_of(ids_of(start, 1000), source))
         assert len(seen) == 1000 and not seen & learned
     assert set(prompt_of([FIDELITY + 1000], source)) <= learned  # one more than the file has room for
@@ -217,10 +217,12 @@ def test_no_analysis_sees_a_training_prompt_where_the_file_is_long_enough(tmp_pa
 def test_the_doctor_counts_the_prompts_of_the_largest_analysis():
     config = load_recipe("sana_sid").sensitivity
     seeds = SeedsConfig(num_seeds=2, train_prompts=30, val_prompts=10, test_prompts=20)
-    small = config.model_copy(update={"num_noises": 8, "seeds": None, "fidelity": None, "sister": None})
+    absent = dict.fromkeys(("seeds", "fidelity", "negative_prompts", "inversion"))
+    small = config.model_copy(update={"num_noises": 8} | absent)
     assert held_out_prompts(small) == 8
     assert held_out_prompts(small.model_copy(update={"seeds": seeds})) == 60
-    assert held_out_prompts(small.model_copy(update={"sister": SisterConfig(num_samples=70)})) == 70
+    assert held_out_prompts(small.model_copy(update={"negative_prompts": NegativePromptsConfig(num_samples=70)})) == 70
+    assert held_out_prompts(small.model_copy(update={"inversion": InversionConfig(num_samples=50)})) == 50
 
 
 def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):

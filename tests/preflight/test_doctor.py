@@ -45,7 +45,8 @@ def settings(teacher, tmp_path):
             "noise_pairs": {"num_pairs": 16, "perturbation_scale": 0.1,
                             "prompts": PromptsConfig(file=str(tmp_path / "prompts.csv"))},
             "student": {},
-            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "sister": None},
+            "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "negative_prompts": None,
+                            "inversion": None},
             "control": {"clip": None, "noise_query": None, "noise_optimisation": None, "layout": None},
         }  # fmt: skip
         updated = {

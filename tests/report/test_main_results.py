@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.metrics.paired import paired_answers, paired_table, paired_values, two_level
+from gad.metrics.paired import paired_outputs, paired_table, paired_values, two_level
 from gad.metrics.statistics import mean_over_seeds
 from gad.metrics.summary import direction_kinds
 from gad.report.ablations import METRICS
@@ -199,7 +199,7 @@ def test_answers_are_paired_by_noise_image_and_prompt():
             seeds += [told | {"prompt": p, "noise": n, "right": right or n == 0} for p in range(3) for n in (0, 1)]
     teacher = {"variant": "teacher", "seed": 0, "sample": 0, "prompt": "a", "score": 9.0}
     rows = {"trajectory": pd.DataFrame(path), "scored": pd.DataFrame([*images, teacher]), "seeds": pd.DataFrame(seeds)}
-    table = paired_answers(["baseline", "gad"], **rows).set_index(["metric", "directions"])
+    table = paired_outputs(["baseline", "gad"], **rows).set_index(["metric", "directions"])
     assert table["variant"].tolist() == ["gad"] * 5
     assert table["difference"].round(2).to_dict() == {
         ("deviation", "t = 0.75"): -0.1,

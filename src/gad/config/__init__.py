@@ -5,7 +5,7 @@ Unknown keys, wrong types and impossible values are errors of one line.
 
 from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
 from gad.config.external import ExternalStudent
-from gad.config.fidelity import FidelityConfig, ScoreConfig, SeedsConfig, SisterConfig
+from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, ScoreConfig, SeedsConfig
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.prompts import PromptsConfig
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
@@ -19,6 +19,8 @@ __all__ = [
     "ControlConfig",
     "DiversityConfig",
     "FidelityConfig",
+    "InversionConfig",
+    "NegativePromptsConfig",
     "NoiseOptimisationConfig",
     "NoisePairsConfig",
     "NoiseQueryConfig",
@@ -31,7 +33,6 @@ __all__ = [
     "Section",
     "SeedsConfig",
     "SensitivityConfig",
-    "SisterConfig",
     "StudentConfig",
     "TeacherConfig",
     "load_recipe",

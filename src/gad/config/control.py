@@ -23,8 +23,8 @@ class NoiseQueryConfig(Section):
     library_size: Count  # noises
     num_queries: Count  # prompts, or target points on the Swiss roll
     describe: Literal["unconditional", "prompt"] = "unconditional"  # the prompt of the library's images
-    requests: Annotated[int, Field(ge=10)] = 10  # values asked of each low-level attribute, tenths and finer
-    attribute_prompts: Count = 2  # prompts under which each of them is asked
+    requests: Annotated[int, Field(ge=10)] = 10  # requested values of each low-level attribute, tenths and finer
+    attribute_prompts: Count = 2  # prompts under which each of them is requested
     attributes_of: Literal["prompt", "library"] = "prompt"  # whose attributes: the teacher's images of that prompt, or
     # the library's, which say little about a prompt that fixes background and colour
     attribute_entries: Annotated[int, Field(ge=2)] = 48  # first entries of the library that the prompt's images are of

@@ -31,7 +31,7 @@ class ExternalStudent(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables
     source: str  # hub name or local folder: a pipeline, a bare network (with `base`), or LoRA weights (with `base`)
     revision: str | None = None  # of the hub
-    subfolder: str | None = None  # where a bare network lies in its repository
+    subfolder: str | None = None  # path of a bare network in its repository
     kind: Literal["full", "network", "lora"] = "full"
     weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
     base: str | None = None  # pipeline that gives everything but the network (kind network), or takes the LoRA

@@ -1,6 +1,6 @@
-"""Optional parts of the `sensitivity` section: seeds, fidelity, and inversion with negative prompts (``sister``).
+"""Optional parts of the `sensitivity` section: seeds, fidelity, negative prompts and inversion.
 
-What is absent is not run. The stage `fidelity` reads the last two from here.
+What is absent is not run. The stage `fidelity` reads all but the first from here.
 """
 
 from typing import Annotated, Literal
@@ -63,14 +63,20 @@ class FidelityConfig(Section):
         return self
 
 
-class SisterConfig(Section):
-    """Negative prompts and inversion, first cuts."""
+class NegativePromptsConfig(Section):
+    """Guidance away from a negative prompt."""
 
     num_samples: Count
     guidance_scale: Annotated[float, Field(gt=1)] = 3.0  # of teacher and student alike, against the negative prompt
     negative_prompt: str | None = None  # none: the second object of two-object captions (emoji)
-    inversion_samples: Count = 8
+    batch_size: Count = 32
+    seed: Seed = 0
+
+
+class InversionConfig(Section):
+    """Inversion of a model's images to noise."""
+
+    num_samples: Count = 8
     rounds: Count = 8  # of the fixed point at each step
     descent_steps: Count = 60  # for trajectories of a few steps, whose fixed points need not attract
-    batch_size: Count = 32
     seed: Seed = 0

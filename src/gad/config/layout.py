@@ -8,7 +8,7 @@ from gad.config.section import Count, Positive, Section, Seed
 
 
 class LayoutConfig(Section):
-    """Boxes, and how the noise is moved until attention lies in them."""
+    """Boxes, and how the noise is moved until attention is in them."""
 
     num_prompts: Count
     first_prompt: Annotated[int, Field(ge=0)] = 0  # of the emoji scenes' prompts, to leave out those of earlier trials
@@ -18,7 +18,7 @@ class LayoutConfig(Section):
     )
     attention_steps: Count = 1  # first steps of the trajectory, at most all of them, whose attention is averaged
     attention_layers: Annotated[list[str], Field(min_length=1)] | None = (
-        None  # parts of the names of those that are read
+        None  # substrings of the names of those that are read
     )
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
     angle: Positive = 0.1  # radians of the first turn

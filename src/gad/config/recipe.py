@@ -24,6 +24,7 @@ RENAMED = {  # keys of older recipes, which are refused with the new name
     "students": "external_models",
     "teacher.world": "teacher.dataset",
     "noise_pairs.num_nodes": "noise_pairs.student_steps",
+    "sensitivity.sister": "sensitivity.negative_prompts and sensitivity.inversion",
     "control.layout.attention_nodes": "control.layout.attention_trajectory_steps",
 }
 

@@ -12,7 +12,7 @@ LAYOUT = 5 * WIDTH
 OPTIMISATION = 6 * WIDTH
 SEEDS = 7 * WIDTH
 FIDELITY = 8 * WIDTH
-SISTER = 9 * WIDTH
+NEGATIVE_PROMPTS = 9 * WIDTH  # and inversion, which takes the same ones
 EXPLORE = 10 * WIDTH
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
-from gad.config.fidelity import FidelityConfig, SeedsConfig, SisterConfig
+from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
 from gad.diffusion.step_size import check_step
 
@@ -25,7 +25,8 @@ class SensitivityConfig(Section):
     seed: Seed = 0
     seeds: SeedsConfig | None = None  # seed identifiability; absent: not run
     fidelity: FidelityConfig | None = None
-    sister: SisterConfig | None = None
+    negative_prompts: NegativePromptsConfig | None = None
+    inversion: InversionConfig | None = None
 
     @model_validator(mode="after")
     def _step_survives(self):

@@ -11,7 +11,7 @@ from gad.config.variants import VARIANTS
 class StudentConfig(Section):
     """How students are trained: base loss, weights, time window of GAD and anchor, seeds, and how networks compute."""
 
-    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one student step: DMD2's loss
+    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one sampling step: DMD2's loss
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
     accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient. Processes share them
@@ -33,7 +33,7 @@ class StudentConfig(Section):
     auxiliary_updates: Count = 1  # for each update of the student
     regression_weight: Annotated[float, Field(ge=0)] = 0.0  # ladd: on regression to the endpoint of every noise
     tdm_loss: Literal["pseudo_huber", "mse"] | None = (
-        None  # tdm; None: DMD's mse at one student step, TDM's pseudo_huber else
+        None  # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
     )
     sid_alpha: Positive = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]

@@ -13,7 +13,7 @@ class Variant:
 
     ``paired``: batches of B/2 noise pairs instead of B noises. ``weighted_term``: the term that ``gad_weight`` weighs,
     or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: 1.5x
-    training (equal compute), an upper bound of what GAD's further call costs; with one student step GAD costs less, so
+    training (equal compute), an upper bound of what GAD's further call costs; with one sampling step GAD costs less, so
     this control is generous.
     """
 

@@ -45,7 +45,7 @@ def independent_noise(ids: Ids, shape: tuple[int, int, int], config: NoisePairsC
 
 
 @torch.no_grad()
-def answer(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
+def trajectory(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
     """The trajectory from each noise at the student timesteps, ``[B, S + 1, C, H, W]``."""
     states = sample(denoise, noise, conditioning, num_steps=config.teacher_steps)
     stride = config.teacher_steps // config.student_steps
@@ -72,8 +72,8 @@ def trajectories_of(
         stored["directions"] = torch.stack([pair.direction for pair in moved], dim=1)
     noises = [noise, *(pair.perturbed for pair in moved)]
     noises += [independent_noise(ids, shape, config, index=k) for k in copies]
-    answers = [answer(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
-    return {"trajectories": torch.stack(answers, dim=1)} | stored
+    trajectories = [trajectory(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
+    return {"trajectories": torch.stack(trajectories, dim=1)} | stored
 
 
 def pairs_key(config: NoisePairsConfig, teacher_hash: str) -> str:

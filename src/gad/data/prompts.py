@@ -56,7 +56,7 @@ def _column(path: Path, column: str) -> list[str]:
 
 
 def prompts_path(source: PromptsConfig) -> Path:
-    """The file on this machine; one of a data set is fetched from the hub unless it lies in the hub's cache.
+    """The file on this machine; one of a data set is fetched from the hub unless it is in the hub's cache.
 
     Raises ValueError, in one line, when it cannot be had.
     """

@@ -1,4 +1,4 @@
-"""Encoded captions of the noise pairs: made once, kept on disk where a recipe has its own prompts, memory-mapped."""
+"""Encoded captions of the noise pairs: made once, cached on disk where a recipe has its own prompts, memory-mapped."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def encode_pair_prompts(
             old.unlink()
         mask = whole.prompt_attention_mask
         write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
-        del whole, mask  # what is read back lies in the file
+        del whole, mask  # they are read back from the file
     wait_until(path.exists)
     tensors = read_tensors(path)
     return Conditioning(tensors["embeds"], tensors.get("mask"))

@@ -44,9 +44,9 @@ def sample(
     start: int = 0,
     stop: int | None = None,
 ) -> Trajectory:
-    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from student step ``start``,
+    """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from step ``start``,
     where
-    ``noise`` is the state, to student step ``stop``."""
+    ``noise`` is the state, to step ``stop``."""
     times = student_timesteps(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):

@@ -1,4 +1,4 @@
-"""What a training step sees: stored states at one student step per sample."""
+"""What a training step sees: stored states at one student timestep per sample."""
 
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -18,10 +18,10 @@ from gad.runtime.devices import sent
 
 @dataclass(frozen=True)
 class Batch:
-    """States at one student step per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
+    """States at one timestep per sample with the x0 that leads on along the teacher's trajectory, and its two ends.
 
     Paired batches hold the B/2 unperturbed members first and their perturbed partners, ``h`` away, after them.
-    ``others`` are another sample's prompts, where they are asked for. A part of a batch knows its ``rows`` in the
+    ``others`` are another sample's prompts, where they are needed. A part of a batch knows its ``rows`` in the
     whole, so that its random numbers are its own rows of the whole's. Rows and ``t_here``, the times again, stay on the
     CPU on the way to a device: what is chosen by them is chosen without waiting for it.
     """
@@ -142,7 +142,7 @@ def draw_batch(
 def stored_pairs(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, partner: Tensor, node: Tensor
 ) -> Batch:
-    """The paired batch of sample ids with the partner of that number, each pair at its student step."""
+    """The paired batch of sample ids with the partner of that number, each pair at its timestep."""
     member = torch.cat([torch.zeros_like(partner), 1 + partner])
     batch = stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
     return replace(batch, h=torch.tensor(pairs.config.steps)[partner])
@@ -151,7 +151,7 @@ def stored_pairs(
 def stored_states(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, member: Tensor, node: Tensor
 ) -> Batch:
-    """The batch of the given members of sample ids, each at its student step."""
+    """The batch of the given members of sample ids, each at its timestep."""
     states = pairs.trajectories(ids, member)
     rows = torch.arange(len(ids))
     x_t, x_next = states[rows, node], states[rows, node + 1]

@@ -16,8 +16,8 @@ from gad.runtime.paths import stage_dir
 def renew_cache_keys() -> Iterator[str]:
     """Yield a line for each folder that holds the work of the present code from now on.
 
-    To be called when the present code is known to give the same numbers. A folder keeps its old key, so that its stage
-    makes it anew, where its records do not fit the recipe: other settings, another teacher, a missing seed.
+    To be called when the present code is known to give the same numbers. Where its records do not fit the recipe (other
+    settings, another teacher, a missing seed) a folder retains its old key, so that its stage makes it anew.
     """
     for name in recipe_names():
         try:

@@ -39,7 +39,7 @@ def _as_map(output, like: Latent) -> Tensor:
 
 
 class _Enough(Exception):
-    """The last block that is read has answered."""
+    """The last block that is read has been computed."""
 
 
 def _may_stop(network: nn.Module) -> bool:
@@ -88,7 +88,7 @@ def pooled(conditioning: Conditioning | None) -> Tensor | None:
     """The mean prompt embedding of each sample, ``[B, D]`` float32, padding left out where it is masked."""
     if conditioning is None:
         return None
-    # kept embeddings may be of half precision; the heads are not
+    # cached embeddings may be of half precision; the heads are not
     embeds, mask = conditioning.prompt_embeds.float(), conditioning.prompt_attention_mask
     weight = torch.ones_like(embeds[..., :1]) if mask is None else mask[..., None].to(embeds)
     return (embeds * weight).sum(1) / weight.sum(1).clamp(min=1)

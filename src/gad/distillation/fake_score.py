@@ -9,7 +9,7 @@ from gad.distillation.renoising import Renoised
 
 
 def denoising_loss_of_fake(fake: Denoiser, state: Renoised, batch: Batch, schedule) -> PerSample:
-    """What the fake score pays for its answer to the student's re-noised answers, ``[B]``."""
+    """The fake score's denoising loss at the student's re-noised outputs, ``[B]``."""
     weight = min_snr_weight(schedule, state.t) * state.importance
     return fake_score_loss(fake(state.x_t, state.t, batch.conditioning), state.x0, weight)
 

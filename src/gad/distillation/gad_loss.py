@@ -49,23 +49,23 @@ def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> Per
         \nabla_{J_S} E_v L = \frac{1}{d} (J_F - J_T)\, J_S \quad (v \sim N(0, I))
 
     ``fake`` and ``real`` are the two scores' responses J_F u and J_T u in x0 to the step of x_t that the student's own
-    answer makes. Eq. (9) pairs the mismatch, odd in v, with x_t, which does not depend on v: nothing is left on
+    output makes. Eq. (9) pairs the mismatch, odd in v, with x_t, which does not depend on v: nothing is left on
     average. Here E[v v^T] = I stays, and the expected gradient on the student's Jacobian vanishes exactly when both
-    scores answer alike to all that the student can move. It is the gradient of u^T (J_F - J_T) u / 2d, distribution
+    scores respond alike to all that the student can move. It is the gradient of u^T (J_F - J_T) u / 2d, distribution
     matching's one derivative up: a score's J is (alpha / sigma²) Cov[x0 | x_t], so J_S shrinks where the student
     spreads more than the teacher and grows where it spreads less, whichever way J_S turns. (A step along v itself would
-    pull J_S towards one orientation and away from its mirror image.) So it matches how far answers spread and does not
-    say which noise goes where. Only its gradient has a meaning; no gradient reaches a score.
+    favour one orientation of J_S over its mirror image.) So it matches how far samples spread, not which noise goes
+    where. Only its gradient has a meaning; no gradient reaches a score.
     """
     return _mean((fake - real).detach() * student_jvp)
 
 
 def gad_released_loss(student_gap: Latent, real_gap: Latent, uncond_gap: Latent, fake_gap: Latent, *, guidance: float):
-    r"""What the released code (Huang et al.) computes, ``[B]``, faults kept, for comparison only.
+    r"""What the released code (Huang et al.) computes, ``[B]``, faults included, for comparison only.
 
-    ``student_gap`` is the student's x0 at the perturbed x_t less its x0 at the *student step*, two points and two
-    times, so it is no directional derivative; the other gaps are the teacher's (with and without prompt) and the fake
-    score's between x_t + h v and x_t, with v of unit norm. pseudo-Huber of ds - sg[ds + dT - dF + (w - 1)(dT -
+    ``student_gap`` is the student's x0 at the perturbed x_t less its x0 at the *student timestep*, two points and
+    two times, so it is no directional derivative; the other gaps are the teacher's (with and without prompt) and the
+    fake score's between x_t + h v and x_t, with v of unit norm. pseudo-Huber of ds - sg[ds + dT - dF + (w - 1)(dT -
     dT_uncond)], divided by mean|ds - dT_guided|: dividing by the residual leaves little more than a sign and cancels h.
     """
     guided = real_gap + (guidance - 1) * (real_gap - uncond_gap)

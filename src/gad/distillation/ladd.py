@@ -1,4 +1,4 @@
-"""LADD: a discriminator on the teacher's features of re-noised answers, and regression to the stored endpoint."""
+"""LADD: a discriminator on the teacher's features of re-noised outputs, and regression to the stored endpoint."""
 
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,7 @@ LATEST = 0.75  # the re-noised times' upper end
 class Ladd:
     """Latent adversarial distillation. The teacher's endpoints are real samples; the heads learn beside the student.
 
-    With a ``regression_weight`` the answer is also drawn to the endpoint of its own noise, as in Nitro-1.
+    With a ``regression_weight`` the output is also regressed to the endpoint of its own noise, as in Nitro-1.
     """
 
     teacher: Denoiser
@@ -51,17 +51,17 @@ class Ladd:
         eps = batch.normal(generator)
         return self.discriminator(add_noise(self.discriminator.schedule, x0, eps, t), t, conditioning)
 
-    def _answer(self, student: Denoiser, batch: Batch) -> Latent:
-        """The student's x0 at the end of its chain; the last call carries the gradient."""
+    def _output(self, student: Denoiser, batch: Batch) -> Latent:
+        """The student's x0 at the end of its trajectory; the last call carries the gradient."""
         with torch.no_grad():
             steps = {"num_steps": self.student_steps, "stop": self.student_steps - 1}
             last = sample(student, batch.noise, batch.conditioning, **steps)[-1]
         return student(last, torch.full_like(batch.t, 1 / self.student_steps), batch.conditioning)
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
-        """The discriminator's loss ``[B]``: endpoints against answers, and endpoints under other prompts."""
+        """The discriminator's loss ``[B]``: endpoints against outputs, and endpoints under other prompts."""
         with torch.no_grad():
-            x0 = self._answer(student, batch)
+            x0 = self._output(student, batch)
         real = self._logits(batch.endpoint, batch, batch.conditioning, generator)
         fake = self._logits(x0, batch, batch.conditioning, generator)
         misaligned = None
@@ -71,7 +71,7 @@ class Ladd:
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
-        x0 = self._answer(student, batch)
+        x0 = self._output(student, batch)
         loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")

@@ -1,12 +1,12 @@
-r"""Distribution matching at re-noised states: TDM, and DMD where the chain has one student step.
+r"""Distribution matching at re-noised states: TDM, and DMD where the student takes one step.
 
-The student's x0 is re-noised to x_t. Where the teacher, asked at x_t, sees more of its data than the fake score sees of
-the student's, the difference of their answers says which way x0 has to move:
+The student's x0 is re-noised to x_t. Where the teacher at x_t sees more of its data than the fake score sees of the
+student's, the difference of their x0 predictions gives the direction in which x0 has to move:
 
 .. math:: \nabla_\theta L = E\left[ (x_0^F - x_0^T)(x_t, t)\, \partial x_0^S / \partial \theta \right]
 
-That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) puts pseudo-Huber
-in its place, which leaves little more than the sign of each element. Everything here is a function of predictions; no
+That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) uses pseudo-Huber
+instead, which leaves little more than the sign of each element. Everything here is a function of predictions; no
 network is called.
 """
 
@@ -59,8 +59,8 @@ def min_snr_weight(schedule: Schedule, t: PerSample, *, cap: float = 5.0) -> Per
 def importance_weight(added: Latent, mixed: Latent) -> PerSample:
     r"""exp(-|mixed|² / 2) / exp(-|added|² / 2) with means over elements, ``[B]``; 1 when the two are alike.
 
-    A chain's x_t holds the noise that was already in x_mid. ``added`` is the unit noise put on x_mid, ``mixed`` all the
-    noise in x_t as one unit noise: (x_t - alpha_t x0) / sigma_t.
+    On a sampling trajectory x_t holds the noise that was already in x_mid. ``added`` is the unit noise put on x_mid,
+    ``mixed`` all the noise in x_t as one unit noise: (x_t - alpha_t x0) / sigma_t.
     """
     return (_mean(added.square() - mixed.square()) / 2).exp()
 
@@ -75,7 +75,7 @@ def renoise(schedule: Schedule, t_mid: PerSample, t: PerSample) -> tuple[PerSamp
 
 
 Logits = Float[Tensor, "B K"]
-"""A discriminator's answers: one number per head and place; positive means "the teacher's, and of this prompt"."""
+"""A discriminator's logits: one number per head and place; positive means "the teacher's, and of this prompt"."""
 
 
 def generator_loss(fake: Logits) -> PerSample:
@@ -104,13 +104,13 @@ def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
         p = E \tfrac{1}{d} \|J_T v\|_2^2
 
     The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has
-    no bound, and beside a base loss that is weak far from the data the student's answers then grow until they overflow.
+    no bound, and beside a base loss that is weak far from the data the student's outputs then grow until they overflow.
     """
     return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
 
 
 def random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
-    r"""A pull on the student's response as strong as GAD's, in a direction that knows nothing of the teacher, ``[B]``.
+    r"""A gradient on the student's response with GAD's norm, in a random direction, ``[B]``.
 
     .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
         \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2

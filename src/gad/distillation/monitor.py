@@ -1,4 +1,4 @@
-"""What is monitored while a student trains: its response on a few fixed pairs, and how hard each term pulls."""
+"""What is monitored while a student trains: its response on a few fixed pairs, and the gradient norm of each term."""
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ PROBE_PAIRS = 16
 
 
 class Monitor:
-    """The first pairs at the first student step: the student's response there against the teacher's stored one."""
+    """The first pairs at the first timestep: the student's response there against the teacher's stored one."""
 
     def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
         ids = torch.arange(min(PROBE_PAIRS, len(pairs)))
@@ -32,7 +32,7 @@ class Monitor:
 
 
 def gradient_norms(terms: dict[str, Tensor], parameters: list[nn.Parameter], scale: float = 1.0) -> dict[str, float]:
-    """Norm of each term's own gradient, before its weight, as ``gradient_norm_<term>``; the graph is kept.
+    """Norm of each term's own gradient, before its weight, as ``gradient_norm_<term>``; the graph is retained.
 
     The term is raised by ``scale`` on the way back, where half precision would lose small gradients.
     """

@@ -10,13 +10,13 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A loss term became infinite or NaN. The last checkpoint is kept."""
+    """A loss term became infinite or NaN. The last checkpoint stays."""
 
 
 class NanGuard:
     """Stops a run whose losses are no longer finite: at once on a CPU, elsewhere before anything is logged or saved.
 
-    A device is not waited for at every step: it keeps, for every number, the first step at which that was not finite,
+    A device is not waited for at every step: it stores, for every number, the first step at which that was not finite,
     which is read when its numbers are read anyway.
     """
 

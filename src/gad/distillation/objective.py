@@ -21,7 +21,7 @@ Objective = Matching | Ladd | Tdm | Sid
 def build_objective(
     teacher: Model, student: NetworkDenoiser, pairs: NoisePairs, config: StudentConfig, *, variant: str, seed: int
 ) -> Objective:
-    """The objective of a variant; ``teacher`` is asked only where the paradigm does so while the student trains.
+    """The objective of a variant; ``teacher`` is called only where the paradigm calls it while the student trains.
 
     The weights of new networks come from ``seed``. Raises ValueError for a variant that the paradigm cannot have, and
     for an interval that leaves GAD out of every step.

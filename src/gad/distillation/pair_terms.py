@@ -18,10 +18,10 @@ from gad.distillation.time_window import TimeWindow
 
 @dataclass(frozen=True)
 class Alignment:
-    """Terms on stored pairs: the teacher's answer itself, and its response.
+    """Terms on stored pairs: the teacher's output itself, and its response.
 
-    ``jvp_power`` is the mean squared response of the teacher's noise-to-image map. ``gad`` is relative to it, so in
-    chains of one student step 1 means no response at all; at later student steps the teacher's own response is another.
+    ``jvp_power`` is the mean squared response of the teacher's noise-to-image map. ``gad`` is relative to it, so for
+    a one-step student 1 means no response at all; at later timesteps the teacher's own response is another.
     In the paper's units (loss on differences, mean over elements) its weight is divided by jvp_power h².
     ``weighted_term`` names the term that is trained on.
     """
@@ -53,7 +53,7 @@ class Alignment:
 
 
 def response_of_pairs(x0: Latent, h: Tensor) -> Response:
-    """Value and difference quotient of answers to a paired batch, ``[B/2]``. Eq. (5)."""
+    """Value and difference quotient of the outputs for a paired batch, ``[B/2]``. Eq. (5)."""
     value, moved = x0.chunk(2)
     return Response(value, (moved - value) / expand(h, value))
 
@@ -62,8 +62,8 @@ def response_of_pairs(x0: Latent, h: Tensor) -> Response:
 class Stored:
     """The terms on stored pairs beside a base loss, and their weights.
 
-    They are free where the base loss has the student's answer to the pairs already: in chains of one student step,
-    whose only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
+    They are free where the base loss has the student's outputs for the pairs already: with one sampling step, whose
+    only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
     ``stride`` it takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and
     without an anchor only the pairs at which the time window is open.
     """
@@ -83,7 +83,7 @@ class Stored:
         *,
         x0: Latent | None = None,
     ) -> dict[str, Tensor]:
-        """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free answer, if any.
+        """The terms with the weighted ``total``; the first one is the base loss. ``x0`` is the free output, if any.
 
         Terms of a step depend on the step alone: where no pair of this part is used they are 0.
         """
@@ -97,8 +97,8 @@ class Stored:
         if not len(used):  # other processes may have some: the same names everywhere
             return terms | self.alignment.zeros(batch) | {"total": total}
         part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
-        answer = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
-        stored = self.alignment.terms(answer, part, generator)
+        output = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
+        stored = self.alignment.terms(output, part, generator)
         if gad_weight:
             weighted_term, share = stored[self.alignment.weighted_term], len(used) / len(chosen)
             total = total + gad_weight * share * self.time_window.mean(weighted_term, part.t[: len(weighted_term)])

@@ -29,7 +29,7 @@ def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradSc
 
 
 def networks_of(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
-    """The networks that a training step asks: the student's, the auxiliary and the teacher's, where there are such.
+    """The networks that a training step calls: the student's, the auxiliary and the teacher's, where there are such.
 
     The features of LADD's discriminator are read from the objective's own teacher.
     """

@@ -11,7 +11,7 @@ from gad.data.record_noise_pairs import captions_of, shown_ids
 from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.batch import Batch
-from gad.distillation.train_students import LOG, steps_of, train_seeds
+from gad.distillation.train_students import LOG, train_seeds, training_steps
 from gad.models.model import Model, load_model
 from gad.models.stage import Stage
 from gad.models.students import seed_dir
@@ -31,7 +31,7 @@ def response_rows(batch: Batch, student: Response, teacher: Response) -> pd.Data
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> pd.DataFrame:
     """Train every seed of a variant that is not finished; returns the log of all, a row per seed and logged step."""
     recipe, folder = stage.recipe, stage.folder / variant
-    num_steps, seeds = steps_of(config, variant), config.seeds_of(variant)
+    num_steps, seeds = training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
     with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
         for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):

@@ -1,4 +1,4 @@
-"""The student's answer at a student step of its own chain, re-noised: where teacher and fake score are asked."""
+"""Re-noised outputs of the student, at which teacher and fake score are evaluated."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ from gad.distillation.batch import Batch
 from gad.distillation.losses import importance_weight, renoise
 
 EARLIEST = 0.02  # the re-noised times' lower end
-MARGIN = 0.01  # how far they stay below the student step
+MARGIN = 0.01  # how far they stay below the student timestep
 
 
 @dataclass(frozen=True)
 class Renoised:
-    """The student's answer at a student step of its own chain and a re-noised state of it."""
+    """The student's x0 prediction at a timestep of its own sampling trajectory and a re-noised state of it."""
 
     x0: Latent
     x_t: Latent
@@ -28,9 +28,9 @@ class Renoised:
 def renoised_output(
     student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, onward: bool
 ) -> Renoised:
-    """The student's answer at a random student step of its chain, with its gradient, and a random later state of it.
+    """The student's x0 at a random step of its trajectory, with its gradient, and a random re-noised state of it.
 
-    ``onward`` (TDM): the answer is taken to the next student step first and re-noised to a time between that and its
+    ``onward`` (TDM): x0 is taken to the next timestep first and re-noised to a time between that and its
     own. Else (SiD): it is re-noised from clean data to any time before its own.
     """
     count, times = len(batch.noise), student_timesteps(student_steps, batch.noise.device).to(batch.noise)

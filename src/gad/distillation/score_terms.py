@@ -1,4 +1,4 @@
-"""GAD in the scores' own space: how teacher and fake score answer to a step at the student's re-noised answer.
+"""GAD in the scores' own space: how teacher and fake score respond to a step at the student's re-noised output.
 
 Only where a fake score learns beside the student. The forms, and what is sound about each:
 :mod:`gad.distillation.gad_loss`.
@@ -24,7 +24,7 @@ from gad.distillation.time_window import TimeWindow
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the released code (Huang et al.)
 
 Scores = tuple[Denoiser, Denoiser]
-"""The teacher, which may be guided, and the fake score as the base loss asks it: guided alike in SiD, bare in TDM.
+"""The teacher, which may be guided, and the fake score as the base loss uses it: guided alike in SiD, bare in TDM.
 
 The released form takes the bare one in both, as in the released code (Huang et al.).
 """
@@ -53,7 +53,7 @@ class ScoreForm:
     ) -> dict[str, Tensor]:
         """``terms`` with the form's own and a new ``total``; gradients flow through the student alone.
 
-        ``x0`` is the student's answer to the pairs where the base loss has it already: in chains of one student step.
+        ``x0`` is the student's output for the pairs where the base loss has it already: with one sampling step.
         """
         weight = self.time_window.step_weight(self.weight, generator)
         if not weight:
@@ -65,8 +65,8 @@ class ScoreForm:
                 fake, real = self._jvps(scores, batch, state, response_of_pairs(batch.noise, batch.pair_steps).jvp)
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
-                answer = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
-                own = response_of_pairs(answer, batch.pair_steps).jvp
+                output = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
+                own = response_of_pairs(output, batch.pair_steps).jvp
                 alpha = expand(student.schedule.alpha(state.t[: len(own)]), own)  # what a step of x0 is in x_t
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
@@ -79,9 +79,9 @@ class ScoreForm:
     def _jvps(self, scores: Scores, batch: Batch, state: Renoised, step: Latent) -> tuple[Latent, Latent]:
         """Fake score's and teacher's responses to ``h`` times that step, at the unperturbed members' states.
 
-        The derivations in :mod:`gad.distillation.gad_loss` hold for straight steps in chains of one student step. A
-        spherical step also holds (cos a - 1) P z, which does not turn with v, so Eq. (9) keeps a small mean there; in
-        longer chains the student's response is taken at the pair's student step and not where x_t comes from.
+        The derivations in :mod:`gad.distillation.gad_loss` hold for straight steps and one-step students. A
+        spherical step also holds (cos a - 1) P z, which does not turn with v, so Eq. (9) has a small mean there; with
+        more sampling steps the student's response is taken at the pair's timestep and not where x_t comes from.
         """
         first = slice(len(step))
         x_t, t, h = state.x_t[first], state.t[first], expand(batch.pair_steps, step)

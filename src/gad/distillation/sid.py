@@ -41,7 +41,7 @@ class Sid:
         return replace(self, teacher=on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
-        """The fake score's denoising loss, ``[B]``, under the guidance with which it is asked: so the two scores agree
+        """The fake score's denoising loss, ``[B]``, under the guidance with which it is used: so the two scores agree
         where the student's law is the guided teacher's, and not where it is the plain one's."""
         with torch.no_grad():
             state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
@@ -62,5 +62,5 @@ class Sid:
 
 
 def guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
-    """The fake score under the teacher's guidance, if it has any: two that answer alike then stay alike."""
+    """The fake score under the teacher's guidance, if it has any: two equal scores then stay equal."""
     return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake

@@ -1,9 +1,9 @@
-"""Distillation that matches distributions with a fake score: TDM (DMD's loss where the chain has one student step) and
+"""Distillation that matches distributions with a fake score: TDM (DMD's loss for a one-step student) and
 SiD.
 
-The student walks its own chain from the stored noises without a gradient, to one student step per sample; its answer
-there is re-noised, and teacher and fake score are asked what they see. The fake score is a second network that learns
-to denoise the student's answers. One point, one function: both networks are asked at the same x_t.
+The student is sampled from the stored noises without a gradient, to one timestep per sample. Its x0 prediction there is
+re-noised, and teacher and fake score predict x0 from it. The fake score is a second network that learns to denoise the
+student's outputs. Both networks are evaluated at the same x_t.
 """
 
 from dataclasses import dataclass, replace
@@ -27,7 +27,7 @@ from gad.distillation.trainable import Networks, with_network
 class Tdm:
     """Trajectory distribution matching. ``teacher`` is guided, ``fake`` is not.
 
-    ``kind`` is the distance to the moved answer: pseudo-Huber in TDM, whose gradient is little more than a sign; half
+    ``kind`` is the distance to the moved x0: pseudo-Huber in TDM, whose gradient is little more than a sign; half
     the squared error in DMD, whose gradient is the scores' difference itself.
     """
 

@@ -52,7 +52,7 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
         teacher.pipeline.register_modules(**original)
 
 
-def steps_of(config: StudentConfig, variant: str) -> int:
+def training_steps(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
 
@@ -99,7 +99,7 @@ class SeedTraining:
 
 def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
     """The cache key of a variant's students."""
-    settings = config.model_copy(update={"num_steps": steps_of(config, variant)}).model_dump(exclude=NO_RESULT)
+    settings = config.model_copy(update={"num_steps": training_steps(config, variant)}).model_dump(exclude=NO_RESULT)
     return key_of("student", settings, variant, pairs.fingerprint)
 
 
@@ -116,11 +116,11 @@ def train_seeds(
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
     A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away. Encoded prompts are kept in ``cache``. Where there
-    is room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
+    code and of seeds that the recipe no longer names is thrown away. ``cache`` holds encoded prompts. Where there is
+    room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
-    trained = config.model_copy(update={"num_steps": steps_of(config, variant)})
+    trained = config.model_copy(update={"num_steps": training_steps(config, variant)})
     lock_together(folder, student_key(config, variant, pairs))
     first = place()[0] == 0
     if first:

@@ -1,4 +1,4 @@
-"""What a training loop asks of an objective, and the networks that an objective brings."""
+"""What a training loop needs of an objective, and the networks that an objective brings."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 def logged(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
     """The states as they come, each once it stands in the table ``path``.
 
-    dvclive's files in ``live`` are for watching; what lasts is the table.
+    dvclive's files in ``live`` are for monitoring; the table is the record.
     """
     from dvclive import Live  # here, since it takes seconds
 

@@ -53,8 +53,8 @@ def train(
 ) -> Iterator[TrainState]:
     """Train ``student`` in place and yield a state every ``log_every`` steps; it ends as its moving average.
 
-    Checkpoints lie in ``folder``; ``prompts`` are the encoded captions of all ids. With ``shard`` the objective's
-    teacher has to be its own copy: it is parted in place. Raises NonFiniteLoss.
+    Checkpoints are in ``folder``; ``prompts`` are the encoded captions of all ids. With ``shard`` the objective's
+    teacher has to be its own copy: it is sharded in place. Raises NonFiniteLoss.
     """
     accelerator = make_accelerator(config.device)
     plain = copy.deepcopy(student.network) if config.shard else None
@@ -67,7 +67,7 @@ def train(
     for step in range(state.resume(folder / LAST), config.num_steps):
         batches, (logging, saving) = source.at(step), _due(step + 1, config)
         logged = update.auxiliary(batches, step, config.auxiliary_updates)
-        # a parted weight has no gradient of its own to ask for
+        # a sharded weight has no gradient of its own
         means, norms = update.gradients(batches, step, logged, norms=logging and not config.shard)
         norm = update.step(step)
         if logging or saving:

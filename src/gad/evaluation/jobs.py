@@ -1,8 +1,8 @@
-"""Results kept model by model as they come: several processes make them ahead, and a killed stage goes on from them.
+"""Results cached model by model: several processes can precompute them, and a killed stage resumes from them.
 
-A :class:`Job` is asked of every model of a recipe, the teacher first. What it answers lies in a folder of its own,
-under a name that depends on all that decides it, and is read back from there even by who has just made it: so a stage
-sees the same bits whoever made them.
+A :class:`Job` runs for every model of a recipe, the teacher first. Each result is cached in a folder of its own, under
+a name that depends on all that decides it. It is read back from there even by the process that has just computed it, so
+a stage sees the same bits whoever made them.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_key
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.distributed import lock_together, place
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
@@ -23,7 +23,7 @@ from gad.runtime.paths import ROOT
 def names_of(all_models: Sequence[Sampler]) -> list[str]:
     """A name for each model's results, the teacher first: of it, its weights and how it is sampled.
 
-    The first model of a variant has another name than it would have as a later one, since more may be kept of it.
+    The first model of a variant has another name than it would have as a later one, since more of it may be cached.
     """
     names, seen = [], set()
     for number, sampler in enumerate(all_models):
@@ -45,71 +45,71 @@ def files_in(values) -> list[Path]:
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked of every model: ``run(sampler, inputs)``, where ``prepare(keep)`` makes what all models share.
+    """What every model is evaluated on: ``run(sampler, inputs)``; ``prepare(cached)`` makes what all models share.
 
-    ``cache_key()`` is a fingerprint of all that decides the answers beside the model asked. Of what is shared, ``keep``
-    keeps what is costly to make.
+    ``cache_key()`` is a fingerprint of all that decides the results besides the model. Of the shared inputs, ``cached``
+    stores those that are costly to compute.
     """
 
     name: str
     cache_key: Callable[[], str]
-    prepare: Callable[[Keep], Any]
+    prepare: Callable[[ResultCache], Any]
     run: Callable[[Sampler, Any], Result]
 
 
 @dataclass(frozen=True)
-class Answers:
-    """A job's answers: had by model and name, and the inputs that all models share, made once when first asked for."""
+class JobResults:
+    """A job's results by model and name, and the inputs that all models share, computed once at first use."""
 
     job: Job
-    keep: Keep
+    cached: ResultCache
     inputs: Callable[[], Any]
 
     def __call__(self, sampler: Sampler, name: str) -> Result:
-        return self.keep(name, lambda: self.job.run(sampler, self.inputs()))
+        return self.cached(name, lambda: self.job.run(sampler, self.inputs()))
 
     def lack(self, names: Sequence[str]) -> bool:
-        """Whether one of those models has not answered yet."""
-        assert self.keep.folder is not None
-        return not all((self.keep.folder / name).exists() for name in names)
+        """Whether the result of one of those models is missing."""
+        assert self.cached.folder is not None
+        return not all((self.cached.folder / name).exists() for name in names)
 
 
-def answers(job: Job, folder: Path | None = None, *, wait: bool = False) -> Answers:
-    """A job's answers, from ``folder`` where they lie there, else made and kept.
+def job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> JobResults:
+    """A job's results, read from ``folder`` where they are cached, else computed and cached there.
 
-    With ``wait`` what is shared is made by another process. Answers to a job of another cache key are thrown away.
+    With ``wait`` the shared inputs are computed by another process. Results of another cache key are deleted.
     """
     if folder is None:
-        return Answers(job, at_once, cache(lambda: job.prepare(at_once)))
+        return JobResults(job, at_once, cache(lambda: job.prepare(at_once)))
     own, cache_key = folder / job.name, job.cache_key()
     lock_together(own, cache_key)
-    return Answers(job, Keep(own), cache(lambda: job.prepare(Keep(own / "shared", wait))))
+    return JobResults(job, ResultCache(own), cache(lambda: job.prepare(ResultCache(own / "shared", wait))))
 
 
 def results(
     jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path | None
 ) -> Iterator[tuple[Job, Sampler, Result]]:
-    """Yield every model's answer to each job in turn, from ``folder`` where it lies there; None keeps nothing."""
+    """Yield every model's result of each job in turn, from ``folder`` where it is cached; None caches nothing."""
     names = [sampler.name for sampler in all_models] if folder is None else names_of(all_models)
     for job in jobs:
-        answer = answers(job, folder)
+        result_of = job_results(job, folder)
         for sampler, name in zip(all_models, names, strict=True):
-            yield job, sampler, answer(sampler, name)
+            yield job, sampler, result_of(sampler, name)
 
 
 def precompute(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
-    """Keep this process's share of the answers in ``folder``, and yield a line for each.
+    """Cache this process's share of the results in ``folder``, and yield a line for each.
 
-    All processes make what is shared together; then the answers are dealt out, the teacher's first.
+    All processes compute the shared inputs together; then the jobs are distributed, the teacher's first.
     """
     rank, processes = place()
     names = names_of(all_models)
-    asked = [answers(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
-    for of_job in asked:
+    of_jobs = [job_results(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
+    for of_job in of_jobs:
         if of_job.lack(names):
             of_job.inputs()
     order = [(number, 0) for number in range(len(jobs))]
     order += [(number, model) for number in range(len(jobs)) for model in range(1, len(all_models))]
     for number, model in order[rank::processes]:
-        asked[number](all_models[model], names[model])
+        of_jobs[number](all_models[model], names[model])
         yield f"{jobs[number].name}: {all_models[model].name}, seed {all_models[model].seed}"

@@ -36,13 +36,13 @@ def measured(
     teacher: Model,
     students: Iterable[NamedStudent],
     settings: Recipe,
-    parts: Path | None,
+    cache_dir: Path | None,
 ) -> Iterator[Result]:
     """Yield each model's tables of a job, the teacher's first, with its variant and seed.
 
-    In the folder ``parts``, where it is given, results are cached as they come, and those that lie there are read.
+    Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
     models = all_models(teacher, students, settings.sampling)
-    for _, sampler, found in results([job_of(models[0], settings)], models, parts):
+    for _, sampler, found in results([job_of(models[0], settings)], models, cache_dir):
         tables = {key: rows for key, rows in found.items() if isinstance(rows, pd.DataFrame)}
         yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in tables.items()}

@@ -45,7 +45,7 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
     return pd.DataFrame(rows)
 
 
-def paired_answers(
+def paired_outputs(
     variants: Sequence[str],
     *,
     trajectory: pd.DataFrame | None = None,

@@ -44,7 +44,7 @@ def _place(source: str, revision: str | None = None) -> str | Path:
 
 
 def _weights_file(settings: ExternalStudent) -> Path:
-    """The LoRA's safetensors file: itself, or the only one of its folder; fetched first when it lies on the hub."""
+    """The LoRA's safetensors file: itself, or the only one of its folder; fetched first when it is on the hub."""
     place = _place(settings.source)
     if isinstance(place, str):
         place = Path(snapshot_download(place, revision=settings.revision, allow_patterns="*.safetensors"))
@@ -76,7 +76,7 @@ def _bare_network(settings: ExternalStudent, base: "ModelMixin") -> "ModelMixin"
 
 
 def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
-    """The pipeline of an external student: float32, frozen, with the scheduler that the recipe asks for.
+    """The pipeline of an external student: float32, frozen, with the scheduler that the recipe names.
 
     Raises ValueError, in one line, for a missing folder, another pipeline class, an unknown scheduler, or weights that
     do not fit.
@@ -130,7 +130,7 @@ def check_comparable(name: str, student: Model, teacher: Model) -> None:
 def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[DiffusionPipeline | None]") -> None:
     """Give a pipeline the text encoder and autoencoder of the first of ``others`` that are the same.
 
-    Many published students keep their teacher's: a T5 of 19 GB a student would not fit beside ten others.
+    Many published students have their teacher's: a T5 of 19 GB a student would not fit beside ten others.
     """
     for name in ("text_encoder", "vae"):
         mine = getattr(pipeline, name)
@@ -188,7 +188,7 @@ def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> l
 
 
 def as_external(settings: Recipe) -> Recipe:
-    """The recipe with students of one student step, and derivatives by difference: how external students are measured.
+    """The recipe with one-step students, and derivatives by difference: how external students are measured.
 
     Stock schedulers are not written for forward mode; the difference is taken in float32.
     """

@@ -60,5 +60,5 @@ def merge_lora(network: nn.Module, path: Path, *, scale: float = 1.0) -> int:
 
 
 def _product(up: Tensor, down: Tensor) -> Tensor:
-    """B A as a matrix; a convolution's A keeps its kernel in the columns, its B is 1x1."""
+    """B A as a matrix; a convolution's A has its kernel in the columns, its B is 1x1."""
     return up.flatten(1) @ down.flatten(1)

@@ -59,7 +59,7 @@ def call_sana(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning
 
 @dataclass(frozen=True)
 class Family:
-    """How a pipeline class is used: where its network is, how it is called, and how it is asked to sample plainly."""
+    """How a pipeline class is used: where its network is, how it is called, and its options for plain sampling."""
 
     network: str  # attribute of the pipeline
     call: NetworkCall
@@ -101,9 +101,9 @@ def schedule_of(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation
 
 
 def plain_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
-    """The stock scheduler that walks our times: DDIM from the last time on, or for flows Euler without a shift.
+    """The stock scheduler that visits our times: DDIM from the last time on, or for flows Euler without a shift.
 
-    A hub pipeline's own one may be of another order, shift its times, or ask pure noise at t = 0 in a single step.
+    A hub pipeline's own one may be of another order, shift its times, or call the network at t = 0 in a single step.
     """
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
@@ -154,7 +154,7 @@ def load_pipeline(
     """
     from diffusers import DiffusionPipeline  # here, since it takes seconds
 
-    if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would ask the hub for it
+    if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would fetch it
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
     try:
         with _only_errors():  # an AutoencoderKL in a SanaPipeline draws two warnings and works
@@ -174,7 +174,7 @@ def load_pipeline(
 def save_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Write a pipeline as a diffusers folder, whole or not at all.
 
-    The path it was loaded from, which diffusers keeps in every config, is left out: equal pipelines give equal bytes on
+    The path it was loaded from, which diffusers adds to every config, is left out: equal pipelines give equal bytes on
     every machine.
     """
     with replacing(folder) as partial:

@@ -11,7 +11,7 @@ from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import NamedStudent
 from gad.models.students import load_students
-from gad.runtime.cache import parts_dir
+from gad.runtime.cache import stage_cache_dir
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -45,8 +45,8 @@ class Stage(Generic[SectionOf]):
 
     @property
     def cache(self) -> Path:
-        """Where finished parts of the work are kept until the stage has ended."""
-        return parts_dir(self.recipe, self.name)
+        """The folder of the stage's cached results, until it has ended."""
+        return stage_cache_dir(self.recipe, self.name)
 
     @property
     def models(self) -> list[NamedStudent]:

@@ -1,4 +1,4 @@
-"""Trained students of a recipe: where they lie, and how they are loaded and sampled."""
+"""Trained students of a recipe: where they are, and how they are loaded and sampled."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gad.runtime.paths import stage_dir
 
 
 def seed_dir(folder: Path, seed: int) -> Path:
-    """Where the student of a seed lies below its variant's folder."""
+    """The folder of a seed's student below its variant's folder."""
     return folder / f"seed_{seed}"
 
 

@@ -144,7 +144,7 @@ def held_out_prompts(config: SensitivityConfig) -> int:
     asked = [config.num_noises]
     asked += [config.seeds.num_prompts] if config.seeds else []
     asked += [config.fidelity.num_images] if config.fidelity else []
-    asked += [config.sister.num_samples, config.sister.inversion_samples] if config.sister else []
+    asked += [section.num_samples for section in (config.negative_prompts, config.inversion) if section]
     return max(asked)
 
 

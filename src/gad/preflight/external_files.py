@@ -71,7 +71,7 @@ def check_files(settings: Recipe) -> Iterator[Finding]:
         try:
             if name == "layout":
                 asked = two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
-                yield from check_labels(section.detector, {thing.noun for prompt in asked for thing in prompt.asked})
+                yield from check_labels(section.detector, {thing.noun for prompt in asked for thing in prompt.targets})
             else:
                 ask(section.num_queries if name == "noise_query" else section.num_prompts, path)
         except ValueError as error:

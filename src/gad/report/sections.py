@@ -30,7 +30,7 @@ def same_noises(recipe: str) -> Figure:
     outputs = {name: outputs[name] for name in figures.PALETTE if name in outputs}
     samples = pd.read_parquet(folder / "diversity.parquet")
     title = samples["caption"].iloc[0] if "caption" in samples else "the same noises"
-    return figures.answers(outputs, reference=teacher.points, title=title)
+    return figures.generated(outputs, reference=teacher.points, title=title)
 
 
 def sensitivity(recipe: str) -> Figure:

@@ -23,9 +23,9 @@ Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
 
 
-def parts_dir(recipe: str, stage: str) -> Path:
+def stage_cache_dir(recipe: str, stage: str) -> Path:
     """The folder of a stage's partial results; no output of the stage."""
-    return stage_dir(recipe, "live", "parts", stage)
+    return stage_dir(recipe, "live", "cache", stage)
 
 
 def write_result(path: Path, result: Result) -> None:
@@ -54,7 +54,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Keep:
+class ResultCache:
     """Results by name: made, cached in ``folder`` and read back from there; without a folder made alone.
 
     With ``wait`` nothing is made: another process makes it and is waited for.
@@ -79,8 +79,8 @@ class Keep:
             return [make() for make in makes]
         rank, processes = place()
         for number in range(rank, len(makes), processes):
-            Keep(self.folder)(f"{name}_{number}", makes[number])
-        others = Keep(self.folder, wait=True)
+            ResultCache(self.folder)(f"{name}_{number}", makes[number])
+        others = ResultCache(self.folder, wait=True)
         return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
 
     def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
@@ -91,4 +91,4 @@ class Keep:
         return self.each(f"{name}_{size}", [partial(make, part) for part in torch.arange(count).split(size)])
 
 
-at_once = Keep()
+at_once = ResultCache()

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from gad.data.boxes import overlap
-from gad.data.emoji.detector import Answer, Detector, detect, detector_losses, load_detector, save_detector, style_of
+from gad.data.emoji.detector import (
+    Detector,
+    Predictions,
+    detect,
+    detector_losses,
+    load_detector,
+    save_detector,
+    style_of,
+)
 from gad.data.emoji.detector_targets import targets_of
 from gad.data.emoji.scenes import STYLES
 
@@ -55,16 +63,16 @@ def test_an_image_is_judged_alike_alone_and_in_a_batch(detector, found, truth):
 def test_losses_vanish_for_the_truth_and_grow_for_one_wrong_sample(truth):
     targets = targets_of(truth[0][:3])
     one_hot = {name: 40.0 * torch.nn.functional.one_hot(getattr(targets, name)) for name in ("style", "background")}
-    answer = Answer(
+    predicted = Predictions(
         noun=torch.where(targets.heat == 1, 20.0, -20.0),
         box=targets.box,
         colour=40.0 * torch.nn.functional.one_hot(targets.colour, 6).permute(0, 3, 1, 2),
         **one_hot,
     )
-    assert all(loss.max() < 1e-2 for loss in detector_losses(answer, targets).values())
-    box = answer.box.clone()
+    assert all(loss.max() < 1e-2 for loss in detector_losses(predicted, targets).values())
+    box = predicted.box.clone()
     box[1] += 16  # pixels
-    assert detector_losses(replace(answer, box=box), targets)["box"].tolist() == pytest.approx([0, 1, 0])
+    assert detector_losses(replace(predicted, box=box), targets)["box"].tolist() == pytest.approx([0, 1, 0])
 
 
 def test_saving_and_loading_keeps_the_answers(tmp_path, truth):

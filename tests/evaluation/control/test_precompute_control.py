@@ -40,7 +40,7 @@ teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSched
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
 asked = Sampler("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
-for number, line in enumerate(precompute_control(teacher, students, settings, parts=root / "parts")):
+for number, line in enumerate(precompute_control(teacher, students, settings, cache_dir=root / "cache")):
     sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
     sys.stdout.flush()
     if len(sys.argv) > 2 and place()[0] == 1 and number == int(sys.argv[2]):
@@ -50,12 +50,12 @@ for number, line in enumerate(precompute_control(teacher, students, settings, pa
 pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
-def of_one(smoke, point_teacher, **parts) -> list:
+def of_one(smoke, point_teacher, **options) -> list:
     """Every result of the stage in this process."""
     all_models = [
         ("baseline", s, Model(start_student(point_teacher, smoke.student, seed=s), (2, 1, 1))) for s in (0, 1)
     ]
-    return list(control.run_tasks(point_teacher, all_models, smoke, **parts))
+    return list(control.run_tasks(point_teacher, all_models, smoke, **options))
 
 
 def same(ours, theirs) -> bool:
@@ -89,7 +89,7 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
     monkeypatch.setattr(paths, "DATA", tmp_path)
     alone = of_one(smoke, point_teacher)
     none_is_run()
-    assert same(of_one(smoke, point_teacher, parts=root / "parts"), alone)
+    assert same(of_one(smoke, point_teacher, cache_dir=root / "cache"), alone)
     # the library of two processes is that of one
     asked = Sampler(TEACHER, 0, point_teacher, 4)
     list(build_library(tmp_path / "own", asked, None, [""] * 20, seed=0, shard_size=4))
@@ -99,7 +99,7 @@ def test_the_stage_finds_what_two_processes_did(smoke, point_teacher, tmp_path, 
 
 def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher, tmp_path, monkeypatch):
     assert fork(SCRIPT, tmp_path, 1).returncode != 0
-    found = (tmp_path / "parts").rglob("*.parquet")
+    found = (tmp_path / "cache").rglob("*.parquet")
     # the kill may have met one on its way
     whole = [path for path in found if not path.parent.name.endswith(".partial")]
     kept = {path: os.stat(path).st_mtime_ns for path in whole}
@@ -107,4 +107,4 @@ def test_after_a_kill_two_processes_go_on_from_what_is_done(smoke, point_teacher
     assert fork(SCRIPT, tmp_path).returncode == 0
     assert all(os.stat(path).st_mtime_ns == time for path, time in kept.items())
     monkeypatch.setattr(paths, "DATA", tmp_path / "alone")
-    assert same(of_one(smoke, point_teacher, parts=tmp_path / "parts"), of_one(smoke, point_teacher))
+    assert same(of_one(smoke, point_teacher, cache_dir=tmp_path / "cache"), of_one(smoke, point_teacher))

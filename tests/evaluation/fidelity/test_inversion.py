@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gad.config import SisterConfig, load_recipe
+from gad.config import InversionConfig, load_recipe
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
@@ -14,7 +14,7 @@ from gad.evaluation.fidelity.inversion import inversion_rows, invert, invert_by_
 from gad.metrics.summary import mean_table
 from gad.models.model import Model
 
-CONFIG = SisterConfig(num_samples=6, inversion_samples=4, descent_steps=200)
+CONFIG = InversionConfig(num_samples=4, descent_steps=200)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def test_a_short_chain_whose_fixed_point_repels_is_inverted_all_the_same():
 def test_the_swiss_roll_teacher_and_a_student_get_their_inversion_rows(point_teacher):
     recipe = load_recipe("smoke")
     few = CONFIG.model_copy(update={"descent_steps": 20})
-    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": few})})
+    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"inversion": few})})
     students = [("baseline", 0, Model(Linear(0.5), (2, 1, 1)))]
     table = mean_table(pd.concat(list(measure_inversion(point_teacher, students, settings))))
     assert table["variant"].tolist() == ["teacher", "baseline"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from gad.config import SisterConfig, load_recipe
+from gad.config import NegativePromptsConfig, load_recipe
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import FlowSchedule
@@ -17,7 +17,7 @@ from gad.evaluation.fidelity.negative_prompts import (
 )
 from gad.models.model import Model
 
-CONFIG = SisterConfig(num_samples=6, inversion_samples=4, descent_steps=200)
+CONFIG = NegativePromptsConfig(num_samples=6)
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def test_the_negative_prompt_of_a_scene_names_what_the_scene_shows():
 
 def test_points_have_no_negative_prompts(point_teacher):
     recipe = load_recipe("smoke")
-    settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"sister": CONFIG})})
+    settings = recipe.model_copy(
+        update={"sensitivity": recipe.sensitivity.model_copy(update={"negative_prompts": CONFIG})}
+    )
     assert all(
         rows.empty for rows in measure_negative_prompts(point_teacher, [("baseline", 0, point_teacher)], settings)
     )

@@ -57,8 +57,8 @@ def test_rows_are_the_same_bits_kept_and_read_back(point_teacher, settings, tmp_
     students = networks(point_teacher, settings)
     for measure in MEASURES:
         plain = list(measure(point_teacher, students, settings))
-        assert same(measure(point_teacher, students, settings, parts=tmp_path), plain)
-        again = list(measure(point_teacher, students, settings, parts=tmp_path))
+        assert same(measure(point_teacher, students, settings, cache_dir=tmp_path), plain)
+        again = list(measure(point_teacher, students, settings, cache_dir=tmp_path))
         assert len(again) == len(plain) and same(again, plain)
 
 
@@ -78,15 +78,15 @@ def test_a_killed_analysis_goes_on_from_the_batches_that_are_done(point_teacher,
 
 @pytest.mark.parametrize("change", ["student", "noises", "chain"])
 def test_what_was_kept_of_others_is_measured_anew(point_teacher, settings, tmp_path, change):
-    students, parts = networks(point_teacher, settings), {"parts": tmp_path}
-    list(measure_students(point_teacher, students, settings, **parts))
+    students, options = networks(point_teacher, settings), {"cache_dir": tmp_path}
+    list(measure_students(point_teacher, students, settings, **options))
     if change == "student":
         students = networks(point_teacher, settings, seeds=(0, 2))
     section = {"noises": "sensitivity", "chain": "noise_pairs"}.get(change)
     if section:
         update = {"seed": 1} if change == "noises" else {"teacher_steps": 3}
         settings = settings.model_copy(update={section: getattr(settings, section).model_copy(update=update)})
-    found = list(measure_students(point_teacher, students, settings, **parts))
+    found = list(measure_students(point_teacher, students, settings, **options))
     assert same(found, measure_students(point_teacher, students, settings))
 
 
@@ -106,14 +106,14 @@ def test_the_stage_finds_what_two_processes_did(point_teacher, settings, tmp_pat
     plain = [list(measure(point_teacher, students, settings)) for measure in MEASURES]
     for rank in (0, 1):
         process(monkeypatch, rank, 2)
-        said += precompute_sensitivity(point_teacher, students, settings, parts=tmp_path)
+        said += precompute_sensitivity(point_teacher, students, settings, cache_dir=tmp_path)
     assert sorted(said) == sorted(
-        f"{name}: batch {number} of 4" for name in ("samples", "levels", "trajectory") for number in (1, 2, 3, 4)
+        f"{name}: batch {number} of 4" for name in ("samples", "noise_levels", "trajectory") for number in (1, 2, 3, 4)
     )
     process(monkeypatch, 0, 1)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
     for measure, rows in zip(MEASURES, plain, strict=True):
-        assert same(measure(point_teacher, students, settings, parts=tmp_path), rows)
+        assert same(measure(point_teacher, students, settings, cache_dir=tmp_path), rows)
     assert kept == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
 
 
@@ -140,4 +140,4 @@ def test_processes_measure_a_map_without_forward_mode_at_one_step(point_teacher,
         process(monkeypatch, rank, 2)
         list(precompute_batches(SAMPLES, responses_at, compared(point_teacher, students, settings), tmp_path))
     process(monkeypatch, 0, 1)
-    assert same(measure_students(point_teacher, students, settings, parts=tmp_path), plain)
+    assert same(measure_students(point_teacher, students, settings, cache_dir=tmp_path), plain)

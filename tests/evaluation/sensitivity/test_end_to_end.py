@@ -23,7 +23,7 @@ from gad.evaluation.sensitivity.per_noise_level import (
     wide,
 )
 from gad.evaluation.sensitivity.response_curve import response_along
-from gad.evaluation.sensitivity.responses import answers, call_at, noise_to_image_map
+from gad.evaluation.sensitivity.responses import call_at, noise_to_image_map, value_and_derivatives
 from gad.evaluation.sensitivity.spectrum import (
     full_singular_values,
     spectra_of_seeds,
@@ -267,7 +267,7 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
     phi = NoForwardMode.apply
     with pytest.warns(UserWarning, match="taken by difference"):
         assert exact_response(phi, x, v[None]) is None
-    value, jvp = answers(phi, x, v[None], settings.sensitivity)
+    value, jvp = value_and_derivatives(phi, x, v[None], settings.sensitivity)
     assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
     assert both_ways(phi, x, v)["disagreement"] is None
 
@@ -282,17 +282,20 @@ def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(sett
     v, phi = torch.ones_like(x)[None], Bent.apply
     steps = {}
     parts = [
-        answers(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad") for i in (slice(0, 4), slice(4, 8))
+        value_and_derivatives(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad")
+        for i in (slice(0, 4), slice(4, 8))
     ]
     assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
-    whole = answers(phi, x, v, settings.sensitivity)
+    whole = value_and_derivatives(phi, x, v, settings.sensitivity)
     assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
 
 
 def test_a_map_without_forward_mode_may_hold_a_prompt_for_each_of_its_noises(settings):
     x, prompts = torch.linspace(-1, 1, 16).view(8, 2, 1, 1), torch.arange(8.0).view(8, 1, 1, 1)
     with pytest.warns(UserWarning, match="taken by difference"):
-        _, jvp = answers(lambda z: NoForwardMode.apply(z + prompts), x, torch.ones_like(x)[None], settings.sensitivity)
+        _, jvp = value_and_derivatives(
+            lambda z: NoForwardMode.apply(z + prompts), x, torch.ones_like(x)[None], settings.sensitivity
+        )
     assert torch.allclose(jvp[0], (x + prompts).cos(), atol=2e-2)
 
 

@@ -12,7 +12,7 @@ from gad.data.emoji.scenes import BACKGROUNDS, Prompt
 from gad.diffusion.shapes import Latent, PerSample
 
 TOLERANCE = 3.0  # pixels by which boxes may overlap and still stand beside each other
-BORDER = 1  # pixels: the frame that scenes keep free of objects
+BORDER = 1  # pixels: the frame that scenes leave free of objects
 NOT_NAMED = float("nan")
 
 
@@ -73,12 +73,12 @@ def relation_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
 
 
 def caption_accuracy(detector: Detector, images: Latent, prompts: Sequence[Prompt]) -> dict[str, PerSample]:
-    """For each judgement and sample 1 (right), 0 (wrong) or NaN (the prompt does not say); use ``nanmean``."""
+    """For each measure and sample 1 (right), 0 (wrong) or NaN (the prompt does not say); use ``nanmean``."""
     found = detect(detector, images)
-    judgements = (object_accuracy, count_accuracy, colour_accuracy, colour_accuracy_when_found, relation_accuracy)
+    measures = (object_accuracy, count_accuracy, colour_accuracy, colour_accuracy_when_found, relation_accuracy)
     result: dict[str, Tensor] = {
-        evaluator.__name__: torch.tensor([evaluator(p, d) for p, d in zip(prompts, found, strict=True)])
-        for evaluator in judgements
+        measure.__name__: torch.tensor([measure(p, d) for p, d in zip(prompts, found, strict=True)])
+        for measure in measures
     }
     seen = background_of(images)
     right = [name == prompt.background for name, prompt in zip(seen, prompts, strict=True)]

@@ -27,7 +27,7 @@ WEIGHTS = {"noun": 1.0, "box": 1.0, "colour": 0.5, "style": 0.5, "background": 0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Predictions:
     """Raw outputs: logits, and box sides in pixels from the cell's centre (left, top, right, bottom)."""
 
     noun: Float[Tensor, "B noun 16 16"]
@@ -54,7 +54,7 @@ class Block(nn.Module):
 
 
 class Detector(nn.Module):
-    """Images ``[B, 3, 64, 64]`` in [-1, 1] to an `Answer`; a three-level pyramid of ``width`` to 2.5 ``width``."""
+    """Images ``[B, 3, 64, 64]`` in [-1, 1] to an `Predictions`; a three-level pyramid of ``width`` to 2.5 ``width``."""
 
     def __init__(self, width: int = 48):
         super().__init__()
@@ -72,7 +72,7 @@ class Detector(nn.Module):
         assert self.cells.bias is not None
         nn.init.constant_(self.cells.bias[: len(NOUNS)], -4.0)  # few cells hold an object
 
-    def forward(self, images: Latent) -> Answer:
+    def forward(self, images: Latent) -> Predictions:
         fine = self.fine(images)  # B w 16 16
         middle = self.middle(fine)  # B 2w 8 8
         middle = middle + F.interpolate(self.from_coarse(self.coarse(middle)), scale_factor=2.0)
@@ -81,33 +81,33 @@ class Detector(nn.Module):
         attention = self.attention(features).flatten(2).softmax(-1)  # B 2 256
         pooled = attention @ features.flatten(2).transpose(1, 2)  # B 2 2w
         style, background = self.style(pooled[:, 0]).float(), self.background(pooled[:, 1]).float()
-        return Answer(noun, BOX_SCALE * box, colour, style, background)
+        return Predictions(noun, BOX_SCALE * box, colour, style, background)
 
 
-def detector_losses(answer: Answer, targets: Targets) -> dict[str, PerSample]:
+def detector_losses(predicted: Predictions, targets: Targets) -> dict[str, PerSample]:
     """Losses per sample, without weights: focal (nouns), absolute in units of 16 pixels (box), cross-entropies."""
-    probability = answer.noun.sigmoid().clamp(1e-4, 1 - 1e-4)
+    probability = predicted.noun.sigmoid().clamp(1e-4, 1 - 1e-4)
     found = -((1 - probability) ** 2) * probability.log() * (targets.heat == 1)
     quiet = -((1 - targets.heat) ** 4) * probability**2 * (1 - probability).log() * (targets.heat < 1)
     cells = targets.inside.flatten(1).sum(1).clamp(min=1)
-    box = (answer.box - targets.box).abs().mean(1) / BOX_SCALE
-    colour = F.cross_entropy(answer.colour, targets.colour, reduction="none")
+    box = (predicted.box - targets.box).abs().mean(1) / BOX_SCALE
+    colour = F.cross_entropy(predicted.colour, targets.colour, reduction="none")
     return {
         "noun": (found + quiet).flatten(1).sum(1) / targets.count,
         "box": (box * targets.inside).flatten(1).sum(1) / cells,
         "colour": (colour * targets.inside).flatten(1).sum(1) / cells,
-        "style": F.cross_entropy(answer.style, targets.style, reduction="none"),
-        "background": F.cross_entropy(answer.background, targets.background, reduction="none"),
+        "style": F.cross_entropy(predicted.style, targets.style, reduction="none"),
+        "background": F.cross_entropy(predicted.background, targets.background, reduction="none"),
     }
 
 
 @torch.no_grad()
 def detect(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
     """Objects of each image, best score first."""
-    answer = detector(images)
-    boxes = decode_boxes(answer.box)
-    colours = answer.colour.argmax(1)
-    found = peaks(answer.noun.sigmoid(), boxes, threshold=threshold)
+    predicted = detector(images)
+    boxes = decode_boxes(predicted.box)
+    colours = predicted.colour.argmax(1)
+    found = peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
     names = [COLOUR_CLASSES[int(colours[sample, row, column])] for sample, _, row, column, _ in found]
     result: list[list[Detection]] = [[] for _ in range(len(images))]
     for (sample, noun, row, column, score), colour in zip(found, names, strict=True):

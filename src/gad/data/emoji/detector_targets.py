@@ -14,7 +14,7 @@ from gad.diffusion.shapes import PerSample
 
 GRID = 16  # cells on a side
 CELL = SIZE // GRID  # pixels on a side of a cell
-LARGEST_OVERLAP = 0.4  # intersection over union of two kept detections; rendered objects never overlap
+LARGEST_OVERLAP = 0.4  # intersection over union of two retained detections; rendered objects never overlap
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def targets_of(scenes: Sequence[Scene]) -> Targets:
 
 
 def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float) -> list:
-    """Kept peaks (sample, noun, row, column, score), best first within a sample.
+    """Retained peaks (sample, noun, row, column, score), best first within a sample.
 
     A peak is the highest of its 3x3 cells over all nouns; of two that overlap, the better one stays.
     """

@@ -19,7 +19,7 @@ from gad.models.clip import Clip
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
 
-POOL = 1024  # reconstructions kept; each batch takes a random part, so one decoding serves several steps
+POOL = 1024  # reconstructions in memory; each batch takes a random part, so one decoding serves several steps
 RENEWED = 8  # reconstructions made fresh at each step
 LATENT_NOISE = 0.1  # largest noise on the latents before decoding, in units of their own scale
 PIXEL_NOISE = 0.05  # largest pixel noise, for images in [-1, 1]

@@ -23,7 +23,7 @@ Batch = tuple[Tensor, Tensor, Tensor]
 def latent_set(
     vae: "AutoencoderKL", num_scenes: int, seed: int = seeds.TEACHER, batch_size: int = 128
 ) -> Float[Tensor, "N 4 16 16"]:
-    """Scaled posterior means of scenes 0 ... N-1, float16, which keeps 49152 of them at 100 MB."""
+    """Scaled posterior means of scenes 0 ... N-1, float16: 49152 of them take 100 MB."""
     latents = torch.empty(num_scenes, 4, 16, 16, dtype=torch.float16)
     for start in range(0, num_scenes, batch_size):
         images = scene_images(range(start, min(start + batch_size, num_scenes)), seed=seed)

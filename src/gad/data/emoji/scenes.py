@@ -32,7 +32,7 @@ GRID = 8  # pixels between the places that a sprite can take
 EDGE = 4  # pixels from the border to the first place
 GRID_SIDES = {1: (32, 40), 2: (24,), 3: (20,)}  # sprite sides in pixels, by the number of objects
 FREE_SIDES = {1: (28, 44), 2: (20, 30), 3: (16, 22)}  # smallest and largest side of a freely placed sprite
-MARGIN = 1  # pixels kept free at the border
+MARGIN = 1  # pixels left free at the border
 
 Layout = Literal["grid", "free"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
@@ -163,7 +163,7 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     """Scene number ``index``, the same on every machine.
 
     Teachers learn scenes on the grid, where the places that a caption leaves open can be counted. The autoencoder and
-    the evaluators learn free ones, so that they also read images that keep to no grid.
+    the evaluators learn free ones, so that they also read images without a grid.
     """
     rng = _generator(seed, index)
     return place(draw_prompt(rng), rng, layout)

@@ -6,7 +6,7 @@ Captions are few words of a small vocabulary, so short ones come back under seve
 TEACHER = 1  # scenes that the teachers learn from
 NOISE_PAIRS = 2  # captions of sample ids: of the noise pairs and of the analyses
 CONTROL = 3  # captions of the control tasks
-LAYOUT = 4  # scenes whose boxes are asked for; no teacher or evaluator learns from them
+LAYOUT = 4  # scenes whose boxes are requested; no teacher or evaluator learns from them
 EXPLORER = 6  # captions to choose from
 AUTOENCODER = 11  # scenes that the autoencoder learns from
 EVALUATORS = 21  # scenes that detector and CLIP learn from; each adds its own seed

@@ -1,4 +1,4 @@
-"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its judgement."""
+"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its accuracy."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -97,7 +97,7 @@ def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
 
 
 def evaluator_prompts(count: int = 512) -> list[Prompt]:
-    """The captions that a teacher is judged by."""
+    """The captions that a teacher is evaluated on."""
     return [make_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
 
 
@@ -126,6 +126,6 @@ def sample_images(
 
 
 def evaluator(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
-    """Share of images right by each judgement, in [0, 1] (higher is better), over the prompts that it applies to."""
-    answers = caption_accuracy(load_detector(detector_folder), images, prompts)
-    return {name: right.nanmean().item() for name, right in answers.items()} | {"num_captions": len(prompts)}
+    """Share of images right by each measure, in [0, 1] (higher is better), over the prompts that it applies to."""
+    accuracy = caption_accuracy(load_detector(detector_folder), images, prompts)
+    return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}

@@ -38,7 +38,7 @@ def drawn(build: Callable[[], T], seed: int) -> T:
 
 
 def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
-    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself keeps its own."""
+    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself is not changed."""
     with replacing(folder) as partial:
         copy.deepcopy(vae).half().save_pretrained(partial)
 

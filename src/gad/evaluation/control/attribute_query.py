@@ -1,4 +1,4 @@
-"""Low-level requests to NoiseQuery: ask the library for a value of an attribute, measure what a model then shows."""
+"""Low-level requests to NoiseQuery: retrieve noises by the value of an attribute, measure it in a model's images."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ EXTREME = 1 / 3  # of the requests at either end
 
 @dataclass(frozen=True)
 class Requests:
-    """Values asked of attributes, ``R`` in all: row by row the attribute, its quantile among the entries, the value
+    """Requested values of attributes, ``R`` in all: row by row the attribute, its quantile among the entries, the value
     there, and the entry whose own value is nearest."""
 
     table: pd.DataFrame
@@ -35,16 +35,16 @@ def make_requests(attributes: dict[str, Tensor], count: int) -> Requests:
 
 
 def measured(requests: Requests, images: Tensor) -> Tensor:
-    """What each image shows of the attribute that its row asked for; ``images`` has an image per request, ``[R]``."""
+    """The value in each image of the attribute that its row requests; ``images`` has an image per request, ``[R]``."""
     names = list(dict.fromkeys(requests.table["attribute"]))
     columns = torch.tensor([names.index(name) for name in requests.table["attribute"]])
     return low_level(images, names).gather(1, columns[:, None])[:, 0]
 
 
 def rank_correlation(request, shown) -> float:
-    """Spearman's rank correlation of what was asked and what is shown, in [-1, 1]; 1 obeys every request.
+    """Spearman's rank correlation of requested and measured values, in [-1, 1]; 1 follows every request.
 
-    0 where everything shown is alike: a constant answer follows no request.
+    0 where all images show the same value: a constant output follows no request.
     """
     from scipy.stats import spearmanr  # here, since it takes seconds
 
@@ -55,7 +55,7 @@ def rank_correlation(request, shown) -> float:
 
 def extreme_shift(rows: pd.DataFrame) -> float:
     """How much more is shown for requests in the top third than for those in the bottom third, in standard deviations
-    of the images that were asked from (whose own shift is about 2.2 for a normal attribute); 0 ignores the request."""
+    of the images behind the requests (whose own shift is about 2.2 for a normal attribute); 0 ignores the request."""
     spread = rows["spread"].iloc[0]
     if spread == 0:
         return 0.0

@@ -1,8 +1,7 @@
-"""Diversity through the noise: how different are the answers to one prompt, and how many of its modes are seen?
+"""Diversity through the noise: how different are the images of one prompt, and how many of its modes do they cover?
 
 The paper's Fig. 5. For emoji scenes the modes of a one-object caption are counted: art style x place in the
-picture, among the answers that show its noun.
-For the Swiss roll they are sixteen equal arcs.
+image, among the images that show its noun. For the Swiss roll they are sixteen equal arcs.
 """
 
 from dataclasses import dataclass
@@ -20,11 +19,11 @@ from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 
 EVALUATED = ("object_accuracy", "colour_accuracy")
@@ -44,7 +43,7 @@ class Inputs:
     detector: Detector | None = None
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
     config, seed = settings.control.diversity, settings.control.seed
     count, group = config.num_prompts, config.seeds_per_prompt
@@ -58,8 +57,8 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     def some(part: Tensor) -> Result:
         return {"outputs": teacher.generate(noise[part], [captions[i] for i in part.tolist()])}
 
-    answers = torch.cat([r["outputs"] for r in keep.batches("answers", len(noise), teacher.batch_size, some)])
-    shared = (noise, captions, group, answers)
+    outputs = torch.cat([r["outputs"] for r in cached.batches("outputs", len(noise), teacher.batch_size, some)])
+    shared = (noise, captions, group, outputs)
     if points:
         return Inputs(*shared)
     detector = None if prompts.scenes is None else load_emoji_detector()
@@ -67,16 +66,16 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     return Inputs(*shared, prompts, encoder, detector)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> Answer:
-    """A row per noise. What belongs to all of a prompt's answers (vendi, distance, spread) stands in each row of it."""
+def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> TaskOutput:
+    """A row per noise. Numbers of all outputs of a prompt (vendi, distance, spread) are repeated in its rows."""
     same = sampler.name == TEACHER
     outputs = inputs.teacher_outputs if same else sampler.generate(inputs.noise, inputs.captions)
     rows = _image_rows(outputs, inputs) if inputs.prompts else _point_rows(outputs, inputs.group)
-    return Answer(rows, outputs)
+    return TaskOutput(rows, outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
-    """Means over prompts: mode coverage and their entropy per prompt, distances, and how right the answers are."""
+    """Means over prompts: mode coverage and entropy per prompt, distances, and accuracies."""
     groups = rows.groupby("prompt")
     if "arc" in rows:
         found = {"mode_coverage": float(groups["arc"].apply(lambda modes: coverage(modes, ARCS)).mean())}
@@ -104,7 +103,7 @@ def seed_retrieval_accuracy(images: Tensor, reference: Tensor) -> Tensor:
 def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
     assert inputs.encoder is not None and inputs.prompts is not None
     tables = []
-    # pixels, features and the detector's answers of one prompt at a time
+    # pixels, features and the detector's predictions for one prompt at a time
     for number, (part, reference) in enumerate(
         zip(images.split(inputs.group), inputs.teacher_outputs.split(inputs.group), strict=True)
     ):

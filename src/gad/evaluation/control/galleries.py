@@ -29,7 +29,7 @@ def _has(stage: Stage[ControlConfig], task: str) -> bool:
 
 
 def layout_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
-    """``rows`` of images from random and from optimised noise, with the ``boxes`` and ``nouns`` that were asked for."""
+    """``rows`` of images from random and from optimised noise, with the ``boxes`` and ``nouns`` that were requested."""
     if not _has(stage, "layout"):
         return {"rows": NOTHING, "boxes": [], "nouns": []}
     rows = rows_of_task(results, "layout")
@@ -57,7 +57,7 @@ def retrieval_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) ->
 
 
 def request_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
-    """``strips`` under the first prompt for the ``attribute`` that students follow best, and the values ``asked``."""
+    """``strips`` of the first prompt for the ``attribute`` that students follow best, and the values ``asked`` for."""
     if not _has(stage, "noise_query"):
         return {"strips": NOTHING, "asked": [], "attribute": ""}
     table, rows = control_table(results), rows_of_task(results, "noise_query")

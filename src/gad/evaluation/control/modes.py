@@ -1,4 +1,4 @@
-"""What a caption leaves open, counted: art style, place in the picture and size of a single emoji."""
+"""What a caption leaves open, counted: art style, place in the image and size of a single emoji."""
 
 import math
 from bisect import bisect
@@ -22,7 +22,7 @@ UNSEEN = -1
 
 def modes_of(detector: Detector, images: Tensor, noun: str) -> dict[str, Tensor]:
     """``style``, ``place`` (0..8, row by row), ``size`` (0 small, 1 large) and ``mode`` (style x place) of each image,
-    ``[B]`` each, read from the strongest detection of the noun; -1 where it is not seen: a wrong answer is no mode."""
+    ``[B]`` each, read from the strongest detection of the noun; -1 where it is not seen: a wrong object is no mode."""
     places = []
     for style, found in zip(style_of(detector, images).tolist(), detect(detector, images), strict=True):
         best = best_of(found, noun)

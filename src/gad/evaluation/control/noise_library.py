@@ -1,6 +1,6 @@
 """The library of NoiseQuery (Wang et al. 2025): noises described by what the teacher makes of them, built once.
 
-Noises come back from the seed and are not stored. The rest lies in shards, so that a killed build goes on where it
+Noises come back from the seed and are not stored. The rest is in shards, so that a killed build resumes where it
 stopped; the manifest says which teacher and features the library belongs to.
 """
 
@@ -24,14 +24,14 @@ from gad.runtime.distributed import lock_together, place, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import drop_damaged, file_hash, fingerprint, key_of
 
-PREVIEW = 64  # pixels on a side of the pictures that are kept to be looked at
+PREVIEW = 64  # pixels on a side of the previews that are saved to be shown
 POINTS = "points"  # the features of the Swiss roll's library
 
 
 @dataclass(frozen=True)
 class Library:
     """Noises by number, with what the teacher makes of each: ``features`` (unit CLIP features, or points), low-level
-    ``attributes`` by name, and small pictures, uint8."""
+    ``attributes`` by name, and previews, uint8."""
 
     seed: int
     shape: tuple[int, ...]
@@ -48,12 +48,12 @@ class Library:
 
 
 def feature_names(encoder: Encoder | None, about: str) -> str:
-    """What a library's entries are described by, and what they were asked to show, in one string."""
+    """What a library's entries are described by, and their captions, in one string."""
     return POINTS if encoder is None else "; ".join([about, encoder.name, *ATTRIBUTES])
 
 
 def describe(outputs: Tensor, encoder: Encoder | None) -> dict[str, Tensor]:
-    """Features, attributes and small pictures of images; of points the points themselves."""
+    """Features, attributes and previews of images; of points the points themselves."""
     if encoder is None:
         return {"features": outputs}
     small = F.interpolate(outputs, size=(PREVIEW, PREVIEW), mode="bilinear", antialias=True)
@@ -76,7 +76,7 @@ def build_library(
 ) -> Iterator[int]:
     """Write the shards that are missing and yield the number of entries done so far; entry i shows ``captions[i]``.
 
-    With empty captions and guidance 1 the teacher answers without a prompt. Unfinished or finished work of another
+    With empty captions and guidance 1 the teacher samples without a prompt. Unfinished or finished work of another
     teacher, features, settings or code is thrown away. Of n processes, all of which must call this, each writes every
     n-th shard, the first one the manifest, and all return when it is there.
     """

@@ -3,11 +3,11 @@ r"""Noise optimisation (ReNO, Eyring et al. 2024): climb a differentiable score 
 .. math:: z \leftarrow \cos a\; z + \sin a\, \|z\|\, \frac{g}{\|g\|},
     \qquad g = (I - z z^T / \|z\|^2)\, \nabla_z\, s(\Phi(z))
 
-The step turns the noise on the sphere that it lies on, where N(0, I) has its mass, so no regulariser is needed. A turn
+The step turns the noise on its own sphere, where N(0, I) has its mass, so no regulariser is needed. A turn
 that lowers the score is taken back and halved. The gradient is exact for every model, the teacher's many guided steps
-included: choose few prompts and iterations, and ``recompute`` where a chain's graph does not fit the memory. A flat map
-has no gradient and gains nothing. A model that starts near the highest score has little left to gain: read the gain
-beside the score at the start.
+included: choose few prompts and iterations, and ``recompute`` where a trajectory's graph does not fit the memory. A
+flat map has no gradient and gains nothing. A model that starts near the highest score has little left to gain:
+read the gain beside the score at the start.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ from gad.data.swiss_roll import make_points
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.optimiser import turned
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, load_encoder
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 
 TARGET_SEED = 6  # the Swiss roll's target points
@@ -49,7 +49,7 @@ class Ascent:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Noises, what is asked of them (text features ``[B, D]`` or target points ``[B, 2]``), the teacher's ascent."""
+    """Noises, their targets (text features ``[B, D]`` or target points ``[B, 2]``), the teacher's ascent."""
 
     noise: Tensor
     prompts: Prompts
@@ -59,12 +59,12 @@ class Inputs:
     teacher: Ascent | None = None
 
     def part(self, index: Tensor) -> "Inputs":
-        """What is asked of the prompts with those numbers, before the teacher has climbed."""
+        """The inputs of the prompts with those numbers, before the teacher has climbed."""
         captions = [self.prompts.captions[i] for i in index.tolist()]
         return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     assert config is not None
@@ -82,12 +82,12 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
         return vars(climb(teacher, inputs.part(part), config))
 
     size = _within_memory(teacher, config).batch_size
-    found = keep.batches("ascent", count, size, some)
+    found = cached.batches("ascent", count, size, some)
     ascent = Ascent(*(torch.cat([part[name] for part in found], dim=1) for name in ("noise", "score", "outputs")))
     return replace(inputs, teacher=ascent)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> TaskOutput:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
     sampler = _within_memory(sampler, config)
     assert inputs.teacher is not None
@@ -103,7 +103,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> An
     if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
         rows["object_accuracy"] = accuracy["object_accuracy"].tolist()
-    return Answer(rows, outputs)
+    return TaskOutput(rows, outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

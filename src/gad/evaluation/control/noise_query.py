@@ -1,12 +1,12 @@
 """NoiseQuery (Wang et al. 2025; the paper's Table 6): pick the initial noise by what the teacher makes of it.
 
-The library's noises are described by the teacher's answers; the retrieved noise goes to the student unchanged. A
-student that keeps the teacher's noise-to-image map profits as much as the teacher does. Four noises are compared:
+The library's noises are described by the teacher's outputs; the retrieved noise goes to the student unchanged. A
+student that has the teacher's noise-to-image map profits as much as the teacher does. Four noises are compared:
 
 ``none`` a fresh one, no retrieval · ``random`` any of the library · ``retrieved`` by the teacher's features · ``own``
-by the features of the model's own answers to the library's noises (for the teacher the same as retrieved).
+by the features of the model's own outputs for the library's noises (for the teacher the same as retrieved).
 
-A student of guided answers to captions has never seen the empty prompt; where its own library should be at its best,
+A student of guided outputs under captions has never seen the empty prompt; where its own library should be at its best,
 let the library show prompts (``describe: prompt``).
 """
 
@@ -28,12 +28,12 @@ from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.attribute_query import Requests, make_requests, measured, summarise_requests
 from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
 from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import Answer, rows_of
+from gad.evaluation.control.task import TaskOutput, rows_of
 from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT, stage_dir
 
@@ -43,7 +43,7 @@ EVALUATED = ("object_accuracy", "colour_accuracy", "count_accuracy")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The library, what it was asked to show, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
+    """The library, its captions, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
 
     library: Library
     library_captions: list[str]
@@ -75,11 +75,11 @@ def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = N
 
 
 def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
-    """The teacher as it makes the library: the plain answer to the empty prompt is the guided one, at half the cost."""
+    """The teacher of the library: unguided under the empty prompt, which gives the guided output at half the cost."""
     return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     assert config is not None
@@ -105,14 +105,14 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> Inputs:
     prompts = ask(count, config.prompts)
     detector = None if prompts.scenes is None else load_emoji_detector()
     requests = tuple(
-        _requests(teacher, library, caption, config, partial(keep.batches, f"attributes_{number}"))
+        _requests(teacher, library, caption, config, partial(cached.batches, f"attributes_{number}"))
         for number, caption in enumerate(prompts.captions[: config.attribute_prompts])
     )
     return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
 
 
 def library_folder(settings: Recipe) -> Path:
-    """Where a recipe's library lies: its own, or the one that it names."""
+    """A recipe's library folder: its own, or the one that it names."""
     assert settings.control.noise_query is not None
     named = settings.control.noise_query.library
     return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
@@ -126,14 +126,14 @@ def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
+def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutput:
     """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
     library, count = inputs.library, len(inputs.prompts)
     choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
     choices["own"] = choices["retrieved"] if sampler.name == TEACHER else _own(sampler, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
     pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
-    outputs = torch.cat([sampler.generate(inputs.fresh, inputs.prompts.captions), _answers(sampler, inputs, pairs)])
+    outputs = torch.cat([sampler.generate(inputs.fresh, inputs.prompts.captions), _outputs(sampler, inputs, pairs)])
     tables, semantic = [], count * (1 + len(choices))
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
@@ -144,7 +144,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> Answer:
         shown = measured(asked, outputs[first : first + len(asked.entries)]).tolist()
         labels = {"prompt": prompt, "caption": inputs.prompts.captions[prompt], "noise": "retrieved"}
         tables.append(asked.table.assign(**labels, kind="attribute", shown=shown))
-    return Answer(pd.concat(tables, ignore_index=True), outputs)
+    return TaskOutput(pd.concat(tables, ignore_index=True), outputs)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:
@@ -173,15 +173,15 @@ def _requests(teacher: Sampler, library: Library, caption: str, config: NoiseQue
 def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
     """What the model would retrieve, were the library its own."""
     found = []
-    for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more pictures than that are held
+    for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more images than that are held
         captions = [inputs.library_captions[i] for i in part.tolist()]
         outputs = sampler.generate(inputs.library.noise(part), captions)
         found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
     return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
-def _answers(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """What the model makes of (prompt, entry) pairs; a pair that is asked for twice is generated once."""
+def _outputs(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """What the model makes of (prompt, entry) pairs; a repeated pair is generated once."""
     unique = list(dict.fromkeys(pairs))
     place = {pair: i for i, pair in enumerate(unique)}
     noise = inputs.library.noise(torch.tensor([entry for _, entry in unique]))

@@ -30,7 +30,7 @@ def turning(angle: float, low_frequency_size: int | None = None) -> Move:
     """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model.
 
     With ``low_frequency_size`` only the part of the noise that is constant on the blocks of such a grid is turned, on a
-    sphere of its own: detail can lower an energy without moving anything in the picture.
+    sphere of its own: detail can lower an energy without moving anything in the image.
     """
 
     def move(noise: Latent, towards: Latent, share: float) -> Latent:
@@ -46,7 +46,7 @@ def turning(angle: float, low_frequency_size: int | None = None) -> Move:
 def stepping(step_size: float, *, keep_on_shell: bool) -> Move:
     """BoxDiff's step, as large as the gradient: how far it leads differs from model to model.
 
-    With ``keep_on_shell`` each noise keeps its length, so that it stays likely under N(0, I).
+    With ``keep_on_shell`` the length of each noise stays, so that it stays likely under N(0, I).
     """
 
     def move(noise: Latent, towards: Latent, share: float) -> Latent:

@@ -1,4 +1,4 @@
-"""What the control tasks are judged by, and what they ask for."""
+"""The evaluators and the prompts of the control tasks."""
 
 from dataclasses import dataclass
 

@@ -10,12 +10,12 @@ from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table, write_tensors
 from gad.runtime.paths import metrics_file, stage_dir
 
-MANY = 10  # images of each model that are kept
+MANY = 10  # images of each model that are saved
 
 
 def all_tasks(stage: Stage[ControlConfig]) -> list[TaskResult]:
     """The result of each task of the recipe for the teacher and every student."""
-    steps = run_tasks(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     total = len(stage.section.tasks) * (1 + len(stage.models))
     return list(tqdm(steps, total=total, desc="tasks", mininterval=2))
 

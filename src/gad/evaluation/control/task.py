@@ -1,11 +1,11 @@
-"""What every control task is given and returns.
+"""Protocol of a control task.
 
 A task is a module with three functions:
 
-- ``prepare(teacher, settings, keep) -> inputs``: all that the models share, made once; what is costly through ``keep``
-  (:mod:`gad.evaluation.jobs`), so that it outlasts a kill and other processes have it;
-- ``run(sampler, inputs, config) -> Answer``: one model's answer, a row per sample; ``config`` is the task's sub-
-section;
+- ``prepare(teacher, settings, cached) -> inputs``: all that the models share, computed once; ``cached``, a
+  :class:`gad.runtime.cache.ResultCache`, stores what is costly, so that it outlasts a kill and other processes read it;
+- ``run(sampler, inputs, config) -> TaskOutput``: one model's output, a row per sample; ``config`` is the task's
+  sub-section;
 - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
 
 A new task is one such file, its sub-section in ``config/`` and its entry in ``tasks.TASKS``.
@@ -18,8 +18,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Per-sample rows and what was made: row i is about ``outputs[i]``."""
+class TaskOutput:
+    """Per-sample rows and the outputs of the model: row i describes ``outputs[i]``."""
 
     rows: pd.DataFrame
     outputs: Tensor

@@ -1,7 +1,7 @@
 """The `control` stage: the tasks that a recipe names, for the teacher and every student at the same noises.
 
-Answers are kept model by model (:mod:`gad.evaluation.jobs`), so that a killed stage goes on, and others may have made
-them ahead.
+Results are cached model by model (:mod:`gad.evaluation.jobs`), so that a killed stage resumes, and other processes can
+precompute them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,15 +32,15 @@ TASKS = {
     "layout": layout,
 }
 
-SHOWN = 8  # prompts whose pictures are kept: at 512 px those of all would be gigabytes a model
+SHOWN = 8  # prompts whose images are saved: at 512 px those of all would be gigabytes a model
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One model's answer to one task: a row per sample, the headline numbers, and what was made.
+    """One model's result of one task: a row per sample, the headline numbers, and the outputs.
 
     ``outputs[i]`` is that of the i-th row whose ``kept`` is true: of the teacher and one seed of each variant, all
-    points, but only the pictures of the first ``SHOWN`` prompts.
+    points, but only the images of the first ``SHOWN`` prompts.
     """
 
     task: str
@@ -52,7 +52,7 @@ class TaskResult:
 
 
 def task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
-    """A fingerprint of what decides the answers to a task, beside the model that is asked."""
+    """A fingerprint of what decides a task's results, besides the evaluated model."""
     control, evaluators = settings.control, EMOJI / "evaluators"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
     asked = (name, section, control.seed, control.clip)
@@ -62,18 +62,18 @@ def task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
 
 
 def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
-    """Each task of the recipe, as it is asked of every model; the first of them is the teacher."""
+    """Each task of the recipe, as every model runs it; the first of them is the teacher."""
     teacher = models[0]
     first: dict[str, Sampler] = {}
     for sampler in models:
         first.setdefault(sampler.name, sampler)
 
     def run(name: str, sampler: Sampler, inputs) -> Result:
-        answer = TASKS[name].run(sampler, inputs, getattr(settings.control, name))
-        kept = torch.full((len(answer.rows),), first[sampler.name] is sampler)
-        if answer.outputs.ndim == 4:
-            kept &= torch.tensor(answer.rows["prompt"].to_numpy()) < SHOWN
-        return {"rows": answer.rows.assign(kept=kept.tolist()), "outputs": answer.outputs[kept]}
+        made = TASKS[name].run(sampler, inputs, getattr(settings.control, name))
+        kept = torch.full((len(made.rows),), first[sampler.name] is sampler)
+        if made.outputs.ndim == 4:
+            kept &= torch.tensor(made.rows["prompt"].to_numpy()) < SHOWN
+        return {"rows": made.rows.assign(kept=kept.tolist()), "outputs": made.outputs[kept]}
 
     return [
         Job(
@@ -87,26 +87,26 @@ def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
 
 
 def run_tasks(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[TaskResult]:
     """Yield the result of each task of the recipe for the teacher and each student.
 
-    In the folder ``parts``, where it is given, what is done is kept, and what lies there is not done again.
+    Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
     models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
-    for job, sampler, answer in results(jobs_of(models, settings), models, parts):
-        rows, outputs = answer["rows"], answer["outputs"]
+    for job, sampler, result in results(jobs_of(models, settings), models, cache_dir):
+        rows, outputs = result["rows"], result["outputs"]
         yield TaskResult(job.name, sampler.name, sampler.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
 def precompute_control(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
-    """Do this process's share of what :func:`run_tasks` does, keep it in ``parts``, and yield a line for each part."""
+    """Cache this process's share of the results of :func:`run_tasks` in ``cache_dir``; yield a line for each."""
     models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
         noise_query.make_library(models[0], settings)
-    yield from precompute(jobs_of(models, settings), models, parts)
+    yield from precompute(jobs_of(models, settings), models, cache_dir)
 
 
 def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def save_rows(results: list[TaskResult], folder: Path) -> None:
 
 
 def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
-    """What was kept of the rows where every named column has that value, by variant."""
+    """The saved outputs of the rows where every named column has that value, by variant."""
     found = {}
     for result in results:
         if result.task == task and len(result.outputs):

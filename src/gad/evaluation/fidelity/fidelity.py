@@ -1,6 +1,6 @@
 """Fidelity of every model's images: scores (Table 3) and set distances to the teacher's and to real ones (Table 12).
 
-Every model gets the same noises and prompts. Images are scored as they are made and not kept.
+Every model gets the same noises and prompts. Images are scored as they are made and not saved.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import mean_over_seeds
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
 
@@ -88,11 +88,11 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
         sampler = replace(sampler, batch_size=config.batch_size)
         return scored(sampler, scores, features, config, settings.noise_pairs.prompts)
 
-    def prepare(keep: Keep) -> tuple[dict[str, Score], FeaturesOf, Result]:
+    def prepare(cached: ResultCache) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_scores(config.scores, device=device)
         features = load_features(config.features, batch_size=config.batch_size, device=device)
-        own = whole_set(keep.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
-        reference = {"rows": own["rows"], "teacher": own["features"]} | keep("data", lambda: real(features))
+        own = whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
+        reference = {"rows": own["rows"], "teacher": own["features"]} | cached("data", lambda: real(features))
         return scores, features, reference
 
     def real(features: FeaturesOf) -> Result:
@@ -102,8 +102,8 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
         scores, features, reference = inputs
         own = sampler.name == TEACHER
-        answer = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
-        rows, found = answer.get("rows", reference["rows"]), answer.get("features", reference["teacher"])
+        scored_set = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
+        rows, found = scored_set.get("rows", reference["rows"]), scored_set.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
             | set_distances(found, reference[name], axes=config.axes, neighbours=config.neighbours)
@@ -116,10 +116,10 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
 
 
 def measure_fidelity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield, per model, a row per image with its scores, and a row per reference with its distances.
 
-    References are ``teacher`` and, where there is any, ``data``. ``parts`` as in :func:`measured`.
+    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured`.
     """
-    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, parts))
+    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, cache_dir))

@@ -9,9 +9,9 @@ Its inverse is the fixed point
     \quad (s > 0), \qquad x_t \leftarrow x_t + \alpha_t\,(x_0 - \hat x_0(x_t)) \quad (s = 0),
 
 where the first round alone is DDIM inversion (Song et al. 2021) and more rounds are fixed-point inversion (Pan et al.
-2023). A chain of one step starts at alpha_1 = 0 and ends at sigma_0 = 0, where neither form says anything: there the
-distance to the image is descended. Steps as long as a quarter of the chain need not contract either, so short chains
-are descended as well.
+2023). A single step starts at alpha_1 = 0 and ends at sigma_0 = 0, where neither form is defined: there the distance to
+the image is descended. Steps as long as a quarter of the trajectory need not contract either, so samplers of few steps
+are inverted by descent as well.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.config import Recipe, SisterConfig
-from gad.config.sample_ids import SISTER, ids_of
+from gad.config import InversionConfig, Recipe
+from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
@@ -36,17 +36,17 @@ from gad.evaluation.jobs import Job
 from gad.evaluation.per_model import measured, section_key
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 
 
 @torch.no_grad()
 def invert(
     denoise: Denoiser, x0: Latent, conditioning: Conditioning | None, *, num_steps: int, rounds: int = 1
 ) -> Latent:
-    """The noise ``[B, C, H, W]`` that the deterministic chain of ``num_steps`` steps leads to ``x0``.
+    """The noise ``[B, C, H, W]`` that a deterministic sampler of ``num_steps`` steps maps to ``x0``.
 
     Exact in the limit of many rounds where the fixed point is an attractor, which small steps make it; a diverging
-    sample comes out large or not finite. Raises ValueError for a chain of one step.
+    sample comes out large or not finite. Raises ValueError for a single step.
     """
     if num_steps < 2:
         raise ValueError("one sampling step has no fixed point to invert; use invert_by_descent")
@@ -56,7 +56,7 @@ def invert(
         t, s = t.expand(len(x)), s.expand(len(x))
         alpha, sigma = expand(schedule.alpha(t), x), expand(schedule.sigma(t), x)
         alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
-        state = x  # where the chain came from lies near where it went
+        state = x  # the earlier state is near the later one
         for _ in range(rounds):
             x0_hat = denoise(state, t, conditioning)
             if s[0] == 0:
@@ -70,7 +70,7 @@ def invert(
 def invert_by_descent(phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps: int, lr: float = 0.1) -> Latent:
     """A noise that ``phi`` maps near ``x0``: Adam on the mean squared distance of each sample, from zero.
 
-    Directions of the noise that ``phi`` does not answer to stay at zero, so what is found is what the image tells.
+    Directions of the noise that ``phi`` does not respond to stay at zero, so only what the image determines is found.
     Samples do not mix.
     """
     noise = torch.zeros_like(x0).requires_grad_()
@@ -85,23 +85,23 @@ def invert_by_descent(phi: Callable[[Tensor], Tensor], x0: Latent, *, num_steps:
     return noise.detach()
 
 
-FEW = 8  # steps, up to which a chain is inverted by descent
+FEW = 8  # steps, up to which a sampler is inverted by descent
 
 
 def inversion_rows(
-    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: SisterConfig, *, num_steps: int
+    model: Model, denoise: Denoiser, prompts: list[str], noise: Tensor, config: InversionConfig, *, num_steps: int
 ) -> pd.DataFrame:
     """A row per sample of noise -> x0 -> noise -> x0 through one map of ``num_steps`` steps.
 
-    ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image tells its noise; higher is better);
-    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). Chains of a few long
-    steps are descended, others inverted by fixed point: compare maps of different kinds with care.
+    ``noise_cosine``, of the found and the true noise, in [-1, 1] (1: the image determines its noise; higher is better);
+    ``reconstruction_mse``, mean over elements of the squared distance of the two x0 (0 is best). Samplers of a few long
+    steps are inverted by descent, others by fixed point: compare maps of different kinds with care.
     """
     conditioning = model.condition(prompts)
-    kept = denoise if num_steps == 1 else Recomputed(denoise)
+    recomputed = denoise if num_steps == 1 else Recomputed(denoise)
 
     def phi(z: Tensor) -> Tensor:
-        return sample(kept, z, conditioning, num_steps=num_steps)[-1]
+        return sample(recomputed, z, conditioning, num_steps=num_steps)[-1]
 
     with torch.no_grad():
         x0 = phi(noise)
@@ -121,23 +121,23 @@ def inversion_rows(
 
 def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
-    config, source = settings.sensitivity.sister, settings.noise_pairs.prompts
+    config, source = settings.sensitivity.inversion, settings.noise_pairs.prompts
     assert config is not None
 
-    def prepare(keep: Keep) -> list[str]:
-        return prompt_of(ids_of(SISTER, config.inversion_samples), source)
+    def prepare(cached: ResultCache) -> list[str]:
+        return prompt_of(ids_of(NEGATIVE_PROMPTS, config.num_samples), source)
 
     def run(sampler: Sampler, prompts: list[str]) -> Result:
-        model, ids = sampler.model, ids_of(SISTER, config.inversion_samples)
+        model, ids = sampler.model, ids_of(NEGATIVE_PROMPTS, config.num_samples)
         noise = draw_noise(ids, model.latent_shape, seed=config.seed)
         denoise = model.guided(sampler.guidance_scale)
         return {"rows": inversion_rows(model, denoise, prompts, noise, config, num_steps=sampler.num_steps)}
 
-    return Job("inversion", partial(section_key, "sister", teacher, settings), prepare, run)
+    return Job("inversion", partial(section_key, "inversion", teacher, settings), prepare, run)
 
 
 def measure_inversion(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`inversion_rows`; ``parts`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, parts))
+    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, cache_dir))

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import PromptsConfig, Recipe, SisterConfig
-from gad.config.sample_ids import SISTER, ids_of
+from gad.config import NegativePromptsConfig, PromptsConfig, Recipe
+from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_prompt
 from gad.data.prompts import prompt_of
@@ -26,22 +26,22 @@ from gad.metrics.clip_score import Score, load_scores
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
-AT_ONCE = 8  # pictures that are decoded together
+AT_ONCE = 8  # images that are decoded together
 
 
-def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
+def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
 
-    So the negative prompt names what the plain picture shows; with a fixed negative prompt that is left to chance.
+    So the negative prompt names what the plain image shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
-        ids = ids_of(SISTER, config.num_samples)
+        ids = ids_of(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
     found: list[tuple[int, str, str]] = []
-    i = SISTER
+    i = NEGATIVE_PROMPTS
     while len(found) < config.num_samples:
         prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
@@ -53,9 +53,15 @@ def negative_pairs(config: SisterConfig, source: PromptsConfig | None = None) ->
 
 @torch.no_grad()
 def sample_against(
-    model: Model, noise: Tensor, prompts: list[str], negatives: list[str], config: SisterConfig, *, num_steps: int
+    model: Model,
+    noise: Tensor,
+    prompts: list[str],
+    negatives: list[str],
+    config: NegativePromptsConfig,
+    *,
+    num_steps: int,
 ) -> Tensor:
-    """x0 under guidance away from each sample's negative prompt. A student is guided by its own two answers."""
+    """x0 under guidance away from each sample's negative prompt. A student is guided by its own two predictions."""
     found = []
     for part in torch.arange(len(noise)).split(config.batch_size):
         against, wanted = (model.condition([words[i] for i in part.tolist()]) for words in (negatives, prompts))
@@ -70,17 +76,17 @@ def negative_rows(
     denoise: Denoiser,
     pairs: Sequence[tuple[int, str, str]],
     score: Score,
-    config: SisterConfig,
+    config: NegativePromptsConfig,
     *,
     num_steps: int,
 ) -> pd.DataFrame:
-    """A row per sample: how well the picture fits the negative prompt and its own, without and with it.
+    """A row per sample: how well the image fits the negative prompt and its own, without and with it.
 
-    Without it is the picture as ``denoise`` makes it, the model in its ordinary use: a student has its teacher's
+    Without it is the image as ``denoise`` makes it, the model in its ordinary use: a student has its teacher's
     guidance in its weights, and guided once more by the empty prompt it would be another model. A shift is worth
     reading where ``prompt_score_without`` is intact.
 
-    ``negative_shift`` = score(picture, negative) without - with: higher, the more the unwanted leaves (0: no effect).
+    ``negative_shift`` = score(image, negative) without - with: higher, the more the unwanted leaves (0: no effect).
     ``prompt_shift`` = the same for the prompt: what is lost on the way. ``moved`` = mean squared change of the latent.
     """
     ids, prompts, negatives = (list(part) for part in zip(*pairs, strict=True))
@@ -108,10 +114,10 @@ def negative_rows(
 
 def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
-    config, fidelity = settings.sensitivity.sister, settings.sensitivity.fidelity
+    config, fidelity = settings.sensitivity.negative_prompts, settings.sensitivity.fidelity
     assert config is not None
 
-    def prepare(keep: Keep) -> Score | None:
+    def prepare(cached: ResultCache) -> Score | None:
         if teacher.model.pipeline is None:
             return None
         device = own_device(settings.sensitivity.device)
@@ -124,11 +130,11 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
         pairs, denoise = negative_pairs(config, settings.noise_pairs.prompts), model.guided(sampler.guidance_scale)
         return {"rows": negative_rows(model, denoise, pairs, score, config, num_steps=sampler.num_steps)}
 
-    return Job("negative_prompts", partial(section_key, "sister", teacher, settings), prepare, run)
+    return Job("negative_prompts", partial(section_key, "negative_prompts", teacher, settings), prepare, run)
 
 
 def measure_negative_prompts(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`negative_rows`; ``parts`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, parts))
+    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, cache_dir))

@@ -1,4 +1,4 @@
-"""The `fidelity` stage's work shared out over several processes, before its notebook finds it done."""
+"""The `fidelity` stage's work distributed over several processes, so that its notebook finds it cached."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,14 +11,14 @@ from gad.evaluation.jobs import precompute
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, all_models
 
-JOBS = {"fidelity": [fidelity_job], "sister": [inversion_job, negative_prompts_job]}
-"""What makes the jobs of each optional section, from the teacher and the recipe."""
+JOBS = {"fidelity": fidelity_job, "inversion": inversion_job, "negative_prompts": negative_prompts_job}
+"""What makes the job of each optional section, from the teacher and the recipe."""
 
 
 def precompute_fidelity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
-    """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
+    """Cache this process's share of the stage's measurements in ``cache_dir``; yield a line for each result."""
     models = all_models(teacher, students, settings.sampling)
-    asked = [job for section, jobs in JOBS.items() if getattr(settings.sensitivity, section) for job in jobs]
-    yield from precompute([job(models[0], settings) for job in asked], models, parts)
+    jobs = [job_of(models[0], settings) for name, job_of in JOBS.items() if getattr(settings.sensitivity, name)]
+    yield from precompute(jobs, models, cache_dir)

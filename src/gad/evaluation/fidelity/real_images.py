@@ -17,7 +17,7 @@ from gad.runtime.paths import ROOT
 
 
 def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
-    """The first pictures of a folder by name, the middle square of each, ``[1, 3, side, side]`` in [-1, 1]."""
+    """The first images of a folder by name, the middle square of each, ``[1, 3, side, side]`` in [-1, 1]."""
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not paths:
         raise ValueError(f"there are no images in {folder}, which sensitivity.fidelity.data names")

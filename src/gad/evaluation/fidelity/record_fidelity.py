@@ -10,7 +10,7 @@ from gad.config import SensitivityConfig
 from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
-from gad.metrics.paired import paired_answers, two_level
+from gad.metrics.paired import paired_outputs, two_level
 from gad.metrics.summary import grouped_metrics, mean_table, numbers_of
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
@@ -23,7 +23,7 @@ def scored_images(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.Dat
     (Table 12); in ``fidelity.parquet`` and ``distances.parquet``."""
     if not stage.section.fidelity:
         return pd.DataFrame(), pd.DataFrame()
-    parts = measure_fidelity(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    parts = measure_fidelity(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     shown = tqdm(parts, desc="fidelity", total=len(stage.models) + 1, mininterval=2)
     scored, distances = (pd.concat(part, ignore_index=True) for part in zip(*shown, strict=True))
     write_table(stage.folder / "fidelity.parquet", scored)
@@ -31,19 +31,24 @@ def scored_images(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.Dat
     return scored, distances
 
 
-def inversion_and_negative_prompts(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per model and sample of inversion, and of negative prompts; in ``inversion.parquet`` and
-    ``negative.parquet``."""
-    if not stage.section.sister:
-        return pd.DataFrame(), pd.DataFrame()
-    compared, total = (stage.teacher, stage.models, stage.settings), len(stage.models) + 1
-    parts = measure_inversion(*compared, parts=stage.cache)
-    inversion = pd.concat(tqdm(parts, desc="inversion", total=total, mininterval=2))
-    parts = measure_negative_prompts(*compared, parts=stage.cache)
-    negative = pd.concat(tqdm(parts, desc="negative prompts", total=total, mininterval=2))
-    write_table(stage.folder / "inversion.parquet", inversion)
-    write_table(stage.folder / "negative.parquet", negative)
-    return inversion, negative
+def inversion_errors(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+    """A row per model and sample of inversion, in ``inversion.parquet``."""
+    if not stage.section.inversion:
+        return pd.DataFrame()
+    parts = measure_inversion(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    rows = pd.concat(tqdm(parts, desc="inversion", total=len(stage.models) + 1, mininterval=2))
+    write_table(stage.folder / "inversion.parquet", rows)
+    return rows
+
+
+def negative_prompt_shifts(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+    """A row per model and sample of negative prompts, in ``negative.parquet``."""
+    if not stage.section.negative_prompts:
+        return pd.DataFrame()
+    parts = measure_negative_prompts(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    rows = pd.concat(tqdm(parts, desc="negative prompts", total=len(stage.models) + 1, mininterval=2))
+    write_table(stage.folder / "negative.parquet", rows)
+    return rows
 
 
 def record_fidelity(
@@ -58,7 +63,7 @@ def record_fidelity(
     tables = {"fidelity": fidelity_table(scored, distances)}
     tables |= {"inversion": mean_table(inversion), "negative": mean_table(negative)}
     tables = {name: table for name, table in tables.items() if len(table)}
-    differences = paired_answers([name for name, _, _ in stage.students], scored=scored)
+    differences = paired_outputs([name for name, _, _ in stage.students], scored=scored)
     write_table(stage.folder / "table.csv", _one_table(stage, list(tables.values())))
     if len(differences):
         write_table(stage.folder / "differences.csv", differences)

@@ -1,8 +1,7 @@
-"""What is measured batch by batch of noises, for every student at once, and kept as it comes.
+"""Measurements batch by batch of noises, for every student at once, cached as they are made.
 
-So memory does not grow with the noises, the teacher is asked once for each batch, a killed stage goes on from the
-batches that are done, and several processes may have done them ahead. :mod:`gad.evaluation.jobs` does it model by
-model.
+So memory does not grow with the noises, the teacher is sampled once for each batch, a killed stage resumes from the
+batches that are done, and several processes can precompute them. :mod:`gad.evaluation.jobs` does it model by model.
 """
 
 from collections.abc import Callable, Iterator
@@ -41,13 +40,13 @@ class Comparison:
 
 
 At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
-"""Yields the rows of a batch of noises; steps of differences are chosen in the first batch and kept for the others."""
+"""Yields the rows of a batch of noises; steps of differences are chosen in the first batch and used for the others."""
 
 
 def responses_key(name: str, compared: Comparison) -> str:
     """A fingerprint of all that decides the rows."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
-    others = {"device", "seeds", "fidelity", "sister", "num_spectra", "num_singular"}
+    others = {"device", "seeds", "fidelity", "negative_prompts", "inversion", "num_spectra", "num_singular"}
     section = config.model_dump(exclude=others)
     sampled = (sampling.teacher_steps, sampling.guidance_scale, sampling.student_steps)
     prompts = prompt_of(analysis_ids(config), sampling.prompts)
@@ -55,15 +54,15 @@ def responses_key(name: str, compared: Comparison) -> str:
     return key_of("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
 
 
-def _own_folder(name: str, compared: Comparison, parts: Path) -> Path:
-    """Where the batches are kept; those of another key are thrown away."""
-    folder = parts / name
+def _own_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
+    """The folder of the cached batches; those of another key are deleted."""
+    folder = cache_dir / name
     lock_together(folder, responses_key(name, compared))
     return folder
 
 
 def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """What ``make`` yields, kept in ``path`` with the steps; read back, in the same tables, where it lies there."""
+    """What ``make`` yields, cached in ``path`` with the steps; read back, in the same tables, where it is cached."""
     if path is None:
         yield from make()
         return
@@ -75,38 +74,38 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
         chosen = pd.DataFrame({"map": list(steps), "h": list(steps.values())})
         write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
         return
-    kept = read_result(path)
-    table, chosen = kept["rows"], kept["steps"]
+    cached = read_result(path)
+    table, chosen = cached["rows"], cached["steps"]
     assert isinstance(table, pd.DataFrame) and isinstance(chosen, pd.DataFrame)
     steps.update(zip(chosen["map"], chosen["h"], strict=True))
     names = [name for name in MODEL if name in table]
     yield from (rows for _, rows in table.groupby(names, sort=False))
 
 
-def in_batches(name: str, at: At, compared: Comparison, parts: Path | None) -> Iterator[pd.DataFrame]:
-    """Yield the rows of every batch in turn, from the folder ``parts`` where they lie there; None keeps nothing.
+def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) -> Iterator[pd.DataFrame]:
+    """Yield the rows of every batch in turn, from the folder ``cache_dir`` where they are cached; None caches nothing.
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
     steps: Steps = {}
     for variant, seed, student in compared.students:
         check_student(f"{variant} (seed {seed})", student, compared.teacher)
-    folder = None if parts is None else _own_folder(name, compared, parts)
+    folder = None if cache_dir is None else _own_folder(name, compared, cache_dir)
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
         yield from _rows(path, steps, partial(at, ids, compared, steps))
 
 
 def precompute_batches(
-    name: str, at: At, compared: Comparison, parts: Path, *, derivatives: bool = True
+    name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
 ) -> Iterator[str]:
-    """Keep this process's share of the batches in ``parts``, and yield a line for each.
+    """Cache this process's share of the batches in ``cache_dir``, and yield a line for each.
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
     (rank, processes), batches = place(), compared.batches
     steps: Steps = {}
-    folder = _own_folder(name, compared, parts)
+    folder = _own_folder(name, compared, cache_dir)
     first = folder / str(batches[0].start)
     for number in range(rank, len(batches), processes):
         ids = batches[number]

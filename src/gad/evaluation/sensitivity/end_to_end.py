@@ -1,7 +1,7 @@
 """The `sensitivity` stage: every student of a recipe against its teacher, at the same noises and directions.
 
-The loop over batches of noises is outside (:mod:`gad.evaluation.sensitivity.batches`), that over students inside:
-nothing but a batch's derivatives is held.
+The outer loop is over batches of noises (:mod:`gad.evaluation.sensitivity.batches`), the inner one over students:
+only a batch's derivatives are held.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,22 +19,22 @@ from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
     analysis_noise,
-    answers,
     check_finite,
     compare,
     noise_to_image_map,
     summarise,
+    value_and_derivatives,
 )
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
-SAMPLES, EXTERNAL = "samples", "outside"  # what is kept, by name
+SAMPLES, EXTERNAL = "samples", "external"  # names of the cached results
 
 
 def ways_of(config: SensitivityConfig) -> dict[str, SensitivityConfig]:
     """How a response is taken, by what that adds to the name of a kind of direction.
 
-    A derivative says what the smallest step does; where the teacher jumps between pictures that is not what a step of
+    A derivative says what the smallest step does; where the teacher jumps between images that is not what a step of
     the size of ``finite_step`` does.
     """
     if config.finite_step is None:
@@ -54,16 +54,16 @@ def measure_students(
     settings: Recipe,
     *,
     name: str = SAMPLES,
-    parts: Path | None = None,
+    cache_dir: Path | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
 
-    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``parts``, where it is
-    given, batches are kept under ``name``, and those that lie there are not measured again. Raises ValueError, in one
-    line, for a student of another latent shape and for answers that are not finite.
+    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``cache_dir``, where it is
+    given, batches are cached under ``name``, and those found there are not measured again. Raises ValueError, in one
+    line, for a student of another latent shape and for outputs that are not finite.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(name, responses_at, compared, parts)
+    yield from in_batches(name, responses_at, compared, cache_dir)
 
 
 def responses_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
@@ -77,19 +77,19 @@ def responses_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.
     references = dict(_responses_of("the teacher", of_teacher, ids, drawn, config, steps))
     for variant, seed, student in compared.students:
         phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=sampling.student_steps)
-        for name, answer in _responses_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
-            rows = compare(answer, references[name]).assign(variant=variant, seed=seed, directions=name)
+        for name, response in _responses_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
+            rows = compare(response, references[name]).assign(variant=variant, seed=seed, directions=name)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
 def _responses_of(
     model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: Steps
 ) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """A map's value and derivatives for each of :func:`kinds_of`; all kinds are asked at once and share the value."""
+    """A map's value and derivatives for each of :func:`kinds_of`; all kinds share one evaluation of the value."""
     noise = next(iter(drawn.values()))[0]
     directions = torch.cat([directions for _, directions in drawn.values()])
     for way, how in ways_of(config).items():
-        value, derivatives = answers(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
+        value, derivatives = value_and_derivatives(phi, noise, directions, how, steps=steps, key=f"{model}{way}")
         check_finite(model, ids, value, derivatives)
         parts = derivatives.split([len(directions) for _, directions in drawn.values()])
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))

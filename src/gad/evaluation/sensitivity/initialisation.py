@@ -1,7 +1,7 @@
-"""Where students of pictures start: the teacher's own network, unguided and in the student's few steps.
+"""Image students at initialisation: the teacher's own network, unguided and in the student's few steps.
 
-What a base loss or a term has brought or taken is to be seen against it, and not against the teacher alone. Students of
-points start from random weights, of which there is nothing to say.
+The gain or loss by a base loss or a term is read against it, and not against the teacher alone. Students of 2-D data
+are initialised with random weights, so nothing is measured.
 """
 
 import pandas as pd

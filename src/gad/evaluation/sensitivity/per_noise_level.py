@@ -1,14 +1,14 @@
 r"""One call of the student at the teacher's own state x_t: the geometry of Table 1 for each noise level.
 
-The noise-to-image map mixes what a network answers with where its earlier answers have led it. Here it is asked at the
-teacher's state, so that the noise level is seen at which a student stops to listen. Its call has to reach the next
-student step s of its chain, so it is set beside the x0 whose step leads there as the teacher's chain does,
+The noise-to-image map mixes a network's prediction with the state that its earlier predictions led to. Here it is
+evaluated at the teacher's state, which shows the noise level at which a student stops responding. Its call has to reach
+the student's next timestep s, so the reference is the x0 whose step leads where the teacher's trajectory does,
 
 .. math:: \hat x_0 : \quad \alpha_s \hat x_0 + \sigma_s \hat\epsilon = \Phi_{t \to s}(x_t), \quad
     \alpha_t \hat x_0 + \sigma_t \hat\epsilon = x_t,
 
-and not beside one call of the teacher, which answers with a mean over all that the noise leaves open. A one-step
-student was trained at t = 1 alone; what it says at other times is its initialisation, left over.
+and not one call of the teacher, whose prediction is a mean over all that the noise leaves open. A one-step student was
+trained at t = 1 alone; its values at other times are those of its initialisation.
 """
 
 import math
@@ -26,32 +26,39 @@ from gad.diffusion.jvp import Map
 from gad.diffusion.sampling import sample, step_target
 from gad.diffusion.shapes import Latent
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
-from gad.evaluation.sensitivity.responses import Steps, analysis_noise, answers, call_at, compare, drawn_kind
+from gad.evaluation.sensitivity.responses import (
+    Steps,
+    analysis_noise,
+    call_at,
+    compare,
+    drawn_kind,
+    value_and_derivatives,
+)
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 LEVELS = (1.0, 0.75, 0.5, 0.25)
-NOISE_LEVELS = "levels"  # the name under which they are kept
-DIRECTIONS = 1  # of each noise: the teacher is asked for the rest of its chain at every level
+NOISE_LEVELS = "noise_levels"  # the name of their cached results and table
+DIRECTIONS = 1  # of each noise: the teacher is sampled onward from every level
 METRICS = ["pointwise_mse", "jvp_cosine", "jvp_mse", "student_power", "teacher_power"]
 
 
 def noise_levels_of(student_steps: int, teacher_steps: int) -> list[float]:
-    """The times, falling, at which both are asked: the student's timesteps, and the teacher's next to each quarter."""
+    """The times of evaluation, falling: the student's timesteps, and the teacher's next to each quarter."""
     times = [round(level * teacher_steps) / teacher_steps for level in LEVELS]
     times += [1 - k / student_steps for k in range(student_steps)]
     return sorted({round(time, 6) for time in times}, reverse=True)
 
 
 def next_timestep(t: float, student_steps: int) -> float:
-    """The first time of a chain of so many steps below ``t``."""
+    """The first timestep below ``t`` of a sampler of so many steps."""
     return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
 
 
 def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
-    """The map from x_t to the x0 whose one step leads to where the chain of ``num_steps`` steps has come at ``stop``.
+    """The map from x_t to the x0 whose one step leads to the state at ``stop`` of a trajectory of ``num_steps`` steps.
 
-    Both times are student steps of that chain. To x0 itself at 0.
+    Both times are timesteps of that trajectory. To x0 itself at 0.
     """
     first, last = (round((1 - time) * num_steps) for time in (t, stop))
 
@@ -64,15 +71,15 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
 
 
 def measure_noise_levels(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
-    :func:`onward` of the teacher's chain.
+    :func:`onward` of the teacher's trajectory.
 
-    ``parts`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
+    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, parts)
+    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
 
 
 @torch.no_grad()
@@ -86,17 +93,17 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     times = noise_levels_of(sampling.student_steps, sampling.teacher_steps)
     points = {t: states[round((1 - t) * sampling.teacher_steps)] for t in times}
 
-    def answers_of(phi: Map, name: str, t: float):
-        return answers(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
+    def derivatives_of(phi: Map, name: str, t: float):
+        return value_and_derivatives(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
     ends = {t: next_timestep(t, sampling.student_steps) for t in times}
     maps = {t: onward(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
-    theirs = {t: answers_of(phi, "the teacher", t) for t, phi in maps.items()}
+    theirs = {t: derivatives_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in compared.students:
         own = student.condition(prompts)
         for t in times:
             phi = call_at(student.denoiser, t, own)
-            rows = compare(answers_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
+            rows = compare(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
             rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 

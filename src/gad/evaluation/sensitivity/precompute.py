@@ -1,4 +1,4 @@
-"""The `sensitivity` stage's work shared out over several processes, before its notebook finds it done."""
+"""The `sensitivity` stage's work distributed over several processes, so that its notebook finds it cached."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,21 +18,21 @@ from gad.models.sampler import NamedStudent, all_models
 
 
 def precompute_sensitivity(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
-    """Do this process's share of what the stage measures, keep it in ``parts``, and yield a line for each part."""
+    """Cache this process's share of the stage's measurements in ``cache_dir``; yield a line for each result."""
     students = list(students)
     ours = [named for named in students if not isinstance(named[2].denoiser, ExternalSampler)]
     theirs = [named for named in students if isinstance(named[2].denoiser, ExternalSampler)]
     everything = Comparison(teacher, students, settings.sensitivity, settings.sampling)
     compared = replace(everything, students=ours)
-    yield from precompute_batches(SAMPLES, responses_at, compared, parts)
-    yield from precompute_batches(NOISE_LEVELS, noise_levels_at, compared, parts)
-    yield from precompute_batches(TRAJECTORY, deviations_at, everything, parts, derivatives=False)
+    yield from precompute_batches(SAMPLES, responses_at, compared, cache_dir)
+    yield from precompute_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
+    yield from precompute_batches(TRAJECTORY, deviations_at, everything, cache_dir, derivatives=False)
     if theirs:
         whole = as_external(settings)
         compared = Comparison(teacher, theirs, whole.sensitivity, whole.sampling)
-        yield from precompute_batches(EXTERNAL, responses_at, compared, parts)
+        yield from precompute_batches(EXTERNAL, responses_at, compared, cache_dir)
     if settings.sensitivity.seeds:
         models = all_models(teacher, students, settings.sampling)
-        yield from precompute([seeds_job(models[0], settings)], models, parts)
+        yield from precompute([seeds_job(models[0], settings)], models, cache_dir)

@@ -7,7 +7,7 @@ from gad.evaluation.sensitivity.per_noise_level import noise_level_table, wide
 from gad.evaluation.sensitivity.seed_identification import seed_table
 from gad.evaluation.sensitivity.spectrum import spectra_of_seeds
 from gad.evaluation.sensitivity.trajectory import trajectory_table, wide_deviation
-from gad.metrics.paired import paired_answers, paired_table, two_level
+from gad.metrics.paired import paired_outputs, paired_table, two_level
 from gad.metrics.summary import grouped_metrics, numbers_of
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table
@@ -23,7 +23,7 @@ def record_sensitivity(
     *,
     samples: pd.DataFrame,
     external: pd.DataFrame,
-    levels: pd.DataFrame,
+    noise_levels: pd.DataFrame,
     trajectory: pd.DataFrame,
     seeds: pd.DataFrame,
     spectra: pd.DataFrame,
@@ -40,9 +40,13 @@ def record_sensitivity(
     tables = {
         "table": pd.concat([response_table(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
     }
-    tables |= {"levels": noise_level_table(levels), "trajectory": trajectory_table(trajectory), "agreement": agreement}
+    tables |= {
+        "noise_levels": noise_level_table(noise_levels),
+        "trajectory": trajectory_table(trajectory),
+        "agreement": agreement,
+    }
     tables |= {"precision": rounding, "response": response} | ({"spectra": spectra} if len(spectra) else {})
-    found = paired_answers([name for name, _, _ in stage.students], trajectory=trajectory, seeds=seeds)
+    found = paired_outputs([name for name, _, _ in stage.students], trajectory=trajectory, seeds=seeds)
     tables["differences"] = pd.concat([paired_table(samples), found], ignore_index=True)
     for name, rows in tables.items():
         write_table(stage.folder / f"{name}.csv", rows)
@@ -54,7 +58,7 @@ def record_sensitivity(
 def _groups(tables: dict[str, pd.DataFrame], spectra: pd.DataFrame, seeds: pd.DataFrame):
     """Each group of the metrics: a table with a row per variant and seed, and its columns that hold numbers."""
     groups = {kind: (group, TABLE_1) for kind, group in tables["table"].groupby("directions", sort=False)}
-    others = {"per_noise_level": wide(tables["levels"]), "trajectory": wide_deviation(tables["trajectory"])}
+    others = {"per_noise_level": wide(tables["noise_levels"]), "trajectory": wide_deviation(tables["trajectory"])}
     others |= {"spectra": spectra_of_seeds(spectra)} if len(spectra) else {}
     others |= {"seeds": seed_table(seeds)} if len(seeds) else {}
     return groups | {name: (table, numbers_of(table)) for name, table in others.items()}

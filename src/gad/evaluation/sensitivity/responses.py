@@ -53,9 +53,9 @@ def analysis_noise(
 ) -> tuple[range, Tensor, Tensor]:
     """Ids, noises ``[N, C, H, W]`` and directions ``[K, N, C, H, W]`` of the analysis; the same for every model.
 
-    ``singular`` directions are those that ``phi``, the teacher's map of these ids, answers most strongly, as long as
-    normal ones are: d^½. Where the latent has no more than K dimensions the directions are the basis, so that spectra
-    are exact.
+    ``singular`` directions are those that ``phi``, the teacher's map of these ids, responds to most strongly, as long
+    as normal ones are: d^½. Where the latent has no more than K dimensions the directions are the basis, so that
+    spectra are exact.
     """
     ids = analysis_ids(config) if ids is None else ids
     noise = draw_noise(ids, model.latent_shape, seed=config.seed)
@@ -72,14 +72,14 @@ def analysis_noise(
 
 
 def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
-    """Value and forward differences of Eq. (5) along every direction ``[K, B, ...]``; the base point is asked once."""
+    """Value and forward differences, Eq. (5), along every direction ``[K, B, ...]``; one call at the base point."""
     check_step(h, x.dtype)
     value = phi(x)
     return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
 
 
 @torch.no_grad()
-def answers(
+def value_and_derivatives(
     phi: Map,
     x: Tensor,
     directions: Tensor,
@@ -91,7 +91,7 @@ def answers(
     """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
 
     Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`, chosen on
-    the first few noises and kept in ``steps`` under ``key``: so all batches of a map are measured at one step.
+    the first few noises and stored in ``steps`` under ``key``: so all batches of a map are measured at one step.
     """
     if config.method == "difference":
         return differences(phi, x, directions, h=config.perturbation_scale)
@@ -149,10 +149,10 @@ def drawn_kind(config: SensitivityConfig) -> Direction:
     return "isotropic" if "isotropic" in drawn or not drawn else drawn[0]
 
 
-def check_finite(name: str, ids: Sequence[int], *answers: Tensor) -> None:
-    """Raise ValueError, in one line, naming the first noise that a model answers with NaN or infinity."""
-    for answer in answers:
-        finite = answer.isfinite().movedim(-4, 0).flatten(1).all(1)
+def check_finite(name: str, ids: Sequence[int], *outputs: Tensor) -> None:
+    """Raise ValueError, in one line, naming the first noise for which a model gives NaN or infinity."""
+    for output in outputs:
+        finite = output.isfinite().movedim(-4, 0).flatten(1).all(1)
         if not finite.all():
             noise = ids[int((~finite).nonzero()[0])]
             raise ValueError(f"{name} gives NaN or infinity for noise {noise}; check its weights and dtype")

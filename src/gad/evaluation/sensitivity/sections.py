@@ -1,6 +1,6 @@
 """The measurements of the `sensitivity` notebook, section by section: a stage goes in, rows come out.
 
-Rows are kept in the stage's folder. What a recipe leaves out is an empty table.
+Rows are saved in the stage's folder. What a recipe leaves out is an empty table.
 """
 
 from collections.abc import Iterable
@@ -26,8 +26,8 @@ from gad.runtime.files import write_rows, write_table
 ROUNDING_NOISES = 4  # at which rounding errors are measured
 
 
-def _kept(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """The rows of all parts, written as they come to ``<name>.parquet``."""
+def _saved(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all batches, written as they come to ``<name>.parquet``."""
     path = stage.folder / f"{name}.parquet"
     write_rows(path, parts)
     return pd.read_parquet(path)
@@ -37,40 +37,42 @@ def end_to_end_responses(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per trained student, noise and direction of the noise-to-image map (Table 1), in ``samples.parquet``."""
     config = stage.section
     batches = batches_of(analysis_ids(config), config.batch_size)
-    parts = measure_students(stage.teacher, stage.students, stage.settings, parts=stage.cache)
+    parts = measure_students(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache)
     total = len(stage.students) * len(kinds_of(config)) * len(batches)
-    return _kept(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
+    return _saved(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
 
 
 def external_responses(stage: Stage) -> pd.DataFrame:
-    """The same of the external models, by difference, in ``outside.parquet``."""
+    """The same of the external models, by difference, in ``external.parquet``."""
     if not stage.external:
         return pd.DataFrame()
     whole = as_external(stage.settings)
-    rows = pd.concat(list(measure_students(stage.teacher, stage.external, whole, name=EXTERNAL, parts=stage.cache)))
-    write_table(stage.folder / "outside.parquet", rows)
+    rows = pd.concat(list(measure_students(stage.teacher, stage.external, whole, name=EXTERNAL, cache_dir=stage.cache)))
+    write_table(stage.folder / "external.parquet", rows)
     return rows
 
 
 def noise_level_responses(stage: Stage) -> pd.DataFrame:
     """A row per trained student, time, noise and direction of one call at the teacher's state, in
-    ``levels.parquet``."""
-    return _kept(
-        stage, "levels", measure_noise_levels(stage.teacher, stage.students, stage.settings, parts=stage.cache)
+    ``noise_levels.parquet``."""
+    return _saved(
+        stage,
+        "noise_levels",
+        measure_noise_levels(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache),
     )
 
 
 def trajectory_deviations(stage: Stage) -> pd.DataFrame:
     """A row per model, time and noise: the deviation accumulated so far (Table 4), in ``trajectory.parquet``."""
-    parts = measure_trajectories(stage.teacher, stage.models, stage.settings, parts=stage.cache)
-    return _kept(stage, "trajectory", parts)
+    parts = measure_trajectories(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    return _saved(stage, "trajectory", parts)
 
 
 def seed_predictions(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, training size and test image of the seed classifiers (Table 2), in ``seeds.parquet``."""
     if not stage.section.seeds:
         return pd.DataFrame()
-    parts = measure_seeds(stage.teacher, stage.models, stage.settings, parts=stage.cache)
+    parts = measure_seeds(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     rows = pd.concat(list(tqdm(parts, desc="seeds", total=len(stage.models) + 1, mininterval=2)))
     write_table(stage.folder / "seeds.parquet", rows)
     return rows

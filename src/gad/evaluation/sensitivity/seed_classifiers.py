@@ -42,7 +42,7 @@ TEXTURE = 0.05  # largest deviation from the local mean that counts as texture a
 
 
 def pixel_features(images: Tensor) -> Tensor:
-    """What of images ``[N, 3, H, W]`` in [-1, 1] a noise can settle, ``[N, D]``: the small picture, and its texture.
+    """What of images ``[N, 3, H, W]`` in [-1, 1] a noise can settle, ``[N, D]``: the small image, and its texture.
 
     Texture is the image less its local mean, cut to small values so that the edges of things, which the prompt settles,
     do not drown it. Features of an ImageNet network tell things apart and find almost nothing of a seed here.

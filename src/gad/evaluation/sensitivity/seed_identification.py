@@ -24,7 +24,7 @@ from gad.evaluation.per_model import measured, section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Keep, Result
+from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
 
@@ -51,9 +51,9 @@ def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
-    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two parts.
+    """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two splits.
 
-    Raises ValueError for fewer prompts than the three parts need.
+    Raises ValueError for fewer prompts than the three splits need.
     """
     sizes = [config.train_prompts, config.val_prompts, config.test_prompts]
     if len(ready) < sum(sizes):
@@ -160,7 +160,7 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def num_classes(rows: pd.DataFrame) -> int:
-    """How many noises were told apart in rows of :func:`identify`; 0 for no rows."""
+    """The number of classes, noises, in rows of :func:`identify`; 0 for no rows."""
     return rows["noise"].nunique() if len(rows) else 0
 
 
@@ -205,9 +205,9 @@ def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
             replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompts
         )
 
-    def prepare(keep: Keep) -> SeedReference:
+    def prepare(cached: ResultCache) -> SeedReference:
         classifier = build_classifier(config, device=device)
-        images = split_images(keep.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
+        images = split_images(cached.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
 
     def run(sampler: Sampler, of_teacher: SeedReference) -> Result:
@@ -220,7 +220,7 @@ def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
 
 
 def measure_seeds(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`identify`, the teacher's first; ``parts`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, parts))
+    """Yield each model's rows of :func:`identify`, the teacher's first; ``cache_dir`` as in :func:`measured`."""
+    yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, cache_dir))

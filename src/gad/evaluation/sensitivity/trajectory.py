@@ -29,14 +29,14 @@ from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
 TIMES = (0.75, 0.5, 0.25, 0.0)  # those of Table 4
-NODE = 1e-6  # a float32 student step may lie a hair beside its time
+TOLERANCE = 1e-6  # a float32 timestep may differ a hair from its time
 
 
 def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shared: bool = True) -> Tensor:
-    """Deviation accumulated over the student steps so far, ``[S, B]``: one row per student step; lower is better.
+    """Deviation accumulated over the timesteps so far, ``[S, B]``: one row per timestep; lower is better.
 
-    At a student step: the mean over elements of (x_t^S - x_t^T)²; the last row is the sum over all student steps down
-    to t = 0. With ``start_shared`` the first state is the common noise and has no row.
+    At a timestep: the mean over elements of (x_t^S - x_t^T)²; the last row is the sum over all timesteps down to t = 0.
+    With ``start_shared`` the first state is the common noise and has no row.
     """
     error = (student - teacher).square().flatten(2).mean(2)
     return torch.cumsum(error[1:] if start_shared else error, dim=0)
@@ -45,20 +45,20 @@ def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shar
 def between(
     schedule: Schedule, states: Trajectory, at: Sequence[float], times: Sequence[float]
 ) -> Float[Tensor, "times B C H W"]:
-    """A chain's states at ``times`` from its ``states`` at the falling times ``at``.
+    """A trajectory's states at ``times`` from its ``states`` at the falling timesteps ``at``.
 
-    At a student step it is the chain's state; before the first student step it is the noise. Between two student steps
-    it is the point on the way that leads from one to the other: the x0 and noise that both imply, mixed for that time,
+    At a timestep it is the trajectory's state; before the first one it is the noise. Between two timesteps it is the
+    point on the way that leads from one to the other: the x0 and noise that both imply, mixed for that time,
     x_s = alpha_s x0 + sigma_s eps. For a DDIM step or an Euler step along a flow that is the way the step takes. So a
-    one-step student, whose only answer is x0 from z, has a path too: from z straight (flow) or on the arc (diffusion)
-    to x0. Raises ValueError for a time after the last student step.
+    one-step student, whose only output is x0 from z, has a path too: from z straight (flow) or on the arc (diffusion)
+    to x0. Raises ValueError for a time after the last timestep.
     """
     found = []
     for time in times:
-        if time < at[-1] - NODE:
+        if time < at[-1] - TOLERANCE:
             raise ValueError(f"the sampling trajectory ends at t = {at[-1]:g}, before t = {time:g}")
-        k = next(k for k, node in enumerate(at) if node <= time + NODE)
-        if k == 0 or abs(at[k] - time) <= NODE:
+        k = next(k for k, timestep in enumerate(at) if timestep <= time + TOLERANCE)
+        if k == 0 or abs(at[k] - time) <= TOLERANCE:
             found.append(states[k])
         else:
             x_t, x_next = states[k - 1], states[k]
@@ -72,9 +72,9 @@ def between(
 def states_at(
     denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, times: Sequence[float]
 ) -> Trajectory:
-    """States of the chain of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``; see :func:`between`.
+    """States of the trajectory of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``; see :func:`between`.
 
-    A model from elsewhere is asked for its own chain, whatever ``num_steps`` says.
+    An external model is sampled with its own trajectory, whatever ``num_steps`` says.
     """
     if isinstance(denoise, ExternalSampler):
         assert conditioning is not None
@@ -88,15 +88,14 @@ TRAJECTORY = "trajectory"
 
 
 def measure_trajectories(
-    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, parts: Path | None = None
+    teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    Between its student steps a student is where :func:`gad.evaluation.sensitivity.trajectory.between` says. ``parts``
-    as in :func:`measure_students`.
+    :func:`between` gives a state between two sampling steps. ``cache_dir`` as in :func:`measure_students`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(TRAJECTORY, deviations_at, compared, parts)
+    yield from in_batches(TRAJECTORY, deviations_at, compared, cache_dir)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ _MODULES = {
     "response_lines": ["noise_level_curves", "spectra_curves", "step_curves"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars", "response_curves"],
-    "outputs": ["answers", "image_grid", "point_clouds", "to_pixels"],
+    "outputs": ["generated", "image_grid", "point_clouds", "to_pixels"],
     "seeds": ["learning_curves", "seed_bars"],
     "style": ["PALETTE"],
     "training": ["training_curves"],

@@ -22,8 +22,8 @@ def test_the_box_file_gives_prompts_and_the_boxes_they_name(tmp_path):
     other = {"filename": "a_bird/1.png", "objects": {"bird": [1, 2, 30, 40], "car": [0, 0, 9, 9]}}
     prompts = read_boxdiff(written(tmp_path, [ENTRY, other, {"filename": "a_dog/0.png", "objects": {}}]))
     assert [prompt.caption for prompt in prompts] == ["a cat and a chair", "a bird"]
-    assert [[thing.noun for thing in prompt.asked] for prompt in prompts] == [["cat", "chair"], ["bird"]]
-    assert scaled(prompts[1], 0.5).asked[0].box == (0.5, 1, 15, 20)
+    assert [[thing.noun for thing in prompt.targets] for prompt in prompts] == [["cat", "chair"], ["bird"]]
+    assert scaled(prompts[1], 0.5).targets[0].box == (0.5, 1, 15, 20)
 
 
 def test_two_object_entries_are_drawn_by_seed(tmp_path):

@@ -190,7 +190,7 @@ def inputs(asked, start):
     """A renderer's eye that sees what was asked for everywhere, and a caption evaluator that likes all."""
 
     def detect(images):
-        return [[Detection(thing.noun, 0.9, thing.box, "") for thing in prompt.asked] for prompt in asked]
+        return [[Detection(thing.noun, 0.9, thing.box, "") for thing in prompt.targets] for prompt in asked]
 
     return layout.LayoutInputs(asked, start, start + 0.1, 64, detect, lambda images, captions: torch.ones(len(images)))
 
@@ -224,7 +224,7 @@ def test_the_teacher_is_not_steered_a_second_time(sampler, inputs):
 
 
 def test_a_noun_that_the_detector_has_no_label_for_is_refused_in_one_line(asked, tmp_path):
-    names = {i: thing.noun for i, thing in enumerate(asked[0].asked)}
+    names = {i: thing.noun for i, thing in enumerate(asked[0].targets)}
     config = YolosConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
                          image_size=[32, 32], num_detection_tokens=2, id2label=names)  # fmt: skip
     YolosForObjectDetection(config).save_pretrained(tmp_path / "yolos")
@@ -251,8 +251,8 @@ def test_a_named_clip_judges_beside_a_hub_detector_too(tmp_path):
 def test_emoji_boxes_are_always_the_same_one_for_each_word():
     prompts = emoji_layouts(12)
     assert prompts[:5] == emoji_layouts(5) and prompts[5:] == emoji_layouts(7, 5)
-    assert {len(prompt.asked) for prompt in prompts} == {2}
+    assert {len(prompt.targets) for prompt in prompts} == {2}
     for prompt in prompts:
-        for thing in prompt.asked:
+        for thing in prompt.targets:
             check_box(thing.box, 64)
             assert prompt.caption.split().count(thing.noun) == 1

@@ -1,8 +1,8 @@
-"""Which words each place of the picture looks at: cross-attention maps, read through diffusers' attention processors.
+"""Which words each place of the image attends to: cross-attention maps, read through diffusers' attention processors.
 
 .. math:: A = \\mathrm{softmax}\\left(Q K^\\top / \\sqrt{d} + \\text{mask}\\right)
 
-Q comes from the picture and K from the text. SD's UNet, PixArt's and SANA's transformer all keep it in ``attn2``.
+Q comes from the image and K from the text. SD's UNet, PixArt's and SANA's transformer all have it in ``attn2``.
 """
 
 import math
@@ -34,8 +34,8 @@ class AttentionMaps:
     def mean(self, batch: int) -> Float[Tensor, "B H W T"]:
         """The mean over heads, calls and the layers of one size, for the last ``batch`` samples of each call.
 
-        Under guidance the first half of a call is the empty prompt, which has no words to look at. Raises ValueError
-        when nothing was recorded, or when the picture is not a square.
+        Under guidance the first half of a call is the empty prompt, which has no words to attend to. Raises ValueError
+        when nothing was recorded, or when the image is not a square.
         """
         maps = [call[-batch:].mean(1) for calls in self.layers.values() for call in calls]  # B pixels tokens
         if not maps:
@@ -49,7 +49,7 @@ class AttentionMaps:
 
 
 class _Recorder:
-    """A processor that answers as the stock one and keeps the probabilities behind the answer."""
+    """A processor with the stock one's output that records its attention probabilities."""
 
     def __init__(self, stock, name: str, maps: AttentionMaps):
         self.stock, self.name, self.maps = stock, name, maps

@@ -35,7 +35,7 @@ def check_box(box: Box, image_size: int, where: str = "box") -> None:
 
 def box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
     """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, halves upwards so that a box
-    has the same cells wherever it lies; at least one cell is kept."""
+    has the same cells wherever it is; at least one cell is in it."""
     check_box(box, image_size)
     edges = [math.floor(edge * side / image_size + 0.5) for edge in box]
     mask = torch.zeros(side, side)
@@ -57,8 +57,8 @@ def word_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -
 def enlarged(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2 W2"]:
     """The maps on ``side`` x ``side`` cells, between their own ones linearly; as they are where they have as many.
 
-    Boxes lie anywhere: on cells of an eighth of the picture one of three eighths that lies between them would be
-    rounded to another box.
+    Boxes can be anywhere: on cells of an eighth of the image a box of three eighths between them would be rounded to
+    another box.
     """
     if maps.shape[-1] >= side:
         return maps

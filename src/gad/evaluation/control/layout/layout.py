@@ -1,4 +1,4 @@
-"""Layout control: does an object go where the initial noise was told to put it? The paper's Table 5.
+"""Layout control: does an object appear where the noise was optimised to put it? The paper's Table 5.
 
 BoxDiff's energy on the cross-attention of the model's first steps is lowered in the initial noise only; the plain
 sampler does the rest. Three noises a prompt: random, optimised with the model's own attention, and the teacher's
@@ -23,12 +23,12 @@ from gad.evaluation.control.layout.energy import check_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scaled
 from gad.evaluation.control.layout.steering import measure_energy, steer
 from gad.evaluation.control.prompts import load_emoji_detector
-from gad.evaluation.control.task import Answer
+from gad.evaluation.control.task import TaskOutput
 from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
 from gad.metrics.clip_encoder import features_in_parts, load_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_labels
 from gad.models.sampler import TEACHER, Sampler
-from gad.runtime.cache import Keep, Result, at_once
+from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 
@@ -41,7 +41,7 @@ ClipScore = Callable[[Tensor, list[str]], Tensor]
 
 @dataclass(frozen=True)
 class LayoutInputs:
-    """What all models are asked, from the same noises, and who evaluators."""
+    """Prompts and noises of all models, and the evaluators."""
 
     prompts: list[LayoutPrompt]
     noise: Tensor
@@ -58,7 +58,7 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
         return lambda images: detect(dataset, images, threshold=LOWEST_SCORE)
     local = ROOT / config.detector
     found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
-    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.asked])
+    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
     return found
@@ -80,10 +80,10 @@ def _image_size(sampler: Sampler) -> int:
     return sampler.model.image_side
 
 
-def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutInputs:
+def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
-    Raises ValueError, in one line, for a box outside the picture or without area, a noun that is not in its prompt or
+    Raises ValueError, in one line, for a box outside the image or without area, a noun that is not in its prompt or
     that the detector has no label for, and a teacher without cross-attention.
     """
     config, size = settings.control.layout, _image_size(teacher)
@@ -94,7 +94,7 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutI
         entries = two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
         prompts = [scaled(entry, size / FILE_SIZE) for entry in entries]
     for prompt in prompts:
-        for thing in prompt.asked:
+        for thing in prompt.targets:
             check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
     evaluators = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
@@ -107,15 +107,15 @@ def prepare(teacher: Sampler, settings: Recipe, keep: Keep = at_once) -> LayoutI
     def some(part: Tensor) -> Result:
         return {"noise": steer(teacher, [prompts[i] for i in part.tolist()], noise[part], config, size)}
 
-    moved = torch.cat([r["noise"] for r in keep.batches("steered", len(noise), config.batch_size, some)])
+    moved = torch.cat([r["noise"] for r in cached.batches("steered", len(noise), config.batch_size, some)])
     return LayoutInputs(prompts, noise, moved, size, *evaluators)
 
 
-def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
-    """A row per prompt and noise, and the pictures ``[3 B, 3, H, W]`` in the same order.
+def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOutput:
+    """A row per prompt and noise, and the images ``[3 B, 3, H, W]`` in the same order.
 
     Boxes are lists of left, top, right, bottom in pixels; the energies are by the sampler's own attention. Where the
-    teacher's attention is asked for, the optimised noise is the teacher's.
+    teacher's attention is configured, the optimised noise is the teacher's.
     """
     prompts, size = inputs.prompts, inputs.image_size
     if config.attention == "teacher" or sampler.name == TEACHER:
@@ -123,21 +123,23 @@ def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> Answer:
     else:
         optimised = steer(sampler, prompts, inputs.noise, config, size)
     tables: list[pd.DataFrame] = []
-    pictures: list[Tensor] = []
+    outputs: list[Tensor] = []
     captions = [prompt.caption for prompt in prompts]
     for name, noise in zip(NOISES, (inputs.noise, optimised, inputs.teacher_noise), strict=True):
         if name == "teacher" and torch.equal(noise, optimised):  # the teacher itself
-            images, rows = pictures[-1], tables[-1].drop(columns=["noise"])
+            images, rows = outputs[-1], tables[-1].drop(columns=["noise"])
         else:
             images = sampler.generate(noise, captions)
-            rows = _judged(inputs, images).assign(energy=measure_energy(sampler, prompts, noise, config, size).tolist())
+            rows = _evaluated(inputs, images).assign(
+                energy=measure_energy(sampler, prompts, noise, config, size).tolist()
+            )
         tables.append(rows.assign(noise=name))
-        pictures.append(images)
-    return Answer(pd.concat(tables, ignore_index=True), torch.cat(pictures))
+        outputs.append(images)
+    return TaskOutput(pd.concat(tables, ignore_index=True), torch.cat(outputs))
 
 
-def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
-    """A row per prompt: what was asked, what was found, and how well both agree."""
+def _evaluated(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
+    """A row per prompt: targets, detections, and how well both agree."""
     found, captions = inputs.detect(images), [prompt.caption for prompt in inputs.prompts]
     scores = [float("nan")] * len(images) if inputs.clip_score is None else inputs.clip_score(images, captions).tolist()
     rows = []
@@ -146,12 +148,12 @@ def _judged(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
             {
                 "prompt": number,
                 "caption": prompt.caption,
-                "target_nouns": [thing.noun for thing in prompt.asked],
-                "target_boxes": [[float(side) for side in thing.box] for thing in prompt.asked],
+                "target_nouns": [thing.noun for thing in prompt.targets],
+                "target_boxes": [[float(side) for side in thing.box] for thing in prompt.targets],
                 "found_nouns": [one.noun for one in seen],
                 "found_boxes": [[float(side) for side in one.box] for one in seen],
                 "found_scores": [float(one.score) for one in seen],
-                "overlap": best_overlap(seen, prompt.asked),
+                "overlap": best_overlap(seen, prompt.targets),
                 "clip_score": scores[number],
             }
         )
@@ -167,11 +169,11 @@ def _precision(rows: pd.DataFrame) -> dict[str, float]:
         ]
         for row in rows.itertuples()
     ]
-    asked = [
+    targets = [
         [GroundTruth(noun, tuple(box)) for noun, box in zip(row.target_nouns, row.target_boxes, strict=True)]
         for row in rows.itertuples()
     ]
-    return average_precision(found, asked)
+    return average_precision(found, targets)
 
 
 def summarise(rows: pd.DataFrame) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Prompts with boxes: what layout control asks for. For emoji scenes they come from the scenes' own generator."""
+"""Prompts with boxes, the targets of layout control. For emoji scenes they come from the scenes' own generator."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from gad.metrics.average_precision import GroundTruth
 
 @dataclass(frozen=True)
 class LayoutPrompt:
-    """A caption and where its objects should stand, in pixels of the picture."""
+    """A caption and where its objects should stand, in pixels of the image."""
 
     caption: str
-    asked: tuple[GroundTruth, ...]
+    targets: tuple[GroundTruth, ...]
 
 
 def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
     """Captions of two different objects, with the boxes of the scene that was drawn for them, from number ``first`` on.
 
     A box says place, size and, through its shape, the art style, none of which the caption names. A single object fills
-    a quarter of the picture and has little room to be moved in; that is left out, as in the paper's protocol.
+    a quarter of the image and has little room to be moved in; that is left out, as in the paper's protocol.
     """
     found: list[LayoutPrompt] = []
     index = 0
@@ -36,10 +36,10 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
 
 
 def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
-    """The same prompt for a picture ``factor`` times as large."""
+    """The same prompt for an image ``factor`` times as large."""
 
     def larger(box: Box) -> Box:
         left, top, right, bottom = box
         return factor * left, factor * top, factor * right, factor * bottom
 
-    return LayoutPrompt(prompt.caption, tuple(GroundTruth(thing.noun, larger(thing.box)) for thing in prompt.asked))
+    return LayoutPrompt(prompt.caption, tuple(GroundTruth(thing.noun, larger(thing.box)) for thing in prompt.targets))

@@ -22,7 +22,7 @@ from gad.models.sampler import Sampler
 
 @dataclass(frozen=True)
 class Plan:
-    """Where attention should lie: the prompts' words, each object's tokens, and its box in a picture of that size."""
+    """Where attention should be: the prompts' words, each object's tokens, and its box in an image of that size."""
 
     words: Bool[Tensor, "B T"]
     objects: Bool[Tensor, "B O T"]
@@ -33,7 +33,7 @@ class Plan:
         """The boxes on a map of ``side`` x ``side`` cells; empty where a sample has no such object."""
         masks = torch.zeros(*self.objects.shape[:2], side, side)
         for sample, prompt in enumerate(self.prompts):
-            for row, thing in enumerate(prompt.asked):
+            for row, thing in enumerate(prompt.targets):
                 masks[sample, row] = box_mask(thing.box, self.image_size, side)
         return masks
 
@@ -46,27 +46,27 @@ class Plan:
 
 
 def plan_of(sampler: Sampler, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
-    """What the prompts ask of this model. Raises ValueError for a noun that its prompt does not hold."""
-    nouns = [[thing.noun for thing in prompt.asked] for prompt in prompts]
+    """The targets of the prompts for this model. Raises ValueError for a noun that its prompt does not hold."""
+    nouns = [[thing.noun for thing in prompt.targets] for prompt in prompts]
     return Plan(*word_tokens(sampler.model, [p.caption for p in prompts], nouns), prompts, image_size)
 
 
 def energy_of(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
     """The energy of each noise, from the mean attention of the first ``attention_steps`` calls (t = 1 first) of the
-    model's chain, or of all its calls where it has fewer.
+    model's trajectory, or of all its calls where it has fewer.
 
-    The chain has ``attention_trajectory_steps`` steps where the model takes more: in few long ones it soon comes to
-    times at which the layout is settled. The model's own sampler leads from one call to the next; the last call is made
+    The trajectory has ``attention_trajectory_steps`` steps where the model takes more: few long ones soon lead to times
+    at which the layout is settled. The model's own sampler leads from one call to the next; the last call is made
     for its attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are.
     """
-    model, nodes = sampler.model, min(config.attention_trajectory_steps or sampler.num_steps, sampler.num_steps)
-    last = min(config.attention_steps, nodes) - 1
+    model, num_steps = sampler.model, min(config.attention_trajectory_steps or sampler.num_steps, sampler.num_steps)
+    last = min(config.attention_steps, num_steps) - 1
     conditioning = model.condition([prompt.caption for prompt in plan.prompts])
     guided = model.guided(sampler.guidance_scale) if last else None
 
     def energy(noise: Tensor):
         recorded.clear()
-        x_t, times = noise, student_timesteps(nodes, noise.device).to(noise)
+        x_t, times = noise, student_timesteps(num_steps, noise.device).to(noise)
         for step in range(last):
             assert guided is not None
             t, t_next = times[step : step + 2, None].expand(2, len(noise))

@@ -15,7 +15,7 @@ def _spans(prompt: str, nouns: Sequence[str]) -> list[tuple[int, int]]:
     """Where each noun stands in the prompt, also as a plural.
 
     Longer nouns choose first and no letter is given twice, so that "dog" beside "hot dog" is the other one, and a noun
-    asked twice has its two places; where there is one place only, it is shared.
+    given twice has its two places; where there is one place only, it is shared.
     """
     spans: dict[int, tuple[int, int]] = {}
     for row in sorted(range(len(nouns)), key=lambda row: -len(nouns[row])):
