@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.schedule import OnSchedule, Schedule, expand
 from gad.diffusion.shapes import Latent, PerSample
+from gad.runtime.fsdp import is_sharded
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from diffusers import ModelMixin
@@ -44,7 +44,7 @@ class _Enough(Exception):
 
 def _may_stop(network: nn.Module) -> bool:
     """Whether a call may end early: hooks of a parted network, and compiled code, have to see it through."""
-    return not isinstance(network, FSDPModule) and network._compiled_call_impl is None
+    return not is_sharded(network) and network._compiled_call_impl is None
 
 
 def network_features(denoiser: NetworkDenoiser) -> Features:

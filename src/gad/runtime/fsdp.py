@@ -1,19 +1,35 @@
 """FSDP: weights, gradients and optimiser states sharded over the processes, for networks too large for one device.
 
 PyTorch's ``fully_shard`` does it; here is what a training loop needs around it. Checkpoints hold whole tensors, so a
-run may go on with another number of processes.
+run may go on with another number of processes. FSDP's modules take a second to import: ``shard`` does it, and before
+that nothing is sharded.
 """
 
+import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from gad.runtime.distributed import place
 from gad.runtime.moving_average import MovingAverage
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
+
+
+def is_sharded(network: nn.Module) -> "TypeGuard[FSDPModule]":
+    """Whether :func:`shard` has sharded the network."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    return fsdp is not None and isinstance(network, fsdp.FSDPModule)
+
+
+def _is_part(tensor: Tensor) -> "TypeGuard[DTensor]":
+    """Whether a process holds a part of this tensor only."""
+    tensors = sys.modules.get("torch.distributed.tensor")
+    return tensors is not None and isinstance(tensor, tensors.DTensor)
 
 
 def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
@@ -21,6 +37,9 @@ def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
 
     Raises ValueError for a single process.
     """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
     _, processes = place()
     if processes == 1:
         raise ValueError("shard needs several processes: accelerate launch --num_processes N pipelines/parallel.py ...")
@@ -35,13 +54,13 @@ def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
 
 def reshard(network: nn.Module) -> None:
     """Let a sharded network's own weights go, which stay gathered after a call without a backward pass."""
-    if isinstance(network, FSDPModule):
+    if is_sharded(network):
         network.reshard()
 
 
 def full(tensor: Tensor) -> Tensor:
     """The whole tensor, in every process; one that is not sharded is itself."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_part(tensor) else tensor
 
 
 def gather(network: nn.Module, plain: nn.Module) -> nn.Module:
@@ -58,8 +77,10 @@ def _kept(tensor: Tensor) -> Tensor | None:
 
 def _parted(tensor: Tensor, like: Tensor) -> Tensor:
     """This process's part of a whole tensor that every process holds, laid out as ``like``."""
-    if not isinstance(like, DTensor) or tensor.shape != like.shape:  # a number of steps is no weight
+    if not _is_part(like) or tensor.shape != like.shape:  # a number of steps is no weight
         return tensor
+    from torch.distributed.tensor import distribute_tensor
+
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
 
 
