@@ -7,7 +7,7 @@ import torch
 from launching import PROCESSES, fork, launch
 
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.train_students import train_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.devices import own_device
@@ -70,7 +70,7 @@ def by_two(tmp_path_factory):
 
 
 def test_the_pairs_of_two_processes_are_those_of_one(by_two, point_teacher, smoke, tmp_path):
-    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
+    list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
     ours = {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()}
     assert {path.name: path.read_bytes() for path in (by_two / "pairs").iterdir()} == ours
 

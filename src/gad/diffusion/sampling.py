@@ -5,7 +5,7 @@ from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.schedule import Schedule, expand
+from gad.diffusion.schedule import Schedule, expand_per_sample
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
 
 
@@ -23,15 +23,21 @@ def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next:
 
     x_s = alpha_s x0 + sigma_s (x_t - alpha_t x0) / sigma_t (DDIM with eta = 0)
     """
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
-    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = (
+        expand_per_sample(schedule.alpha(t_next), x_t),
+        expand_per_sample(schedule.sigma(t_next), x_t),
+    )
     return alpha_next * x0 + sigma_next * (x_t - alpha * x0) / sigma
 
 
-def step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
+def ddim_step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
     """The x0 with which :func:`ddim_step` leads from ``x_t`` to ``x_next``: its inverse in x0."""
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
-    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = (
+        expand_per_sample(schedule.alpha(t_next), x_t),
+        expand_per_sample(schedule.sigma(t_next), x_t),
+    )
     return (x_next - sigma_next / sigma * x_t) / (alpha_next - sigma_next / sigma * alpha)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Response
-from gad.diffusion.schedule import expand
+from gad.diffusion.schedule import expand_per_sample
 from gad.diffusion.shapes import Latent
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
@@ -55,7 +55,7 @@ class Alignment:
 def response_of_pairs(x0: Latent, h: Tensor) -> Response:
     """Value and difference quotient of the outputs for a paired batch, ``[B/2]``. Eq. (5)."""
     value, moved = x0.chunk(2)
-    return Response(value, (moved - value) / expand(h, value))
+    return Response(value, (moved - value) / expand_per_sample(h, value))
 
 
 @dataclass(frozen=True)

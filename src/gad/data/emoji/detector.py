@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, peaks
+from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
 
@@ -102,12 +102,12 @@ def detector_losses(predicted: Predictions, targets: Targets) -> dict[str, PerSa
 
 
 @torch.no_grad()
-def detect(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
+def detect_emojis(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
     """Objects of each image, best score first."""
     predicted = detector(images)
     boxes = decode_boxes(predicted.box)
     colours = predicted.colour.argmax(1)
-    found = peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
+    found = detection_peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
     names = [COLOUR_CLASSES[int(colours[sample, row, column])] for sample, _, row, column, _ in found]
     result: list[list[Detection]] = [[] for _ in range(len(images))]
     for (sample, noun, row, column, score), colour in zip(found, names, strict=True):
@@ -117,7 +117,7 @@ def detect(detector: Detector, images: Latent, *, threshold: float = 0.3) -> lis
 
 
 @torch.no_grad()
-def style_of(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
+def detect_art_style(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
     """Index into ``STYLES`` of the art style, read by the image-level head."""
     return detector(images).style.argmax(1)
 

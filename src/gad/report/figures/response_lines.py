@@ -27,7 +27,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
     """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
-        for variant, look in style.line_looks(levels["variant"]).items():
+        for variant, look in style.variant_line_styles(levels["variant"]).items():
             groups = levels[levels["variant"] == variant].groupby("t")[metric]
             found = {t: mean_over_seeds(values) for t, values in groups}
             times = sorted(found, reverse=True)
@@ -49,7 +49,7 @@ def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     """Leading singular values of each noise-to-image map: geometric mean over noises and seeds, logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))
-    for variant, look in style.line_looks(spectra["variant"]).items():
+    for variant, look in style.variant_line_styles(spectra["variant"]).items():
         curve = np.exp(logs[logs["variant"] == variant].groupby("index")["log"].mean())
         _line(axis, curve.index, curve, variant, look)
     axis.set(
