@@ -89,7 +89,7 @@ def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scal
 
 
 def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, device: torch.device):
-    """What :func:`gad.data.pair_generation.generate` does for the same noises."""
+    """What :func:`gad.data.pair_generation.generate_noise_pairs` does for the same noises."""
     denoise = denoiser_on_device(model.guided(config.guidance_scale), device)
     batches = [slice(start, start + config.batch_size) for start in range(0, len(prompts), config.batch_size)]
     with text_encoder_on(model, device):

@@ -8,7 +8,7 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
-from gad.diffusion.schedule import expand_per_sample
+from gad.diffusion.shapes import expand_per_sample
 from gad.distillation.batch import draw_batch, training_step_generator
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective

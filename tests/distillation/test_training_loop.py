@@ -96,12 +96,12 @@ from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import train_seeds
 from gad.models.model import Model
-from gad.data.swiss_roll import make_points
+from gad.data.swiss_roll import make_swiss_roll
 import torch
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
 pairs, folder, live = root / "pairs", root / "broken", root / "live" / "broken"
-teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 config = load_recipe("smoke").student.model_copy(update={"log_every": 1})
 for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad", folder=folder, live=live):
     if state.step == 8:

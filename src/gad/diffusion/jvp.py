@@ -40,7 +40,7 @@ def exact_jvps(
 ) -> tuple[Latent, Float[Tensor, "K B C H W"]]:
     """Value and exact derivatives along several directions: the value is computed once for all of them.
 
-    Equal to :func:`respond` direction by direction, at about half of its cost for four directions; ``phi`` runs under
+    Equal to :func:`exact_jvp` direction by direction, at about half of its cost for four directions; ``phi`` runs under
     ``torch.func.vmap`` as well. Memory grows with K.
     """
     with sdpa_kernel(SDPBackend.MATH):
@@ -67,7 +67,7 @@ def difference_rounding_floor(
     """Measured relative disagreement of the differences at h and h / 2, for each h of ``steps`` and sample; 0 is best.
 
     Truncation makes it fall with h, rounding makes it rise again: the smallest h before the rise is the floor. It costs
-    two calls of ``phi`` a step, and one for the value. Raises ValueError as :func:`respond_by_difference`.
+    two calls of ``phi`` a step, and one for the value. Raises ValueError as :func:`difference_jvp`.
     """
     value, found = phi(x), []
     for h in steps:

@@ -1,12 +1,14 @@
 """Samplers: the teacher's ODE and the few-step student, both deterministic. They return whole trajectories."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.schedule import Schedule, expand_per_sample
-from gad.diffusion.shapes import Latent, PerSample, Trajectory
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample, Trajectory, expand_per_sample
 
 
 def student_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
@@ -16,6 +18,11 @@ def student_timesteps(num_steps: int, device: torch.device | None = None) -> Ten
     told: ``sigmas=[1, ..., 1/S]``; by itself it goes from 1 to 0.001 and then to 0, which is the same for S = 1 only.
     """
     return torch.arange(num_steps, -1, -1, device=device) / num_steps
+
+
+def next_student_timestep(t: float, student_steps: int) -> float:
+    """The first timestep below ``t`` of a sampler of so many steps."""
+    return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
 
 
 def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next: PerSample) -> Latent:

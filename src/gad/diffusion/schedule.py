@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Parameterisation = Literal["x0", "eps", "v", "flow"]
 
@@ -114,11 +114,6 @@ class OnSchedule(nn.Module):
         super()._apply(*arguments, **options)
         self.schedule = self.schedule.to(next(self.parameters()).device)
         return self
-
-
-def expand_per_sample(scale: PerSample, like: Tensor) -> Tensor:
-    """One number per sample, shaped ``[B, 1, ...]`` to multiply ``like``."""
-    return scale.view(-1, *[1] * (like.ndim - 1))
 
 
 def add_noise(schedule: Schedule, x0: Latent, eps: Latent, t: PerSample) -> Latent:

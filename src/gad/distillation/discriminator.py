@@ -10,8 +10,8 @@ from torch.distributed.fsdp import FSDPModule
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.schedule import OnSchedule, Schedule, expand_per_sample
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.schedule import OnSchedule, Schedule
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from diffusers import ModelMixin

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Response
-from gad.diffusion.schedule import expand_per_sample
-from gad.diffusion.shapes import Latent
+from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
 from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss

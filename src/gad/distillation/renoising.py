@@ -6,8 +6,7 @@ import torch
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, sample, student_timesteps
-from gad.diffusion.schedule import expand_per_sample
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.losses import importance_weight, renoise
 

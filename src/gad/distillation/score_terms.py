@@ -13,8 +13,7 @@ from torch import Tensor
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
-from gad.diffusion.schedule import expand_per_sample
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
 from gad.distillation.pair_terms import response_of_pairs

@@ -31,7 +31,7 @@ def _scaled(encoder: Encoder, factor: float = 1.0) -> Score:
 
 
 def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") -> Score:
-    """The score of a CLIPModel from a hub name or a local folder. Raises ValueError as :func:`load_encoder` does."""
+    """The score of a CLIPModel from a hub name or a local folder. Raises as :func:`load_clip_encoder`."""
     encoder = load_clip_encoder(config.model, tokenizer=config.tokenizer, revision=config.revision, device=device)
     factors = {"cosine": 1.0, "percent": 100.0, "logit": encoder.inverse_temperature}
     return _scaled(encoder, factors[config.scale])

@@ -85,7 +85,7 @@ def frechet_distance(a: Set, b: Set) -> float:
     .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}\big(\Sigma_a + \Sigma_b - 2\,(\Sigma_a\Sigma_b)^{1/2}\big)
 
     Each set needs more images than features have dimensions, or its covariance is singular: 1281 for whole EffLite0
-    features; `project` to fewer dimensions otherwise, and name them beside the number.
+    features; `project_features` to fewer dimensions otherwise, and name them beside the number.
     """
     fewest = min(len(a), len(b))
     if fewest <= a.shape[1]:

@@ -58,8 +58,8 @@ def set_distances(images: Set, reference: Set, *, axes: int, neighbours: int) ->
     fewest = min(len(images), len(reference))
     if fewest < _minimum_images(axes):
         raise ValueError(
-            f"a Fréchet distance on {axes} axes needs at least {_minimum_images(axes)} images in each set, got {fewest};"
-            " make more images or use fewer axes"
+            f"a Fréchet distance on {axes} axes needs at least {_minimum_images(axes)} images in each set,"
+            f" got {fewest}; make more images or use fewer axes"
         )
     if not (images.isfinite().all() and reference.isfinite().all()):
         raise ValueError("features are not finite; look for NaN images")

@@ -16,7 +16,7 @@ def summary_by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
 
 
 def summary_against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict:
-    """As :func:`by_variant`, of the paired difference to the reference variant at the seeds that both have."""
+    """As :func:`summary_by_variant`, of the paired difference to the reference variant at the seeds that both have."""
     seeds = table.set_index(["variant", "seed"])
     base = seeds.loc[reference]
     result = {}

@@ -158,7 +158,7 @@ def recorded_ablation_tables(recipe: str, ablations: dict[str, Ablation], folder
 
 
 def recorded_retained_gain(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
-    """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
+    """The second table of the ablation of that name in :func:`recorded_ablation_tables`, if there is one."""
     import pandas as pd  # here, since it takes seconds
 
     path = folder / f"{name}{RETAINED}.csv"

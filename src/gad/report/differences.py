@@ -14,7 +14,7 @@ COLUMNS = ["group", "metric", "variant", "minus baseline", SIGNIFICANT, "effect 
 
 
 def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """Paired differences of the main numbers (``headline``) to the baseline at equal seeds, with their effect sizes.
+    """Paired differences of ``main_results`` to the baseline at equal seeds, with their effect sizes.
 
     ``effect size`` is Hedges' g of the paired differences · ``significant at 95 %``: the interval excludes 0 ·
     ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``significant after Holm`` is right
@@ -71,7 +71,7 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
 
 
 def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | None, str, dict]]:
-    """Stage, group as ``headline`` names it, title, and numbers per variant of every group of paired differences."""
+    """Stage, group as in ``main_results``, title, and numbers per variant of every group of paired differences."""
     ending, kinds = "_minus_baseline", direction_kinds(metrics["sensitivity"])
     for stage in ("sensitivity", "fidelity"):
         for title, variants in metrics[stage].items():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gad.config import ControlConfig, ExternalStudent, load_recipe
+from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
 from gad.data.prompts import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_swiss_roll
@@ -17,7 +18,7 @@ from gad.evaluation.control import diversity
 from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.diversity import seed_retrieval_accuracy
 from gad.evaluation.control.modes import MODES, expected_mode_coverage, mode_coverage, mode_entropy, modes_of
-from gad.evaluation.control.prompts import control_prompts, load_emoji_detector, single_prompts
+from gad.evaluation.control.prompts import control_prompts, single_prompts
 from gad.evaluation.control.tasks import (
     TASKS,
     control_table,

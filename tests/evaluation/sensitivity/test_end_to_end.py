@@ -9,7 +9,7 @@ import torch
 
 from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, next_student_timestep, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
 from gad.evaluation.sensitivity.finite_difference import (
@@ -21,7 +21,6 @@ from gad.evaluation.sensitivity.finite_difference import (
 from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
 from gad.evaluation.sensitivity.per_noise_level import (
     measure_noise_levels,
-    next_student_timestep,
     noise_level_map,
     noise_level_table,
     noise_levels_of,

@@ -117,7 +117,7 @@ def wilson(p, n):
 
 
 def evaluated(right):
-    """Rows as of `evaluator` from ``right [P, S]``."""
+    """Rows as of `_predictions` from ``right [P, S]``."""
     prompts, seeds = right.shape
     return pd.DataFrame({"prompt": np.repeat(np.arange(prompts), seeds), "right": right.flatten().astype(bool)})
 

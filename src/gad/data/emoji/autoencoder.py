@@ -1,6 +1,8 @@
 """The autoencoder that the three emoji teachers share: 64x64 pixels to 4x16x16 latents."""
 
+import copy
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Layout, make_scene, render
+from gad.runtime.files import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
@@ -79,3 +82,9 @@ def reconstruction_psnr(vae: "AutoencoderKL", images: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of the reconstruction per image, ``[B]`` in dB (higher is better), for [-1, 1]."""
     recon = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
     return 10 * torch.log10(4 / F.mse_loss(recon, images, reduction="none").flatten(1).mean(1))
+
+
+def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
+    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself is not changed."""
+    with atomic_write_path(folder) as partial:
+        copy.deepcopy(vae).half().save_pretrained(partial)

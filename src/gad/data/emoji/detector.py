@@ -20,6 +20,7 @@ from gad.data.boxes import Detection
 from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
+from gad.runtime.paths import EMOJI
 
 COLOUR_CLASSES = (*COLOURS, "natural")
 BOX_SCALE = 16.0  # pixels per unit of the box head, so that its outputs are near one
@@ -143,3 +144,8 @@ def load_detector(folder: Path) -> Detector:
     detector = Detector(config["width"])
     detector.load_state_dict(load_file(folder / "model.safetensors"))
     return detector.float().eval().requires_grad_(False)
+
+
+def load_emoji_detector() -> Detector:
+    """The detector that all emoji recipes share."""
+    return load_detector(EMOJI / "evaluators" / "detector")

@@ -2,7 +2,6 @@
 saw.
 """
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,7 +18,7 @@ from gad.data.emoji.evaluator_training import evaluator_reconstructions, scenes_
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
-from gad.runtime.files import atomic_write_path, write_json
+from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -35,12 +34,6 @@ def build_with_seed(build: Callable[[], T], seed: int) -> T:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build()
-
-
-def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
-    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself is not changed."""
-    with atomic_write_path(folder) as partial:
-        copy.deepcopy(vae).half().save_pretrained(partial)
 
 
 def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
@@ -100,7 +93,7 @@ def _measure_dataset(
 
 
 def record_dataset(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
-    """Write :func:`measure_dataset` to ``data/emoji/metrics/dataset.json`` and return it."""
+    """Write the dataset's measurements to ``data/emoji/metrics/dataset.json`` and return it."""
     metrics = _measure_dataset(vae, detector, clip)
     write_json(metrics_file("emoji", "dataset"), metrics)
     return metrics

@@ -13,12 +13,12 @@ from torch import Tensor
 from gad.config import DiversityConfig, Recipe
 from gad.config.sample_ids import DIVERSITY, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import Detector
+from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.data.emoji.scenes import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, mode_coverage, mode_entropy, modes_of
-from gad.evaluation.control.prompts import Prompts, control_prompts, load_emoji_detector
+from gad.evaluation.control.prompts import Prompts, control_prompts
 from gad.evaluation.control.task import TaskOutput, task_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi

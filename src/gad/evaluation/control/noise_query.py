@@ -22,7 +22,7 @@ from torch import Tensor
 from gad.config import NoiseQueryConfig, Recipe
 from gad.config.sample_ids import FRESH, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import Detector
+from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.attribute_query import (
@@ -38,7 +38,7 @@ from gad.evaluation.control.noise_library import (
     open_library,
     retrieve_from_library,
 )
-from gad.evaluation.control.prompts import Prompts, control_prompts, load_emoji_detector
+from gad.evaluation.control.prompts import Prompts, control_prompts
 from gad.evaluation.control.task import TaskOutput, task_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes

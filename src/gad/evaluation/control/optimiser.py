@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.noise import low_frequency_part
-from gad.diffusion.schedule import expand_per_sample
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
 """Noise to the energy per sample, and a number that stops a sample once it is small enough."""

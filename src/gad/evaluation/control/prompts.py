@@ -3,14 +3,9 @@
 from dataclasses import dataclass
 
 from gad.data.emoji import seeds
-from gad.data.emoji.detector import Detector, load_detector
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import read_prompts
-from gad.runtime.paths import EMOJI, ROOT
-
-
-def load_emoji_detector() -> Detector:
-    return load_detector(EMOJI / "evaluators" / "detector")
+from gad.runtime.paths import ROOT
 
 
 @dataclass(frozen=True)

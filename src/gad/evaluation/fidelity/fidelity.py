@@ -51,7 +51,7 @@ def _scored(
 
 
 def _whole_set(parts: Sequence[Result]) -> Result:
-    """What the calls of :func:`scored` have given, put together."""
+    """What the calls of :func:`_scored` have given, put together."""
     rows = pd.concat([part["rows"] for part in parts], ignore_index=True)
     return {"rows": rows, "features": torch.cat([part["features"] for part in parts])}
 
@@ -120,7 +120,7 @@ def measure_fidelity(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield, per model, a row per image with its scores, and a row per reference with its distances.
 
-    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured`.
+    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured_per_model`.
     """
     yield from (
         (f["rows"], f["distances"]) for f in measured_per_model(fidelity_job, teacher, students, settings, cache_dir)

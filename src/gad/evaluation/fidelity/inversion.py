@@ -30,8 +30,7 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample, student_timesteps
-from gad.diffusion.schedule import expand_per_sample
-from gad.diffusion.shapes import Latent
+from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.evaluation.jobs import Job
 from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.models.model import Model
@@ -139,5 +138,5 @@ def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
 def measure_inversion(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured`."""
+    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
     yield from (found["rows"] for found in measured_per_model(inversion_job, teacher, students, settings, cache_dir))

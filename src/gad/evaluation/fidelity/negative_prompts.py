@@ -136,7 +136,7 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
 def measure_negative_prompts(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured`."""
+    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
     yield from (
         found["rows"] for found in measured_per_model(negative_prompts_job, teacher, students, settings, cache_dir)
     )

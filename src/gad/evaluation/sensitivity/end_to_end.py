@@ -56,18 +56,19 @@ def measure_end_to_end(
     name: str = SAMPLES,
     cache_dir: Path | None = None,
 ) -> Iterator[pd.DataFrame]:
-    """Yield, per batch of noises, student and entry of :func:`kinds_of`, a row per noise and direction (Table 1).
+    """Yield, per batch of noises, student and entry of :func:`end_to_end_kinds`, a row per noise and direction.
 
-    Results depend neither on ``batch_size`` nor on the order of the students. In the folder ``cache_dir``, where it is
-    given, batches are cached under ``name``, and those found there are not measured again. Raises ValueError, in one
-    line, for a student of another latent shape and for outputs that are not finite.
+    That is Table 1. Results depend neither on ``batch_size`` nor on the order of the students.
+    In the folder ``cache_dir``, where it is given, batches are cached under ``name``, and those found there are not
+    measured again. Raises ValueError, in one line, for a student of another latent shape and for outputs
+    that are not finite.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
     yield from in_batches(name, end_to_end_batch, compared, cache_dir)
 
 
 def end_to_end_batch(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
-    """:func:`measure_students` at one batch of noises."""
+    """:func:`measure_end_to_end` at one batch of noises."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
     of_teacher = noise_to_image_map(guided, teacher.condition(prompts), num_steps=sampling.teacher_steps)
@@ -85,7 +86,7 @@ def end_to_end_batch(ids: range, compared: Comparison, steps: Steps) -> Iterator
 def _responses_of(
     model: str, phi: Map, ids: range, drawn: dict[str, tuple[Tensor, Tensor]], config: SensitivityConfig, steps: Steps
 ) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """A map's value and derivatives for each of :func:`kinds_of`; all kinds share one evaluation of the value."""
+    """A map's value and derivatives for each of :func:`end_to_end_kinds`; all share one evaluation of the value."""
     noise = next(iter(drawn.values()))[0]
     directions = torch.cat([directions for _, directions in drawn.values()])
     for way, how in _ways_of(config).items():

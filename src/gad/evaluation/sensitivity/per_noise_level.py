@@ -11,7 +11,6 @@ and not one call of the teacher, whose prediction is a mean over all that the no
 trained at t = 1 alone; its values at other times are those of its initialisation.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
-from gad.diffusion.sampling import ddim_step_target, sample
+from gad.diffusion.sampling import ddim_step_target, next_student_timestep, sample
 from gad.diffusion.shapes import Latent
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
@@ -50,11 +49,6 @@ def noise_levels_of(student_steps: int, teacher_steps: int) -> list[float]:
     return sorted({round(time, 6) for time in times}, reverse=True)
 
 
-def next_student_timestep(t: float, student_steps: int) -> float:
-    """The first timestep below ``t`` of a sampler of so many steps."""
-    return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
-
-
 def noise_level_map(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
     """The map from x_t to the x0 whose one step leads to the state at ``stop`` of a trajectory of ``num_steps`` steps.
 
@@ -74,9 +68,9 @@ def measure_noise_levels(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
-    :func:`onward` of the teacher's trajectory.
+    :func:`noise_level_map` of the teacher's trajectory.
 
-    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
+    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
     yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)

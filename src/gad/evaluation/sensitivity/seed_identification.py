@@ -106,7 +106,7 @@ def identify_seeds(
 
 
 def seed_accuracy(rows: pd.DataFrame) -> dict[str, float]:
-    """``accuracy`` in [0, 1] of rows of :func:`evaluator`, with its 95 % interval ``low``, ``high``, and ``n`` images.
+    """``accuracy`` in [0, 1] of rows of :func:`_predictions`, 95 % interval ``low``, ``high``, and ``n`` images.
 
     Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
     many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998); where
@@ -162,7 +162,7 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def num_seed_classes(rows: pd.DataFrame) -> int:
-    """The number of classes, noises, in rows of :func:`identify`; 0 for no rows."""
+    """The number of classes, noises, in rows of :func:`identify_seeds`; 0 for no rows."""
     return rows["noise"].nunique() if len(rows) else 0
 
 
@@ -184,7 +184,7 @@ def _seed_images(
 
 
 def _split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
-    """What the calls of :func:`seed_images` have made, split by prompt."""
+    """What the calls of :func:`_seed_images` have made, split by prompt."""
     return split_seed_images(torch.cat([part["images"] for part in parts]), config)
 
 
@@ -198,7 +198,7 @@ class SeedReference:
 
 
 def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
-    """Each model's rows of :func:`identify`."""
+    """Each model's rows of :func:`identify_seeds`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
     assert config is not None
 
@@ -224,5 +224,8 @@ def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
 def measure_seeds(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`identify`, the teacher's first; ``cache_dir`` as in :func:`measured`."""
+    """Yield each model's rows of :func:`identify_seeds`, the teacher's first.
+
+    ``cache_dir`` as in :func:`measured_per_model`.
+    """
     yield from (found["rows"] for found in measured_per_model(seeds_job, teacher, students, settings, cache_dir))

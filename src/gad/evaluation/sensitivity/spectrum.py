@@ -39,8 +39,8 @@ def top_singular_values(
     """The ``count`` largest singular values of the Jacobian of ``phi`` at each sample, falling, per unit of noise.
 
     All there are where the latent has fewer. Up to ``FULL`` dimensions they are exact, above that they come from
-    J v and J^T u alone (:func:`gad.diffusion.singular_vectors.top_directions`) and are lower bounds, closer with more
-    ``rounds``.
+    J v and J^T u alone (:func:`gad.diffusion.singular_vectors.top_singular_vectors`) and are lower bounds, closer with
+    more ``rounds``.
     """
     dim = x[0].numel()
     if dim <= FULL:

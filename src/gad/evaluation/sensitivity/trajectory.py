@@ -72,8 +72,9 @@ def interpolate_trajectory(
 def trajectory_states_at(
     denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, times: Sequence[float]
 ) -> Trajectory:
-    """States of the trajectory of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``; see :func:`between`.
+    """States of the trajectory of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``.
 
+    Between timesteps as :func:`interpolate_trajectory`.
     An external model is sampled with its own trajectory, whatever ``num_steps`` says.
     """
     if isinstance(denoise, ExternalSampler):
@@ -92,7 +93,8 @@ def measure_trajectories(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    :func:`between` gives a state between two sampling steps. ``cache_dir`` as in :func:`measure_students`.
+    :func:`interpolate_trajectory` gives a state between two sampling steps.
+    ``cache_dir`` as in :func:`measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
     yield from in_batches(TRAJECTORY, deviations_at, compared, cache_dir)

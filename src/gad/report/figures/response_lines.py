@@ -1,4 +1,7 @@
-"""Geometry by noise level, spectra, and what precision does to a measured cosine. Every line has its own dash."""
+"""Response along a direction and by noise level, spectra, and what precision does to a measured cosine.
+
+Every line has its own dash.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -83,5 +86,17 @@ def step_curves(measured: pd.DataFrame, *, marks: dict[str, float], title: str =
     axes[1].set_ylim(0, min(1.15 * max(top, measured["true_ratio"].iloc[0]), 3))
     _beside(axes[1])
     figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """How far each model's output moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
+    for name, look in style.variant_line_styles(table["variant"]).items():
+        curve = table[table["variant"] == name].groupby("h")["change"].mean()
+        axis.plot(curve.index, curve, label=name.replace("_", " "), **look)
+    axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
+    axis.legend()
     figure.tight_layout()
     return figure

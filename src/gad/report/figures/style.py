@@ -85,7 +85,7 @@ def _spread(count: int) -> list[tuple[float, float, float]]:
 
 
 def variant_line_styles(names: Iterable[str]) -> dict[str, dict]:
-    """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
+    """:func:`variant_styles` and a dash for each name, by its place: the first six lines of a figure have their own."""
     found = variant_styles(names)
     dashes = dict(zip(found, itertools.cycle(DASHES), strict=False))
     return {name: look | {"linestyle": dashes[name]} for name, look in found.items()}
