@@ -38,7 +38,7 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
     for part, (library, kind) in ((part, value) for part, value in index.items() if _is_part(value)):
         try:
             yield from _faults_of_part(folder, part, library, kind)
-        except OSError as error:  # of the part's folder; fault_of_file checks files
+        except OSError as error:  # of the part's folder; _fault_of_file checks files
             yield f"{part}/ cannot be read: {error.strerror}", f"make {folder / part} readable"
 
 
