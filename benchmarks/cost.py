@@ -29,8 +29,8 @@ from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
-from gad.preflight.timing import Alternating, Timed, Turns, by_turns
-from gad.runtime.cli import end_with, positive
+from gad.preflight.timing import Alternating, Timed, Turns, run_by_turns
+from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.paths import stage_dir
 
 CHEAP = {  # on a quarter of the pairs, at the pairs between two times; the endings of what runs
@@ -154,7 +154,7 @@ def check(variants: list[str]) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--turns", type=positive, default=10, help="steps of each variant that are timed")
+    parser.add_argument("--turns", type=positive_argument, default=10, help="steps of each variant that are timed")
     parser.add_argument("--variants", nargs="+")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -168,11 +168,11 @@ def main() -> None:
         parser.error(fault)
     timed = [name for name in variants if sparse(name)[1] is None]
     peaks = {name: peak_alone(recipe, name) for name in timed}
-    laps = by_turns([partial(laps_of, recipe, name, arguments.turns) for name in timed])
+    laps = run_by_turns([partial(laps_of, recipe, name, arguments.turns) for name in timed])
     laps = with_sparse(dict(zip(timed, laps, strict=True)), variants)
     print(f"{recipe}: {arguments.turns} turns of each variant")
     print(compare(laps, {name: peaks[sparse(name)[0]] for name in variants}).to_string())
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

@@ -31,12 +31,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import Recipe, load_recipe
-from gad.preflight.architectures import architecture_of, build_network, count_parameters
+from gad.preflight.architectures import architecture_of, build_architecture, count_network_parameters
 from gad.preflight.cost import Cost, utilisation
-from gad.preflight.dry_run import TIMED, counted_flops, run_part, some_steps, teacher_of
-from gad.preflight.estimate import memory_bytes
-from gad.preflight.timing import Alternating, Turns, by_turns
-from gad.runtime.cli import end_with, positive
+from gad.preflight.dry_run import TIMED, dry_run_flops, dry_run_part, dry_run_steps, dry_run_teacher
+from gad.preflight.estimate import estimate_memory_bytes
+from gad.preflight.timing import Alternating, Turns, run_by_turns
+from gad.runtime.cli import exit_with_status, positive_argument
 
 THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
 FREE = "matching:"  # before a variant: output matching instead of the recipe's paradigm
@@ -75,7 +75,7 @@ def measure(recipe: str, part: str, arguments) -> dict:
     settings = prepared(recipe, part, arguments.batch, arguments.directions)
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.steps, "depth": arguments.depth, "size": arguments.size}
-        cost = run_part(settings, variant_of(part), Path(folder), **options)
+        cost = dry_run_part(settings, variant_of(part), Path(folder), **options)
     return asdict(cost) | {"part": part, "dtype": settings.student.dtype}
 
 
@@ -107,10 +107,10 @@ def laps_of(recipe: str, part: str, arguments, turns: Turns, mine: int) -> list[
     """Seconds of the training steps of a part, each waited for."""
     settings = prepared(recipe, part, arguments.batch)
     clock = partial(Alternating, turns=turns, mine=mine)
-    teacher = teacher_of(settings, depth=arguments.depth, size=arguments.size)
+    teacher = dry_run_teacher(settings, depth=arguments.depth, size=arguments.size)
     with tempfile.TemporaryDirectory() as folder:
         options = {"steps": arguments.turns, "teacher": teacher, "clock": clock}
-        return some_steps(settings, variant_of(part), Path(folder), **options).laps[TIMED:]
+        return dry_run_steps(settings, variant_of(part), Path(folder), **options).laps[TIMED:]
 
 
 def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
@@ -119,7 +119,7 @@ def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
     if not parts:
         return rows
     print(f"{recipe}: taking turns of {', '.join(parts)}", file=sys.stderr, flush=True)
-    laps = by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
+    laps = run_by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
     timed = {part: {"laps": own, "seconds": median(own)} for part, own in zip(parts, laps, strict=True)}
     return [row | timed.get(row["part"], {}) for row in rows]
 
@@ -138,7 +138,7 @@ def tell_flops(recipe: str, arguments) -> None:
     for part in (part for part in parts_of(recipe, arguments) if part in STUDENT):
         settings, variant = prepared(recipe, part, arguments.batch), variant_of(part)
         with tempfile.TemporaryDirectory() as folder:
-            found[part] = counted_flops(settings, variant, Path(folder), **cut)
+            found[part] = dry_run_flops(settings, variant, Path(folder), **cut)
         base = found.get(FREE * part.startswith(FREE) + "baseline")
         more = f" ({found[part] / base - 1:+.1%})" if base else ""
         told = f"{found[part] / 1e12:.4g} TFLOP a step of {settings.student.batch_size}{more}"
@@ -192,25 +192,29 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
     settings = prepared(recipe, "", arguments.batch)
     architecture = architecture_of(settings.teacher.pretrained)
     depth = arguments.depth or settings.dry_run_depth
-    network = build_network(architecture, depth=depth, size=arguments.size, device="meta")
+    network = build_architecture(architecture, depth=depth, size=arguments.size, device="meta")
     whole = depth is None and arguments.size is None
     cut = "" if whole else f", REDUCED to depth {depth or 'full'}, latent size {arguments.size or 'full'}"
-    print(f"\n{recipe} on {device_name()}, {settings.student.dtype}, {count_parameters(network) / 1e9:.3f} B{cut}")
+    print(
+        f"\n{recipe} on {device_name()}, {settings.student.dtype}, {count_network_parameters(network) / 1e9:.3f} B{cut}"
+    )
     print(table(rows).to_string(index=False))
     print("\n".join(added(rows)))
     cut_settings = settings.model_copy(update={"dry_run_depth": depth})
-    needs = ", ".join(f"{name} {need / 1e9:.2f}" for name, need in memory_bytes(cut_settings, architecture).items())
+    needs = ", ".join(
+        f"{name} {need / 1e9:.2f}" for name, need in estimate_memory_bytes(cut_settings, architecture).items()
+    )
     print(f"GB by network without activations: {needs}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipes", nargs="+")
-    parser.add_argument("--steps", type=positive, default=4, help="training steps that are timed")
-    parser.add_argument("--depth", type=positive, help="layers of the network; a UNet: levels")
-    parser.add_argument("--size", type=positive, help="side of the latent")
-    parser.add_argument("--batch", type=positive, help="samples a step, in one part")
-    parser.add_argument("--directions", type=positive, help="directions a noise of the analysis")
+    parser.add_argument("--steps", type=positive_argument, default=4, help="training steps that are timed")
+    parser.add_argument("--depth", type=positive_argument, help="layers of the network; a UNet: levels")
+    parser.add_argument("--size", type=positive_argument, help="side of the latent")
+    parser.add_argument("--batch", type=positive_argument, help="samples a step, in one part")
+    parser.add_argument("--directions", type=positive_argument, help="directions a noise of the analysis")
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
     parser.add_argument("--flops", action="store_true", help="count the FLOPs of training steps; nothing is computed")
@@ -233,4 +237,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

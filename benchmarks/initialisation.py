@@ -17,7 +17,7 @@ from gad.config import load_recipe
 from gad.evaluation.sensitivity.initialisation import initialisation_metrics
 from gad.models.model import load_model
 from gad.report.provenance import git_revision
-from gad.runtime.cli import end_with
+from gad.runtime.cli import exit_with_status
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import RESULTS, stage_dir
@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

@@ -23,16 +23,16 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
-from gad.data.pair_generation import trajectory
+from gad.data.pair_generation import teacher_trajectory
 from gad.data.prompts import prompt_of
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import student_timesteps
 from gad.models.model import Model, load_model, text_encoder_on
-from gad.models.pipelines import FAMILIES, family_of, network_of, plain_scheduler
+from gad.models.pipelines import FAMILIES, pipeline_family, pipeline_network, stock_scheduler
 from gad.preflight.architectures import BETAS, Architecture, architecture_of
 from gad.preflight.dry_run import random_teacher
-from gad.runtime.cli import end_with, positive
+from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -68,10 +68,10 @@ def asked_of(model: Model, prompt: str, network: nn.Module) -> dict:
 
 def stock_options(model: Model, num_steps: int) -> dict:
     """How the stock pipeline is made to visit our times; changes its scheduler where it has to."""
-    pipeline, options = model.pipeline, dict(family_of(model.pipeline).sample_options)
+    pipeline, options = model.pipeline, dict(pipeline_family(model.pipeline).sample_options)
     if "use_resolution_binning" in options and model.encode is None:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
-    pipeline.scheduler = plain_scheduler(pipeline)
+    pipeline.scheduler = stock_scheduler(pipeline)
     if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()
     size = model.latent_shape[-1] * pipeline.vae_scale_factor
@@ -81,7 +81,7 @@ def stock_options(model: Model, num_steps: int) -> dict:
 @torch.no_grad()
 def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scale: float, options: dict):
     """The stock pipeline, a call for each prompt."""
-    network, parts = network_of(model.pipeline), []
+    network, parts = pipeline_network(model.pipeline), []
     for i, prompt in enumerate(prompts):
         asked = asked_of(model, prompt, network) | {"latents": noise[i : i + 1].to(network.dtype)}
         parts.append(model.pipeline(**asked, guidance_scale=guidance_scale, **options).images)
@@ -89,14 +89,14 @@ def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scal
 
 
 def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, device: torch.device):
-    """What :func:`gad.data.pair_generation.generate` does for the same noises."""
-    denoise = on_device(model.guided(config.guidance_scale), device)
+    """What :func:`gad.data.pair_generation.generate_noise_pairs` does for the same noises."""
+    denoise = denoiser_on_device(model.guided(config.guidance_scale), device)
     batches = [slice(start, start + config.batch_size) for start in range(0, len(prompts), config.batch_size)]
     with text_encoder_on(model, device):
         encoded = [model.condition(prompts[part]) for part in batches]
     asked = zip(batches, encoded, strict=True)
     return torch.cat(
-        [trajectory(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked]
+        [teacher_trajectory(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked]
     )
 
 
@@ -111,13 +111,13 @@ def clock(work) -> tuple[float, torch.Tensor]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--noises", type=positive, default=32)
-    parser.add_argument("--rounds", type=positive, default=3)
-    parser.add_argument("--steps", type=positive, help="the teacher's; the recipe's by default")
+    parser.add_argument("--noises", type=positive_argument, default=32)
+    parser.add_argument("--rounds", type=positive_argument, default=3)
+    parser.add_argument("--steps", type=positive_argument, help="the teacher's; the recipe's by default")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="float32", help="the network's")
     parser.add_argument("--published", action="store_true", help="the published network with random weights")
-    parser.add_argument("--depth", type=positive, help="layers of the published network")
-    parser.add_argument("--size", type=positive, help="side of its latent")
+    parser.add_argument("--depth", type=positive_argument, help="layers of the published network")
+    parser.add_argument("--size", type=positive_argument, help="side of its latent")
     arguments = parser.parse_args()
     settings = load_recipe(arguments.recipe)
     config = settings.noise_pairs
@@ -149,4 +149,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

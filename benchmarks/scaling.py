@@ -24,11 +24,11 @@ from full_scale import alone, device_name, prepared
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.preflight.architectures import architecture_of
-from gad.preflight.dry_run import random_teacher, small_pairs
+from gad.preflight.dry_run import dry_run_pairs, random_teacher
 from gad.preflight.timing import peak_bytes
-from gad.runtime.cli import end_with, positive
+from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.distributed import make_accelerator
 
 STEPS = 4  # training steps that are timed
@@ -86,13 +86,13 @@ def share_pairs(recipe: str, arguments) -> dict | None:
     """This process's part of a batch of noise pairs for each process there is at most; the first one tells the time."""
     settings = prepared(recipe, "noise_pairs", arguments.batch)
     size = settings.noise_pairs.batch_size
-    config = small_pairs(settings, size * max(arguments.processes)).model_copy(update={"shard_size": size})
+    config = dry_run_pairs(settings, size * max(arguments.processes)).model_copy(update={"shard_size": size})
     architecture = architecture_of(settings.teacher.pretrained)
     teacher = random_teacher(architecture, depth=arguments.depth or settings.dry_run_depth, size=arguments.size)
     accelerator = make_accelerator(config.device)
     accelerator.wait_for_everyone()
     start = time.perf_counter()
-    list(generate(Path(arguments.folder) / "pairs", teacher, "scaling", config))
+    list(generate_noise_pairs(Path(arguments.folder) / "pairs", teacher, "scaling", config))
     accelerator.wait_for_everyone()
     seconds, first = time.perf_counter() - start, accelerator.is_main_process
     accelerator.end_training()
@@ -110,10 +110,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     for name in TABLES:
-        parser.add_argument(f"--{name}", nargs="+", type=positive, default=[])
-    parser.add_argument("--batch", type=positive, help="samples where the batch does not grow; the recipe's else")
-    parser.add_argument("--depth", type=positive, help="layers of the network; a UNet: levels")
-    parser.add_argument("--size", type=positive, help="side of the latent")
+        parser.add_argument(f"--{name}", nargs="+", type=positive_argument, default=[])
+    parser.add_argument(
+        "--batch", type=positive_argument, help="samples where the batch does not grow; the recipe's else"
+    )
+    parser.add_argument("--depth", type=positive_argument, help="layers of the network; a UNet: levels")
+    parser.add_argument("--size", type=positive_argument, help="side of the latent")
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.folder:
@@ -131,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from gad.runtime.cli import end_with, positive
+from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.paths import DATA, ROOT
 
 STAGES = ["teacher", "noise_pairs", "student --variant baseline", "student --variant gad"]
@@ -36,7 +36,7 @@ def timed(command: list[str]) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--rounds", type=positive_argument, default=5)
     rounds, rows = parser.parse_args().rounds, {stage: [] for stage in STAGES}
     for _ in range(rounds):
         shutil.rmtree(DATA / "smoke", ignore_errors=True)
@@ -49,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.preflight.timing import Timed
-from gad.runtime.cli import end_with, positive
+from gad.runtime.cli import exit_with_status, positive_argument
 
 PHASE = "phase: "
 OPERATIONS = 15  # of the profile, by their own time
@@ -99,7 +99,7 @@ def show_profile(recipe: str, name: str, steps: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
-    parser.add_argument("--steps", type=positive, default=5, help="half of the steps that are profiled")
+    parser.add_argument("--steps", type=positive_argument, default=5, help="half of the steps that are profiled")
     parser.add_argument("--variants", nargs="+")
     arguments = parser.parse_args()
     variants = arguments.variants or default_variants(arguments.recipe)
@@ -111,4 +111,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

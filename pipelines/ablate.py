@@ -21,8 +21,16 @@ from tempfile import TemporaryDirectory, TemporaryFile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import RecipeError, load_recipe
-from gad.report.ablations import QUICK, RETAINED, Ablation, experiment_name, load_ablations, overrides, table
-from gad.runtime.cli import dvc_command, positive, stage_environment
+from gad.report.ablations import (
+    QUICK,
+    RETAINED,
+    Ablation,
+    ablation_overrides,
+    ablation_result_table,
+    experiment_name,
+    load_ablations,
+)
+from gad.runtime.cli import dvc_command, positive_argument, stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
 
@@ -150,7 +158,7 @@ def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
     if missing and path.exists():
         print(f"{path.relative_to(ROOT)} stays as it is: {missing} of {len(metrics)} settings are not recorded yet")
         return path
-    write_table(path, table(ablation, metrics))
+    write_table(path, ablation_result_table(ablation, metrics))
     print(f"{path.relative_to(ROOT)}: {len(metrics) - missing} of {len(metrics)} settings")
     return path
 
@@ -176,7 +184,7 @@ def write_retained(name: str, ablation: Ablation, base: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--jobs", type=positive, default=1, help="experiments at once")
+    parser.add_argument("--jobs", type=positive_argument, default=1, help="experiments at once")
     parser.add_argument("--quick", action="store_true", help="shorter training, tables of their own")
     parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
@@ -205,7 +213,9 @@ def main() -> int:
         name += QUICK if arguments.quick else ""
         if not arguments.table:
             trained = load_recipe(ablation.recipe).variants
-            named = {experiment_name(name, ablation, s): overrides(ablation, s, trained) for s in ablation.settings}
+            named = {
+                experiment_name(name, ablation, s): ablation_overrides(ablation, s, trained) for s in ablation.settings
+            }
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
             failed += run(named, stages, arguments.jobs, base)
         if tabulate(name, ablation, base) is None:

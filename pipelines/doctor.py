@@ -26,10 +26,10 @@ def main(arguments: list[str]) -> int:
     except RecipeError as error:
         print(Finding("missing", str(error), "correct it in pipelines/recipes"))
         return 1
-    from gad.preflight.doctor import examine  # here, since it imports torch and diffusers
+    from gad.preflight.doctor import examine_recipe  # here, since it imports torch and diffusers
 
     missing = False
-    for finding in examine(settings):
+    for finding in examine_recipe(settings):
         print(finding, flush=True)
         missing |= finding.state == "missing"
     return int(missing)

@@ -45,13 +45,13 @@ def evaluate(stage: str, settings: Recipe):
 
 def make_pairs(settings: Recipe):
     """A line for each shard of noise pairs that this process has made."""
-    from gad.data.pair_generation import generate
+    from gad.data.pair_generation import generate_noise_pairs
     from gad.models.model import load_model
     from gad.runtime.fingerprint import fingerprint
 
     folder = stage_dir(settings.name, "teacher")
     pairs_folder, teacher = stage_dir(settings.name, "noise_pairs"), load_model(folder)
-    for done in generate(pairs_folder, teacher, fingerprint(folder), settings.noise_pairs):
+    for done in generate_noise_pairs(pairs_folder, teacher, fingerprint(folder), settings.noise_pairs):
         yield f"noise pairs up to {done} of {settings.noise_pairs.num_pairs}"
 
 
@@ -102,9 +102,9 @@ def main() -> int:
     stage, variant = arguments.stage, arguments.variant
     try:
         settings = check(stage, arguments.recipe, variant)
-        from gad.runtime.distributed import place  # here, as all that imports torch, which takes seconds
+        from gad.runtime.distributed import rank_and_world_size  # here, as all that imports torch, which takes seconds
 
-        rank, processes = place()
+        rank, processes = rank_and_world_size()
         for line in work(stage, settings, variant):
             if rank == 0 or stage != "student":  # whose processes do the same
                 print(f"[{rank + 1}/{processes}] {line}", flush=True)

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
-from gad.runtime.cli import end_with
+from gad.runtime.cli import exit_with_status
 from gad.runtime.paths import ROOT
 
 STAGES = ("teacher", "noise_pairs", "student", "sensitivity", "fidelity", "control")
@@ -126,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    end_with(main)
+    exit_with_status(main)

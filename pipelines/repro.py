@@ -66,9 +66,9 @@ def main(arguments: list[str]) -> int:
     ]
     status = dvc_repro(["--single-item", "--force", *missing]) if missing else 0
     if "--all" in arguments and not status:
-        from gad.report.index import keep_results  # here, since it imports pandas
+        from gad.report.index import keep_committed_results  # here, since it imports pandas
 
-        print("to be committed:", *(keep_results(recipe).relative_to(ROOT) for recipe in recipes))
+        print("to be committed:", *(keep_committed_results(recipe).relative_to(ROOT) for recipe in recipes))
     return status
 
 

@@ -133,7 +133,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    from gad.report.notebook_html import page_of
+    from gad.report.notebook_html import notebook_page_html
 
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
@@ -157,7 +157,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
         except (PapermillExecutionError, DeadKernelError) as error:
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(page_of(partial))
+    half.write_text(notebook_page_html(partial))
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)

@@ -8,14 +8,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.config import load_recipe
 from gad.data.emoji.autoencoder import build_vae
-from gad.data.emoji.backbones import BUILDERS, build_pipeline
-from gad.data.emoji.clip import load_clip
+from gad.data.emoji.backbones import BUILDERS, build_backbone
+from gad.data.emoji.clip import load_emoji_clip
 from gad.data.emoji.detector import load_detector
 from gad.data.emoji.teacher import make_teacher
-from gad.data.emoji.validation import held_out
+from gad.data.emoji.validation import validation_scenes
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
-from gad.data.swiss_roll import make_points
+from gad.data.pair_generation import generate_noise_pairs
+from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
@@ -55,7 +55,7 @@ def vae():
 @pytest.fixture(scope="session")
 def pipelines(vae) -> dict:
     """An untrained, frozen pipeline of each family, by backbone."""
-    built = {backbone: build_pipeline(backbone, vae, seed=0) for backbone in BUILDERS}
+    built = {backbone: build_backbone(backbone, vae, seed=0) for backbone in BUILDERS}
     for pipeline in built.values():
         pipeline.set_progress_bar_config(disable=True)
         for module in (pipeline.text_encoder, getattr(pipeline, "unet", None) or pipeline.transformer):
@@ -97,7 +97,7 @@ def noise():
 @pytest.fixture(scope="session")
 def truth():
     """128 scenes that no evaluator learnt from, and their images."""
-    return held_out(128)
+    return validation_scenes(128)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +107,7 @@ def detector():
 
 @pytest.fixture(scope="session")
 def clip():
-    return load_clip(EMOJI / "evaluators" / "clip")
+    return load_emoji_clip(EMOJI / "evaluators" / "clip")
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +119,7 @@ def smoke():
 @pytest.fixture(scope="session")
 def point_teacher(smoke):
     """The exact denoiser of the smoke recipe's Swiss roll."""
-    points = make_points(smoke.teacher.num_points, smoke.teacher.seed).view(-1, 2, 1, 1)
+    points = make_swiss_roll(smoke.teacher.num_points, smoke.teacher.seed).view(-1, 2, 1, 1)
     return Model(ExactDenoiser(points, CosineSchedule()), (2, 1, 1))
 
 
@@ -127,7 +127,7 @@ def point_teacher(smoke):
 def point_pairs(smoke, point_teacher, tmp_path_factory):
     """The smoke recipe's noise pairs."""
     folder = tmp_path_factory.mktemp("smoke") / "noise_pairs"
-    list(generate(folder, point_teacher, "hash", smoke.noise_pairs))
+    list(generate_noise_pairs(folder, point_teacher, "hash", smoke.noise_pairs))
     return NoisePairs(folder)
 
 
@@ -138,5 +138,5 @@ def hub_run(request, tmp_path_factory):
     settings = hub_folders.small_recipe(request.param, root)
     assert list(make_teacher(settings.teacher, root / "teacher", root / "no_vae")) == []
     teacher = load_model(root / "teacher")
-    list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
+    list(generate_noise_pairs(root / "pairs", teacher, "hash", settings.noise_pairs))
     return settings, teacher, NoisePairs(root / "pairs"), root

@@ -2,21 +2,21 @@
 
 import pytest
 
-from gad.report.format import difference_cell
-from gad.report.markdown_tables import PAGES, Metric, with_tables
+from gad.report.format import format_difference
+from gad.report.markdown_tables import PAGES, Metric, with_markdown_tables
 from gad.runtime.paths import ROOT
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_tables_of_a_page_are_those_of_the_results(page):
     text = (ROOT / page).read_text()
-    assert with_tables(text, page) == text, "run: python -m gad.report.markdown_tables"
+    assert with_markdown_tables(text, page) == text, "run: python -m gad.report.markdown_tables"
 
 
 def test_a_table_without_its_mark_is_missed():
     text = (ROOT / "RESULTS.md").read_text().replace("<!-- table emoji -->", "")
     with pytest.raises(ValueError, match="RESULTS.md should have the mark <!-- table emoji --> once, not 0 times"):
-        with_tables(text, "RESULTS.md")
+        with_markdown_tables(text, "RESULTS.md")
 
 
 def test_a_difference_is_that_for_other_seeds_and_samples_where_there_is_one():
@@ -39,8 +39,12 @@ def test_a_difference_is_that_for_other_seeds_and_samples_where_there_is_one():
 
 def test_only_a_difference_for_other_samples_too_is_bold_and_only_without_0():
     clear, open_ = {"mean": 0.1, "low": 0.05, "high": 0.15}, {"mean": 0.1, "low": -0.05, "high": 0.25}
-    assert difference_cell(clear, True) == "**0.1 [0.05, 0.15]**"
-    assert difference_cell(open_, True) == "0.1 [-0.05, 0.25]" and difference_cell(clear, False) == "0.1 [0.05, 0.15] †"
+    assert format_difference(clear, True) == "**0.1 [0.05, 0.15]**"
     assert (
-        difference_cell({"mean": 0.1, "low": None, "high": None}, True) == "0.1" and difference_cell(None, False) == ""
+        format_difference(open_, True) == "0.1 [-0.05, 0.25]"
+        and format_difference(clear, False) == "0.1 [0.05, 0.15] †"
+    )
+    assert (
+        format_difference({"mean": 0.1, "low": None, "high": None}, True) == "0.1"
+        and format_difference(None, False) == ""
     )

@@ -6,14 +6,14 @@ import re
 import pytest
 
 from gad.config import sample_ids
-from gad.config.sample_ids import WIDTH, ids_of
+from gad.config.sample_ids import WIDTH, task_sample_ids
 from gad.runtime.paths import ROOT
 
 STARTS = {name: value for name, value in vars(sample_ids).items() if name.isupper() and name != "WIDTH"}
 
 
 def test_no_two_tasks_share_a_sample_id():
-    ranges = {name: ids_of(start, WIDTH) for name, start in STARTS.items()} | {"noise pairs": range(WIDTH)}
+    ranges = {name: task_sample_ids(start, WIDTH) for name, start in STARTS.items()} | {"noise pairs": range(WIDTH)}
     assert len(ranges) >= 11
     for (one, ours), (other, theirs) in itertools.combinations(ranges.items(), 2):
         assert not range(max(ours.start, theirs.start), min(ours.stop, theirs.stop)), f"{one} and {other}"
@@ -26,6 +26,6 @@ def test_ids_are_given_out_in_one_place():
 
 
 def test_a_task_cannot_take_the_next_ones_ids():
-    assert ids_of(sample_ids.SEEDS, 3) == range(7_000_000, 7_000_003)
+    assert task_sample_ids(sample_ids.SEEDS, 3) == range(7_000_000, 7_000_003)
     with pytest.raises(ValueError, match="1000001 samples are asked for; a task has 1000000"):
-        ids_of(sample_ids.LIBRARY, WIDTH + 1)
+        task_sample_ids(sample_ids.LIBRARY, WIDTH + 1)

@@ -1,8 +1,16 @@
 import pytest
 import torch
 
-from gad.data.boxes import overlap
-from gad.data.emoji.detector_targets import CELL, GRID, cell_centres, decode_boxes, encode_box, peaks, targets_of
+from gad.data.boxes import box_iou
+from gad.data.emoji.detector_targets import (
+    CELL,
+    GRID,
+    cell_centres,
+    decode_boxes,
+    detection_peaks,
+    detector_targets_of,
+    encode_box,
+)
 from gad.data.emoji.scenes import NOUNS
 
 
@@ -23,14 +31,14 @@ def test_distances_are_positive_exactly_inside_the_box():
     ("other", "expected"), [((0, 0, 10, 10), 1), ((10, 0, 20, 10), 0), ((5, 0, 15, 10), 1 / 3), ((0, 0, 5, 10), 1 / 2)]
 )
 def test_overlap_is_intersection_over_union(other, expected):
-    assert overlap((0, 0, 10, 10), other) == pytest.approx(expected)
-    assert overlap(other, (0, 0, 10, 10)) == pytest.approx(expected)
+    assert box_iou((0, 0, 10, 10), other) == pytest.approx(expected)
+    assert box_iou(other, (0, 0, 10, 10)) == pytest.approx(expected)
 
 
 def test_peaks_of_the_targets_are_the_objects(truth):
     scenes, _ = truth
-    targets = targets_of(scenes)
-    found = peaks(targets.heat, decode_boxes(targets.box), threshold=0.9)
+    targets = detector_targets_of(scenes)
+    found = detection_peaks(targets.heat, decode_boxes(targets.box), threshold=0.9)
     for index, scene in enumerate(scenes):
         seen = sorted((NOUNS[noun], row, column) for sample, noun, row, column, _ in found if sample == index)
         centres = [
@@ -45,4 +53,6 @@ def test_of_two_overlapping_peaks_the_better_one_stays():
     heat = torch.zeros(1, len(NOUNS), GRID, GRID)
     heat[0, 0, 5, 5], heat[0, 1, 5, 8] = 0.6, 0.9
     boxes = torch.tensor([10.0, 10.0, 40.0, 40.0])[None, :, None, None].expand(1, 4, GRID, GRID)
-    assert [(noun, row, column) for _, noun, row, column, _ in peaks(heat, boxes, threshold=0.3)] == [(1, 5, 8)]
+    assert [(noun, row, column) for _, noun, row, column, _ in detection_peaks(heat, boxes, threshold=0.3)] == [
+        (1, 5, 8)
+    ]

@@ -3,7 +3,7 @@ import torch
 
 from gad.config import PromptsConfig
 from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import generate, independent_noise
+from gad.data.pair_generation import generate_noise_pairs, independent_noise
 from gad.data.prompts import load_prompts
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
@@ -23,7 +23,7 @@ def make(tmp_path, point_teacher, smoke):
 
     def make(name, *, cache_key="hash", states=None, **changes):
         config = smoke.noise_pairs.model_copy(update=changes)
-        run = generate(tmp_path / name, point_teacher, cache_key, config)
+        run = generate_noise_pairs(tmp_path / name, point_teacher, cache_key, config)
         for number, _ in enumerate(run, start=1):
             if number == states:
                 run.close()
@@ -167,7 +167,7 @@ def test_answers_that_are_not_finite_are_never_written(tmp_path, smoke):
     with pytest.raises(
         ValueError, match="^the teacher's outputs of samples 0 to 15 are not finite; is its folder whole"
     ):
-        list(generate(tmp_path, broken, "hash", smoke.noise_pairs))
+        list(generate_noise_pairs(tmp_path, broken, "hash", smoke.noise_pairs))
     assert not list(tmp_path.glob("*.safetensors"))
 
 

@@ -3,12 +3,12 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from tiny import PROMPTS
 
-from gad.diffusion.sampling import ddim_step, sample, step_target, student_timesteps
+from gad.diffusion.sampling import ddim_step, ddim_step_target, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
 from gad.distillation.train_students import save_student, start_student
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
-from gad.models.pipelines import denoiser_of, family_of, network_of, schedule_of
+from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network, pipeline_schedule
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 DDIM = {"timestep_spacing": "trailing", "clip_sample": False, **BETAS}
@@ -34,7 +34,7 @@ def latents():
 @pytest.mark.parametrize("kind", SCHEDULERS)
 def test_chain_matches_the_diffusers_scheduler_step_by_step(kind, num_steps, noise):
     scheduler = SCHEDULERS[kind]()
-    schedule, parameterisation = schedule_of(scheduler)
+    schedule, parameterisation = pipeline_schedule(scheduler)
     assert parameterisation == kind
     points = torch.randn(5, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     denoise = ExactDenoiser(points, schedule)
@@ -65,17 +65,17 @@ def test_chain_starts_at_the_noise_and_ends_at_the_last_x0(noise):
     assert torch.allclose(states[3], denoise(states[2], student_timesteps(3)[2].expand(2)), atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", [CosineSchedule(), FlowSchedule(), schedule_of(SCHEDULERS["v"]())[0]])
+@pytest.mark.parametrize("schedule", [CosineSchedule(), FlowSchedule(), pipeline_schedule(SCHEDULERS["v"]())[0]])
 def test_step_target_inverts_ddim_step(schedule, noise):
     x_t, x0 = noise.double(), noise.flip(0).double()
     for t, t_next in [(1.0, 0.5), (0.5, 0.25), (0.25, 0.0)]:
         t, t_next = (torch.full((2,), time, dtype=torch.float64) for time in (t, t_next))
         x_next = ddim_step(schedule, x_t, x0, t, t_next)
-        assert torch.allclose(step_target(schedule, x_t, x_next, t, t_next), x0, atol=1e-9)
+        assert torch.allclose(ddim_step_target(schedule, x_t, x_next, t, t_next), x0, atol=1e-9)
 
 
 def stock_latents(pipeline, latents, *, num_steps, guidance_scale):
-    options = dict(family_of(pipeline).sample_options, height=64, width=64, output_type="latent")
+    options = dict(pipeline_family(pipeline).sample_options, height=64, width=64, output_type="latent")
     if type(pipeline).__name__ == "SanaPipeline" and num_steps > 1:
         options["sigmas"] = sigmas_of(num_steps)
     steps = {"num_inference_steps": num_steps, "guidance_scale": guidance_scale}
@@ -85,9 +85,9 @@ def stock_latents(pipeline, latents, *, num_steps, guidance_scale):
 @pytest.mark.parametrize("guidance_scale", [1.0, 4.5])
 @torch.no_grad()
 def test_chain_equals_the_latents_of_the_stock_pipeline(pipeline, conditioning, latents, guidance_scale):
-    config = network_of(pipeline).config
+    config = pipeline_network(pipeline).config
     assert (config.in_channels, config.sample_size) == (4, 16)
-    denoise = Model(denoiser_of(pipeline), (4, 16, 16), pipeline).guided(guidance_scale)
+    denoise = Model(pipeline_denoiser(pipeline), (4, 16, 16), pipeline).guided(guidance_scale)
     ours = sample(denoise, latents, conditioning, num_steps=4)[-1]
     stock = stock_latents(pipeline, latents, num_steps=4, guidance_scale=guidance_scale)
     assert (ours - stock).abs().max() <= 1e-4 * stock.abs().max().clamp(min=1)

@@ -6,7 +6,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, TableSchedule, add_noise, from_x0, to_x0
-from gad.models.pipelines import schedule_of
+from gad.models.pipelines import pipeline_schedule
 
 DDIM = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 SCHEDULES = {
@@ -69,7 +69,7 @@ def test_time_zero_is_clean_data(name, latents):
 def test_table_schedule_agrees_with_ddim_at_every_timestep():
     timesteps = torch.arange(1000)
     x0, eps = torch.randn(2, 1000, 1, 2, 2, generator=torch.Generator().manual_seed(0)).unbind()
-    schedule, kind = schedule_of(DDIM)
+    schedule, kind = pipeline_schedule(DDIM)
     t = (timesteps + 1) / 1000
     assert kind == "eps"
     assert torch.equal(schedule.timestep(t), timesteps)
@@ -78,7 +78,7 @@ def test_table_schedule_agrees_with_ddim_at_every_timestep():
 
 def test_zero_terminal_snr_table_ends_in_pure_noise():
     scheduler = DDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction")
-    schedule, kind = schedule_of(scheduler)
+    schedule, kind = pipeline_schedule(scheduler)
     assert kind == "v"
     assert schedule.alpha(torch.ones(1)).item() == pytest.approx(0, abs=1e-6)
 
@@ -86,7 +86,7 @@ def test_zero_terminal_snr_table_ends_in_pure_noise():
 def test_flow_schedule_agrees_with_flow_match_euler():
     scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
     x0, eps = torch.randn(2, 1000, 1, 2, 2, generator=torch.Generator().manual_seed(0)).unbind()
-    schedule, kind = schedule_of(scheduler)
+    schedule, kind = pipeline_schedule(scheduler)
     t = scheduler.timesteps / 1000
     assert kind == "flow"
     assert torch.allclose(schedule.timestep(t), scheduler.timesteps)

@@ -5,7 +5,7 @@ import torch
 
 from gad.config import NoisePairsConfig, StudentConfig, load_recipe
 from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.batch import draw_batch
 from gad.distillation.batch_source import partners_at
@@ -18,7 +18,7 @@ GRADED = {"directions_per_noise": 3, "perturbation_scale": 0.4, "smallest_scale"
 
 @pytest.fixture
 def graded(point_teacher, smoke, tmp_path):
-    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=GRADED)))
+    list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=GRADED)))
     return NoisePairs(tmp_path / "pairs")
 
 

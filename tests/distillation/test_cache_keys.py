@@ -4,7 +4,7 @@ import pytest
 
 from gad.data.emoji.teacher import make_teacher
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate, pairs_key
+from gad.data.pair_generation import generate_noise_pairs, pairs_key
 from gad.distillation import cache_keys
 from gad.distillation.cache_keys import renew_cache_keys
 from gad.distillation.train_students import student_key, train_seeds
@@ -22,7 +22,7 @@ def made(smoke, tmp_path, monkeypatch):
     folders = {name: paths.stage_dir("smoke", name) for name in ("teacher", "noise_pairs", "student")}
     list(make_teacher(smoke.teacher, folders["teacher"], tmp_path / "no_vae"))
     teacher, teacher_hash = load_model(folders["teacher"]), fingerprint(folders["teacher"])
-    list(generate(folders["noise_pairs"], teacher, teacher_hash, smoke.noise_pairs))
+    list(generate_noise_pairs(folders["noise_pairs"], teacher, teacher_hash, smoke.noise_pairs))
     baseline = folders["student"] / "baseline"
 
     def train() -> int:

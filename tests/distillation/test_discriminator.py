@@ -3,7 +3,7 @@
 import torch
 
 from gad.distillation import discriminator
-from gad.models.pipelines import denoiser_of, network_of
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 
 T = torch.tensor([0.3, 0.6])
 
@@ -11,7 +11,7 @@ T = torch.tensor([0.3, 0.6])
 def read(pipeline, noise, conditioning):
     """The features, and the gradient of their sum in the noise."""
     x = noise.clone().requires_grad_()
-    maps = discriminator.network_features(denoiser_of(pipeline))(x, T, conditioning)
+    maps = discriminator.discriminator_features(pipeline_denoiser(pipeline))(x, T, conditioning)
     return maps, torch.autograd.grad(sum(feature.sum() for feature in maps), x)[0]
 
 
@@ -19,7 +19,7 @@ def test_features_and_their_gradient_are_those_of_a_whole_call(pipeline, noise, 
     short, gradient = read(pipeline, noise, conditioning)
     monkeypatch.setattr(discriminator, "_may_stop", lambda network: False)
     whole, slow_gradient = read(pipeline, noise, conditioning)
-    assert len(short) == len(discriminator.feature_blocks(network_of(pipeline)))
+    assert len(short) == len(discriminator.discriminator_blocks(pipeline_network(pipeline)))
     assert all(torch.equal(*pair) for pair in zip(short, whole, strict=True)) and torch.equal(gradient, slow_gradient)
 
 
@@ -28,6 +28,6 @@ def test_a_unet_is_not_asked_for_its_way_up(pipelines, noise, monkeypatch):
     for block in unet.up_blocks:
         monkeypatch.setattr(block, "forward", lambda *_, **__: asked.append(1))
     words = torch.zeros(2, 4, unet.config.cross_attention_dim)
-    denoiser = denoiser_of(pipelines["unet"])
-    discriminator.network_features(denoiser)(noise, T, discriminator.Conditioning(words, None))
-    assert not asked and not any(block._forward_hooks for block in discriminator.feature_blocks(unet))
+    denoiser = pipeline_denoiser(pipelines["unet"])
+    discriminator.discriminator_features(denoiser)(noise, T, discriminator.Conditioning(words, None))
+    assert not asked and not any(block._forward_hooks for block in discriminator.discriminator_blocks(unet))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.diffusion.jvp import Response, respond, respond_by_difference
+from gad.diffusion.jvp import Response, difference_jvp, exact_jvp
 from gad.distillation.gad_loss import gad_response_loss
 from gad.distillation.losses import matching_loss
 
@@ -30,15 +30,15 @@ def test_ignores_a_constant_offset(tensors):
     def phi(x):
         return torch.sin(x) * a
 
-    teacher = respond(lambda x: x**2, x, v)
-    plain, shifted = respond(phi, x, v), respond(lambda x: phi(x) + 7, x, v)
+    teacher = exact_jvp(lambda x: x**2, x, v)
+    plain, shifted = exact_jvp(phi, x, v), exact_jvp(lambda x: phi(x) + 7, x, v)
     assert torch.equal(gad_response_loss(plain, teacher), gad_response_loss(shifted, teacher))
 
 
 def test_loss_on_differences_is_h_squared_d_times_loss_on_jvp(tensors):
     x, v, a, b = tensors
     h = 0.01
-    student, teacher = (respond_by_difference(phi, x, v, h=h) for phi in (lambda x: a * x.sin(), lambda x: b * x.cos()))
+    student, teacher = (difference_jvp(phi, x, v, h=h) for phi in (lambda x: a * x.sin(), lambda x: b * x.cos()))
     moved = [(a * (x + h * v).sin() - a * x.sin()), (b * (x + h * v).cos() - b * x.cos())]
     on_differences = (moved[0] - moved[1]).square().flatten(1).sum(1)
     assert torch.allclose(h**2 * 8 * gad_response_loss(student, teacher), on_differences, rtol=1e-9)

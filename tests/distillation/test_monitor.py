@@ -9,7 +9,7 @@ from gad.distillation.batch import draw_batch
 from gad.distillation.monitor import PROBE_PAIRS, Monitor, gradient_norms
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
-from gad.distillation.training_log import append_row
+from gad.distillation.training_log import append_log_row
 from gad.distillation.training_loop import TrainState
 from gad.models.mlp import build_point_network, point_denoiser
 
@@ -68,8 +68,8 @@ def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):
 
 def test_terms_that_are_not_there_at_every_step_leave_gaps_in_the_log(tmp_path):
     state = TrainState(10, {"tdm": 1.0}, {"monitor_gain": 0.5}, 0.1, 1.0)
-    append_row(tmp_path / "log.csv", 0, state)
-    append_row(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
+    append_log_row(tmp_path / "log.csv", 0, state)
+    append_log_row(tmp_path / "log.csv", 0, replace(state, step=20, terms={"tdm": 1.0, "gad": 2.0}))
     header, first, second = (tmp_path / "log.csv").read_text().splitlines()
     assert header == "seed,step,learning_rate,gradient_norm,tdm,monitor_gain,gad"
     assert first == "0,10,0.1,1,1,0.5," and second == "0,20,0.1,1,1,0.5,2"

@@ -5,7 +5,7 @@ import torch
 
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
@@ -57,7 +57,7 @@ def test_total_is_matching_plus_the_weighted_relative_mismatch(point_pairs, stud
 
 def test_a_student_without_any_response_has_gad_term_one(point_teacher, smoke, student, tmp_path):
     changes = {"student_steps": 1, "directions_per_noise": 1}
-    list(generate(tmp_path, point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    list(generate_noise_pairs(tmp_path, point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path)
     for parameter in student.parameters():
         parameter.detach().zero_()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import draw_batch, step_generator
+from gad.distillation.batch import draw_batch, training_step_generator
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student
 
@@ -18,7 +18,7 @@ PARADIGMS = ["ladd", "tdm", "sid"]
 @pytest.fixture(scope="module")
 def one_node(point_teacher, smoke, tmp_path_factory):
     folder = tmp_path_factory.mktemp("one_node")
-    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
+    list(generate_noise_pairs(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
     return NoisePairs(folder)
 
 
@@ -33,9 +33,9 @@ def step(teacher, pairs, config, variant):
     student = NetworkDenoiser(plain.network, call, plain.schedule, plain.parameterisation)
     objective = build_objective(teacher, plain, pairs, config, variant=variant, seed=0)
     batch = draw_batch(pairs, None, student.schedule, variant=variant, batch_size=12, key=(0, 0))
-    terms = objective.terms(student, batch, step_generator(0))
+    terms = objective.terms(student, batch, training_step_generator(0))
     gradient = torch.autograd.grad(terms["total"], list(student.network.parameters()))
-    extra = objective.stored.add_to({"base": torch.zeros(12)}, student, batch, step_generator(0))
+    extra = objective.stored.add_to({"base": torch.zeros(12)}, student, batch, training_step_generator(0))
     return terms, torch.cat([g.flatten() for g in gradient]), sizes, extra
 
 

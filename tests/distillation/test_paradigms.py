@@ -6,18 +6,18 @@ import pytest
 import torch
 
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
-from gad.diffusion.schedule import expand
-from gad.distillation.batch import draw_batch, step_generator
+from gad.diffusion.shapes import expand_per_sample
+from gad.distillation.batch import draw_batch, training_step_generator
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
-from gad.distillation.train_students import own_copy, start_student, train_seeds
+from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
 from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model, load_model
-from gad.models.pipelines import denoiser_of
+from gad.models.pipelines import pipeline_denoiser
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
 SCORES = ["tdm", "sid"]
@@ -42,12 +42,12 @@ def gradients(network) -> list:
 def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
     batch = batch_of(point_pairs, student)
-    objective.auxiliary_loss(student, batch, step_generator(0)).mean().backward()
+    objective.auxiliary_loss(student, batch, training_step_generator(0)).mean().backward()
     assert all(g is None for g in gradients(student.network))
     assert all(g is not None for g in gradients(objective.auxiliary))
     objective.auxiliary.zero_grad()
     objective.auxiliary.requires_grad_(False)
-    objective.terms(student, batch, step_generator(0))["total"].backward()
+    objective.terms(student, batch, training_step_generator(0))["total"].backward()
     assert all(g is None for g in gradients(objective.auxiliary))
     assert all(g is not None for g in gradients(student.network))
 
@@ -56,7 +56,7 @@ def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, 
 def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student, batch_size=512)
-    state = renoised_output(student, batch, step_generator(0), student_steps=2, onward=onward)
+    state = renoised_output(student, batch, training_step_generator(0), student_steps=2, onward=onward)
     assert state.t.min() >= EARLIEST and state.t.max() <= 1 - MARGIN
     first = state.t > 0.5  # of both student steps, 1 and 1/2, only the first is re-noised to here
     assert 0.35 < first.float().mean() < 0.65 if onward else 0.15 < first.float().mean() < 0.35
@@ -67,7 +67,7 @@ def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
 def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student)
-    state = renoised_output(student, batch, step_generator(0), student_steps=1, onward=True)
+    state = renoised_output(student, batch, training_step_generator(0), student_steps=1, onward=True)
     assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
 
 
@@ -75,19 +75,19 @@ def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
 def one_node(point_teacher, smoke, tmp_path_factory):
     """The smoke recipe's noise pairs for a chain of one student step."""
     folder = tmp_path_factory.mktemp("one_node")
-    list(generate(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
+    list(generate_noise_pairs(folder, point_teacher, "hash", smoke.noise_pairs.model_copy(update={"student_steps": 1})))
     return NoisePairs(folder)
 
 
 def test_with_one_node_tdm_has_the_gradient_of_dmd(point_teacher, one_node, smoke):
     objective, student = build("tdm", point_teacher, one_node, smoke.student)
     batch, parameters = batch_of(one_node, student), list(student.network.parameters())
-    ours = torch.autograd.grad(objective.terms(student, batch, step_generator(0))["total"], parameters)
-    state = renoised_output(student, batch, step_generator(0), student_steps=1, onward=True)
+    ours = torch.autograd.grad(objective.terms(student, batch, training_step_generator(0))["total"], parameters)
+    state = renoised_output(student, batch, training_step_generator(0), student_steps=1, onward=True)
     with torch.no_grad():
         real, fake = (score(state.x_t, state.t, None) for score in (objective.teacher, objective.fake))
         weight = 1 / (state.x0 - real).abs().flatten(1).mean(1)
-        weighted_term = expand(weight, real) * (fake - real)
+        weighted_term = expand_per_sample(weight, real) * (fake - real)
     slow = torch.autograd.grad((weighted_term * state.x0).mean(), parameters)
     assert max(g.abs().max() for g in slow) > 1e-3
     for one, other in zip(ours, slow, strict=True):
@@ -106,7 +106,7 @@ def test_the_distance_of_tdm_follows_the_number_of_nodes_unless_the_recipe_names
 def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
     same = replace(objective, teacher=objective.fake)
-    same.terms(student, batch_of(point_pairs, student), step_generator(0))["total"].backward()
+    same.terms(student, batch_of(point_pairs, student), training_step_generator(0))["total"].backward()
     assert max(g.abs().max().item() for g in gradients(student.network)) < 1e-3  # rounding, divided by a small scale
 
 
@@ -116,7 +116,7 @@ def test_weight_zero_is_the_base_loss_bit_for_bit(paradigm, point_teacher, point
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     plain, _ = build(paradigm, point_teacher, point_pairs, smoke.student, variant="noise_augmentation")
     batch = batch_of(point_pairs, student, variant="gad")
-    a, b = (o.terms(student, batch, step_generator(0)) for o in (objective, plain))
+    a, b = (o.terms(student, batch, training_step_generator(0)) for o in (objective, plain))
     assert torch.equal(a["total"], b["total"]) and torch.equal(a["total"], a[paradigm].mean())
 
 
@@ -125,7 +125,7 @@ def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm,
     weights = {"gad_weight": 0.7, "anchor_weight": 0.2}
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     batch = batch_of(point_pairs, student, variant="gad")
-    terms = objective.terms(student, batch, step_generator(0))
+    terms = objective.terms(student, batch, training_step_generator(0))
     by_hand = terms[paradigm].mean() + 0.7 * terms["gad"].mean() + 0.2 * terms["matching"].mean()
     assert torch.allclose(terms["total"], by_hand)
     gap = (student(batch.x_t, batch.t) - batch.target).square().flatten(1).mean(1)
@@ -175,7 +175,7 @@ def test_the_auxiliary_losss_scaler_goes_on_where_a_broken_float16_run_left_it(
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher, smoke, tmp_path):
     changes = {"student_steps": 1, "num_pairs": 256}
-    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path / "pairs")
     update = {"paradigm": paradigm, "num_steps": 400, "batch_size": 64, "hidden": 64, "seeds": [0]}
     update |= dict.fromkeys(("log_every", "checkpoint_every"), 400)
@@ -195,10 +195,10 @@ def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     teacher = Model(denoiser, (4, 8, 8), pipeline)
     changes = {"num_pairs": 2, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 2, "directions_per_noise": 1}
-    list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    list(generate_noise_pairs(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path)
     objective, student = build(paradigm, teacher, pairs, smoke.student, variant="gad")
     student.network.train().requires_grad_(True)
@@ -207,7 +207,7 @@ def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
     prompts = teacher.condition(["a red car on a white background"] * 2)
     batch = batch_of(pairs, student, variant="gad", prompts=prompts, batch_size=2)
     objective.auxiliary.requires_grad_(False)
-    terms = objective.terms(student, batch, step_generator(0))
+    terms = objective.terms(student, batch, training_step_generator(0))
     terms["total"].backward()
     assert all(term.isfinite().all() for term in terms.values())
     assert all(g is None for g in gradients(denoiser.network)) and any(
@@ -217,14 +217,17 @@ def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
 
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_other_samples_prompts_are_drawn_for_ladd_alone(paradigm, pipeline, smoke, tmp_path, monkeypatch):
-    teacher = Model(denoiser_of(pipeline), (4, 8, 8), pipeline)
+    teacher = Model(pipeline_denoiser(pipeline), (4, 8, 8), pipeline)
     changes = {"num_pairs": 4, "guidance_scale": 2.0, "teacher_steps": 2, "shard_size": 4, "directions_per_noise": 1}
-    list(generate(tmp_path / "pairs", teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    list(generate_noise_pairs(tmp_path / "pairs", teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs = NoisePairs(tmp_path / "pairs")
     prompts = teacher.condition(["a red car", "a dog", "a blue cat", "a tree"])
     config = smoke.student.model_copy(update={"paradigm": paradigm, "num_steps": 1, "batch_size": 4})
     student = start_student(teacher, config, seed=0)
-    objective, seen = build_objective(own_copy(teacher, config), student, pairs, config, variant="gad", seed=0), []
+    objective, seen = (
+        build_objective(teacher_copy_for_training(teacher, config), student, pairs, config, variant="gad", seed=0),
+        [],
+    )
     terms = type(objective).terms
     monkeypatch.setattr(type(objective), "terms", lambda self, *given: seen.append(given[1]) or terms(self, *given))
     list(train(student, objective, pairs, prompts, config, variant="gad", seed=0, folder=tmp_path))
@@ -236,7 +239,7 @@ def test_other_samples_prompts_are_drawn_for_ladd_alone(paradigm, pipeline, smok
 
 
 def test_the_fake_score_starts_as_a_copy_of_the_teacher(pipeline):
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     fake = fake_score_of(denoiser, denoiser)
     ours, theirs = fake.network.state_dict(), denoiser.network.state_dict()
     assert fake.network is not denoiser.network

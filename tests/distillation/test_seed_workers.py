@@ -11,7 +11,7 @@ from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.train_students import train_seeds
 from gad.models.students import finished_seeds
-from gad.runtime.side_by_side import portable
+from gad.runtime.side_by_side import portable_error
 
 CHANGES = {"num_steps": 200, "log_every": 20, "checkpoint_every": 20}  # long enough to be killed on the way
 
@@ -68,7 +68,7 @@ def test_after_its_process_was_killed_a_seed_goes_on_to_the_same_bits(start, who
 
 def test_a_loss_that_is_not_finite_is_raised_as_it_was_in_the_seeds_process():
     error = NonFiniteLoss("loss term 'gad' is nan at step 3 (gad, seed 1)")
-    returned = pickle.loads(pickle.dumps(portable(error)))
+    returned = pickle.loads(pickle.dumps(portable_error(error)))
     assert type(returned) is NonFiniteLoss and str(returned) == str(error)
 
 

@@ -12,12 +12,12 @@ from diffusers import DDIMScheduler, PixArtTransformer2DModel
 from reference.tdm_step import Process, Step
 
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
-from gad.distillation.batch import draw_batch, step_generator
+from gad.distillation.batch import draw_batch, training_step_generator
 from gad.distillation.objective import build_objective
 from gad.models.model import Model
 from gad.models.pipelines import call_pixart
@@ -71,7 +71,7 @@ def setting(request, smoke, tmp_path):
     """Objective, student, batch and empty prompt; networks and noises in float64."""
     teacher = build_teacher(request.param)
     changes = {"num_pairs": SIZE, "guidance_scale": GUIDANCE, "teacher_steps": 4, "student_steps": 4}
-    list(generate(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
+    list(generate_noise_pairs(tmp_path, teacher, "hash", smoke.noise_pairs.model_copy(update=changes)))
     pairs, prompts = NoisePairs(tmp_path), teacher.condition(prompt_of(range(SIZE)))
     student = double(teacher.denoiser, seed=1)
     student.network.requires_grad_(True)
@@ -119,12 +119,12 @@ def test_a_step_of_four_nodes_equals_the_slow_one_in_every_parameterisation(sett
     objective, student, batch, empty = setting
     networks = (student, objective.teacher.denoiser, objective.fake)
     slow = [alone(network, batch.conditioning, empty) for network in networks]
-    steps = steps_of(batch, student.schedule, student.parameterisation, step_generator(DRAWS))
-    terms = objective.terms(student, batch, step_generator(DRAWS))
+    steps = steps_of(batch, student.schedule, student.parameterisation, training_step_generator(DRAWS))
+    terms = objective.terms(student, batch, training_step_generator(DRAWS))
     assert torch.equal(terms["total"], terms["tdm"].mean())
     losses = [step.student_loss(*slow, w=GUIDANCE, kind="pseudo_huber") for step in steps]
     check(terms["tdm"], torch.stack(losses), student.network)
     objective.fake.network.requires_grad_(True)
-    ours = objective.auxiliary_loss(student, batch, step_generator(DRAWS))
+    ours = objective.auxiliary_loss(student, batch, training_step_generator(DRAWS))
     losses = [step.fake_score_loss(slow[0], slow[2]) for step in steps]
     check(ours, torch.stack(losses), objective.fake.network)

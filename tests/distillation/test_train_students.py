@@ -8,18 +8,18 @@ from tiny import PROMPTS
 
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
 from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import save_student, start_student, train_seeds
-from gad.evaluation.sensitivity.end_to_end import kinds_of, measure_students, response_table
+from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, end_to_end_table, measure_end_to_end
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
 from gad.models.model import Model, load_model
-from gad.models.pipelines import denoiser_of, load_pipeline, network_of
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.sampler import Sampler
-from gad.models.students import seed_dir, usage_line
+from gad.models.students import seed_dir, student_usage_line
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,
@@ -53,7 +53,7 @@ def teacher(saved):
 @pytest.fixture(scope="module")
 def pairs(teacher, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pairs")
-    list(generate(folder, teacher, "hash", PAIRS))
+    list(generate_noise_pairs(folder, teacher, "hash", PAIRS))
     return NoisePairs(folder)
 
 
@@ -113,13 +113,13 @@ def test_a_student_is_saved_with_a_scheduler_that_samples_it_whatever_its_teache
 ):
     whole = load_pipeline(saved)
     whole.scheduler = HUB_SCHEDULERS[backbone]
-    config = network_of(whole).config
-    teacher = Model(denoiser_of(whole), (config.in_channels, config.sample_size, config.sample_size), whole)
+    config = pipeline_network(whole).config
+    teacher = Model(pipeline_denoiser(whole), (config.in_channels, config.sample_size, config.sample_size), whole)
     save_student(start_student(teacher, STUDENT, seed=0), teacher, tmp_path / "student")
     assert whole.scheduler is HUB_SCHEDULERS[backbone]
     student = load_model(tmp_path / "student")
     noise = draw_noise([3], student.latent_shape, seed=0)
-    line = usage_line(student, num_steps).removesuffix(")")
+    line = student_usage_line(student, num_steps).removesuffix(")")
     side = config.sample_size * whole.vae_scale_factor
     call = f"{line}, latents=noise, height={side}, width={side}, output_type='latent')"
     latents = eval(call, {"pipe": student.pipeline, "prompt": PROMPTS[0], "noise": noise}).images
@@ -133,7 +133,7 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
     pipe = DiffusionPipeline.from_pretrained(seed_dir(students, 0))
     pipe.set_progress_bar_config(disable=True)
     for num_steps in (1, 2):
-        line = usage_line(student, num_steps).removesuffix(")")
+        line = student_usage_line(student, num_steps).removesuffix(")")
         call = f"{line}, latents=noise, height=64, width=64, output_type='pt')"
         image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "noise": noise}).images - 1
         ours = Sampler("gad", 0, student, num_steps).generate(noise, [prompt])
@@ -143,9 +143,14 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
 def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, students, smoke):
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
     named = [("gad", seed, load_model(seed_dir(students, seed))) for seed in (0, 1)]
-    table = response_table(pd.concat(measure_students(teacher, named, settings)))
-    assert table["directions"].tolist() == [*kinds_of(SENSITIVITY)] * 2
-    assert [*kinds_of(SENSITIVITY)] == ["isotropic", "low_frequency", "isotropic, h = 0.5", "low_frequency, h = 0.5"]
+    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, named, settings)))
+    assert table["directions"].tolist() == [*end_to_end_kinds(SENSITIVITY)] * 2
+    assert [*end_to_end_kinds(SENSITIVITY)] == [
+        "isotropic",
+        "low_frequency",
+        "isotropic, h = 0.5",
+        "low_frequency, h = 0.5",
+    ]
     assert table.notna().all(axis=None)
     assert trajectory_table(pd.concat(measure_trajectories(teacher, named, settings)))["deviation"].gt(0).all()
 
@@ -154,7 +159,7 @@ def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
     pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "student_steps": 2})
     isotropic = SENSITIVITY.model_copy(update={"directions": ["isotropic"]})
     settings = smoke.model_copy(update={"noise_pairs": pairs, "sensitivity": isotropic})
-    row = response_table(pd.concat(measure_students(teacher, [("copy", 0, teacher)], settings))).iloc[0]
+    row = end_to_end_table(pd.concat(measure_end_to_end(teacher, [("copy", 0, teacher)], settings))).iloc[0]
     gains = row["jacobian_norm_ratio"], row["gain_median"]
     assert (row["jvp_cosine"], *gains) == pytest.approx((1, 1, 1), abs=1e-4)
     assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
@@ -165,9 +170,11 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": with_singular})
     start = Model(start_student(teacher, STUDENT, seed=0), teacher.latent_shape, teacher.pipeline)
     plain = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
-    table = response_table(pd.concat(measure_students(teacher, [("start", 0, start)], plain))).set_index("directions")
+    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, [("start", 0, start)], plain))).set_index(
+        "directions"
+    )
     found = initialisation_metrics(teacher, settings)
-    assert list(found) == list(table.index) == list(kinds_of(SENSITIVITY))  # singular ones are left out
+    assert list(found) == list(table.index) == list(end_to_end_kinds(SENSITIVITY))  # singular ones are left out
     for kind, row in table.iterrows():
         metrics = found[kind][INITIALISATION]
         for name, value in row.drop(["variant", "seed"]).items():

@@ -9,7 +9,7 @@ from launching import PROCESSES, fork
 from pydantic import ValidationError
 
 from gad.config import StudentConfig
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
 from gad.distillation.train_students import start_student, train_seeds
@@ -96,12 +96,12 @@ from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import train_seeds
 from gad.models.model import Model
-from gad.data.swiss_roll import make_points
+from gad.data.swiss_roll import make_swiss_roll
 import torch
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
 pairs, folder, live = root / "pairs", root / "broken", root / "live" / "broken"
-teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 config = load_recipe("smoke").student.model_copy(update={"log_every": 1})
 for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad", folder=folder, live=live):
     if state.step == 8:
@@ -112,7 +112,7 @@ for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad"
 @pytest.mark.xdist_group(PROCESSES)
 def test_a_process_that_was_killed_can_be_resumed(start, point_teacher, smoke, tmp_path):
     whole = finish(start("whole"))
-    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
+    list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
     assert fork(KILLED, tmp_path, processes=1).returncode == -signal.SIGKILL
     assert finished_seeds(tmp_path / "broken") == []
     assert finish(start("broken")) == whole

@@ -18,8 +18,8 @@ from gad.distillation.objective import build_objective
 from gad.distillation.pair_terms import Alignment, Stored
 from gad.distillation.regression import Matching
 from gad.distillation.time_window import TimeWindow
-from gad.distillation.train_students import start_student, training_steps
-from gad.metrics.summary import against
+from gad.distillation.train_students import num_training_steps, start_student
+from gad.metrics.summary import summary_against
 from gad.models.mlp import build_point_network, point_denoiser
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
@@ -105,7 +105,11 @@ def test_sparse_gad_saves_the_students_call_at_the_other_steps(point_pairs):
 
 def test_equal_time_trains_the_baseline_longer(smoke):
     config = smoke.student.model_copy(update={"equal_time_factor": 1.5})
-    assert training_steps(config, "equal_time") == 1.5 * config.num_steps == 1.5 * training_steps(config, "baseline")
+    assert (
+        num_training_steps(config, "equal_time")
+        == 1.5 * config.num_steps
+        == 1.5 * num_training_steps(config, "baseline")
+    )
 
 
 def pull_of(stored, student, batch):
@@ -211,7 +215,7 @@ def test_differences_pair_the_seeds_that_both_have():
     rows = [("baseline", 0, 1.0), ("baseline", 1, 3.0), ("baseline", 2, 8.0), ("gad", 0, 2.0), ("gad", 1, 6.0)]
     rows += [("random_gradient", 2, 9.0), ("gad_anchor", 5, 1.0)]
     table = pd.DataFrame(rows, columns=["variant", "seed", "error"])
-    difference = against(table, ["error"], "baseline")
+    difference = summary_against(table, ["error"], "baseline")
     assert difference["gad"]["error"]["mean"] == 2 and difference["gad"]["error"]["n"] == 2
     single = difference["random_gradient"]["error"]
     assert single["mean"] == 1 and single["n"] == 1 and math.isnan(single["low"])

@@ -12,11 +12,11 @@ from gad.evaluation.fidelity.fidelity import measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
 from gad.evaluation.fidelity.precompute import precompute_fidelity
-from gad.evaluation.jobs import Job, names_of, precompute, results
+from gad.evaluation.jobs import Job, job_names_of_models, precompute_jobs, results_of_jobs
 from gad.evaluation.sensitivity.seed_identification import measure_seeds, seeds_job
 from gad.models.model import Model, load_model
-from gad.models.pipelines import denoiser_of
-from gad.models.sampler import TEACHER, Sampler, all_models
+from gad.models.pipelines import pipeline_denoiser
+from gad.models.sampler import TEACHER, Sampler, all_samplers
 from gad.models.weights_hash import model_key
 from gad.runtime import cache, paths
 from gad.runtime.cache import ResultCache, at_once, read_result, write_result
@@ -87,7 +87,7 @@ def test_parts_of_another_size_are_not_mixed_in(tmp_path):
 
 
 def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelines, data, monkeypatch):
-    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    teacher = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
     recipe, kept, write = load_recipe("emoji_quick"), [], cache.write_result
 
     def settings(size: int):
@@ -124,7 +124,7 @@ def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, 
 
 def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teacher, students, data, monkeypatch):
     asked, plain = [], list(control.run_tasks(point_teacher, students, smoke))
-    run, climb = diversity.run, noise_optimisation.climb
+    run, climb = diversity.run, noise_optimisation.ascend_all_noises
 
     def counted(sampler, inputs, config):
         asked.append((sampler.name, sampler.seed))
@@ -136,7 +136,7 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
         return climb(sampler, inputs, config)
 
     monkeypatch.setattr(diversity, "run", counted)
-    monkeypatch.setattr(noise_optimisation, "climb", killed)
+    monkeypatch.setattr(noise_optimisation, "ascend_all_noises", killed)
     with pytest.raises(KeyboardInterrupt):
         list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
     assert asked == [("teacher", 0), ("baseline", 0), ("baseline", 1), ("gad", 0)]
@@ -145,7 +145,7 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
         assert sampler.name != TEACHER, "the teacher's ascent was kept"
         return climb(sampler, inputs, config)
 
-    monkeypatch.setattr(noise_optimisation, "climb", of_students)
+    monkeypatch.setattr(noise_optimisation, "ascend_all_noises", of_students)
     assert same(list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache")), plain)
     assert len(asked) == 4
 
@@ -178,14 +178,16 @@ def test_of_another_owner_nothing_is_left(point_teacher, tmp_path):
         return Job("job", lambda: cache_key, lambda cached: None, lambda sampler, inputs: {"x": torch.ones(1)})
 
     for cache_key in ("a", "b"):
-        list(results([job(cache_key)], all_models, tmp_path))
+        list(results_of_jobs([job(cache_key)], all_models, tmp_path))
     assert len(list((tmp_path / "job").iterdir())) == 2  # the mark and one part
     assert (tmp_path / "job" / "fingerprint.txt").read_text() == "b"
 
 
 def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):
-    names = names_of([Sampler(TEACHER, 0, point_teacher, 2), Sampler("gad", 0, point_teacher, 1)])
-    later = names_of([Sampler(TEACHER, 0, point_teacher, 2), *[Sampler("gad", s, point_teacher, 1) for s in (1, 0)]])
+    names = job_names_of_models([Sampler(TEACHER, 0, point_teacher, 2), Sampler("gad", 0, point_teacher, 1)])
+    later = job_names_of_models(
+        [Sampler(TEACHER, 0, point_teacher, 2), *[Sampler("gad", s, point_teacher, 1) for s in (1, 0)]]
+    )
     assert names[0] == later[0] and names[1].startswith("gad_0_") and names[1] != later[2]
 
 
@@ -203,7 +205,7 @@ def test_a_model_is_told_by_its_weights_wherever_it_was_loaded_from(saved):
 
 
 def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipelines, data, monkeypatch):
-    teacher = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    teacher = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
     recipe = load_recipe("emoji_quick")
     asked = {
         "seeds": SeedsConfig(num_seeds=3, train_prompts=4, val_prompts=2, test_prompts=3, curve=[0.5]),
@@ -225,8 +227,8 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    models = all_models(teacher, [("gad", 3, teacher)], settings.sampling)
-    lines = list(precompute([seeds_job(models[0], settings)], models, data / "cache"))
+    models = all_samplers(teacher, [("gad", 3, teacher)], settings.sampling)
+    lines = list(precompute_jobs([seeds_job(models[0], settings)], models, data / "cache"))
     lines += precompute_fidelity(teacher, [("gad", 3, teacher)], settings, cache_dir=data / "cache")
     assert len(lines) == 8
     monkeypatch.setattr(Sampler, "generate", None)

@@ -4,7 +4,13 @@ from transformers import YolosConfig, YolosForObjectDetection
 
 from gad.data.boxes import Detection
 from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
-from gad.metrics.object_detector import HubDetector, class_scores, load_hub_detector, missing_labels, prepare_pixels
+from gad.metrics.object_detector import (
+    HubDetector,
+    detector_class_scores,
+    load_hub_detector,
+    missing_detector_labels,
+    prepare_detector_pixels,
+)
 
 BOX = (10.0, 20.0, 34.0, 44.0)
 
@@ -87,7 +93,7 @@ def test_a_transformers_detector_says_what_its_logits_and_boxes_mean(folder):
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     found = detector(images)
     with torch.no_grad():
-        answer = detector.network(pixel_values=prepare_pixels(images, 32))
+        answer = detector.network(pixel_values=prepare_detector_pixels(images, 32))
     for sample, detections in enumerate(found):
         assert [d.score for d in detections] == sorted((d.score for d in detections), reverse=True)
         shares = answer.logits[sample].softmax(-1)
@@ -97,13 +103,13 @@ def test_a_transformers_detector_says_what_its_logits_and_boxes_mean(folder):
         assert detections[0].noun == ["car", "dog"][int(shares[best, :2].argmax())]
         assert detections[0].score == pytest.approx(float(shares[best, :2].max()), abs=1e-5)
         assert detections[0].box == pytest.approx([min(max(side, 0), 64) for side in sides], abs=1e-3)
-    assert missing_labels(detector, ["dog", "boat"]) == ["boat"]
+    assert missing_detector_labels(detector, ["dog", "boat"]) == ["boat"]
 
 
 def test_logits_without_a_class_for_nothing_are_read_as_sigmoids():
     logits = torch.tensor([[[0.0, 2.0]]])
-    assert torch.allclose(class_scores(logits, 2), logits.sigmoid())
-    assert torch.allclose(class_scores(logits, 1), logits.softmax(-1)[..., :1])
+    assert torch.allclose(detector_class_scores(logits, 2), logits.sigmoid())
+    assert torch.allclose(detector_class_scores(logits, 1), logits.softmax(-1)[..., :1])
 
 
 def test_a_missing_detector_is_refused_in_one_line(tmp_path):

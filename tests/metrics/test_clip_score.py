@@ -8,11 +8,11 @@ from tiny import tiny_clip
 from transformers import CLIPModel
 
 from gad.config import ScoreConfig
-from gad.data.emoji.clip import clip_score
+from gad.data.emoji.clip import emoji_clip_score
 from gad.data.emoji.text_encoders import clip_text
-from gad.metrics.clip_score import OWN, load_clip_score, load_scores, score_all
+from gad.metrics.clip_score import OWN, clip_scores_in_batches, load_all_clip_scores, load_clip_score
 from gad.metrics.image_features import load_features
-from gad.metrics.pretrained import CLIP_MEAN, CLIP_STD, preprocess
+from gad.metrics.pretrained import CLIP_MEAN, CLIP_STD, preprocess_for_pretrained
 
 ZERO, ONE = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 PROMPTS = ["a red car on a white background", "a blue star on a black background", "two dogs on a cyan background"]
@@ -47,7 +47,9 @@ def test_the_score_is_what_transformers_says_of_each_image_and_its_own_prompt(fo
     model, tokenizer = CLIPModel.from_pretrained(folder).eval(), clip_text()[0]
     tokens = tokenizer(PROMPTS, padding="max_length", max_length=20, truncation=True, return_tensors="pt")
     with torch.no_grad():
-        logits = model(pixel_values=preprocess(images, 32, CLIP_MEAN, CLIP_STD), **tokens).logits_per_image
+        logits = model(
+            pixel_values=preprocess_for_pretrained(images, 32, CLIP_MEAN, CLIP_STD), **tokens
+        ).logits_per_image
     found = load_clip_score(ScoreConfig(model=str(folder), scale="logit"))(images, PROMPTS)
     assert torch.allclose(found, logits.diagonal(), atol=1e-4)
 
@@ -57,29 +59,31 @@ def test_pictures_are_prepared_as_pillow_would(images):
     pixels = ((smooth[0].permute(1, 2, 0) + 1) * 127.5).round().byte().numpy()
     shrunk = Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC)
     expected = torch.from_numpy(np.asarray(shrunk).copy()).permute(2, 0, 1).float() / 255
-    assert (preprocess(smooth, 32, ZERO, ONE)[0] - expected).abs().max() < 0.01
+    assert (preprocess_for_pretrained(smooth, 32, ZERO, ONE)[0] - expected).abs().max() < 0.01
 
 
 def test_a_wide_picture_gives_its_middle_square():
     wide = torch.zeros(1, 3, 32, 96)
     wide[..., 32:64] = 1
-    assert (preprocess(wide, 32, ZERO, ONE)[..., 4:-4] > 0.99).all()
+    assert (preprocess_for_pretrained(wide, 32, ZERO, ONE)[..., 4:-4] > 0.99).all()
 
 
 def test_scores_do_not_depend_on_the_batch(folder, images):
     score = load_clip_score(ScoreConfig(model=str(folder)))
-    assert torch.allclose(score_all(score, images, PROMPTS, batch_size=1), score(images, PROMPTS), atol=1e-4)
+    assert torch.allclose(
+        clip_scores_in_batches(score, images, PROMPTS, batch_size=1), score(images, PROMPTS), atol=1e-4
+    )
 
 
 def test_without_a_score_in_the_recipe_the_worlds_own_judge_is_used_and_named_so(clip, truth):
-    scores = load_scores({})
+    scores = load_all_clip_scores({})
     captions = [scene.prompt.caption for scene in truth[0][:4]]
     assert list(scores) == [OWN]
-    assert torch.equal(scores[OWN](truth[1][:4], captions), clip_score(clip, truth[1][:4], captions))
+    assert torch.equal(scores[OWN](truth[1][:4], captions), emoji_clip_score(clip, truth[1][:4], captions))
 
 
 def test_a_missing_metric_model_says_how_to_get_it_in_one_line(tmp_path):
-    for load in (lambda: load_scores({"PickScore": ScoreConfig(model=str(tmp_path / "x"))}),
+    for load in (lambda: load_all_clip_scores({"PickScore": ScoreConfig(model=str(tmp_path / "x"))}),
                  lambda: load_features(str(tmp_path / "x"))):  # fmt: skip
         with pytest.raises(ValueError, match="no metric model .*HF_HUB_OFFLINE=0 lets a run fetch it") as error:
             load()
@@ -89,7 +93,7 @@ def test_a_missing_metric_model_says_how_to_get_it_in_one_line(tmp_path):
 def test_nan_images_are_named(folder, images):
     images[1, 0, 3, 3] = float("nan")
     with pytest.raises(ValueError, match=r"images \[1\] are not finite"):
-        score_all(load_clip_score(ScoreConfig(model=str(folder))), images, PROMPTS)
+        clip_scores_in_batches(load_clip_score(ScoreConfig(model=str(folder))), images, PROMPTS)
 
 
 def test_features_of_a_transformers_vision_model_are_its_pooled_output(images, tmp_path):
@@ -100,5 +104,5 @@ def test_features_of_a_transformers_vision_model_are_its_pooled_output(images, t
     model = ViTModel(config).eval()
     model.save_pretrained(tmp_path)
     with torch.no_grad():
-        expected = model(pixel_values=preprocess(images, 32, CLIP_MEAN, CLIP_STD)).pooler_output
+        expected = model(pixel_values=preprocess_for_pretrained(images, 32, CLIP_MEAN, CLIP_STD)).pooler_output
     assert torch.allclose(load_features(str(tmp_path), batch_size=2)(images), expected, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from gad.metrics.image_attributes import ATTRIBUTES, hue, low_level
+from gad.metrics.image_attributes import ATTRIBUTES, hue, low_level_attributes
 
 BLACK, WHITE, RED, GREEN, BLUE = (0, 0, 0), (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
@@ -54,20 +54,24 @@ def slowly(image: np.ndarray) -> dict[str, float]:
 
 
 def test_every_attribute_equals_its_slow_version(pictures):
-    found = low_level(pictures)
+    found = low_level_attributes(pictures)
     for image, row in zip(pictures, found, strict=True):
         wanted = slowly((image.double().numpy().transpose(1, 2, 0) + 1) / 2)
         assert dict(zip(ATTRIBUTES, row.tolist(), strict=True)) == pytest.approx(wanted, abs=1e-5)
 
 
 def test_an_image_counts_alone_whatever_its_batch(pictures):
-    assert torch.allclose(low_level(pictures), torch.cat([low_level(one[None]) for one in pictures]), atol=1e-7)
+    assert torch.allclose(
+        low_level_attributes(pictures), torch.cat([low_level_attributes(one[None]) for one in pictures]), atol=1e-7
+    )
 
 
 def test_the_colours_of_the_circle_have_their_hue():
     assert hue(flat(RED, GREEN, BLUE, (1, 1, 0))).tolist() == pytest.approx([0, 120, 240, 60], abs=1e-3)
     assert hue(flat((0.5, 0.5, 0.5))).isnan().all()
-    assert low_level(flat(BLUE, RED, (0.5, 0.5, 0.5)), ["blue_hue"])[:, 0].tolist() == pytest.approx([1, -0.5, 0])
+    assert low_level_attributes(flat(BLUE, RED, (0.5, 0.5, 0.5)), ["blue_hue"])[:, 0].tolist() == pytest.approx(
+        [1, -0.5, 0]
+    )
 
 
 def test_the_mean_hue_does_not_break_at_red():
@@ -76,13 +80,13 @@ def test_the_mean_hue_does_not_break_at_red():
 
 
 def test_extremes_stand_at_the_ends_of_their_ranges():
-    assert low_level(flat(BLACK, WHITE), ["brightness"])[:, 0].tolist() == pytest.approx([0, 1])
-    assert low_level(halves(BLACK, WHITE), ["contrast"]).item() == pytest.approx(0.5)
-    assert low_level(flat(RED, WHITE, BLACK), ["saturation"])[:, 0].tolist() == pytest.approx([1, 0, 0])
+    assert low_level_attributes(flat(BLACK, WHITE), ["brightness"])[:, 0].tolist() == pytest.approx([0, 1])
+    assert low_level_attributes(halves(BLACK, WHITE), ["contrast"]).item() == pytest.approx(0.5)
+    assert low_level_attributes(flat(RED, WHITE, BLACK), ["saturation"])[:, 0].tolist() == pytest.approx([1, 0, 0])
     board = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 2.0 - 1
-    assert low_level(board.expand(1, 3, 8, 8), ["sharpness"]).item() == pytest.approx(16)
-    assert low_level(flat(RED), ["sharpness"]).item() == pytest.approx(0, abs=1e-10)
+    assert low_level_attributes(board.expand(1, 3, 8, 8), ["sharpness"]).item() == pytest.approx(16)
+    assert low_level_attributes(flat(RED), ["sharpness"]).item() == pytest.approx(0, abs=1e-10)
 
 
 def test_values_outside_the_range_are_cut():
-    assert torch.equal(low_level(3 * flat(RED, WHITE)), low_level(flat(RED, WHITE)))
+    assert torch.equal(low_level_attributes(3 * flat(RED, WHITE)), low_level_attributes(flat(RED, WHITE)))

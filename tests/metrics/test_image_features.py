@@ -7,7 +7,7 @@ from gad.metrics.image_features import (
     efflite0_features,
     frechet_distance,
     intra_prompt_distance,
-    project,
+    project_features,
     vendi,
 )
 
@@ -70,7 +70,7 @@ def test_one_image_has_no_distance_within_its_prompt():
 
 def test_projection_keeps_distances_along_the_leading_axes():
     flat = normal(50, 3) @ normal(3, 20, seed=1)
-    (low,) = project(flat, dimensions=3)
+    (low,) = project_features(flat, dimensions=3)
     assert torch.allclose(torch.cdist(low, low), torch.cdist(flat, flat), atol=1e-6)
 
 

@@ -5,13 +5,13 @@ import torch
 from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
+from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
 from gad.evaluation.sensitivity.responses import (
     analysis_noise,
-    compare,
+    compare_responses,
     noise_to_image_map,
-    summarise,
-    value_and_derivatives,
+    summarise_responses,
+    value_and_responses,
 )
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
@@ -56,33 +56,33 @@ def test_spectral_kl_does_not_see_the_scale():
 
 
 def test_identical_models_have_cosine_and_norm_ratio_one_and_no_error():
-    summary = summarise(compare(linear(TEACHER), linear(TEACHER)))
+    summary = summarise_responses(compare_responses(linear(TEACHER), linear(TEACHER)))
     assert (summary["jvp_cosine"], summary["jacobian_norm_ratio"]) == pytest.approx((1, 1))
     assert (summary["jvp_mse"], summary["spectral_kl"], summary["pointwise_mse"]) == pytest.approx((0, 0, 0))
 
 
 def test_constant_student_has_norm_ratio_zero_and_finite_metrics():
-    summary = summarise(compare(linear(0 * TEACHER), linear(TEACHER)))
+    summary = summarise_responses(compare_responses(linear(0 * TEACHER), linear(TEACHER)))
     assert summary["jacobian_norm_ratio"] == 0 and summary["jvp_cosine"] == 0
     assert summary["jvp_mse"] == pytest.approx((9 / 2 + 16 / 2) / 2)
     assert summary["spectral_kl"] > 10 and summary["spectral_kl"] < float("inf")
 
 
 def test_halved_response_has_norm_ratio_one_half_and_cosine_one():
-    summary = summarise(compare(linear(TEACHER / 2), linear(TEACHER)))
+    summary = summarise_responses(compare_responses(linear(TEACHER / 2), linear(TEACHER)))
     assert (summary["jvp_cosine"], summary["jacobian_norm_ratio"]) == pytest.approx((1, 0.5))
     assert summary["spectral_kl"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_constant_offset_changes_the_values_only():
-    plain, shifted = (compare(linear(STUDENT, offset), linear(TEACHER)) for offset in (0.0, 5.0))
+    plain, shifted = (compare_responses(linear(STUDENT, offset), linear(TEACHER)) for offset in (0.0, 5.0))
     same = ["jvp_cosine", "jvp_mse", "student_power", "teacher_power", "spectral_kl"]
     assert plain[same].equals(shifted[same])
     assert not plain["pointwise_mse"].equals(shifted["pointwise_mse"])
 
 
 def test_compare_has_a_row_per_noise_and_direction():
-    rows = compare(linear(STUDENT), linear(TEACHER))
+    rows = compare_responses(linear(STUDENT), linear(TEACHER))
     assert rows[["direction", "noise"]].values.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert rows["student_power"].tolist() == [4.5, 4.5, 0, 0]
     assert rows["teacher_power"].tolist() == [4.5, 4.5, 8, 8]
@@ -92,7 +92,7 @@ def test_compare_has_a_row_per_noise_and_direction():
 def test_spectrum_along_a_basis_is_that_of_the_jacobian():
     jacobians = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     jvps = jacobians.permute(2, 0, 1).reshape(4, 3, 1, 2, 2)  # K B C H W: column k along basis vector k
-    assert torch.allclose(geometry.spectrum(jvps), torch.linalg.svdvals(jacobians), atol=1e-12)
+    assert torch.allclose(geometry.response_spectrum(jvps), torch.linalg.svdvals(jacobians), atol=1e-12)
 
 
 def test_norm_ratio_along_random_directions_is_the_ratio_of_frobenius_norms():
@@ -129,9 +129,9 @@ def test_answers_equal_the_jacobian_by_autograd_and_do_not_depend_on_the_batch(p
         chain = noise_to_image_map(model.denoiser, None, num_steps=steps)
         by_difference = smoke.sensitivity.model_copy(update={"method": "difference", "perturbation_scale": 1e-3})
         whole, difference = (
-            value_and_derivatives(chain, noise, directions, how) for how in (smoke.sensitivity, by_difference)
+            value_and_responses(chain, noise, directions, how) for how in (smoke.sensitivity, by_difference)
         )
-        _, small = value_and_derivatives(chain, noise[:5], directions[:, :5], smoke.sensitivity)
+        _, small = value_and_responses(chain, noise[:5], directions[:, :5], smoke.sensitivity)
         assert torch.allclose(whole[1][:, :5], small, atol=1e-4) and torch.equal(whole[0], difference[0])
         for n in range(3):
 
@@ -148,9 +148,9 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
     config = smoke.sensitivity.model_copy(update={"method": method})
     settings = smoke.model_copy(update={"sensitivity": config})
     students = [("baseline", 0, student), ("gad", 1, student)]
-    rows = list(measure_students(point_teacher, students, settings))
+    rows = list(measure_end_to_end(point_teacher, students, settings))
     assert [len(part) for part in rows] == [32, 32]
-    table = response_table(pd.concat(rows))
+    table = end_to_end_table(pd.concat(rows))
     assert table[["variant", "seed", "directions"]].values.tolist() == [
         ["baseline", 0, "isotropic"],
         ["gad", 1, "isotropic"],

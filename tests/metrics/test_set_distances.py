@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gad.metrics.image_features import frechet_distance, project
+from gad.metrics.image_features import frechet_distance, project_features
 from gad.metrics.precision_recall import precision_recall_density_coverage
 from gad.metrics.set_distances import kernel_distance, set_distances
 
@@ -21,7 +21,7 @@ def test_a_set_has_no_distance_to_itself_and_covers_itself():
 
 
 def test_the_frechet_distance_of_gaussians_is_the_closed_form():
-    theirs, ours = project(draw(20000, 4, key=1), draw(20000, 4, mean=1.0, scale=2.0), dimensions=4)
+    theirs, ours = project_features(draw(20000, 4, key=1), draw(20000, 4, mean=1.0, scale=2.0), dimensions=4)
     assert frechet_distance(ours, theirs) == pytest.approx(4 * 1**2 + 4 * (2 - 1) ** 2, rel=0.03)
 
 

@@ -16,7 +16,7 @@ from gad.metrics.statistics import (
     mean_over_seeds,
     paired_difference,
 )
-from gad.metrics.summary import against, by_variant
+from gad.metrics.summary import summary_against, summary_by_variant
 
 REPEATS = 1000
 
@@ -63,13 +63,13 @@ TABLE = pd.DataFrame(
 
 
 def test_summary_has_mean_and_size_per_variant():
-    summary = by_variant(TABLE, ["score"])
+    summary = summary_by_variant(TABLE, ["score"])
     assert list(summary) == ["baseline", "gad"]
     assert summary["baseline"]["score"]["mean"] == 2 and summary["gad"]["score"]["n"] == 3
 
 
 def test_differences_pair_equal_seeds_whatever_their_order():
-    difference = against(TABLE, ["score"], "baseline")
+    difference = summary_against(TABLE, ["score"], "baseline")
     assert list(difference) == ["gad"]
     assert difference["gad"]["score"]["mean"] == pytest.approx(1.5)  # (2 - 1 + 5 - 3) / 2; seed 2 has no partner
     assert difference["gad"]["score"]["n"] == 2

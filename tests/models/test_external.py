@@ -15,13 +15,13 @@ from gad.config.layout import LayoutConfig
 from gad.data.emoji.text_encoders import clip_text
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import emoji_layouts
-from gad.evaluation.control.layout.steering import energy_of, plan_of
-from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
+from gad.evaluation.control.layout.steering import steering_energy, steering_plan
+from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
 from gad.models.external import as_external, load_external, load_external_student, share_equal_parts
-from gad.models.external_sampler import chain_with_scheduler
+from gad.models.external_sampler import external_scheduler_steps
 from gad.models.lora import merge_lora
 from gad.models.model import Model
-from gad.models.pipelines import denoiser_of, family_of, load_pipeline, network_of
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.sampler import Sampler
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json
@@ -55,7 +55,7 @@ def foreign(vae, tmp_path_factory):
 @pytest.fixture(scope="module")
 def teacher(pipelines):
     """The untrained SD-class teacher."""
-    return Model(denoiser_of(pipelines["unet"]), (4, 16, 16), pipelines["unet"])
+    return Model(pipeline_denoiser(pipelines["unet"]), (4, 16, 16), pipelines["unet"])
 
 
 def entry(folder, **changes) -> ExternalStudent:
@@ -73,8 +73,8 @@ def recipe_of(*students):
 
 def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
     settings = as_external(recipe_of(entry(foreign)))
-    rows = measure_students(teacher, load_external(settings, teacher), settings)
-    table = response_table(pd.concat(rows))
+    rows = measure_end_to_end(teacher, load_external(settings, teacher), settings)
+    table = end_to_end_table(pd.concat(rows))
     assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
     assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
     assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
@@ -135,10 +135,10 @@ def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(fore
 
 def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
     conditioning = encode_prompts(pipeline, PROMPTS)
-    *_, (_, ours) = chain_with_scheduler(pipeline, NOISE, conditioning, num_steps=2)
+    *_, (_, ours) = external_scheduler_steps(pipeline, NOISE, conditioning, num_steps=2)
     theirs = pipeline(
         PROMPTS, latents=NOISE, num_inference_steps=2, guidance_scale=1.0, output_type="latent", height=64, width=64,
-        **family_of(pipeline).sample_options,
+        **pipeline_family(pipeline).sample_options,
     ).images  # fmt: skip
     assert torch.allclose(ours, theirs, atol=1e-4 * theirs.abs().max().item())
 
@@ -157,8 +157,8 @@ def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sample
     sampler = Sampler("foreign", 0, student, num_steps=1)
     layouts = emoji_layouts(2)
     with cross_attention(student.denoiser.network) as recorded:
-        energy = energy_of(
-            sampler, plan_of(sampler, layouts, 64), LayoutConfig(num_prompts=2, attention_steps=2), recorded
+        energy = steering_energy(
+            sampler, steering_plan(sampler, layouts, 64), LayoutConfig(num_prompts=2, attention_steps=2), recorded
         )
         values, _ = energy(NOISE)
         assert {len(calls) for calls in recorded.layers.values()} == {2} and values.isfinite().all()
@@ -170,7 +170,7 @@ def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sample
 def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):
     pipelines["unet"].save_pretrained(tmp_path / "copy")
     settings = as_external(recipe_of(entry(tmp_path / "copy", name="copy")))
-    table = response_table(pd.concat(measure_students(teacher, load_external(settings, teacher), settings)))
+    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, load_external(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
 
@@ -220,7 +220,7 @@ class Trap:
 
 @pytest.mark.parametrize("safe", [True, False], ids=["safetensors", "bin"])
 def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tmp_path, safe):
-    network = network_of(load_pipeline(foreign))
+    network = pipeline_network(load_pipeline(foreign))
     with torch.no_grad():
         network.conv_out.bias += 0.5
     network.save_pretrained(tmp_path / "unet", safe_serialization=safe)
@@ -233,7 +233,7 @@ def test_a_bare_network_takes_everything_else_from_its_base(foreign, teacher, tm
 
 @pytest.mark.parametrize("name", ["weights.bin", "weights.safetensors"])
 def test_a_file_of_weights_alone_goes_into_the_bases_network(foreign, teacher, tmp_path, name):
-    weights = network_of(load_pipeline(foreign)).state_dict()
+    weights = pipeline_network(load_pipeline(foreign)).state_dict()
     weights["conv_out.bias"] = weights["conv_out.bias"] + 0.5
     (save_file if name.endswith("safetensors") else torch.save)(weights, tmp_path / name)
     options = {"kind": "network", "base": str(foreign), "weights": name}
@@ -248,7 +248,7 @@ def test_a_file_of_weights_alone_goes_into_the_bases_network(foreign, teacher, t
 
 
 def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
-    network = network_of(load_pipeline(foreign))
+    network = pipeline_network(load_pipeline(foreign))
     network.save_pretrained(tmp_path / "unet", safe_serialization=False)
     torch.save(network.state_dict() | {"trap": Trap()}, tmp_path / "unet" / "diffusion_pytorch_model.bin")
     with pytest.raises(ValueError, match="foreign: cannot load a network"):
@@ -280,7 +280,7 @@ def test_a_lora_in_any_spelling_adds_its_product_to_the_base(foreign, teacher, t
 
 
 def test_a_lora_of_a_convolution_keeps_its_kernel(foreign, tmp_path):
-    unet = network_of(load_pipeline(foreign))
+    unet = pipeline_network(load_pipeline(foreign))
     before, down, up = unet.conv_in.weight.clone(), torch.randn(2, 4, 3, 3), torch.randn(16, 2, 1, 1)
     save_file({"unet.conv_in.lora.down.weight": down, "unet.conv_in.lora.up.weight": up}, tmp_path / "x.safetensors")
     x = torch.randn(1, 4, 8, 8)
@@ -290,7 +290,7 @@ def test_a_lora_of_a_convolution_keeps_its_kernel(foreign, tmp_path):
 
 
 def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
-    unet, path = network_of(load_pipeline(foreign)), tmp_path / "x.safetensors"
+    unet, path = pipeline_network(load_pipeline(foreign)), tmp_path / "x.safetensors"
     faults = [
         ({"unet.nowhere.lora_A.weight": torch.ones(1, 4)}, "'nowhere', which UNet2DConditionModel does not have"),
         ({"text_encoder.x.bias": torch.ones(1)}, "is no LoRA weight that gad can merge"),
@@ -304,14 +304,14 @@ def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
 
 
 def test_a_student_of_another_size_is_asked_for_the_teachers_latents(foreign, pipelines, tmp_path):
-    larger = Model(denoiser_of(pipelines["unet"]), (4, 24, 24), pipelines["unet"])
+    larger = Model(pipeline_denoiser(pipelines["unet"]), (4, 24, 24), pipelines["unet"])
     student = load_external_student(entry(foreign, latent_side=24), larger)
     noise = torch.randn(1, 4, 24, 24, generator=torch.Generator().manual_seed(6))
     assert student.denoiser(noise, torch.ones(1), student.condition(PROMPTS[:1])).shape == noise.shape
 
 
 def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign, pipelines, teacher, tmp_path):
-    flow = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    flow = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
     wider = Model(teacher.denoiser, (4, 32, 32), teacher.pipeline)
     faults = [
         (entry(foreign), flow, "foreign reads prompts with another text encoder .*CLIPTextModel.*Gemma2Model"),

@@ -9,10 +9,10 @@ from gad.config import ExternalStudent, load_recipe
 from gad.diffusion.sampling import ddim_step, sample, student_timesteps
 from gad.diffusion.schedule import FlowSchedule
 from gad.evaluation.sensitivity.spectrum import spectra_table
-from gad.evaluation.sensitivity.trajectory import between, measure_trajectories, states_at
+from gad.evaluation.sensitivity.trajectory import interpolate_trajectory, measure_trajectories, trajectory_states_at
 from gad.models.external import load_external, load_external_student
 from gad.models.model import Model
-from gad.models.pipelines import denoiser_of, plain_scheduler
+from gad.models.pipelines import pipeline_denoiser, stock_scheduler
 
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 
@@ -20,10 +20,10 @@ NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 @pytest.fixture
 def copied(pipeline, tmp_path):
     """A pipeline's model, and its folder with a scheduler that walks our times."""
-    own, pipeline.scheduler = pipeline.scheduler, plain_scheduler(pipeline)
+    own, pipeline.scheduler = pipeline.scheduler, stock_scheduler(pipeline)
     pipeline.save_pretrained(tmp_path / "copy")
     pipeline.scheduler = own
-    return Model(denoiser_of(pipeline), (4, 16, 16), pipeline), tmp_path / "copy"
+    return Model(pipeline_denoiser(pipeline), (4, 16, 16), pipeline), tmp_path / "copy"
 
 
 def entry(folder, num_steps, **changes) -> ExternalStudent:
@@ -60,7 +60,9 @@ def test_eulers_method_in_sigma_walks_the_same_path_as_ddim(copied):
     conditioning, paths = model.condition(PROMPTS), []
     for told in ({"rescale_betas_zero_snr": False}, scheduler):
         outside = load_external_student(entry(folder, 4, scheduler=told), model)
-        paths.append(states_at(outside.denoiser, NOISE, conditioning, num_steps=1, times=(0.6, 0.5, 0.1, 0.0)))
+        paths.append(
+            trajectory_states_at(outside.denoiser, NOISE, conditioning, num_steps=1, times=(0.6, 0.5, 0.1, 0.0))
+        )
     start = paths[0].abs().max().item()  # Euler starts at the noise times sqrt(1 + sigma^2) / sigma = 1.002 of it
     assert torch.allclose(*paths, atol=0.02 * start)
 
@@ -69,7 +71,7 @@ def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
     denoise, z = point_teacher.denoiser, torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(denoise, z, None, num_steps=3)
     at = student_timesteps(3).tolist()
-    found = between(denoise.schedule, states, at, (1.0, 0.8, 0.5, 0.0))
+    found = interpolate_trajectory(denoise.schedule, states, at, (1.0, 0.8, 0.5, 0.0))
     by_hand = [z]
     for k, time in ((0, 0.8), (1, 0.5)):
         t, wanted = torch.full((3,), at[k]), torch.full((3,), time)
@@ -79,9 +81,9 @@ def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
 
 def test_before_its_first_node_a_chain_is_at_its_noise_and_after_its_last_nowhere():
     states = torch.stack([torch.full((1, 1, 1, 1), value) for value in (3.0, 1.0)])
-    assert between(FlowSchedule(), states, [0.9, 0.2], (0.95, 0.2)).flatten().tolist() == [3, 1]
+    assert interpolate_trajectory(FlowSchedule(), states, [0.9, 0.2], (0.95, 0.2)).flatten().tolist() == [3, 1]
     with pytest.raises(ValueError, match="the sampling trajectory ends at t = 0.2, before t = 0.1"):
-        between(FlowSchedule(), states, [0.9, 0.2], (0.1,))
+        interpolate_trajectory(FlowSchedule(), states, [0.9, 0.2], (0.1,))
 
 
 def test_the_teachers_copy_does_not_deviate_and_has_its_spectrum(copied):

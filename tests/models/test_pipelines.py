@@ -5,11 +5,11 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from tiny import PROMPTS
 
-from gad.data.emoji.backbones import build_pipeline
+from gad.data.emoji.backbones import build_backbone
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
 from gad.diffusion.guidance import Guided
-from gad.models.pipelines import denoiser_of, load_pipeline, network_of, save_pipeline
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network, save_pipeline
 from gad.models.text_encoding import encode_prompts
 
 TIMES = torch.tensor([0.3, 0.9])
@@ -22,8 +22,8 @@ def empty(pipeline):
 
 @torch.no_grad()
 def test_x0_equals_the_conversion_by_hand(pipeline, backbone, vae, conditioning, noise):
-    pipeline = build_pipeline(backbone, vae, seed=0)
-    network = network_of(pipeline).double().eval()
+    pipeline = build_backbone(backbone, vae, seed=0)
+    network = pipeline_network(pipeline).double().eval()
     noise, t, embeds = noise.double(), TIMES.double(), conditioning.prompt_embeds.double()
     if backbone == "flow":
         told, alpha, sigma = t * 1000, 1 - t, t
@@ -41,20 +41,20 @@ def test_x0_equals_the_conversion_by_hand(pipeline, backbone, vae, conditioning,
         "dit": (noise - sigma * output) / alpha,
         "flow": noise - sigma * output,
     }
-    x0 = denoiser_of(pipeline)(noise, t, conditioning)
+    x0 = pipeline_denoiser(pipeline)(noise, t, conditioning)
     assert torch.allclose(x0, by_hand[backbone], atol=1e-10)
 
 
 @torch.no_grad()
 def test_guidance_scale_one_is_conditional(pipeline, conditioning, empty, noise):
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     guided = Guided(denoiser, empty, 1.0)(noise, TIMES, conditioning)
     assert torch.equal(guided, denoiser(noise, TIMES, conditioning))
 
 
 @torch.no_grad()
 def test_guidance_equals_two_separate_calls(pipeline, conditioning, empty, noise):
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     cond = denoiser(noise, TIMES, conditioning)
     uncond = denoiser(noise, TIMES, empty[[0, 0]])
     guided = Guided(denoiser, empty, 4.5)(noise, TIMES, conditioning)
@@ -63,7 +63,7 @@ def test_guidance_equals_two_separate_calls(pipeline, conditioning, empty, noise
 
 @torch.no_grad()
 def test_samples_in_a_batch_do_not_mix(pipeline, conditioning, noise):
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     both = denoiser(noise, TIMES, conditioning)
     alone = denoiser(noise[1:], TIMES[1:], conditioning[[1]])
     assert torch.allclose(both[1:], alone, atol=1e-5)
@@ -72,7 +72,7 @@ def test_samples_in_a_batch_do_not_mix(pipeline, conditioning, noise):
 @pytest.mark.parametrize("backbone", ["dit", "flow"])
 @torch.no_grad()
 def test_padding_does_not_change_what_masked_families_say(pipelines, backbone, noise):
-    denoiser = denoiser_of(pipelines[backbone])
+    denoiser = pipeline_denoiser(pipelines[backbone])
     conditioning = encode_prompts(pipelines[backbone], PROMPTS)
     mask = conditioning.prompt_attention_mask
     changed = torch.where(mask[..., None] == 1, conditioning.prompt_embeds, 7.0)
@@ -104,7 +104,7 @@ def test_encoding_does_not_depend_on_the_batch_size(pipeline, conditioning):
 
 
 def test_concatenated_conditionings_come_apart_again(conditioning):
-    both = concatenate(conditioning, conditioning)
+    both = concatenate_conditioning(conditioning, conditioning)
     assert len(both) == 4
     assert torch.equal(both[2:].prompt_embeds, conditioning.prompt_embeds)
 
@@ -141,11 +141,11 @@ def test_another_pipeline_class_is_refused_in_one_line(tmp_path):
 
 def test_a_loaded_pipeline_is_frozen_and_says_the_same(saved, pipeline, conditioning, noise):
     loaded = load_pipeline(saved)
-    assert not any(p.requires_grad for p in network_of(loaded).parameters())
-    assert not network_of(loaded).training
-    x0 = denoiser_of(loaded)(noise, TIMES, conditioning)
+    assert not any(p.requires_grad for p in pipeline_network(loaded).parameters())
+    assert not pipeline_network(loaded).training
+    x0 = pipeline_denoiser(loaded)(noise, TIMES, conditioning)
     with torch.no_grad():
-        assert torch.equal(x0, denoiser_of(pipeline)(noise, TIMES, conditioning))
+        assert torch.equal(x0, pipeline_denoiser(pipeline)(noise, TIMES, conditioning))
 
 
 def test_a_saved_pipeline_does_not_say_where_it_came_from(saved, tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gad.data.swiss_roll import make_points
+from gad.data.swiss_roll import make_swiss_roll
 from gad.distillation.train_students import save_student, start_student
 from gad.models.model import load_model
 from gad.models.stage import load_stage
@@ -15,7 +15,7 @@ def recipe(tmp_path, monkeypatch, smoke) -> str:
     """A teacher and a baseline student of the recipe `smoke`, in a data folder of their own."""
     monkeypatch.setattr(paths, "DATA", tmp_path)
     folder = tmp_path / "smoke" / "teacher"
-    write_tensors(folder / "points.safetensors", {"points": make_points(50, 0)})
+    write_tensors(folder / "points.safetensors", {"points": make_swiss_roll(50, 0)})
     teacher = load_model(folder)
     student = start_student(teacher, smoke.student, seed=0)
     save_student(student, teacher, tmp_path / "smoke" / "student" / "baseline" / "seed_0")

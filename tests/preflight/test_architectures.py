@@ -7,23 +7,23 @@ import pytest
 import torch
 
 from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, RecipeError, SeedsConfig, load_recipe
-from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, ids_of
+from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.distillation.batch import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.precision import can_compile, make_optimizer, prepare_networks
-from gad.distillation.train_students import own_copy, start_student, train_seeds
+from gad.distillation.precision import can_compile, make_student_optimizer, prepare_networks
+from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
 from gad.distillation.training_loop import train
-from gad.evaluation.sensitivity.end_to_end import measure_students
+from gad.evaluation.sensitivity.end_to_end import measure_end_to_end
 from gad.models.model import load_model
-from gad.models.pipelines import network_of
+from gad.models.pipelines import pipeline_network
 from gad.models.students import seed_dir
 from gad.preflight import dry_run
-from gad.preflight.architectures import ARCHITECTURES, architecture_of, build_network, count_parameters
+from gad.preflight.architectures import ARCHITECTURES, architecture_of, build_architecture, count_network_parameters
 from gad.preflight.cost import utilisation
-from gad.preflight.doctor import held_out_prompts
-from gad.preflight.estimate import image_tokens
+from gad.preflight.doctor import num_held_out_prompts
+from gad.preflight.estimate import estimate_image_tokens
 from gad.preflight.flops import step_flops
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 
@@ -33,13 +33,13 @@ from gad.runtime.paths import RECIPES as RECIPES_FOLDER
     [("sd21", 865_910_724), ("pixart", 610_856_096), ("sana_600m", 591_747_872), ("sana_1600m", 1_604_462_752)],
 )
 def test_a_dry_runs_network_has_the_published_number_of_parameters(name, published):
-    assert count_parameters(build_network(ARCHITECTURES[name], device="meta")) == published
+    assert count_network_parameters(build_architecture(ARCHITECTURES[name], device="meta")) == published
 
 
 def test_the_published_teachers_of_the_recipes_are_known():
     found = {name: architecture_of(load_recipe(name).teacher.pretrained) for name in ("sd21_ladd", "pixart_tdm")}
     assert found == {"sd21_ladd": ARCHITECTURES["sd21"], "pixart_tdm": ARCHITECTURES["pixart"]}
-    assert [image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [4096, 1024, 256]
+    assert [estimate_image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [4096, 1024, 256]
     with pytest.raises(ValueError, match="no published architecture is known for 'someone/other'"):
         architecture_of("someone/other")
 
@@ -63,7 +63,7 @@ def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path)
     assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == 1
     student = load_model(seed_dir(tmp_path / "gad", 0))
     assert type(student.pipeline) is type(teacher.pipeline)
-    found = list(measure_students(teacher, [("gad", 0, student)], settings))
+    found = list(measure_end_to_end(teacher, [("gad", 0, student)], settings))
     assert found[0]["jvp_cosine"].notna().all()
 
 
@@ -85,7 +85,9 @@ def prepared(hub_run, **changes):
     settings, teacher, pairs, _ = hub_run
     config = settings.student.model_copy(update=changes)
     student = start_student(teacher, config, seed=0)
-    objective = build_objective(own_copy(teacher, config), student, pairs, config, variant="gad", seed=0)
+    objective = build_objective(
+        teacher_copy_for_training(teacher, config), student, pairs, config, variant="gad", seed=0
+    )
     return config, student, objective
 
 
@@ -99,7 +101,7 @@ def test_half_precision_keeps_learning_weights_differences_and_the_teacher_whole
     assert all(torch.isfinite(torch.tensor(state.terms["total"])) for state in states)
     assert {p.dtype for p in student.network.parameters()} == {torch.float32}
     assert any(not torch.equal(p, old) for p, old in zip(student.network.parameters(), before, strict=True))
-    assert {p.dtype for p in network_of(teacher.pipeline).parameters()} == {torch.float32}
+    assert {p.dtype for p in pipeline_network(teacher.pipeline).parameters()} == {torch.float32}
     inner = getattr(objective.teacher, "denoiser", objective.teacher)
     assert {p.dtype for p in inner.network.parameters()} == {torch.bfloat16}
 
@@ -191,7 +193,7 @@ def test_a_compiled_network_answers_as_the_plain_one(smoke, point_teacher, point
 def test_an_optimiser_that_is_not_installed_is_told_with_its_command(smoke):
     config = smoke.student.model_copy(update={"optimizer": "adamw_8bit"})
     with pytest.raises(ValueError, match="^optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes$"):
-        make_optimizer([torch.nn.Parameter(torch.zeros(1))], config, lr=1e-3, betas=(0.9, 0.999))
+        make_student_optimizer([torch.nn.Parameter(torch.zeros(1))], config, lr=1e-3, betas=(0.9, 0.999))
 
 
 def test_prompts_of_pairs_and_analysis_come_from_both_ends(tmp_path):
@@ -209,7 +211,7 @@ def test_no_analysis_sees_a_training_prompt_where_the_file_is_long_enough(tmp_pa
     learned = set(prompt_of(range(20000), source))
     assert len(learned) == 20000
     for start in (ANALYSIS, SEEDS, FIDELITY, NEGATIVE_PROMPTS):
-        seen = set(prompt_of(ids_of(start, 1000), source))
+        seen = set(prompt_of(task_sample_ids(start, 1000), source))
         assert len(seen) == 1000 and not seen & learned
     assert set(prompt_of([FIDELITY + 1000], source)) <= learned  # one more than the file has room for
 
@@ -219,10 +221,12 @@ def test_the_doctor_counts_the_prompts_of_the_largest_analysis():
     seeds = SeedsConfig(num_seeds=2, train_prompts=30, val_prompts=10, test_prompts=20)
     absent = dict.fromkeys(("seeds", "fidelity", "negative_prompts", "inversion"))
     small = config.model_copy(update={"num_noises": 8} | absent)
-    assert held_out_prompts(small) == 8
-    assert held_out_prompts(small.model_copy(update={"seeds": seeds})) == 60
-    assert held_out_prompts(small.model_copy(update={"negative_prompts": NegativePromptsConfig(num_samples=70)})) == 70
-    assert held_out_prompts(small.model_copy(update={"inversion": InversionConfig(num_samples=50)})) == 50
+    assert num_held_out_prompts(small) == 8
+    assert num_held_out_prompts(small.model_copy(update={"seeds": seeds})) == 60
+    assert (
+        num_held_out_prompts(small.model_copy(update={"negative_prompts": NegativePromptsConfig(num_samples=70)})) == 70
+    )
+    assert num_held_out_prompts(small.model_copy(update={"inversion": InversionConfig(num_samples=50)})) == 50
 
 
 def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):
@@ -249,7 +253,7 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     settings = recipe.model_copy(update={"student": student, "noise_pairs": pairs})
     options = {"steps": 1, "depth": None, "size": None}
     costs = {
-        part: dry_run.run_part(settings, part, tmp_path / part, **options)
+        part: dry_run.dry_run_part(settings, part, tmp_path / part, **options)
         for part in ("noise_pairs", "baseline", "gad", "folder", "sensitivity", "control")
     }
     folder = costs.pop("folder")
@@ -260,5 +264,5 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     assert utilisation(costs["gad"], "CPU", "float32") is None
     measured = utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)
-    whole = dry_run.counted_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
+    whole = dry_run.dry_run_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
     assert whole == costs["gad"].flops

@@ -11,8 +11,8 @@ from gad.config import PromptsConfig, load_recipe
 from gad.config.external import ExternalStudent
 from gad.preflight import doctor
 from gad.preflight import pipeline_folder as folders
-from gad.preflight.doctor import check_network, examine
-from gad.preflight.external_files import check_labels
+from gad.preflight.doctor import check_hub_reachable, examine_recipe
+from gad.preflight.external_files import check_detector_labels
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification
 
@@ -63,7 +63,7 @@ def settings(teacher, tmp_path):
 
 
 def lines(settings) -> list[str]:
-    return [str(finding) for finding in examine(settings)]
+    return [str(finding) for finding in examine_recipe(settings)]
 
 
 def problems(settings) -> list[str]:
@@ -216,10 +216,10 @@ def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content,
 
 def test_a_noun_that_the_detector_has_no_label_for_has_its_line(tmp_path):
     (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "car"}}')
-    assert list(check_labels(str(tmp_path), {"cat"})) == []
-    [line] = map(str, check_labels(str(tmp_path), {"cat", "dragon", "castle"}))
+    assert list(check_detector_labels(str(tmp_path), {"cat"})) == []
+    [line] = map(str, check_detector_labels(str(tmp_path), {"cat", "dragon", "castle"}))
     assert f"missing: control.layout.detector: {tmp_path} has no label for castle, dragon -> name one" in line
-    assert list(check_labels(str(tmp_path / "nowhere"), {"cat"})) == []  # another line says that it is missing
+    assert list(check_detector_labels(str(tmp_path / "nowhere"), {"cat"})) == []  # another line says that it is missing
 
 
 @pytest.mark.parametrize(("processes", "lines"), [("2", 0), ("8", 1)])
@@ -291,7 +291,7 @@ def test_pinned_models_from_elsewhere_are_fetched_at_their_revisions(settings):
 
 
 def test_a_machine_without_a_network_is_told_where_to_put_what():
-    finding = check_network()
+    finding = check_hub_reachable()
     assert finding.state == "warn" and "HF_HOME" in finding.do
 
 

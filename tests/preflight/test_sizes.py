@@ -5,14 +5,14 @@ import pytest
 from gad.config import load_recipe
 from gad.preflight import sizes
 from gad.preflight.architectures import ARCHITECTURES, architecture_of
-from gad.preflight.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.preflight.estimate import estimate_disk_bytes, estimate_host_bytes, estimate_memory_bytes
 from gad.preflight.sizes import check_sizes
 
 
 def test_estimates_count_what_is_stored():
     settings, architecture = load_recipe("sana_sid"), ARCHITECTURES["sana_600m"]
-    assert disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 32 * 16 * 16 * 4
-    needs = memory_bytes(settings, architecture)
+    assert estimate_disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 32 * 16 * 16 * 4
+    needs = estimate_memory_bytes(settings, architecture)
     assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
 
 
@@ -25,7 +25,7 @@ def test_a_disk_that_is_too_small_is_told_with_what_fills_it(monkeypatch):
 
 def test_a_device_that_the_networks_fill_is_told_to_leave_room_for_activations(monkeypatch):
     recipe = load_recipe("pixart_tdm")
-    needs = sum(memory_bytes(recipe, ARCHITECTURES["pixart"]).values())
+    needs = sum(estimate_memory_bytes(recipe, ARCHITECTURES["pixart"]).values())
     told = []
     for share in (0.5, 0.9, 1.1):
         total = int(needs / share)
@@ -51,7 +51,7 @@ def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, coun
         monkeypatch.setenv(name, value)
     recipe = load_recipe("pixart_tdm")
     architecture = architecture_of(recipe.teacher.pretrained)
-    one, all_of_them = (host_bytes(recipe, architecture, processes) for processes in (1, count))
+    one, all_of_them = (estimate_host_bytes(recipe, architecture, processes) for processes in (1, count))
     assert all_of_them > one or count == 1
     monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": one - 1}))
     [line] = [str(finding) for finding in check_sizes(recipe) if "pipeline" in finding.what]

@@ -19,15 +19,15 @@ from gad.config import RecipeError, load_recipe
 from gad.config.stage_graph import stage_graph
 from gad.report.ablations import (
     QUICK,
+    ablation_overrides,
+    ablation_result_table,
     experiment_name,
     load_ablations,
-    overrides,
-    retained_of,
-    table,
-    tables_of,
+    recorded_ablation_tables,
+    recorded_retained_gain,
 )
 from gad.report.figures import ablation_marks
-from gad.report.index import ablation_table
+from gad.report.index import ablation_page_table
 from gad.report.paper import paper_ablation
 
 ablate = load_script("pipelines/ablate.py")
@@ -112,7 +112,7 @@ def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
     for ablation in load_ablations().values():
         plain, dropped = load_recipe(ablation.recipe), set()
         for setting in ablation.settings:
-            changes, file = overrides(ablation, setting, plain.variants), f"{ablation.recipe}.yaml"
+            changes, file = ablation_overrides(ablation, setting, plain.variants), f"{ablation.recipe}.yaml"
             apply(changes, f"pipelines/recipes/{file}", tmp_path / file)
             meant = plain.model_dump()
             for key, value in (ablation.common | setting).items():
@@ -172,13 +172,13 @@ def metrics(**changes):
 
 def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
-    rows = table(ablation, [None, metrics(mean=0.7)])
+    rows = ablation_result_table(ablation, [None, metrics(mean=0.7)])
     assert rows["setting"].tolist() == ["gad_weight 0.2"] * 2 and rows["variant"].tolist() == ["baseline", "gad"]
     assert rows.loc[1, "JVP cosine mean"] == 0.7 and rows.loc[1, "median gain n"] == 3
     assert rows.loc[1, "mode coverage mean"] == 0.55 and pd.isna(rows.loc[0, "mode coverage mean"])
     assert rows.loc[1, "JVP cosine, minus baseline mean"] == 0.2
     assert pd.isna(rows.loc[0, "JVP cosine, minus baseline mean"])
-    shown = ablation_table(rows)
+    shown = ablation_page_table(rows)
     assert shown.loc[1, "JVP cosine, minus baseline"] == "0.2 [0.4, 0.6]"
     assert shown.loc[1, "JVP cosine"] == "0.7 [0.4, 0.6]" and shown.loc[0, "mode coverage"] == ""
 
@@ -215,10 +215,10 @@ def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeyp
     monkeypatch.setattr(ablate, "recorded", lambda base: found)
     monkeypatch.setattr(ablate, "dvc", get)
     ablate.write_retained("a", ablation, "base")
-    assert retained_of("a", tmp_path / "ablations") is None
+    assert recorded_retained_gain("a", tmp_path / "ablations") is None
     found[names[1]] = "5d6e7f8"
     ablate.write_retained("a", ablation, "base")
-    shares = retained_of("a", tmp_path / "ablations")
+    shares = recorded_retained_gain("a", tmp_path / "ablations")
     assert shares["setting"].tolist() == ["gad_weight 0.2"]
     assert shares["JVP cosine, retained mean"][0] == pytest.approx(0.5)
 
@@ -238,18 +238,18 @@ def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(monkeypatch, tm
 
 def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tmp_path):
     ablations = load_ablations(write("{student.gad_weight: 0.1}"))
-    rows = table(ablations["a"], [metrics(low=None, high=None, n=1)])
+    rows = ablation_result_table(ablations["a"], [metrics(low=None, high=None, n=1)])
     for name in ("a", "a" + QUICK):
         rows.to_csv(tmp_path / f"{name}.csv", index=False)
-    found = tables_of("smoke", ablations, tmp_path)
+    found = recorded_ablation_tables("smoke", ablations, tmp_path)
     assert {name: title for name, (title, _) in found.items()} == {"a": "t", "a_quick": "t (shorter training)"}
-    assert ablation_table(found["a"][1]).loc[1, "JVP cosine"] == "0.5 (n = 1)"
-    assert tables_of("swiss_roll", ablations, tmp_path) == {}
+    assert ablation_page_table(found["a"][1]).loc[1, "JVP cosine"] == "0.5 (n = 1)"
+    assert recorded_ablation_tables("swiss_roll", ablations, tmp_path) == {}
 
 
 def test_a_figure_has_a_panel_per_metric_and_one_for_the_paper(write):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
-    rows = table(ablation, [metrics(), metrics(mean=0.6)])
+    rows = ablation_result_table(ablation, [metrics(), metrics(mean=0.6)])
     for paper, panels in ((None, 4), (paper_ablation("window"), 5)):
         figure = ablation_marks(rows, title="t", paper=paper)
         assert len(figure.axes) == panels and all(axis.get_xlabel() for axis in figure.axes)

@@ -8,12 +8,12 @@ from PIL import Image
 from gad.diffusion.noise import low_frequency_part, span_part
 from gad.distillation.train_students import start_student
 from gad.models.model import Model
-from gad.models.pipelines import denoiser_of
+from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import Sampler
 from gad.report import explorer as explore
 from gad.report import figures
 from gad.report.explorer import ANGLES, Explorer, Place
-from gad.report.explorer_widget import panel
+from gad.report.explorer_widget import explorer_panel
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def points(point_teacher, smoke):
 @pytest.fixture(scope="module")
 def pictures(pipelines):
     """A tiny flow teacher, and itself in one step as its student."""
-    model = Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    model = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
     return Explorer(Sampler("teacher", 0, model, 2, 2.0), (Sampler("gad", 0, model, 1),), ("a red car", "a dog"))
 
 
@@ -97,7 +97,7 @@ def test_the_strip_shows_each_model_beside_the_others(points):
 
 
 def test_moving_a_slider_changes_the_picture(points):
-    box = panel(["smoke"], "smoke", lambda recipe: points, figures.strip_png)
+    box = explorer_panel(["smoke"], "smoke", lambda recipe: points, figures.strip_png)
     _, sliders = box.children[:2]
     seed, direction, angle = sliders.children
     image = box.children[2]
@@ -110,7 +110,7 @@ def test_moving_a_slider_changes_the_picture(points):
 
 def test_another_recipe_brings_its_prompts_and_directions(points, pictures):
     opened = {"smoke": points, "emoji": pictures}
-    box = panel(list(opened), "smoke", opened.__getitem__, figures.strip_png)
+    box = explorer_panel(list(opened), "smoke", opened.__getitem__, figures.strip_png)
     recipe, prompt = box.children[0].children
     recipe.value = "emoji"
     assert prompt.options == ("a red car", "a dog") and prompt.value == "a red car"
@@ -124,7 +124,7 @@ def test_a_recipe_of_points_is_drawn_on_its_own_points(points, pictures):
         drawn.append(reference)
         return figures.strip_png(answers, reference=reference)
 
-    box = panel(list(opened), "emoji", opened.__getitem__, picture)
+    box = explorer_panel(list(opened), "emoji", opened.__getitem__, picture)
     assert drawn[-1] is None
     box.children[0].children[0].value = "smoke"
     assert drawn[-1].shape == (len(points.teacher.model.denoiser.points), 2)
@@ -134,7 +134,7 @@ def test_a_broken_student_is_not_passed_over(monkeypatch, point_teacher):
     def broken(recipe, teacher):
         raise ValueError("cannot load seed_0")
 
-    monkeypatch.setattr(explore, "any_finished", lambda recipe: True)
+    monkeypatch.setattr(explore, "has_finished_student", lambda recipe: True)
     monkeypatch.setattr(explore, "load_students", broken)
     monkeypatch.setattr(explore, "load_model", lambda folder: point_teacher)
     with pytest.raises(ValueError, match="cannot load seed_0"):
@@ -142,7 +142,7 @@ def test_a_broken_student_is_not_passed_over(monkeypatch, point_teacher):
 
 
 def test_without_students_the_teacher_is_explored_alone(monkeypatch, point_teacher):
-    monkeypatch.setattr(explore, "any_finished", lambda recipe: False)
+    monkeypatch.setattr(explore, "has_finished_student", lambda recipe: False)
     monkeypatch.setattr(explore, "load_model", lambda folder: point_teacher)
     explorer = explore.explorer_of("smoke")
     assert explorer.students == () and list(explorer.look(Place("", 0, "isotropic"), 0)) == ["teacher at 0°"]

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.metrics.paired import paired_outputs, paired_table, paired_values, two_level
+from gad.metrics.paired import paired_outputs, paired_table, paired_values, two_level_intervals
 from gad.metrics.statistics import mean_over_seeds
 from gad.metrics.summary import direction_kinds
 from gad.report.ablations import METRICS
 from gad.report.differences import DETECTABLE, SIGNIFICANT, difference_table, further_differences, two_level_table
-from gad.report.index import beside_committed, changed_sections, styled
-from gad.report.main_results import headline_tables, kind_title
-from gad.report.paper import layout_beside_ours, paper_beside_ours, seeds_beside_ours
+from gad.report.index import beside_committed, changed_sections, styled_table
+from gad.report.main_results import direction_kind_title, main_result_tables
+from gad.report.paper import layout_beside_ours, response_beside_ours, seeds_beside_ours
 
 
 def estimate(*values):
@@ -40,8 +40,8 @@ def metrics():
 
 def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metrics):
     assert direction_kinds(metrics["sensitivity"]) == ["isotropic"]
-    assert kind_title("low_frequency, h = 0.5") == "low-frequency directions, h = 0.5"
-    tables = headline_tables(metrics)
+    assert direction_kind_title("low_frequency, h = 0.5") == "low-frequency directions, h = 0.5"
+    tables = main_result_tables(metrics)
     assert list(tables) == ["Outputs", "Response to the noise, isotropic directions", "Seeds and modes"]
     assert tables["Outputs"].columns.tolist() == ["model", "seeds", "map error", "trajectory deviation at t = 0"]
     assert ("sensitivity", "map_error_median") in METRICS.values()  # ablations read kinds of direction only
@@ -49,10 +49,10 @@ def test_groups_that_are_no_kinds_of_direction_stay_out_of_the_main_numbers(metr
 
 def test_main_numbers_have_a_row_per_model_with_its_seeds_and_the_teacher_first(metrics):
     metrics["control"]["over_seeds"]["teacher"] = {"vendi": estimate(3.0), "mode_coverage": estimate(1.0)}
-    table = headline_tables(metrics)["Seeds and modes"]
+    table = main_result_tables(metrics)["Seeds and modes"]
     assert table.columns.tolist() == ["model", "seeds", "mode coverage", "Vendi (EffLite0)"]
     assert table.to_numpy().tolist() == [["teacher", "", "1", "3"], ["gad", "1", "", "2"]]
-    response = headline_tables(metrics)["Response to the noise, isotropic directions"].set_index("model")
+    response = main_result_tables(metrics)["Response to the noise, isotropic directions"].set_index("model")
     assert response["seeds"].to_dict() == {"baseline": "3", "gad": "3"}
     assert response.loc["gad", "JVP cosine"] == "0.55 [0.426,\u00a00.674]"  # .55 -+ 4.303 * .05 / sqrt(3)
 
@@ -60,16 +60,18 @@ def test_main_numbers_have_a_row_per_model_with_its_seeds_and_the_teacher_first(
 def test_each_kind_of_direction_has_a_table_of_its_own_and_errors_of_answers_stand_once(metrics):
     sensitivity = metrics["sensitivity"]
     sensitivity["low_frequency, h = 0.5"] = sensitivity["isotropic"]
-    titles = list(headline_tables(metrics))
-    assert titles[1:3] == [f"Response to the noise, {kind_title(kind)}" for kind in direction_kinds(sensitivity)]
-    assert sum("map error" in table for table in headline_tables(metrics).values()) == 1
+    titles = list(main_result_tables(metrics))
+    assert titles[1:3] == [
+        f"Response to the noise, {direction_kind_title(kind)}" for kind in direction_kinds(sensitivity)
+    ]
+    assert sum("map error" in table for table in main_result_tables(metrics).values()) == 1
 
 
 def test_scores_of_pictures_are_main_numbers_whatever_the_recipe_calls_them(metrics):
     numbers = {"pickscore": estimate(0.2, 0.3), "hpsv2": estimate(0.1, 0.2), "coverage_to_data": estimate(0.5, 0.6)}
     metrics["fidelity"] |= {"fidelity": dict.fromkeys(("teacher", "gad"), numbers)}
     metrics["fidelity"] |= {"fidelity_minus_baseline": {"gad": numbers}}
-    shown = headline_tables(metrics)["Outputs"]
+    shown = main_result_tables(metrics)["Outputs"]
     assert {"pickscore", "hpsv2"} < set(shown) and "coverage_to_data" not in shown
     quoted = difference_table(metrics)["metric"].tolist()
     assert {"pickscore", "hpsv2"} < set(quoted) and "coverage_to_data" not in quoted
@@ -147,7 +149,7 @@ def test_one_seed_has_neither_effect_size_nor_p(metrics):
 
 
 def test_the_papers_tables_1_and_4_stand_beside_ours(metrics):
-    table = paper_beside_ours(metrics["sensitivity"])
+    table = response_beside_ours(metrics["sensitivity"])
     at_noise = table.set_index("metric").loc["trajectory deviation at t = 0.75"]
     assert (at_noise["paper, TDM"], at_noise["paper, +GAD"]) == (0.016, 0.014)
     assert at_noise["ours, gad"].startswith("0.4 [")
@@ -175,7 +177,7 @@ def test_differences_are_paired_by_seed_and_noise_whatever_the_order_of_rows():
     row = paired_table(rows, ["score"]).iloc[0]
     for name in ("seeds", "noises", "both"):
         assert row[f"{name} low"] < 0.5 < row[f"{name} high"] and row[f"{name} high"] - row[f"{name} low"] < 0.5
-    held = two_level(paired_table(rows, ["score"]))["gad"]["score, isotropic"]
+    held = two_level_intervals(paired_table(rows, ["score"]))["gad"]["score, isotropic"]
     assert held["n"] == 3 and held["low"] == row["both low"]
 
 
@@ -228,9 +230,9 @@ def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
 def test_a_page_says_once_what_holds_for_all_rows_and_breaks_no_interval():
     notes = ["Order only.", "Order only."]
     table = pd.DataFrame({"paper, AP": [6.6, np.nan], "ours": ["0.5 [0.4, 0.6]", "0.1 (n = 1)"], "comparable?": notes})
-    page = styled(table).to_html()
+    page = styled_table(table).to_html()
     assert page.count("Order only.") == 1 and "comparable? Order only.</caption>" in page
     assert ">6.6<" in page and "nan" not in page
     assert "0.5 [0.4,\N{NO-BREAK SPACE}0.6]" in page and "0.1 (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1)" in page
     table.loc[1, "comparable?"] = "No."
-    assert ">Order only.<" in styled(table).to_html() and ">No.<" in styled(table).to_html()
+    assert ">Order only.<" in styled_table(table).to_html() and ">No.<" in styled_table(table).to_html()

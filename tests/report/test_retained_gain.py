@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from gad.metrics.statistics import ratio_of_means
-from gad.report.ablations import RETAINED, Ablation, retained_of
+from gad.report.ablations import RETAINED, Ablation, recorded_retained_gain
 from gad.report.retained_gain import retained_gain_table
 
 
@@ -65,4 +65,4 @@ def test_shares_pair_equal_seeds_and_say_the_same_of_what_rises_and_what_falls(t
     for column in ("JVP cosine", "map error, median"):
         assert shares[f"{column}, retained mean"][0] == pytest.approx(0.5) and shares[f"{column}, retained n"][0] == 3
     shares.to_csv(tmp_path / f"a{RETAINED}.csv", index=False)
-    assert len(retained_of("a", tmp_path)) == 1 and retained_of("b", tmp_path) is None
+    assert len(recorded_retained_gain("a", tmp_path)) == 1 and recorded_retained_gain("b", tmp_path) is None

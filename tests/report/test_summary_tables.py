@@ -3,7 +3,7 @@
 import pandas as pd
 
 from gad.report import figures, summary_tables
-from gad.report.summary_tables import captioned, columns_of, seed_summary, show_summary
+from gad.report.summary_tables import captioned, seed_summary, show_summary, summary_columns
 
 TABLE = pd.DataFrame(
     {"variant": ["gad", "gad", "teacher"], "seed": [0, 1, 0], "cosine": [0.4, 0.6, 1.0], "error": [0.1, 0.3, None]}
@@ -30,7 +30,7 @@ def test_a_table_can_have_a_row_per_number_or_per_kind(monkeypatch):
 def test_what_is_not_measured_is_not_shown(monkeypatch):
     monkeypatch.setattr(summary_tables, "display", None)  # a call would fail
     show_summary(pd.DataFrame(), {"cosine": "cosine ↑"})
-    show_summary(TABLE, columns_of(TABLE, "query_"))
+    show_summary(TABLE, summary_columns(TABLE, "query_"))
     assert figures.seed_bars(pd.DataFrame(), num_seeds=0) is None
     assert figures.image_grid(rows={}, captions=[]) is None
     assert figures.metric_bars(TABLE, {"absent": "absent"}) is None

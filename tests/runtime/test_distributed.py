@@ -7,7 +7,7 @@ import torch
 from launching import PROCESSES, fork, launch
 
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.train_students import train_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.devices import own_device
@@ -24,16 +24,16 @@ torch.set_num_threads(1)
 from gad.config import load_recipe
 from gad.models.exact import ExactDenoiser
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
-from gad.runtime.distributed import place, wait_until
+from gad.data.pair_generation import generate_noise_pairs
+from gad.runtime.distributed import rank_and_world_size, wait_until
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import train_seeds
 from gad.models.model import Model
-from gad.data.swiss_roll import make_points
+from gad.data.swiss_roll import make_swiss_roll
 settings = load_recipe("smoke")
 root = Path(sys.argv[1])
-teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
-list(generate(root / "pairs", teacher, "hash", settings.noise_pairs))
+teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+list(generate_noise_pairs(root / "pairs", teacher, "hash", settings.noise_pairs))
 wait_until((root / "pairs" / "manifest.json").exists)
 pairs = NoisePairs(root / "pairs")
 for name, (variant, changes) in json.loads(sys.argv[2]).items():
@@ -43,9 +43,9 @@ for name, (variant, changes) in json.loads(sys.argv[2]).items():
     for _, state in run:
         totals.append(state.terms["total"])
         print(name, state.step, flush=True)
-        if len(sys.argv) > 3 and place()[0] == 1 and state.step == int(sys.argv[3]):
+        if len(sys.argv) > 3 and rank_and_world_size()[0] == 1 and state.step == int(sys.argv[3]):
             os.kill(os.getpid(), signal.SIGKILL)
-    if place()[0] == 0:
+    if rank_and_world_size()[0] == 0:
         (root / f"{name}.json").write_text(json.dumps(totals))
 """
 
@@ -70,7 +70,7 @@ def by_two(tmp_path_factory):
 
 
 def test_the_pairs_of_two_processes_are_those_of_one(by_two, point_teacher, smoke, tmp_path):
-    list(generate(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
+    list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
     ours = {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()}
     assert {path.name: path.read_bytes() for path in (by_two / "pairs").iterdir()} == ours
 

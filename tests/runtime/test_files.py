@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from gad.runtime import paths
-from gad.runtime.files import read_json, read_tensors, replacing, write_json, write_tensors
+from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import lock_folder
 
 
 def test_an_error_leaves_the_old_file_and_nothing_half_written(tmp_path):
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(RuntimeError), replacing(path) as partial:
+    with pytest.raises(RuntimeError), atomic_write_path(path) as partial:
         partial.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
@@ -19,7 +19,7 @@ def test_an_error_leaves_the_old_file_and_nothing_half_written(tmp_path):
 
 def test_an_error_leaves_the_old_folder_and_nothing_half_written(tmp_path):
     write_tensors(tmp_path / "folder" / "old", {"x": torch.ones(1)})
-    with pytest.raises(RuntimeError), replacing(tmp_path / "folder") as partial:
+    with pytest.raises(RuntimeError), atomic_write_path(tmp_path / "folder") as partial:
         partial.mkdir()
         (partial / "new").write_text("half")
         raise RuntimeError
@@ -28,7 +28,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_half_written(tmp_path):
 
 def test_a_folder_is_replaced_whole(tmp_path):
     for name in ("old", "new"):
-        with replacing(tmp_path / "folder") as partial:
+        with atomic_write_path(tmp_path / "folder") as partial:
             partial.mkdir()
             (partial / name).write_text(name)
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]
@@ -37,7 +37,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
 def test_what_a_killed_writer_left_does_not_matter(tmp_path):
     (tmp_path / ".file.partial").mkdir()
     (tmp_path / ".file.partial" / "rest").write_text("half")
-    with replacing(tmp_path / "file") as partial:
+    with atomic_write_path(tmp_path / "file") as partial:
         partial.write_text("whole")
     assert os.listdir(tmp_path) == ["file"]
 

@@ -9,7 +9,7 @@ from launching import PROCESSES, fork
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.train_students import train_seeds
 from gad.models.model import load_model
 from gad.runtime.fsdp import shard
@@ -45,7 +45,7 @@ def by_two(pipelines, smoke, tmp_path_factory):
         folder = root / backbone
         pipelines[backbone].save_pretrained(folder / "teacher")
         config = smoke.noise_pairs.model_copy(update=small)
-        list(generate(folder / "pairs", load_model(folder / "teacher"), "hash", config))
+        list(generate_noise_pairs(folder / "pairs", load_model(folder / "teacher"), "hash", config))
         settings = smoke.student.model_copy(update=changes | {"paradigm": paradigm})
         (folder / "config.json").write_text(json.dumps(settings.model_dump()))
     done = fork(SCRIPT, root)

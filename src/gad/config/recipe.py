@@ -29,7 +29,7 @@ RENAMED = {  # keys of older recipes, which are refused with the new name
 }
 
 
-def current_names(section: str, values: dict) -> dict:
+def translate_old_recipe_keys(section: str, values: dict) -> dict:
     """A section's plain values, as an older version has recorded them, under the keys of today."""
     prefix = f"{section}."
     return {RENAMED.get(prefix + key, prefix + key).removeprefix(prefix): value for key, value in values.items()}
@@ -101,7 +101,7 @@ def recipe_names(folder: Path = RECIPES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_sections(path: Path, what: str) -> dict:
+def read_recipe_sections(path: Path, what: str) -> dict:
     """The mapping in a YAML file. Raises RecipeError, in one line that begins with ``what``, where it holds none."""
     try:
         values = YAML(typ="safe", pure=True).load(path)  # YAML 1.2, as DVC: 1e-5 is a number
@@ -118,13 +118,13 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
     """The checked recipe of that name. Raises RecipeError, in one line, for anything that is wrong with it."""
     if name not in recipe_names(folder):
         raise RecipeError(f"unknown recipe {name!r}; there are {', '.join(recipe_names(folder))}")
-    values = read_sections(folder / f"{name}.yaml", f"recipe {name}")
+    values = read_recipe_sections(folder / f"{name}.yaml", f"recipe {name}")
     if "name" in values:
         raise RecipeError(f"recipe {name}: unknown key name; a recipe is named by its file")
     try:
         return Recipe.model_validate({**values, "name": name})
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {first_fault(error, Recipe)}") from error
+        raise RecipeError(f"recipe {name}: {first_recipe_fault(error, Recipe)}") from error
 
 
 def _keys(model: type[Section] | None, section: Sequence[str | int]) -> list[str]:
@@ -137,7 +137,7 @@ def _keys(model: type[Section] | None, section: Sequence[str | int]) -> list[str
     return [] if model is None else list(model.model_fields)
 
 
-def first_fault(error: ValidationError, model: type[Section]) -> str:
+def first_recipe_fault(error: ValidationError, model: type[Section]) -> str:
     """The first fault of a ``model`` with its place; a misspelt key with the name that was probably meant."""
     faults = error.errors()
     # a misspelt key is often a missing one too: say what was written

@@ -16,7 +16,7 @@ NEGATIVE_PROMPTS = 9 * WIDTH  # and inversion, which takes the same ones
 EXPLORE = 10 * WIDTH
 
 
-def ids_of(start: int, count: int) -> range:
+def task_sample_ids(start: int, count: int) -> range:
     """The first ``count`` sample ids of a task, by its ``start``. Raises ValueError for more than it owns."""
     if count > WIDTH:
         raise ValueError(f"{count} samples are asked for; a task has {WIDTH} sample ids of its own")

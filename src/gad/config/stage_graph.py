@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
-from gad.runtime.files import replacing
+from gad.runtime.files import atomic_write_path
 from gad.runtime.paths import RECIPES, ROOT
 
 GRAPH = ROOT / "pipelines" / "graph.yaml"
@@ -60,7 +60,7 @@ def write_stage_graph(path: Path = GRAPH) -> None:
     text = StringIO()
     YAML().dump(stage_graph(), text)
     if not path.exists() or path.read_text() != HEAD + text.getvalue():
-        with replacing(path) as partial:
+        with atomic_write_path(path) as partial:
             partial.write_text(HEAD + text.getvalue())
 
 

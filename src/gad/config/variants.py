@@ -38,7 +38,7 @@ VARIANTS = {
 }
 
 
-def trained_as(name: str, gad_weight: float) -> str:
+def effective_variant(name: str, gad_weight: float) -> str:
     """The variant itself, or what is left of it without weight on its term: the baseline, or the anchor alone."""
     if gad_weight or VARIANTS[name].weighted_term is None:
         return name

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
-from gad.config.recipe import current_names
+from gad.config.recipe import translate_old_recipe_keys
 from gad.diffusion.noise import Ids, draw_direction, draw_noise, perturb
 from gad.diffusion.sampling import student_timesteps
 from gad.runtime.files import read_json
@@ -62,7 +62,7 @@ class NoisePairs:
         if not (folder / "manifest.json").exists():
             raise ValueError(f"there are no finished noise pairs in {folder}")
         manifest = read_json(folder / "manifest.json")
-        self.config = NoisePairsConfig(**current_names("noise_pairs", manifest["config"]))
+        self.config = NoisePairsConfig(**translate_old_recipe_keys("noise_pairs", manifest["config"]))
         if wanted is not None:
             _refuse_other(folder, self.config, wanted)
         if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell

@@ -14,22 +14,22 @@ from gad.data.noise_pairs import make_pair
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.noise import Ids, draw_noise
 from gad.diffusion.sampling import sample
-from gad.diffusion.singular_vectors import top_directions
+from gad.diffusion.singular_vectors import top_singular_vectors
 from gad.models.model import Model, text_encoder_on
 from gad.runtime.devices import own_device
-from gad.runtime.distributed import lock_together, place, wait_until
+from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
 from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged, file_hash, key_of
+from gad.runtime.fingerprint import drop_damaged_shards, file_hash, stage_cache_key
 
 
-def singular_basis(
+def _singular_basis(
     denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig, ids: Ids
 ) -> tuple[Tensor, Tensor]:
     """Singular directions ``[K, B, C, H, W]`` and values ``[B, K]`` of the teacher's ``singular_steps``-step map."""
-    return top_directions(
+    return top_singular_vectors(
         lambda z: sample(denoise, z, conditioning, num_steps=config.singular_steps)[-1],
         noise,
         config.num_singular,
@@ -45,14 +45,16 @@ def independent_noise(ids: Ids, shape: tuple[int, int, int], config: NoisePairsC
 
 
 @torch.no_grad()
-def trajectory(denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig) -> Tensor:
+def teacher_trajectory(
+    denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig
+) -> Tensor:
     """The trajectory from each noise at the student timesteps, ``[B, S + 1, C, H, W]``."""
     states = sample(denoise, noise, conditioning, num_steps=config.teacher_steps)
     stride = config.teacher_steps // config.student_steps
     return states[::stride].transpose(0, 1)
 
 
-def trajectories_of(
+def _trajectories_of(
     ids: range,
     denoise: Denoiser,
     shape: tuple[int, int, int],
@@ -65,35 +67,35 @@ def trajectories_of(
     conditioning = None if conditioning is None else conditioning.to(device)
     noise, basis, stored = draw_noise(ids, shape, seed=config.seed), None, {}
     if config.direction == "singular":
-        found = singular_basis(denoise, noise.to(device), conditioning, config, ids)
+        found = _singular_basis(denoise, noise.to(device), conditioning, config, ids)
         basis, stored["strengths"] = (part.cpu() for part in found)
     moved = [make_pair(ids, shape, config, index=k, basis=basis) for k in copies]
     if basis is not None:
         stored["directions"] = torch.stack([pair.direction for pair in moved], dim=1)
     noises = [noise, *(pair.perturbed for pair in moved)]
     noises += [independent_noise(ids, shape, config, index=k) for k in copies]
-    trajectories = [trajectory(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
+    trajectories = [teacher_trajectory(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
     return {"trajectories": torch.stack(trajectories, dim=1)} | stored
 
 
 def pairs_key(config: NoisePairsConfig, teacher_hash: str) -> str:
     """The cache key of noise pairs; ``teacher_hash`` is the fingerprint of the teacher's folder."""
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    return key_of("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
+    return stage_cache_key("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
 
 
-def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
+def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
     """Write the shards that are missing and yield the number of sample ids done so far.
 
     A killed run goes on where it stopped; shards of another teacher, configuration or code, or of other prompts, are
     thrown away, and so are those that are not what the manifest of an earlier run says. Of n processes each writes
     every n-th shard, and the first one the manifest when all are there.
     """
-    rank, processes = place()
+    rank, processes = rank_and_world_size()
     lock_together(folder, pairs_key(config, teacher_hash))
-    drop_damaged(folder)
+    drop_damaged_shards(folder)
     device = own_device(config.device)
-    denoise = on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
+    denoise = denoiser_on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
     starts = range(0, config.num_pairs, config.shard_size)
     paths = [folder / f"shard_{start:06d}.safetensors" for start in starts]
     for start in starts[rank::processes]:
@@ -105,7 +107,7 @@ def generate(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairs
             with text_encoder_on(teacher, device):  # once a shard: it may be the largest network of all
                 encoded = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
             for ids, conditioning in zip(batches, encoded, strict=True):
-                parts.append(trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
+                parts.append(_trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
             shard = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
             if not all(tensor.isfinite().all() for tensor in shard.values()):

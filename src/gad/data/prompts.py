@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 from gad.config import PromptsConfig
 from gad.config.sample_ids import WIDTH
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import make_prompt
+from gad.data.emoji.scenes import make_scene_prompt
 from gad.runtime.paths import ROOT
 
 COLUMN = "prompt"
@@ -55,7 +55,7 @@ def _column(path: Path, column: str) -> list[str]:
     return table[column].dropna().astype(str).tolist()
 
 
-def prompts_path(source: PromptsConfig) -> Path:
+def _prompts_path(source: PromptsConfig) -> Path:
     """The file on this machine; one of a data set is fetched from the hub unless it is in the hub's cache.
 
     Raises ValueError, in one line, when it cannot be had.
@@ -72,7 +72,7 @@ def prompts_path(source: PromptsConfig) -> Path:
 @cache
 def load_prompts(source: PromptsConfig) -> list[str]:
     """The different prompts of the source, in order. Raises ValueError, in one line, when they cannot be had."""
-    return list(dict.fromkeys(read_prompts(prompts_path(source), column=source.column)))
+    return list(dict.fromkeys(read_prompts(_prompts_path(source), column=source.column)))
 
 
 def different_prompts(start: int, count: int, source: PromptsConfig | None = None) -> list[str]:
@@ -99,7 +99,7 @@ def prompt_of(ids: Iterable[SupportsInt], source: PromptsConfig | None = None) -
     keeps the two apart.
     """
     if source is None:
-        return [make_prompt(int(i), seed=seeds.NOISE_PAIRS).caption for i in ids]
+        return [make_scene_prompt(int(i), seed=seeds.NOISE_PAIRS).caption for i in ids]
     prompts = load_prompts(source)
     count = len(prompts)
     return [prompts[i % count if i < WIDTH else -1 - (i % WIDTH) % count] for i in map(int, ids)]

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from gad.config import NoisePairsConfig
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.models.model import Model
 from gad.models.stage import Stage
@@ -21,7 +21,7 @@ def make_noise_pairs(stage: Stage[NoisePairsConfig]) -> NoisePairs:
     """The recipe's noise pairs, made where they are not finished yet."""
     config, teacher_hash = stage.section, fingerprint(stage_dir(stage.recipe, "teacher"))
     with tqdm(total=config.num_pairs, desc="noise pairs", mininterval=2) as bar:
-        for done in generate(stage.folder, stage.teacher, teacher_hash, config):
+        for done in generate_noise_pairs(stage.folder, stage.teacher, teacher_hash, config):
             bar.update(done - bar.n)
     return NoisePairs(stage.folder)
 
@@ -32,19 +32,19 @@ def finished_noise_pairs(stage: Stage) -> NoisePairs:
     return NoisePairs(folder, stage.settings.noise_pairs, teacher=teacher_hash)
 
 
-def shown_ids(teacher: Model, pairs: NoisePairs) -> Tensor:
+def shown_pair_ids(teacher: Model, pairs: NoisePairs) -> Tensor:
     """The sample ids that a page shows: the first few of images, all of 2-D samples."""
     return torch.arange(min(SHOWN, len(pairs)) if teacher.pipeline else len(pairs))
 
 
-def captions_of(pairs: NoisePairs, ids: Tensor) -> list[str]:
+def captions_of_pairs(pairs: NoisePairs, ids: Tensor) -> list[str]:
     """The caption of each sample id."""
     return prompt_of(ids, pairs.config.prompts)
 
 
-def teacher_outputs(stage: Stage, pairs: NoisePairs) -> dict[str, Tensor]:
+def teacher_outputs_of_pairs(stage: Stage, pairs: NoisePairs) -> dict[str, Tensor]:
     """The teacher's output for both members of each pair that is shown, and for an independent noise."""
-    ids = shown_ids(stage.teacher, pairs)
+    ids = shown_pair_ids(stage.teacher, pairs)
     members = {"z": 0, "z'": 1, "independent": 1 + pairs.config.directions_per_noise}
     return {name: stage.teacher.decode(pairs.trajectories(ids, member)[:, -1]) for name, member in members.items()}
 

@@ -8,7 +8,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gad.config import Recipe
-from gad.data.emoji.teacher import evaluator, evaluator_prompts, make_teacher, sample_images
+from gad.data.emoji.teacher import (
+    make_teacher,
+    sample_teacher_images,
+    teacher_caption_accuracy,
+    teacher_evaluation_prompts,
+)
 from gad.models.pipelines import load_pipeline
 from gad.runtime.files import read_tensors, write_json
 from gad.runtime.paths import EMOJI, metrics_file, stage_dir
@@ -18,7 +23,7 @@ SMOOTHING = 50  # steps, of the curve that is shown
 SEEDS, CAPTIONS = 8, 4  # of the grid with the same noises in every row
 
 
-def train_or_link(settings: Recipe) -> pd.DataFrame:
+def train_or_link_teacher(settings: Recipe) -> pd.DataFrame:
     """Make the recipe's teacher; returns ``step`` and ``loss`` of its training, empty where nothing was trained."""
     section = settings.teacher
     trains = section.dataset == "emoji" and section.pretrained is None
@@ -26,42 +31,42 @@ def train_or_link(settings: Recipe) -> pd.DataFrame:
     return pd.DataFrame(tqdm(steps, total=section.num_steps, mininterval=10, disable=not trains))
 
 
-def smoothed(log: pd.DataFrame, seed: int) -> pd.DataFrame:
+def smoothed_teacher_log(log: pd.DataFrame, seed: int) -> pd.DataFrame:
     """The log as :func:`gad.report.figures.training_curves` draws it, its loss a moving average."""
     if log.empty:
         return log
     return log.assign(matching=log["loss"].ewm(span=SMOOTHING).mean(), variant="teacher", seed=seed)
 
 
-def data_points(settings: Recipe) -> dict[str, Tensor]:
+def teacher_data_points(settings: Recipe) -> dict[str, Tensor]:
     """The Swiss roll's points ``[N, 2]``, which are all that its teacher is made of."""
     path = stage_dir(settings.name, "teacher") / "points.safetensors"
     return {"data": read_tensors(path)["points"]} if path.exists() else {}
 
 
-def test_captions() -> list[str]:
+def teacher_test_captions() -> list[str]:
     """The captions that a teacher is measured by."""
-    return [prompt.caption for prompt in evaluator_prompts()]
+    return [prompt.caption for prompt in teacher_evaluation_prompts()]
 
 
-def caption_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+def teacher_caption_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """An image for each test caption, ``[N, 3, 64, 64]``, by a teacher that was trained here."""
     if log.empty:
         return {}
-    captions = test_captions()
+    captions = teacher_test_captions()
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
-    images = sample_images(teacher, captions, range(len(captions)), guidance_scale=scale)
+    images = sample_teacher_images(teacher, captions, range(len(captions)), guidance_scale=scale)
     return {"teacher": images}
 
 
-def same_noises(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+def teacher_images_at_same_noises(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """Images of the same seeds under each of the first captions, by caption."""
     if log.empty:
         return {}
-    captions = test_captions()[:CAPTIONS]
+    captions = teacher_test_captions()[:CAPTIONS]
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
     repeated = [caption for caption in captions for _ in range(SEEDS)]
-    images = sample_images(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)
+    images = sample_teacher_images(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)
     return dict(zip(captions, images.split(SEEDS), strict=True))
 
 
@@ -73,7 +78,9 @@ def record_teacher(
     metrics = {}
     if len(log):
         metrics = {"final_loss": log["loss"].tail(LAST_STEPS).mean()}
-        metrics |= evaluator(images["teacher"], evaluator_prompts(), EMOJI / "evaluators" / "detector")
+        metrics |= teacher_caption_accuracy(
+            images["teacher"], teacher_evaluation_prompts(), EMOJI / "evaluators" / "detector"
+        )
     elif points:
         data = points["data"]
         metrics = {"num_points": len(data), "rms": data.square().mean().sqrt().item()}

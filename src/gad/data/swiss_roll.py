@@ -10,7 +10,7 @@ SCALE = 1 / 9.0  # brings the points to about unit variance
 ARCS = 16  # equal pieces of the angle, the modes that coverage counts
 
 
-def make_points(num_points: int, seed: int = 0) -> Tensor:
+def make_swiss_roll(num_points: int, seed: int = 0) -> Tensor:
     """Swiss roll points ``[N, 2]``, float32, near unit variance: angle times (cos, sin), evenly along the arc."""
     uniform = torch.rand(num_points, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     low, high = (math.pi * turns for turns in TURNS)

@@ -10,7 +10,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.models.model import Model, text_encoder_on
 from gad.runtime.devices import own_device
-from gad.runtime.distributed import place, wait_until
+from gad.runtime.distributed import rank_and_world_size, wait_until
 from gad.runtime.files import read_tensors, write_tensors
 from gad.runtime.fingerprint import fingerprint
 
@@ -29,7 +29,7 @@ def encode_pair_prompts(
     if cache is None or pairs.config.prompts is None:
         return teacher.condition(prompts)
     path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
-    if place()[0] == 0 and not path.exists():
+    if rank_and_world_size()[0] == 0 and not path.exists():
         with text_encoder_on(teacher, own_device(device)):
             whole = _encode(teacher, prompts, getattr(torch, dtype))
         for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large

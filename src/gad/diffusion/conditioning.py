@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.shapes import PromptEmbeds, PromptMask
-from gad.runtime.devices import sent
+from gad.runtime.devices import send_to_device
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Conditioning:
         return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
 
     def to(self, device: torch.device | str) -> "Conditioning":
-        return self._map(lambda tensor: sent(tensor, device))
+        return self._map(lambda tensor: send_to_device(tensor, device))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Conditioning":
         mask = self.prompt_attention_mask
         return Conditioning(function(self.prompt_embeds), None if mask is None else function(mask))
 
 
-def concatenate(*parts: Conditioning) -> Conditioning:
+def concatenate_conditioning(*parts: Conditioning) -> Conditioning:
     """The batches one after another."""
     masks = [part.prompt_attention_mask for part in parts if part.prompt_attention_mask is not None]
     assert len(masks) in (0, len(parts)), "a family masks all of its prompts or none"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.shapes import Latent, PerSample
 
@@ -25,7 +25,7 @@ def guided_output(
     if guidance_scale == 1:
         return predict(x_t, conditioning)
     assert uncond is not None, "guidance needs the encoded empty prompt"
-    both = concatenate(uncond.repeated(len(x_t)), conditioning)
+    both = concatenate_conditioning(uncond.repeated(len(x_t)), conditioning)
     away, towards = predict(x_t.repeat(2, 1, 1, 1), both).chunk(2)
     return away + guidance_scale * (towards - away)
 
@@ -53,8 +53,10 @@ def unguided(denoiser: Denoiser) -> Denoiser:
     return denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
 
 
-def on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
+def denoiser_on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
     """A denoiser with its network, and its empty prompt, on ``device``."""
     if isinstance(denoiser, Guided):
-        return Guided(on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale)
+        return Guided(
+            denoiser_on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale
+        )
     return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser

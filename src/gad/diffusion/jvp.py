@@ -25,7 +25,7 @@ class Response:
     jvp: Latent
 
 
-def respond(phi: Map, x: Latent, direction: Latent) -> Response:
+def exact_jvp(phi: Map, x: Latent, direction: Latent) -> Response:
     """Value and exact derivative by forward mode; about the cost of two calls.
 
     Attention runs on the math kernel, the only one with a forward-mode derivative. Does not pass gradient
@@ -35,12 +35,12 @@ def respond(phi: Map, x: Latent, direction: Latent) -> Response:
         return Response(*torch.func.jvp(phi, (x,), (direction,)))
 
 
-def respond_along(
+def exact_jvps(
     phi: Map, x: Latent, directions: Float[Tensor, "K B C H W"]
 ) -> tuple[Latent, Float[Tensor, "K B C H W"]]:
     """Value and exact derivatives along several directions: the value is computed once for all of them.
 
-    Equal to :func:`respond` direction by direction, at about half of its cost for four directions; ``phi`` runs under
+    Equal to :func:`exact_jvp` direction by direction, at about half of its cost for four directions; ``phi`` runs under
     ``torch.func.vmap`` as well. Memory grows with K.
     """
     with sdpa_kernel(SDPBackend.MATH):
@@ -51,7 +51,7 @@ def respond_along(
         return both(directions)
 
 
-def respond_by_difference(phi: Map, x: Latent, direction: Latent, *, h: float) -> Response:
+def difference_jvp(phi: Map, x: Latent, direction: Latent, *, h: float) -> Response:
     """Value and the forward difference of Eq. (5) at the same base point. ``x`` is float32 or wider.
 
     Raises ValueError when h is not positive, or so small that rounding drowns the response.
@@ -61,11 +61,13 @@ def respond_by_difference(phi: Map, x: Latent, direction: Latent, *, h: float) -
     return Response(value, (phi(x + h * direction) - value) / h)
 
 
-def rounding_floor(phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]) -> Float[Tensor, "steps B"]:
+def difference_rounding_floor(
+    phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]
+) -> Float[Tensor, "steps B"]:
     """Measured relative disagreement of the differences at h and h / 2, for each h of ``steps`` and sample; 0 is best.
 
     Truncation makes it fall with h, rounding makes it rise again: the smallest h before the rise is the floor. It costs
-    two calls of ``phi`` a step, and one for the value. Raises ValueError as :func:`respond_by_difference`.
+    two calls of ``phi`` a step, and one for the value. Raises ValueError as :func:`difference_jvp`.
     """
     value, found = phi(x), []
     for h in steps:

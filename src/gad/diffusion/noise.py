@@ -49,7 +49,7 @@ def span_part(latent: Latent, basis: Float[Tensor, "K B C H W"]) -> Latent:
     return torch.einsum("kbchw,bk->bchw", basis, torch.einsum("kbchw,bchw->bk", basis, latent))
 
 
-def part_of(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | None = None) -> Latent:
+def direction_part(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | None = None) -> Latent:
     """P latent, the part in the space that directions of ``kind`` are drawn from.
 
     Raises ValueError where singular directions come without their ``basis``, which no seed brings back.
@@ -79,7 +79,7 @@ def draw_direction(
     ``size`` x ``size`` modes of a channel and none elsewhere · singular: unit variance along each vector of ``basis``.
     """
     direction = torch.stack([_normal(shape, seed, int(i), 1 + index) for i in ids])
-    return part_of(direction, kind, size=size, basis=basis)
+    return direction_part(direction, kind, size=size, basis=basis)
 
 
 def perturb(
@@ -101,5 +101,5 @@ def perturb(
     if step == "straight":
         return noise + h * direction
     angle = math.atan(h)
-    turned = part_of(noise, kind, size=size, basis=basis)
+    turned = direction_part(noise, kind, size=size, basis=basis)
     return noise + (math.cos(angle) - 1) * turned + math.sin(angle) * direction

@@ -1,12 +1,14 @@
 """Samplers: the teacher's ODE and the few-step student, both deterministic. They return whole trajectories."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.schedule import Schedule, expand
-from gad.diffusion.shapes import Latent, PerSample, Trajectory
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample, Trajectory, expand_per_sample
 
 
 def student_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
@@ -18,20 +20,31 @@ def student_timesteps(num_steps: int, device: torch.device | None = None) -> Ten
     return torch.arange(num_steps, -1, -1, device=device) / num_steps
 
 
+def next_student_timestep(t: float, student_steps: int) -> float:
+    """The first timestep below ``t`` of a sampler of so many steps."""
+    return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
+
+
 def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next: PerSample) -> Latent:
     """The state at ``t_next``: x0 and the noise it implies, mixed anew. On the flow schedule this is Euler's step.
 
     x_s = alpha_s x0 + sigma_s (x_t - alpha_t x0) / sigma_t (DDIM with eta = 0)
     """
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
-    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = (
+        expand_per_sample(schedule.alpha(t_next), x_t),
+        expand_per_sample(schedule.sigma(t_next), x_t),
+    )
     return alpha_next * x0 + sigma_next * (x_t - alpha * x0) / sigma
 
 
-def step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
+def ddim_step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
     """The x0 with which :func:`ddim_step` leads from ``x_t`` to ``x_next``: its inverse in x0."""
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
-    alpha_next, sigma_next = expand(schedule.alpha(t_next), x_t), expand(schedule.sigma(t_next), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
+    alpha_next, sigma_next = (
+        expand_per_sample(schedule.alpha(t_next), x_t),
+        expand_per_sample(schedule.sigma(t_next), x_t),
+    )
     return (x_next - sigma_next / sigma * x_t) / (alpha_next - sigma_next / sigma * alpha)
 
 

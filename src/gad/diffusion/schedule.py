@@ -12,7 +12,7 @@ from typing import Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Parameterisation = Literal["x0", "eps", "v", "flow"]
 
@@ -116,14 +116,9 @@ class OnSchedule(nn.Module):
         return self
 
 
-def expand(scale: PerSample, like: Tensor) -> Tensor:
-    """One number per sample, shaped ``[B, 1, ...]`` to multiply ``like``."""
-    return scale.view(-1, *[1] * (like.ndim - 1))
-
-
 def add_noise(schedule: Schedule, x0: Latent, eps: Latent, t: PerSample) -> Latent:
     """x_t = alpha_t x0 + sigma_t eps."""
-    return expand(schedule.alpha(t), x0) * x0 + expand(schedule.sigma(t), x0) * eps
+    return expand_per_sample(schedule.alpha(t), x0) * x0 + expand_per_sample(schedule.sigma(t), x0) * eps
 
 
 def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: Parameterisation) -> Latent:
@@ -132,7 +127,7 @@ def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: P
     eps: (x_t - sigma eps) / alpha, undefined where alpha_t = 0 · v: alpha x_t - sigma v · flow u = eps - x0, on the
     flow schedule only: x_t - t u.
     """
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
     match kind:
         case "x0":
             return output
@@ -146,7 +141,7 @@ def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: P
 
 def from_x0(schedule: Schedule, x0: Latent, x_t: Latent, t: PerSample, kind: Parameterisation) -> Latent:
     """The network output that means ``x0``; the inverse of :func:`to_x0`. Undefined at t = 0 unless kind is x0."""
-    alpha, sigma = expand(schedule.alpha(t), x_t), expand(schedule.sigma(t), x_t)
+    alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
     match kind:
         case "x0":
             return x0

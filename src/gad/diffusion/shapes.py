@@ -1,4 +1,4 @@
-"""Legend of axes and the array types that public signatures use.
+"""Legend of axes and the array types that public signatures use; a number per sample in the shape of a batch.
 
 B batch of samples · C latent channels · H, W latent height and width · L text tokens · D text width ·
 S sampling steps (a trajectory has S + 1 states) · N noises · K directions · V student variants
@@ -18,3 +18,8 @@ Trajectory = Float[Tensor, "S B C H W"]
 
 PromptEmbeds = Float[Tensor, "B L D"]
 PromptMask = Bool[Tensor, "B L"] | Int[Tensor, "B L"]
+
+
+def expand_per_sample(scale: PerSample, like: Tensor) -> Tensor:
+    """One number per sample, shaped ``[B, 1, ...]`` to multiply ``like``."""
+    return scale.view(-1, *[1] * (like.ndim - 1))

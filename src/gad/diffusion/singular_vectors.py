@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from gad.diffusion.jvp import Map, respond_along
+from gad.diffusion.jvp import Map, exact_jvps
 from gad.diffusion.noise import Ids, draw_direction
 from gad.diffusion.shapes import Latent
 
@@ -28,8 +28,8 @@ SPARE = 4  # further directions that are iterated and dropped: they make the las
 
 
 @torch.no_grad()
-def top_directions(
-    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids: Ids, seed: int, along: Along = respond_along
+def top_singular_vectors(
+    phi: Map, x: Latent, count: int, *, rounds: int = 2, ids: Ids, seed: int, along: Along = exact_jvps
 ) -> tuple[Float[Tensor, "K B C H W"], Float[Tensor, "B K"]]:
     """The ``count`` orthonormal vectors v_k of the strongest response of J at ``x``, and the strengths |J v_k|.
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.sampling import step_target
+from gad.diffusion.sampling import ddim_step_target
 from gad.diffusion.shapes import Latent, PerSample
-from gad.runtime.devices import sent
+from gad.runtime.devices import send_to_device
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Batch:
 
     def to(self, device) -> "Batch":
         def move(value):
-            return value.to(device) if isinstance(value, Conditioning) else sent(value, device)
+            return value.to(device) if isinstance(value, Conditioning) else send_to_device(value, device)
 
         moved = self._map(move, move)
         return replace(moved, rows=self.rows, t_here=self.t_here)
@@ -63,8 +63,8 @@ class Batch:
     def part(self, index: Tensor) -> "Batch":
         """The pairs of those numbers, both members of each, or the samples of an unpaired batch."""
         rows = torch.cat([index, index + len(self.ids) // 2]) if self.paired else index
-        on = cache(partial(sent, rows))
-        return self._map(lambda value: value[on(value.device)], lambda h: h[sent(index, h.device)])
+        on = cache(partial(send_to_device, rows))
+        return self._map(lambda value: value[on(value.device)], lambda h: h[send_to_device(index, h.device)])
 
     def pairs_at(self, stride: int) -> Tensor:
         """Numbers of the pairs that stand at every ``stride``-th place of the whole batch, however it was split."""
@@ -78,7 +78,7 @@ class Batch:
 
     def _rows_of(self, numbers: Tensor) -> Tensor:
         """This part's own rows of the whole batch's random numbers, where and as precise as the noise is."""
-        return sent(numbers[self.rows].to(self.noise.dtype), self.noise.device)
+        return send_to_device(numbers[self.rows].to(self.noise.dtype), self.noise.device)
 
     def normal(self, generator: torch.Generator) -> Latent:
         """Standard normal numbers of the latents' shape, drawn on the CPU for the whole batch."""
@@ -94,10 +94,10 @@ class Batch:
 
     def integers(self, high: int, generator: torch.Generator) -> Tensor:
         """A number in 0..high-1 per sample."""
-        return sent(torch.randint(high, (self.size,), generator=generator)[self.rows], self.noise.device)
+        return send_to_device(torch.randint(high, (self.size,), generator=generator)[self.rows], self.noise.device)
 
 
-def step_generator(*key: int) -> torch.Generator:
+def training_step_generator(*key: int) -> torch.Generator:
     """A generator that depends on the key alone, so a resumed run draws the same numbers."""
     # hashed to 32 bits: torch's generator on the CPU ignores the upper half of its seed
     return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
@@ -121,7 +121,7 @@ def draw_batch(
     ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with the prompt of the sample
     before as each sample's other one.
     """
-    generator = step_generator(*key)
+    generator = training_step_generator(*key)
     copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
     count = batch_size // 2 if paired else batch_size
     ids = torch.randint(len(pairs), (count,), generator=generator)
@@ -129,7 +129,7 @@ def draw_batch(
     if not paired:
         member = torch.randint(1 + copies, (count,), generator=generator)
         member = torch.where(member > 0, member + copies, member)
-        batch = stored_states(pairs, prompts, schedule, ids, member, node)
+        batch = _stored_states(pairs, prompts, schedule, ids, member, node)
     else:
         allowed = partners or range(copies)
         partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
@@ -144,11 +144,11 @@ def stored_pairs(
 ) -> Batch:
     """The paired batch of sample ids with the partner of that number, each pair at its timestep."""
     member = torch.cat([torch.zeros_like(partner), 1 + partner])
-    batch = stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
+    batch = _stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
     return replace(batch, h=torch.tensor(pairs.config.steps)[partner])
 
 
-def stored_states(
+def _stored_states(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, member: Tensor, node: Tensor
 ) -> Batch:
     """The batch of the given members of sample ids, each at its timestep."""
@@ -156,6 +156,6 @@ def stored_states(
     rows = torch.arange(len(ids))
     x_t, x_next = states[rows, node], states[rows, node + 1]
     t, t_next = pairs.times[node], pairs.times[node + 1]
-    target = step_target(schedule, x_t, x_next, t, t_next)
+    target = ddim_step_target(schedule, x_t, x_next, t, t_next)
     ends, conditioning = (states[:, 0], states[:, -1]), None if prompts is None else prompts[ids]
     return Batch(ids, x_t, t, t, target, *ends, conditioning, None, None, rows, len(ids))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.schedule import OnSchedule, Schedule, expand
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.schedule import OnSchedule, Schedule
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.runtime.fsdp import is_sharded
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
@@ -22,7 +22,7 @@ Features = Callable[[Latent, PerSample, Conditioning | None], list[Tensor]]
 """Feature maps ``[B, C, h, w]`` of a noisy latent."""
 
 
-def feature_blocks(network: "ModelMixin") -> list[nn.Module]:
+def discriminator_blocks(network: "ModelMixin") -> list[nn.Module]:
     """Where features are read: a UNet's way down and its middle, or every second block of a transformer."""
     if hasattr(network, "down_blocks"):
         return [*network.down_blocks, network.mid_block]
@@ -47,7 +47,7 @@ def _may_stop(network: nn.Module) -> bool:
     return not is_sharded(network) and network._compiled_call_impl is None
 
 
-def network_features(denoiser: NetworkDenoiser) -> Features:
+def discriminator_features(denoiser: NetworkDenoiser) -> Features:
     """Maps inside the network, read by hooks that stay only for the call.
 
     A UNet's way up, more than half of its work, is not walked.
@@ -55,7 +55,7 @@ def network_features(denoiser: NetworkDenoiser) -> Features:
 
     def features(x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> list[Tensor]:
         maps: list[Tensor] = []
-        blocks, may_stop = feature_blocks(denoiser.network), _may_stop(denoiser.network)
+        blocks, may_stop = discriminator_blocks(denoiser.network), _may_stop(denoiser.network)
 
         def read(module, inputs, output) -> None:
             maps.append(_as_map(output, x_t))
@@ -75,16 +75,18 @@ def network_features(denoiser: NetworkDenoiser) -> Features:
     return features
 
 
-def point_features(denoiser: Denoiser) -> Features:
+def _point_features(denoiser: Denoiser) -> Features:
     """For a teacher without a network: the state, the teacher's x0 and the time."""
 
     def features(x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> list[Tensor]:
-        return [torch.cat([x_t, denoiser(x_t, t, conditioning), expand(t, x_t).expand_as(x_t[:, :1])], dim=1)]
+        return [
+            torch.cat([x_t, denoiser(x_t, t, conditioning), expand_per_sample(t, x_t).expand_as(x_t[:, :1])], dim=1)
+        ]
 
     return features
 
 
-def pooled(conditioning: Conditioning | None) -> Tensor | None:
+def _pooled(conditioning: Conditioning | None) -> Tensor | None:
     """The mean prompt embedding of each sample, ``[B, D]`` float32, padding left out where it is masked."""
     if conditioning is None:
         return None
@@ -121,7 +123,7 @@ class Discriminator(OnSchedule):
         self.heads = nn.ModuleList(Head(count, text_width) for count in channels)
 
     def forward(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Tensor:
-        maps, text = self.features(x_t, t, conditioning), pooled(conditioning)
+        maps, text = self.features(x_t, t, conditioning), _pooled(conditioning)
         return torch.cat([head(feature, text) for head, feature in zip(self.heads, maps, strict=True)], dim=1)
 
 
@@ -132,10 +134,10 @@ def build_discriminator(
 
     ``conditioning`` is any batch of one, to learn the sizes from.
     """
-    features = network_features(denoiser) if isinstance(denoiser, NetworkDenoiser) else point_features(denoiser)
+    features = discriminator_features(denoiser) if isinstance(denoiser, NetworkDenoiser) else _point_features(denoiser)
     with torch.no_grad():
         maps = features(torch.zeros(1, *shape), torch.full((1,), 0.5), conditioning)
-    text = pooled(conditioning)
+    text = _pooled(conditioning)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         channels, width = [feature.shape[1] for feature in maps], None if text is None else text.shape[1]

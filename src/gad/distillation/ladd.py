@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import add_noise
 from gad.diffusion.shapes import Latent
@@ -15,7 +15,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.discriminator import Discriminator
 from gad.distillation.losses import discriminator_loss, generator_loss, matching_loss
 from gad.distillation.pair_terms import Stored
-from gad.distillation.trainable import Networks, with_network
+from gad.distillation.trainable import Networks, trainable_denoiser
 
 LATEST = 0.75  # the re-noised times' upper end
 
@@ -39,11 +39,13 @@ class Ladd:
 
     def networks(self) -> Networks:
         """The teacher, whose features the discriminator reads."""
-        return Networks(frozen=with_network(self.teacher))
+        return Networks(frozen=trainable_denoiser(self.teacher))
 
     def to(self, device) -> "Ladd":
         """The same with the heads, and the teacher whose features they read, on ``device``."""
-        return replace(self, teacher=on_device(self.teacher, device), discriminator=self.discriminator.to(device))
+        return replace(
+            self, teacher=denoiser_on_device(self.teacher, device), discriminator=self.discriminator.to(device)
+        )
 
     def _logits(self, x0: Latent, batch: Batch, conditioning: Conditioning | None, generator) -> Tensor:
         """What the discriminator says of x0, re-noised to a logit-normal time below ``LATEST``."""

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Response
-from gad.diffusion.schedule import expand
-from gad.diffusion.shapes import Latent
+from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
 from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss
@@ -55,7 +54,7 @@ class Alignment:
 def response_of_pairs(x0: Latent, h: Tensor) -> Response:
     """Value and difference quotient of the outputs for a paired batch, ``[B/2]``. Eq. (5)."""
     value, moved = x0.chunk(2)
-    return Response(value, (moved - value) / expand(h, value))
+    return Response(value, (moved - value) / expand_per_sample(h, value))
 
 
 @dataclass(frozen=True)

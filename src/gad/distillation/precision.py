@@ -11,7 +11,9 @@ from gad.distillation.trainable import Trainable
 from gad.runtime.fsdp import shard
 
 
-def make_optimizer(parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]):
+def make_student_optimizer(
+    parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]
+):
     """AdamW without decay: fused on a GPU, or with states of 8 bits, for which bitsandbytes has to be installed."""
     if config.optimizer == "adamw_8bit":
         try:
@@ -28,7 +30,7 @@ def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradSc
     return torch.amp.GradScaler(device.type, enabled=config.dtype == "float16")
 
 
-def networks_of(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
+def networks_of_training_step(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
     """The networks that a training step calls: the student's, the auxiliary and the teacher's, where there are such.
 
     The features of LADD's discriminator are read from the objective's own teacher.
@@ -73,7 +75,7 @@ def place_networks(
     learn. Return the objective there; with ``shard`` its teacher is sharded in place."""
     prepare_networks(student, objective, config, device)
     if config.shard:  # before anything moves: a network need not fit the device
-        shard(networks_of(student, objective), device)
+        shard(networks_of_training_step(student, objective), device)
     student.to(device).network.train().requires_grad_(True)
     return objective.to(device)
 

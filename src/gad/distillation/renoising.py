@@ -6,8 +6,7 @@ import torch
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, sample, student_timesteps
-from gad.diffusion.schedule import expand
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.losses import importance_weight, renoise
 
@@ -44,6 +43,8 @@ def renoised_output(
     low, high = t_mid.clamp(min=EARLIEST), t_student - MARGIN
     t = low + (high - low) * uniform
     a, b = renoise(student.schedule, t_mid, t)
-    x_t = expand(a, eps) * x_mid + expand(b, eps) * eps
-    mixed = (x_t - expand(student.schedule.alpha(t), eps) * x0) / expand(student.schedule.sigma(t), eps)
+    x_t = expand_per_sample(a, eps) * x_mid + expand_per_sample(b, eps) * eps
+    mixed = (x_t - expand_per_sample(student.schedule.alpha(t), eps) * x0) / expand_per_sample(
+        student.schedule.sigma(t), eps
+    )
     return Renoised(x0, x_t, t, importance_weight(eps, mixed).detach())

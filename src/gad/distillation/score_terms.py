@@ -13,8 +13,7 @@ from torch import Tensor
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
-from gad.diffusion.schedule import expand
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
 from gad.distillation.pair_terms import response_of_pairs
@@ -67,7 +66,9 @@ class ScoreForm:
             else:
                 output = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
                 own = response_of_pairs(output, batch.pair_steps).jvp
-                alpha = expand(student.schedule.alpha(state.t[: len(own)]), own)  # what a step of x0 is in x_t
+                alpha = expand_per_sample(
+                    student.schedule.alpha(state.t[: len(own)]), own
+                )  # what a step of x0 is in x_t
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
         return terms | {
@@ -84,7 +85,7 @@ class ScoreForm:
         more sampling steps the student's response is taken at the pair's timestep and not where x_t comes from.
         """
         first = slice(len(step))
-        x_t, t, h = state.x_t[first], state.t[first], expand(batch.pair_steps, step)
+        x_t, t, h = state.x_t[first], state.t[first], expand_per_sample(batch.pair_steps, step)
         prompts = None if batch.conditioning is None else batch.conditioning[first]
         real, fake = ((score(x_t + h * step, t, prompts) - score(x_t, t, prompts)) / h for score in scores)
         return fake, real

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided, on_device
+from gad.diffusion.guidance import Guided, denoiser_on_device
 from gad.diffusion.shapes import PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
@@ -14,7 +14,7 @@ from gad.distillation.losses import score_identity_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
-from gad.distillation.trainable import Networks, with_network
+from gad.distillation.trainable import Networks, trainable_denoiser
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Sid:
 
     def networks(self) -> Networks:
         """The fake score, which learns, and the teacher."""
-        return Networks(learning=(self.fake,), frozen=with_network(self.teacher))
+        return Networks(learning=(self.fake,), frozen=trainable_denoiser(self.teacher))
 
     def to(self, device) -> "Sid":
         """The same with both networks on ``device``."""
-        return replace(self, teacher=on_device(self.teacher, device), fake=self.fake.to(device))
+        return replace(self, teacher=denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``, under the guidance with which it is used: so the two scores agree
         where the student's law is the guided teacher's, and not where it is the plain one's."""
         with torch.no_grad():
             state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
-        return denoising_loss_of_fake(guided_alike(self.fake, self.teacher), state, batch, student.schedule)
+        return denoising_loss_of_fake(_guided_alike(self.fake, self.teacher), state, batch, student.schedule)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``sid``, the terms of GAD where they are weighed, and the ``total``."""
         state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
-        alike = (self.teacher, guided_alike(self.fake, self.teacher))
+        alike = (self.teacher, _guided_alike(self.fake, self.teacher))
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
         loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
         free = state.x0 if self.student_steps == 1 else None
@@ -61,6 +61,6 @@ class Sid:
         return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
 
 
-def guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
+def _guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
     """The fake score under the teacher's guidance, if it has any: two equal scores then stay equal."""
     return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.shapes import PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
@@ -20,7 +20,7 @@ from gad.distillation.losses import DistanceKind, distribution_matching_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
-from gad.distillation.trainable import Networks, with_network
+from gad.distillation.trainable import Networks, trainable_denoiser
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Tdm:
 
     def networks(self) -> Networks:
         """The fake score, which learns, and the teacher."""
-        return Networks(learning=(self.fake,), frozen=with_network(self.teacher))
+        return Networks(learning=(self.fake,), frozen=trainable_denoiser(self.teacher))
 
     def to(self, device) -> "Tdm":
         """The same with both networks on ``device``."""
-        return replace(self, teacher=on_device(self.teacher, device), fake=self.fake.to(device))
+        return replace(self, teacher=denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``."""

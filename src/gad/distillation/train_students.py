@@ -9,22 +9,22 @@ from pathlib import Path
 import torch
 
 from gad.config import StudentConfig
-from gad.config.variants import VARIANTS, trained_as
+from gad.config.variants import VARIANTS, effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.objective import build_objective
 from gad.distillation.seed_workers import threads_per_seed, workers_for
-from gad.distillation.training_log import join_tables, logged
+from gad.distillation.training_log import join_log_tables, log_training_states
 from gad.distillation.training_loop import TrainState, train
 from gad.distillation.training_record import LOG, NO_RESULT, write_trained
 from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
-from gad.models.pipelines import family_of, network_of, plain_scheduler, save_pipeline
+from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
 from gad.models.students import finished_seeds, seed_dir
-from gad.runtime.distributed import lock_together, make_accelerator, place
-from gad.runtime.fingerprint import key_of
+from gad.runtime.distributed import lock_together, make_accelerator, rank_and_world_size
+from gad.runtime.fingerprint import stage_cache_key
 from gad.runtime.side_by_side import side_by_side
 
 
@@ -43,21 +43,21 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
     if teacher.pipeline is None:
         assert isinstance(student.network, PointNetwork)
         return save_point_network(student.network, folder)
-    name = family_of(teacher.pipeline).network
-    original = {name: network_of(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
-    teacher.pipeline.register_modules(**{name: student.network, "scheduler": plain_scheduler(teacher.pipeline)})
+    name = pipeline_family(teacher.pipeline).network
+    original = {name: pipeline_network(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
+    teacher.pipeline.register_modules(**{name: student.network, "scheduler": stock_scheduler(teacher.pipeline)})
     try:
         save_pipeline(teacher.pipeline, folder)
     finally:
         teacher.pipeline.register_modules(**original)
 
 
-def training_steps(config: StudentConfig, variant: str) -> int:
+def num_training_steps(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
 
 
-def own_copy(teacher: Model, config: StudentConfig) -> Model:
+def teacher_copy_for_training(teacher: Model, config: StudentConfig) -> Model:
     """The teacher itself, or where its weights will be cast or parted a copy: students start from all their bits."""
     if config.dtype == "float32" and not config.shard or not isinstance(teacher.denoiser, NetworkDenoiser):
         return teacher
@@ -82,13 +82,13 @@ class SeedTraining:
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(self.teacher, self.config, seed=seed)
-        teacher = own_copy(self.teacher, self.config)
+        teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
         states = train(
             student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
         )
         if accelerator.is_main_process:
-            yield from logged(states, seed, work / LOG, self.live / f"seed_{seed}")
+            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
             save_student(student, self.teacher, seed_dir(self.folder, seed))
             shutil.rmtree(work)
@@ -99,8 +99,10 @@ class SeedTraining:
 
 def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
     """The cache key of a variant's students."""
-    settings = config.model_copy(update={"num_steps": training_steps(config, variant)}).model_dump(exclude=NO_RESULT)
-    return key_of("student", settings, variant, pairs.fingerprint)
+    settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
+        exclude=NO_RESULT
+    )
+    return stage_cache_key("student", settings, variant, pairs.fingerprint)
 
 
 def train_seeds(
@@ -120,17 +122,17 @@ def train_seeds(
     room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
-    trained = config.model_copy(update={"num_steps": training_steps(config, variant)})
+    trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
     lock_together(folder, student_key(config, variant, pairs))
-    first = place()[0] == 0
+    first = rank_and_world_size()[0] == 0
     if first:
         write_trained(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
-    kind = trained_as(variant, config.weight_of(variant))
+    kind = effective_variant(variant, config.weight_of(variant))
     training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
     yield from _train_left(training, [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()])
     if first:
-        join_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
+        join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
         _keep_only(folder, config.seeds_of(variant))
 
 

@@ -48,7 +48,7 @@ class WithAuxiliary(Protocol):
     def auxiliary_loss(self, student, batch, generator: torch.Generator) -> Tensor: ...
 
 
-def with_network(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:
+def trainable_denoiser(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:
     """The denoiser under any guidance, if it has a network; else nothing."""
     bare = unguided(denoiser)
     return (bare,) if isinstance(bare, NetworkDenoiser) else ()

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
-from gad.runtime.files import replacing
+from gad.runtime.files import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from dvclive import Live
 
 
-def logged(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
+def log_training_states(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
     """The states as they come, each once it stands in the table ``path``.
 
     dvclive's files in ``live`` are for monitoring; the table is the record.
@@ -22,14 +22,14 @@ def logged(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> I
     with Live(str(live), report=None, save_dvc_exp=False, dvcyaml=None) as log:
         shown = 0
         for state in states:
-            rows = append_row(path, seed, state)
+            rows = append_log_row(path, seed, state)
             for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
-                show_row(log, row)
+                _show_row(log, row)
             shown = len(rows)
             yield state
 
 
-def show_row(log: "Live", row: dict[str, str]) -> None:
+def _show_row(log: "Live", row: dict[str, str]) -> None:
     """A row as it is monitored while training goes on."""
     log.step = int(row["step"])
     for name, value in row.items():
@@ -38,7 +38,7 @@ def show_row(log: "Live", row: dict[str, str]) -> None:
     log.make_summary()
 
 
-def append_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
+def append_log_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
     """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
     found: dict[str, int | float] = {"seed": seed, "step": state.step}
     found |= {"learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
@@ -56,13 +56,13 @@ def append_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]
 def _write_rows(path: Path, rows: list[dict]) -> None:
     """A table with every column that a row has; sparse GAD is not logged at every step."""
     names = dict.fromkeys(name for row in rows for name in row)
-    with replacing(path) as partial, open(partial, "w", newline="") as file:
+    with atomic_write_path(path) as partial, open(partial, "w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
 
 
-def join_tables(paths: list[Path], whole: Path) -> None:
+def join_log_tables(paths: list[Path], whole: Path) -> None:
     """One table of all, in their order."""
     rows = []
     for path in paths:

@@ -26,7 +26,7 @@ from gad.distillation.training_state import TrainingState
 from gad.distillation.updates import Updates
 from gad.runtime.checkpoint import LAST
 from gad.runtime.distributed import average_numbers, make_accelerator
-from gad.runtime.fsdp import gather
+from gad.runtime.fsdp import gather_sharded_weights
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,5 @@ def _finish(student: NetworkDenoiser, state: TrainingState, plain: nn.Module | N
     state.average.copy_to(state.student.parameters)
     student.compute = None
     if plain is not None:
-        student.network = gather(student.network, plain)
+        student.network = gather_sharded_weights(student.network, plain)
     student.to("cpu").network.eval().requires_grad_(False)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from gad.config import StudentConfig
 from gad.distillation.learning_rate import cosine_with_warmup
-from gad.distillation.precision import make_optimizer, make_scaler
+from gad.distillation.precision import make_scaler, make_student_optimizer
 from gad.distillation.trainable import Trainable
-from gad.runtime.checkpoint import resume_parts, save_parts
+from gad.runtime.checkpoint import resume_checkpoint_parts, save_checkpoint_parts
 from gad.runtime.distributed import average_gradients
-from gad.runtime.fsdp import as_saved, full
+from gad.runtime.fsdp import full_tensor, unsharded_state
 from gad.runtime.moving_average import MovingAverage
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -36,7 +36,7 @@ class Optimised:
     ):
         self.network, self.accelerator, self.max_grad_norm = network, accelerator, config.max_grad_norm
         self.parameters = list(network.parameters())
-        self.optimizer = make_optimizer(self.parameters, config, lr=lr, betas=betas)
+        self.optimizer = make_student_optimizer(self.parameters, config, lr=lr, betas=betas)
         self.scaler = make_scaler(config, accelerator.device)
 
     def backward(self, loss: Tensor) -> None:
@@ -47,7 +47,7 @@ class Optimised:
         """Average the gradients over the processes and clip them; return their norm before clipping, a scalar."""
         average_gradients(self.parameters, self.accelerator)
         self.scaler.unscale_(self.optimizer)
-        return full(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm))
+        return full_tensor(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm))
 
     def step(self) -> None:
         """Update the parameters and forget their gradients."""
@@ -88,11 +88,11 @@ class TrainingState:
         """Write a checkpoint after ``done`` steps, or help to gather it."""
         first = self.accelerator.is_main_process
         if first or self.sharded:
-            save_parts(path, self._parts(), {"step": done}, writes=first)
+            save_checkpoint_parts(path, self._parts(), {"step": done}, writes=first)
 
     def resume(self, path: Path) -> int:
         """Load a checkpoint if there is one; return the number of steps that are done."""
-        done = resume_parts(path, self._parts()).get("step", 0)
+        done = resume_checkpoint_parts(path, self._parts()).get("step", 0)
         self.average.to(self.accelerator.device)
         return done
 
@@ -101,4 +101,4 @@ class TrainingState:
         parts = self.student.parts("network") | {"schedule": self.schedule, "average": self.average}
         if self.auxiliary is not None:
             parts |= self.auxiliary.parts("auxiliary", "auxiliary_")
-        return {name: as_saved(part) for name, part in parts.items()} if self.sharded else parts
+        return {name: unsharded_state(part) for name, part in parts.items()} if self.sharded else parts

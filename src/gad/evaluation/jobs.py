@@ -15,12 +15,12 @@ from typing import Any
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result, ResultCache, at_once
-from gad.runtime.distributed import lock_together, place
+from gad.runtime.distributed import lock_together, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
 
 
-def names_of(all_models: Sequence[Sampler]) -> list[str]:
+def job_names_of_models(all_models: Sequence[Sampler]) -> list[str]:
     """A name for each model's results, the teacher first: of it, its weights and how it is sampled.
 
     The first model of a variant has another name than it would have as a later one, since more of it may be cached.
@@ -34,12 +34,12 @@ def names_of(all_models: Sequence[Sampler]) -> list[str]:
     return names
 
 
-def files_in(values) -> list[Path]:
+def files_in_settings(values) -> list[Path]:
     """The files and folders that a section's plain values name, from the project's root, for a fingerprint."""
     if isinstance(values, dict):
         values = list(values.values())
     if isinstance(values, list):
-        return [path for value in values for path in files_in(value)]
+        return [path for value in values for path in files_in_settings(value)]
     return [ROOT / values] if isinstance(values, str) and values and os.path.exists(ROOT / values) else []
 
 
@@ -74,7 +74,7 @@ class JobResults:
         return not all((self.cached.folder / name).exists() for name in names)
 
 
-def job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> JobResults:
+def _job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> JobResults:
     """A job's results, read from ``folder`` where they are cached, else computed and cached there.
 
     With ``wait`` the shared inputs are computed by another process. Results of another cache key are deleted.
@@ -86,25 +86,25 @@ def job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> 
     return JobResults(job, ResultCache(own), cache(lambda: job.prepare(ResultCache(own / "shared", wait))))
 
 
-def results(
+def results_of_jobs(
     jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path | None
 ) -> Iterator[tuple[Job, Sampler, Result]]:
     """Yield every model's result of each job in turn, from ``folder`` where it is cached; None caches nothing."""
-    names = [sampler.name for sampler in all_models] if folder is None else names_of(all_models)
+    names = [sampler.name for sampler in all_models] if folder is None else job_names_of_models(all_models)
     for job in jobs:
-        result_of = job_results(job, folder)
+        result_of = _job_results(job, folder)
         for sampler, name in zip(all_models, names, strict=True):
             yield job, sampler, result_of(sampler, name)
 
 
-def precompute(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
+def precompute_jobs(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
     """Cache this process's share of the results in ``folder``, and yield a line for each.
 
     All processes compute the shared inputs together; then the jobs are distributed, the teacher's first.
     """
-    rank, processes = place()
-    names = names_of(all_models)
-    of_jobs = [job_results(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
+    rank, processes = rank_and_world_size()
+    names = job_names_of_models(all_models)
+    of_jobs = [_job_results(job, folder, wait=number % processes != rank) for number, job in enumerate(jobs)]
     for of_job in of_jobs:
         if of_job.lack(names):
             of_job.inputs()

@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 
 from gad.config import Recipe
-from gad.evaluation.jobs import Job, files_in, results
+from gad.evaluation.jobs import Job, files_in_settings, results_of_jobs
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.sampler import NamedStudent, Sampler, all_samplers
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result
-from gad.runtime.fingerprint import key_of
+from gad.runtime.fingerprint import stage_cache_key
 from gad.runtime.paths import EMOJI
 
 
-def section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
+def per_model_section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of all that decides a section's results, beside the model that is evaluated."""
     config, prompts = settings.sensitivity, settings.noise_pairs.prompts
     # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
@@ -28,10 +28,12 @@ def section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     section["captions"] = prompts.model_dump() if prompts else None
     by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
-    return key_of("sensitivity" if name == "seeds" else "fidelity", name, section, *by, *files_in(section), *evaluators)
+    return stage_cache_key(
+        "sensitivity" if name == "seeds" else "fidelity", name, section, *by, *files_in_settings(section), *evaluators
+    )
 
 
-def measured(
+def measured_per_model(
     job_of: Callable[[Sampler, Recipe], Job],
     teacher: Model,
     students: Iterable[NamedStudent],
@@ -42,7 +44,7 @@ def measured(
 
     Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
-    models = all_models(teacher, students, settings.sampling)
-    for _, sampler, found in results([job_of(models[0], settings)], models, cache_dir):
+    models = all_samplers(teacher, students, settings.sampling)
+    for _, sampler, found in results_of_jobs([job_of(models[0], settings)], models, cache_dir):
         tables = {key: rows for key, rows in found.items() if isinstance(rows, pd.DataFrame)}
         yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in tables.items()}

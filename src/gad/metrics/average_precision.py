@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gad.data.boxes import Box, Detection, overlap
+from gad.data.boxes import Box, Detection, box_iou
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from pycocotools.coco import COCO
@@ -89,4 +89,4 @@ def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> fl
 
     Higher is better; an object that is not found counts 0.
     """
-    return float(np.mean([max((overlap(d.box, a.box) for d in found if d.noun == a.noun), default=0.0) for a in asked]))
+    return float(np.mean([max((box_iou(d.box, a.box) for d in found if d.noun == a.noun), default=0.0) for a in asked]))

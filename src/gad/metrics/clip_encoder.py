@@ -7,9 +7,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from gad.data.emoji.clip import load_clip
+from gad.data.emoji.clip import load_emoji_clip
 from gad.diffusion.shapes import PerSample
-from gad.metrics.pretrained import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
 from gad.models.clip import Clip, image_features, text_features
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import EMOJI, ROOT
@@ -26,18 +26,18 @@ class Encoder:
     inverse_temperature: float = 1.0  # that the model itself scales cosines by
 
 
-def score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
+def clip_encoder_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
     """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
     return (encoder.images(images) * encoder.texts(prompts)).sum(1)
 
 
-def features_in_parts(encoder: Encoder, images: Tensor, *, batch_size: int = 64) -> Tensor:
+def clip_features_in_batches(encoder: Encoder, images: Tensor, *, batch_size: int = 64) -> Tensor:
     """Image features without gradient, a batch at a time."""
     with torch.no_grad():
         return torch.cat([encoder.images(part) for part in images.split(batch_size)])
 
 
-def load_encoder(
+def load_clip_encoder(
     source: str | None,
     *,
     tokenizer: str | None = None,
@@ -55,11 +55,11 @@ def load_encoder(
         return _emoji_encoder()
     words, words_revision = (source, revision) if tokenizer is None else (tokenizer, None)
     clip = _load_pretrained(source, revision, words, words_revision, device)
-    mean, std = normalisation(_place(words), words_revision)
+    mean, std = pretrained_normalisation(_place(words), words_revision)
     side = clip.model.config.vision_config.image_size
 
     def images(batch: Tensor) -> Tensor:
-        return image_features(clip, preprocess(batch, side, mean, std).to(device)).to(batch.device)
+        return image_features(clip, preprocess_for_pretrained(batch, side, mean, std).to(device)).to(batch.device)
 
     def texts(prompts: Sequence[str]) -> Tensor:
         return text_features(clip, prompts).cpu()
@@ -72,7 +72,7 @@ def load_encoder(
 def _emoji_encoder() -> Encoder:
     """It sees images as they are: 64 pixels a side, in [-1, 1]."""
     folder = EMOJI / "evaluators" / "clip"
-    clip = load_clip(folder)
+    clip = load_emoji_clip(folder)
     return Encoder(
         f"emoji evaluator:{fingerprint(folder)}", partial(image_features, clip), partial(text_features, clip)
     )
@@ -95,6 +95,6 @@ def _load_pretrained(
         tokenizer = AutoTokenizer.from_pretrained(_place(words), revision=words_revision)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get(source)} ({reason})") from error
+        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
     model.eval().requires_grad_(False).to(device)
     return Clip(model, tokenizer, model.config.text_config.max_position_embeddings)

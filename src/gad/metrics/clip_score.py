@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gad.config import ScoreConfig
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.clip_encoder import Encoder, load_encoder, score
+from gad.metrics.clip_encoder import Encoder, clip_encoder_score, load_clip_encoder
 
 Score = Callable[[Tensor, Sequence[str]], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] and a prompt each, to one number per image."""
@@ -25,26 +25,26 @@ def _scaled(encoder: Encoder, factor: float = 1.0) -> Score:
 
     @torch.no_grad()
     def scaled(images: Latent, prompts: Sequence[str]) -> PerSample:
-        return factor * score(encoder, images, prompts)
+        return factor * clip_encoder_score(encoder, images, prompts)
 
     return scaled
 
 
 def load_clip_score(config: ScoreConfig, *, device: torch.device | str = "cpu") -> Score:
-    """The score of a CLIPModel from a hub name or a local folder. Raises ValueError as :func:`load_encoder` does."""
-    encoder = load_encoder(config.model, tokenizer=config.tokenizer, revision=config.revision, device=device)
+    """The score of a CLIPModel from a hub name or a local folder. Raises as :func:`load_clip_encoder`."""
+    encoder = load_clip_encoder(config.model, tokenizer=config.tokenizer, revision=config.revision, device=device)
     factors = {"cosine": 1.0, "percent": 100.0, "logit": encoder.inverse_temperature}
     return _scaled(encoder, factors[config.scale])
 
 
-def load_scores(configs: dict[str, ScoreConfig], *, device: torch.device | str = "cpu") -> dict[str, Score]:
+def load_all_clip_scores(configs: dict[str, ScoreConfig], *, device: torch.device | str = "cpu") -> dict[str, Score]:
     """Every score of a recipe by its name; without any that of the emoji dataset's own CLIP, on the CPU."""
     if not configs:
-        return {OWN: _scaled(load_encoder(None))}
+        return {OWN: _scaled(load_clip_encoder(None))}
     return {name: load_clip_score(config, device=device) for name, config in configs.items()}
 
 
-def score_all(score: Score, images: Latent, prompts: Sequence[str], *, batch_size: int = 64) -> PerSample:
+def clip_scores_in_batches(score: Score, images: Latent, prompts: Sequence[str], *, batch_size: int = 64) -> PerSample:
     """The score of every image, a few at a time. Raises ValueError for images with NaN."""
     if not images.isfinite().all():
         bad = (~images.isfinite()).flatten(1).any(1).nonzero().flatten().tolist()

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.pretrained import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from efficientnet_lite_pytorch import EfficientNet
@@ -72,7 +72,7 @@ def vendi(features: Features) -> float:
     return float(vendi_score.score_K((unit @ unit.T).numpy()))
 
 
-def project(*sets: Set, dimensions: int) -> tuple[Float[Tensor, "_ {dimensions}"], ...]:
+def project_features(*sets: Set, dimensions: int) -> tuple[Float[Tensor, "_ {dimensions}"], ...]:
     """All sets on the leading principal axes of the first one, so that `frechet_distance` needs fewer images."""
     centre = sets[0].double().mean(0)
     axes = torch.linalg.svd(sets[0].double() - centre, full_matrices=False).Vh[:dimensions]
@@ -85,7 +85,7 @@ def frechet_distance(a: Set, b: Set) -> float:
     .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}\big(\Sigma_a + \Sigma_b - 2\,(\Sigma_a\Sigma_b)^{1/2}\big)
 
     Each set needs more images than features have dimensions, or its covariance is singular: 1281 for whole EffLite0
-    features; `project` to fewer dimensions otherwise, and name them beside the number.
+    features; `project_features` to fewer dimensions otherwise, and name them beside the number.
     """
     fewest = min(len(a), len(b))
     if fewest <= a.shape[1]:
@@ -118,15 +118,15 @@ def load_features(source: str, *, batch_size: int = 64, device: torch.device | s
         model = AutoModel.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False).to(device)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get(source)} ({reason})") from error
-    mean, std = normalisation(source, None)
+        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
+    mean, std = pretrained_normalisation(source, None)
     side = getattr(model.config, "image_size", 224)
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
         result = []
         for part in images.split(batch_size):
-            output = model(pixel_values=preprocess(part, side, mean, std).to(device))
+            output = model(pixel_values=preprocess_for_pretrained(part, side, mean, std).to(device))
             pooled = getattr(output, "pooler_output", None)
             result.append((output.last_hidden_state[:, 0] if pooled is None else pooled).flatten(1).float().cpu())
         return torch.cat(result)

@@ -36,8 +36,8 @@ class HubDetector:
 
     def _detect(self, images: Tensor) -> list[list[Detection]]:
         device = next(self.network.parameters()).device
-        answer = self.network(pixel_values=prepare_pixels(images.float(), self.size).to(device))
-        scores, labels = class_scores(answer.logits.float().cpu(), len(self.network.config.id2label)).max(-1)
+        answer = self.network(pixel_values=prepare_detector_pixels(images.float(), self.size).to(device))
+        scores, labels = detector_class_scores(answer.logits.float().cpu(), len(self.network.config.id2label)).max(-1)
         centre, extent = answer.pred_boxes.float().cpu().clamp(0, 1).split(2, dim=-1)
         corners = torch.cat([centre - extent / 2, centre + extent / 2], dim=-1).clamp(0, 1) * images.shape[-1]
         names = self.network.config.id2label
@@ -50,14 +50,14 @@ class HubDetector:
         return found
 
 
-def prepare_pixels(images: Tensor, size: int) -> Tensor:
+def prepare_detector_pixels(images: Tensor, size: int) -> Tensor:
     """Images in [-1, 1] as the networks were trained to see them: ``size`` pixels a side, ImageNet's mean and std."""
     shares = F.interpolate((images + 1) / 2, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
     return (shares - mean.to(images)) / std.to(images)
 
 
-def class_scores(logits: Tensor, num_labels: int) -> Tensor:
+def detector_class_scores(logits: Tensor, num_labels: int) -> Tensor:
     """Scores in [0, 1] per label. A further class means "nothing" under a softmax (DETR, YOLOS); else sigmoids."""
     if logits.shape[-1] == num_labels + 1:
         return logits.softmax(-1)[..., :-1]
@@ -81,6 +81,6 @@ def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDe
     return HubDetector(network.eval().requires_grad_(False).to(device))
 
 
-def missing_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:
+def missing_detector_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:
     """The nouns that the detector has no label for, sorted."""
     return sorted(set(nouns) - set(detector.network.config.id2label.values()))

@@ -83,7 +83,7 @@ def _columns(found: dict[str, Estimate]) -> dict[str, float]:
     return {f"{name} {end}": getattr(estimate, end) for name, estimate in found.items() for end in ("low", "high")}
 
 
-def two_level(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
+def two_level_intervals(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """The intervals over seeds and noises as a metrics file holds them: ``{variant: {"metric, directions": ...}}``."""
     result: dict[str, dict[str, dict]] = {}
     for row in table.to_dict("records"):

@@ -14,7 +14,9 @@ from gad.diffusion.shapes import Latent
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
-def preprocess(images: Latent, side: int, mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "B 3 s s"]:
+def preprocess_for_pretrained(
+    images: Latent, side: int, mean: Sequence[float], std: Sequence[float]
+) -> Float[Tensor, "B 3 s s"]:
     """Images in [-1, 1] as CLIP wants them: bicubic to the shorter side, the middle square, normalised."""
     pixels = (images.float().clamp(-1, 1) + 1) / 2
     height, width = pixels.shape[-2:]
@@ -26,7 +28,7 @@ def preprocess(images: Latent, side: int, mean: Sequence[float], std: Sequence[f
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def normalisation(source: str, revision: str | None) -> tuple[list[float], list[float]]:
+def pretrained_normalisation(source: str, revision: str | None) -> tuple[list[float], list[float]]:
     """Mean and deviation of the pixels that a model was trained on; CLIP's own where its folder does not say."""
     from transformers.utils import cached_file  # here, since it takes seconds
 
@@ -39,6 +41,6 @@ def normalisation(source: str, revision: str | None) -> tuple[list[float], list[
     return list(values.get("image_mean", CLIP_MEAN)), list(values.get("image_std", CLIP_STD))
 
 
-def how_to_get(source: str) -> str:
+def how_to_get_pretrained(source: str) -> str:
     """What to do about a metric model that is not there."""
     return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it, or download it and name its folder"

@@ -35,7 +35,7 @@ def jacobian_norm_ratio(student: Response, teacher: Response) -> float:
     return (student.jvp.square().sum() / teacher.jvp.square().sum()).sqrt().item()
 
 
-def spectrum(jvps: Tensor) -> Tensor:
+def response_spectrum(jvps: Tensor) -> Tensor:
     """Singular values of the Jacobian's sketch J V, ``[B, K]`` descending, from the derivatives ``[K, B, ...]``.
 
     The K directions are the same for both maps that are compared. With K = dim orthonormal directions they are the

@@ -8,13 +8,13 @@ distance also falls as images agree one by one; a copy has 0.
 
 import torch
 
-from gad.metrics.image_features import Set, frechet_distance, project
+from gad.metrics.image_features import Set, frechet_distance, project_features
 from gad.metrics.precision_recall import precision_recall_density_coverage
 
 IMAGES_PER_AXIS = 2  # below, the covariance's own noise is as large as its differences
 
 
-def minimum_images(axes: int) -> int:
+def _minimum_images(axes: int) -> int:
     """How many images each set needs for a Fréchet distance on so many axes."""
     return IMAGES_PER_AXIS * axes
 
@@ -56,14 +56,14 @@ def set_distances(images: Set, reference: Set, *, axes: int, neighbours: int) ->
     compared are seen on the same ones. Raises ValueError, in one line, for too few images or features with NaN.
     """
     fewest = min(len(images), len(reference))
-    if fewest < minimum_images(axes):
+    if fewest < _minimum_images(axes):
         raise ValueError(
-            f"a Fréchet distance on {axes} axes needs at least {minimum_images(axes)} images in each set, got {fewest};"
-            " make more images or use fewer axes"
+            f"a Fréchet distance on {axes} axes needs at least {_minimum_images(axes)} images in each set,"
+            f" got {fewest}; make more images or use fewer axes"
         )
     if not (images.isfinite().all() and reference.isfinite().all()):
         raise ValueError("features are not finite; look for NaN images")
-    theirs, ours = project(reference, images, dimensions=axes)
+    theirs, ours = project_features(reference, images, dimensions=axes)
     manifold = precision_recall_density_coverage(images, reference, neighbours=neighbours)
     distances = {"frechet": frechet_distance(ours, theirs), "kernel": kernel_distance(images, reference)}
     return distances | manifold | {"n": float(fewest)}

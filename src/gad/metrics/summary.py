@@ -7,7 +7,7 @@ import pandas as pd
 from gad.metrics.statistics import mean_over_seeds, paired_difference
 
 
-def by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
+def summary_by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
     """``{variant: {metric: {mean, low, high, n}}}`` over seeds, from a table with a row per variant and seed."""
     return {
         variant: {metric: vars(mean_over_seeds(group[metric])) for metric in metrics}
@@ -15,8 +15,8 @@ def by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
     }
 
 
-def against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict:
-    """As :func:`by_variant`, of the paired difference to the reference variant at the seeds that both have."""
+def summary_against(table: pd.DataFrame, metrics: Sequence[str], reference: str) -> dict:
+    """As :func:`summary_by_variant`, of the paired difference to the reference variant at the seeds that both have."""
     seeds = table.set_index(["variant", "seed"])
     base = seeds.loc[reference]
     result = {}
@@ -46,8 +46,10 @@ def grouped_metrics(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) ->
 
     A group is a table with a row per variant and seed, and its columns that hold numbers.
     """
-    over_seeds = {name: by_variant(*group) for name, group in groups.items()}
-    return over_seeds | {f"{name}_minus_baseline": against(*group, "baseline") for name, group in groups.items()}
+    over_seeds = {name: summary_by_variant(*group) for name, group in groups.items()}
+    return over_seeds | {
+        f"{name}_minus_baseline": summary_against(*group, "baseline") for name, group in groups.items()
+    }
 
 
 def direction_kinds(sensitivity: dict) -> list[str]:
@@ -59,7 +61,7 @@ def direction_kinds(sensitivity: dict) -> list[str]:
     return [kind for kind, group in named.items() if group and all("jvp_cosine" in values for values in group.values())]
 
 
-def numbers_of(table: pd.DataFrame) -> list[str]:
+def number_columns(table: pd.DataFrame) -> list[str]:
     """The columns that hold numbers of a variant and seed; not sample sizes, nor intervals of a single model."""
     left_out = ("variant", "seed", "n")
     return [name for name in table if name not in left_out and not name.endswith(("_low", "_high"))]

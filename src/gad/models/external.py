@@ -19,7 +19,7 @@ from gad.config.external import ExternalStudent
 from gad.models.external_sampler import ExternalSampler
 from gad.models.lora import merge_lora
 from gad.models.model import Model
-from gad.models.pipelines import family_of, load_pipeline, network_of
+from gad.models.pipelines import load_pipeline, pipeline_family, pipeline_network
 from gad.models.sampler import NamedStudent
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.devices import own_device
@@ -75,7 +75,7 @@ def _bare_network(settings: ExternalStudent, base: "ModelMixin") -> "ModelMixin"
         raise ValueError(f"{settings.name}: cannot load a network from {settings.source}: {reason}") from error
 
 
-def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
+def _load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
     """The pipeline of an external student: float32, frozen, with the scheduler that the recipe names.
 
     Raises ValueError, in one line, for a missing folder, another pipeline class, an unknown scheduler, or weights that
@@ -88,11 +88,11 @@ def load_external_pipeline(settings: ExternalStudent) -> "DiffusionPipeline":
     assert source is not None, "a LoRA or a bare network names its base"
     pipeline = load_pipeline(_place(source, revision))
     if settings.kind == "lora":
-        merge_lora(network_of(pipeline), _weights_file(settings), scale=settings.lora_scale)
+        merge_lora(pipeline_network(pipeline), _weights_file(settings), scale=settings.lora_scale)
     if settings.kind == "network":
-        network = _bare_network(settings, network_of(pipeline)).eval().requires_grad_(False)
-        pipeline.register_modules(**{family_of(pipeline).network: network})
-    if getattr(network_of(pipeline).config, "time_cond_proj_dim", None) is not None:
+        network = _bare_network(settings, pipeline_network(pipeline)).eval().requires_grad_(False)
+        pipeline.register_modules(**{pipeline_family(pipeline).network: network})
+    if getattr(pipeline_network(pipeline).config, "time_cond_proj_dim", None) is not None:
         name = settings.name
         raise ValueError(f"{name}: its network wants its guidance as an embedding, which gad does not give; use a LoRA")
     if settings.scheduler:
@@ -115,7 +115,7 @@ def _reader(pipeline: "DiffusionPipeline") -> dict:
     return {"class": type(pipeline.text_encoder).__name__, **found}
 
 
-def check_comparable(name: str, student: Model, teacher: Model) -> None:
+def _check_comparable(name: str, student: Model, teacher: Model) -> None:
     """Raise ValueError, in one line, for a student whose noises or prompts are not the teacher's."""
     if teacher.pipeline is None:
         raise ValueError(f"{name} cannot be compared with a 2-D teacher: it makes images")
@@ -163,14 +163,14 @@ def load_external_student(
 
     What is equal in the teacher or in pipelines of ``others`` is shared with them.
     """
-    pipeline = load_external_pipeline(settings)
+    pipeline = _load_external_pipeline(settings)
     share_equal_parts(pipeline, [teacher.pipeline, *others])
-    config = network_of(pipeline).config
+    config = pipeline_network(pipeline).config
     uncond = None if settings.guidance_scale == 1 else encode_prompts(pipeline, [""])
     side = settings.latent_side or config.sample_size
     shape = (config.in_channels, side, side)
     student = Model(ExternalSampler(pipeline, settings, uncond), shape, pipeline)
-    check_comparable(settings.name, student, teacher)
+    _check_comparable(settings.name, student, teacher)
     return student
 
 

@@ -14,7 +14,7 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.guidance import guided_output
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
-from gad.models.pipelines import family_of, network_of, schedule_of
+from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_schedule
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 
 
-def chain_with_scheduler(
+def external_scheduler_steps(
     pipeline: "DiffusionPipeline",
     noise: Latent,
     conditioning: Conditioning,
@@ -68,12 +68,12 @@ def _fresh_scheduler(
 
 def _predict(pipeline: "DiffusionPipeline", timestep: Tensor, x: Latent, prompts: Conditioning) -> Latent:
     """The network's own output in its dtype and on its device, brought back to those of ``x``."""
-    network = network_of(pipeline)
+    network = pipeline_network(pipeline)
     weight = next(network.parameters())
     prompts = prompts.to(weight.device)
     prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
     times = timestep.to(weight.device).expand(len(x))
-    return family_of(pipeline).call(network, x.to(weight), times, prompts).to(x)
+    return pipeline_family(pipeline).call(network, x.to(weight), times, prompts).to(x)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class ExternalSampler:
 
     @property
     def network(self) -> nn.Module:
-        return network_of(self.pipeline)
+        return pipeline_network(self.pipeline)
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         assert conditioning is not None, "a pipeline reads prompts"
@@ -108,7 +108,7 @@ class ExternalSampler:
 
         Of several states at one time, as second-order samplers have them, the last one counts.
         """
-        schedule = schedule_of(self.pipeline.scheduler)[0]
+        schedule = pipeline_schedule(self.pipeline.scheduler)[0]
         states: dict[float, Latent] = {}
         for timestep, state in self._chain(noise, conditioning):
             t = 0.0 if timestep is None else schedule.time(timestep.reshape(1)).item()
@@ -119,4 +119,4 @@ class ExternalSampler:
         self, noise: Latent, conditioning: Conditioning, *, stop: int | None = None
     ) -> Iterator[tuple[Tensor | None, Latent]]:
         options = self.settings.model_dump(include=OPTIONS)
-        return chain_with_scheduler(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)
+        return external_scheduler_steps(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)

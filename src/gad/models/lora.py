@@ -20,7 +20,7 @@ def _bare(name: str) -> str:
     return name.removesuffix(".processor")
 
 
-def read_lora(path: Path) -> dict[str, dict[str, Tensor]]:
+def _read_lora(path: Path) -> dict[str, dict[str, Tensor]]:
     """``down`` [r, in], ``up`` [out, r] and, where the file says it, ``alpha`` of each layer, by its bare name.
 
     Reads the names of diffusers, peft and kohya. Raises ValueError when the file holds anything else, such as the text
@@ -44,7 +44,7 @@ def merge_lora(network: nn.Module, path: Path, *, scale: float = 1.0) -> int:
     """
     modules = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
     modules |= {name.replace(".", "_"): module for name, module in modules.items()}  # as kohya writes them
-    layers = read_lora(path)
+    layers = _read_lora(path)
     for name, parts in layers.items():
         if name not in modules:
             raise ValueError(f"{path.name} changes the layer {name!r}, which {type(network).__name__} does not have")

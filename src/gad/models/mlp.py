@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
-from gad.runtime.files import read_json, read_tensors, replacing, write_json, write_tensors
+from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
 
 FREQUENCIES = 4  # sine and cosine pairs that tell the network its time
 
@@ -30,13 +30,13 @@ class PointNetwork(nn.Module):
         return self.body(features).view_as(x_t)
 
 
-def call_point_network(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+def _call_point_network(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
     return network(x_t, timestep)
 
 
 def point_denoiser(network: PointNetwork) -> NetworkDenoiser:
     """The network as a denoiser that predicts x0 on the cosine schedule."""
-    return NetworkDenoiser(network, call_point_network, CosineSchedule(), "x0")
+    return NetworkDenoiser(network, _call_point_network, CosineSchedule(), "x0")
 
 
 def build_point_network(hidden: int, layers: int, *, seed: int) -> PointNetwork:
@@ -47,7 +47,7 @@ def build_point_network(hidden: int, layers: int, *, seed: int) -> PointNetwork:
 
 
 def save_point_network(network: PointNetwork, folder: Path) -> None:
-    with replacing(folder) as partial:
+    with atomic_write_path(folder) as partial:
         partial.mkdir()
         write_json(partial / "config.json", network.config)
         write_tensors(partial / "network.safetensors", network.state_dict())

@@ -14,7 +14,7 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.mlp import load_point_network, point_denoiser
-from gad.models.pipelines import denoiser_of, load_pipeline, network_of
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.text_encoding import encode_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
@@ -98,8 +98,8 @@ def text_encoder_on(model: Model, device: torch.device) -> Iterator[None]:
 
 
 def _from_pipeline(pipeline: "DiffusionPipeline") -> Model:
-    config = network_of(pipeline).config
-    return Model(denoiser_of(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
+    config = pipeline_network(pipeline).config
+    return Model(pipeline_denoiser(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
 
 
 def load_model(folder: Path, *, teacher: Model | None = None) -> Model:

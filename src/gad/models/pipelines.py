@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.runtime.files import read_json, replacing
+from gad.runtime.files import atomic_write_path, read_json
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
@@ -84,7 +84,7 @@ _PARAMETERISATIONS: dict[str, Parameterisation] = {
 }
 
 
-def family_of(pipeline: "DiffusionPipeline") -> Family:
+def pipeline_family(pipeline: "DiffusionPipeline") -> Family:
     """The family of a loaded pipeline. Raises ValueError for a class that is none of them."""
     name = type(pipeline).__name__
     if name not in FAMILIES:
@@ -92,7 +92,7 @@ def family_of(pipeline: "DiffusionPipeline") -> Family:
     return FAMILIES[name]
 
 
-def schedule_of(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation]:
+def pipeline_schedule(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation]:
     """The noise schedule and parameterisation that a diffusers scheduler stands for."""
     kind = scheduler.config.get("prediction_type", "flow_prediction")
     if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":
@@ -100,7 +100,7 @@ def schedule_of(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation
     return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
 
 
-def plain_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
+def stock_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
     """The stock scheduler that visits our times: DDIM from the last time on, or for flows Euler without a shift.
 
     A hub pipeline's own one may be of another order, shift its times, or call the network at t = 0 in a single step.
@@ -108,21 +108,21 @@ def plain_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     config = pipeline.scheduler.config
-    if isinstance(schedule_of(pipeline.scheduler)[0], FlowSchedule):
+    if isinstance(pipeline_schedule(pipeline.scheduler)[0], FlowSchedule):
         return FlowMatchEulerDiscreteScheduler(num_train_timesteps=config.num_train_timesteps, shift=1.0)
     options = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
     return DDIMScheduler.from_config(config, **options)
 
 
-def network_of(pipeline: "DiffusionPipeline") -> "ModelMixin":
+def pipeline_network(pipeline: "DiffusionPipeline") -> "ModelMixin":
     """The denoising network of a pipeline."""
-    return getattr(pipeline, family_of(pipeline).network)
+    return getattr(pipeline, pipeline_family(pipeline).network)
 
 
-def denoiser_of(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
+def pipeline_denoiser(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
     """The pipeline's network as a denoiser."""
-    schedule, parameterisation = schedule_of(pipeline.scheduler)
-    return NetworkDenoiser(network_of(pipeline), family_of(pipeline).call, schedule, parameterisation)
+    schedule, parameterisation = pipeline_schedule(pipeline.scheduler)
+    return NetworkDenoiser(pipeline_network(pipeline), pipeline_family(pipeline).call, schedule, parameterisation)
 
 
 @contextmanager
@@ -163,7 +163,7 @@ def load_pipeline(
     except Exception as error:  # diffusers raises many kinds for a broken folder
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error
-    family_of(pipeline)
+    pipeline_family(pipeline)
     pipeline.set_progress_bar_config(disable=True)
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
@@ -177,7 +177,7 @@ def save_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
     The path it was loaded from, which diffusers adds to every config, is left out: equal pipelines give equal bytes on
     every machine.
     """
-    with replacing(folder) as partial:
+    with atomic_write_path(folder) as partial:
         pipeline.save_pretrained(partial)
         for path in partial.rglob("*.json"):
             values = read_json(path)

@@ -50,15 +50,15 @@ class Sampler:
         return torch.cat([self.model.decode(latents) for latents in made])
 
 
-def sampling_steps(model: Model, sampling: Sampling) -> int:
+def num_sampler_steps(model: Model, sampling: Sampling) -> int:
     """Steps of a student: the recipe's, or one call of a model that brings its own sampler."""
     return 1 if isinstance(model.denoiser, ExternalSampler) else sampling.student_steps
 
 
-def all_models(
+def all_samplers(
     teacher: Model, students: Iterable[NamedStudent], sampling: Sampling, *, batch_size: int = 64
 ) -> list[Sampler]:
     """The teacher first, with its own steps and guidance, then every student."""
     first = Sampler(TEACHER, 0, teacher, sampling.teacher_steps, sampling.guidance_scale, batch_size)
-    others = [(name, seed, model, sampling_steps(model, sampling)) for name, seed, model in students]
+    others = [(name, seed, model, num_sampler_steps(model, sampling)) for name, seed, model in students]
     return [first, *(Sampler(*other, batch_size=batch_size) for other in others)]

@@ -5,7 +5,7 @@ from pathlib import Path
 from gad.config.variants import VARIANTS
 from gad.diffusion.sampling import student_timesteps
 from gad.models.model import Model, load_model
-from gad.models.pipelines import family_of
+from gad.models.pipelines import pipeline_family
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -20,19 +20,19 @@ def finished_seeds(folder: Path) -> list[int]:
     return sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
 
 
-def usage_line(model: Model, num_steps: int) -> str:
+def student_usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student; which network a 2-D one is."""
     if model.pipeline is None:
         return "a 2-D network: gad.models.mlp"
     from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
-    options = dict(family_of(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
+    options = dict(pipeline_family(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
     if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
     return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
 
 
-def any_finished(recipe: str) -> bool:
+def has_finished_student(recipe: str) -> bool:
     """Whether a recipe has a student that is finished."""
     return any(finished_seeds(stage_dir(recipe, "student", variant)) for variant in VARIANTS)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from gad.diffusion.conditioning import Conditioning, concatenate
+from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -46,5 +46,5 @@ def encode_prompts(pipeline: "DiffusionPipeline", prompts: list[str], *, batch_s
     device = pipeline.text_encoder.device
     batches = zip(ids.to(device).split(batch_size), mask.to(device).split(batch_size), strict=True)
     parts = (encode_tokens(pipeline.text_encoder, *batch, masked=masked).to("cpu") for batch in batches)
-    whole = concatenate(*parts)
+    whole = concatenate_conditioning(*parts)
     return Conditioning(whole.prompt_embeds.float(), whole.prompt_attention_mask)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gad.models.exact import ExactDenoiser
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
-from gad.models.pipelines import network_of
+from gad.models.pipelines import pipeline_network
 from gad.runtime.fingerprint import fingerprint
 
 SHARED = ("text_encoder", "vae")  # parts of a pipeline that a student may have from its teacher
@@ -44,7 +44,7 @@ def _own_tensors(model: Model) -> dict[str, Tensor]:
 def model_key(model: Model, *, teacher: Model | None = None) -> str:
     """A short hash of a model's weights (as :func:`weights_hash`) and of how its parts are set up."""
     pipeline, denoiser = model.pipeline, model.denoiser
-    parts = [] if pipeline is None else [network_of(pipeline), pipeline.vae, pipeline.scheduler]
+    parts = [] if pipeline is None else [pipeline_network(pipeline), pipeline.vae, pipeline.scheduler]
     settings: list[object] = [{k: v for k, v in part.config.items() if not k.startswith("_")} for part in parts]
     settings += [type(denoiser).__name__, model.latent_shape]
     if isinstance(denoiser, ExternalSampler):

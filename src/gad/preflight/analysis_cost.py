@@ -10,13 +10,18 @@ from gad.config import Recipe
 from gad.config.layout import LayoutConfig
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import LayoutPrompt
-from gad.evaluation.control.layout.steering import Plan, energy_of
-from gad.evaluation.control.optimiser import optimise_noise, turning
-from gad.evaluation.sensitivity.responses import analysis_noise, differences, drawn_kind, noise_to_image_map
+from gad.evaluation.control.layout.steering import Plan, steering_energy
+from gad.evaluation.control.optimiser import optimise_noise, turning_step
+from gad.evaluation.sensitivity.responses import (
+    analysed_direction_kind,
+    analysis_noise,
+    noise_to_image_map,
+    response_differences,
+)
 from gad.metrics.average_precision import GroundTruth
 from gad.models.model import Model
 from gad.models.sampler import Sampler
@@ -31,7 +36,7 @@ HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
 
 
-def folder_cost(teacher: Model, folder: Path) -> Cost:
+def student_folder_cost(teacher: Model, folder: Path) -> Cost:
     """Saving a student's network as a diffusers folder and loading it again, float32."""
     assert isinstance(teacher.denoiser, NetworkDenoiser)
     network: ModelMixin = teacher.denoiser.network
@@ -48,16 +53,16 @@ def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     """Value and differences of the student's map for one batch of the analysis; other control tasks make such calls."""
     config, steps = settings.sensitivity, settings.noise_pairs.student_steps
     size, count = config.batch_size, config.num_directions
-    denoise = on_device(teacher.denoiser, own_device(config.device))
-    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=range(size))
+    denoise = denoiser_on_device(teacher.denoiser, own_device(config.device))
+    ids, noise, directions = analysis_noise(teacher, config, analysed_direction_kind(config), ids=range(size))
     phi = noise_to_image_map(denoise, teacher.condition(prompt_of(ids)), num_steps=steps)
     start = time.perf_counter()
-    differences(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
+    response_differences(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
     seconds, read = time.perf_counter() - start, (1 + count) * steps * size * tokens
     return Cost("sensitivity", f"response of {size} x {count}", seconds, 0.0, read, peak_bytes())
 
 
-def synthetic_plan(size: int, tokens: int) -> Plan:
+def _synthetic_plan(size: int, tokens: int) -> Plan:
     """Two objects in the two halves of an image, each a word of the first few ``tokens``."""
     words, objects = torch.zeros(size, tokens, dtype=torch.bool), torch.zeros(size, 2, tokens, dtype=torch.bool)
     words[:, :WORDS] = objects[:, 0, LEFT] = objects[:, 1, RIGHT] = True
@@ -71,13 +76,13 @@ def control_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     """
     config = settings.control.layout or LayoutConfig(num_prompts=1)
     size, steps = config.batch_size, settings.noise_pairs.student_steps
-    denoise = on_device(teacher.denoiser, own_device(settings.control.device))
+    denoise = denoiser_on_device(teacher.denoiser, own_device(settings.control.device))
     empty = teacher.condition([""])
     assert isinstance(denoise, NetworkDenoiser) and empty is not None, "a dry run is of pipelines"
-    plan = synthetic_plan(size, empty.prompt_embeds.shape[1])
-    noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning(config.angle)
+    plan = _synthetic_plan(size, empty.prompt_embeds.shape[1])
+    noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning_step(config.angle)
     with cross_attention(denoise.network, config.attention_layers) as recorded:
-        energy = energy_of(Sampler("dry run", 0, teacher, steps), plan, config, recorded)
+        energy = steering_energy(Sampler("dry run", 0, teacher, steps), plan, config, recorded)
         noise = optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
         start = time.perf_counter()
         optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)

@@ -152,7 +152,7 @@ def architecture_of(pretrained: str | None) -> Architecture:
     raise ValueError(f"no published architecture is known for {pretrained!r}; there are: {', '.join(BY_TEACHER)}")
 
 
-def reduced(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:
+def reduced_architecture(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:
     """The configuration with fewer layers (a UNet: levels) and another latent size; as published by default."""
     config = dict(architecture.config)
     if size is not None:
@@ -166,20 +166,22 @@ def reduced(architecture: Architecture, *, depth: int | None = None, size: int |
     return config | cut | {"up_block_types": config["up_block_types"][4 - depth :], "layers_per_block": 1}
 
 
-def build_network(
+def build_architecture(
     architecture: Architecture, *, seed: int = 0, depth: int | None = None, size: int | None = None, device: str = "cpu"
 ) -> "ModelMixin":
     """The network with random weights; on the device "meta" it has shapes and no memory."""
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
-        return architecture.kind(**reduced(architecture, depth=depth, size=size)).eval().requires_grad_(False)
+        return (
+            architecture.kind(**reduced_architecture(architecture, depth=depth, size=size)).eval().requires_grad_(False)
+        )
 
 
-def count_parameters(network: nn.Module) -> int:
+def count_network_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @cache
-def parameters_of(architecture: Architecture, *, depth: int | None = None) -> int:
+def count_architecture_parameters(architecture: Architecture, *, depth: int | None = None) -> int:
     """Parameters of the network, from shapes alone; a published one takes a second to build."""
-    return count_parameters(build_network(architecture, depth=depth, device="meta"))
+    return count_network_parameters(build_architecture(architecture, depth=depth, device="meta"))

@@ -10,7 +10,12 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import load_prompts
-from gad.preflight.external_files import check_evaluators, check_files, check_students, fetch_model
+from gad.preflight.external_files import (
+    check_control_files,
+    check_evaluators,
+    check_external_students,
+    how_to_fetch_model,
+)
 from gad.preflight.finding import Finding
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification, check_rounding
@@ -22,30 +27,30 @@ HUB = "huggingface.co"
 TIMEOUT = 3.0  # seconds
 
 
-def examine(settings: Recipe) -> Iterator[Finding]:
+def examine_recipe(settings: Recipe) -> Iterator[Finding]:
     """Every check of a recipe in turn. Nothing is fetched, and the network is asked only if something is missing."""
     yield Finding("ok", f"recipe {settings.name} is valid")
     checks = (
-        check_device,
-        check_teacher,
-        check_prompts,
+        _check_device,
+        _check_teacher,
+        _check_prompts,
         check_rounding,
         check_amplification,
         check_sizes,
         check_evaluators,
-        check_files,
-        check_students,
+        check_control_files,
+        check_external_students,
     )
     lacking = False
     for check in checks:
-        for finding in without_refusals(check(settings)):
+        for finding in _without_refusals(check(settings)):
             lacking |= finding.state == "missing"
             yield finding
     if lacking:
-        yield check_network()
+        yield check_hub_reachable()
 
 
-def without_refusals(findings: Iterator[Finding]) -> Iterator[Finding]:
+def _without_refusals(findings: Iterator[Finding]) -> Iterator[Finding]:
     """The findings; a path that the system refuses ends them with one more."""
     try:
         yield from findings
@@ -53,7 +58,7 @@ def without_refusals(findings: Iterator[Finding]) -> Iterator[Finding]:
         yield Finding("missing", f"{error.filename}: {error.strerror}", "make it readable, or name another there")
 
 
-def check_device(settings: Recipe) -> Iterator[Finding]:
+def _check_device(settings: Recipe) -> Iterator[Finding]:
     """The devices that the recipe names, and what they can do."""
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True, "auto": True}
     for section in ("noise_pairs", "student", "sensitivity", "control"):
@@ -74,20 +79,20 @@ def check_device(settings: Recipe) -> Iterator[Finding]:
     yield Finding("ok" if enough else "warn", f"device found: {name}", "" if enough else "full size needs a GPU")
 
 
-def fetch_command(source: str, revision: str | None) -> str:
+def _fetch_command(source: str, revision: str | None) -> str:
     """How a teacher is fetched, here or on a machine with a network whose files are then carried over."""
-    return f"{fetch_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
+    return f"{how_to_fetch_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
 
 
-def check_teacher(settings: Recipe) -> Iterator[Finding]:
+def _check_teacher(settings: Recipe) -> Iterator[Finding]:
     """The teacher's folder, or its place in the hub's cache, with all its files whole."""
     section = settings.teacher
     if section.pretrained is None or settings.dry_run:
         yield Finding("ok", "dry run: no weights are read" if settings.dry_run else "the teacher is made here")
         return
-    folder = teacher_folder(section.pretrained, section.revision)
+    folder = _teacher_folder(section.pretrained, section.revision)
     if folder is None:
-        command = fetch_command(section.pretrained, section.revision)
+        command = _fetch_command(section.pretrained, section.revision)
         yield Finding("missing", f"teacher {section.pretrained} is neither a folder nor in the hub's cache", command)
         return
     if not (ROOT / section.pretrained).is_dir() and section.revision is None:
@@ -98,7 +103,7 @@ def check_teacher(settings: Recipe) -> Iterator[Finding]:
         yield Finding("ok", f"teacher in {folder}")
 
 
-def teacher_folder(source: str, revision: str | None) -> Path | None:
+def _teacher_folder(source: str, revision: str | None) -> Path | None:
     """Where the teacher's files are on this machine, or None."""
     if (ROOT / source).is_dir():
         return ROOT / source
@@ -109,7 +114,7 @@ def teacher_folder(source: str, revision: str | None) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def check_prompts(settings: Recipe) -> Iterator[Finding]:
+def _check_prompts(settings: Recipe) -> Iterator[Finding]:
     """The file of prompts and its column; a data set has to be in the hub's cache."""
     source = settings.noise_pairs.prompts
     if source is None or settings.dry_run:
@@ -131,7 +136,7 @@ def check_prompts(settings: Recipe) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("missing", f"prompts: {error}", "put a .txt, .csv or .parquet there, or name its column")
         return
-    needed = settings.noise_pairs.num_pairs + held_out_prompts(settings.sensitivity)
+    needed = settings.noise_pairs.num_pairs + num_held_out_prompts(settings.sensitivity)
     if count < needed:
         yield Finding("warn", f"{count} prompts for {needed} samples: some come again, analysis is not held out",
                       "add prompts, or lower noise_pairs.num_pairs")  # fmt: skip
@@ -139,7 +144,7 @@ def check_prompts(settings: Recipe) -> Iterator[Finding]:
         yield Finding("ok", f"{count} prompts")
 
 
-def held_out_prompts(config: SensitivityConfig) -> int:
+def num_held_out_prompts(config: SensitivityConfig) -> int:
     """The most prompts that an analysis takes from the end of the list; all of them take the same ones."""
     asked = [config.num_noises]
     asked += [config.seeds.num_prompts] if config.seeds else []
@@ -148,7 +153,7 @@ def held_out_prompts(config: SensitivityConfig) -> int:
     return max(asked)
 
 
-def check_network() -> Finding:
+def check_hub_reachable() -> Finding:
     """Whether the hub can be reached from here."""
     try:
         with socket.create_connection((HUB, 443), timeout=TIMEOUT):

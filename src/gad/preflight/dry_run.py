@@ -14,23 +14,23 @@ import torch
 
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate
+from gad.data.pair_generation import generate_noise_pairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.guidance import on_device
+from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import own_copy, start_student
+from gad.distillation.train_students import start_student, teacher_copy_for_training
 from gad.distillation.trainable import Trainable
 from gad.distillation.training_loop import train
 from gad.models.model import Model
-from gad.preflight.analysis_cost import control_cost, folder_cost, sensitivity_cost
-from gad.preflight.architectures import Architecture, architecture_of, build_network
+from gad.preflight.analysis_cost import control_cost, sensitivity_cost, student_folder_cost
+from gad.preflight.architectures import Architecture, architecture_of, build_architecture
 from gad.preflight.cost import Cost
-from gad.preflight.estimate import image_tokens
+from gad.preflight.estimate import estimate_image_tokens
 from gad.preflight.flops import step_flops
 from gad.preflight.timing import Timed, forget_peak, peak_bytes
 
@@ -39,7 +39,7 @@ TIMED = 1  # step from which times are taken; the one before warms up
 ANALYSES = {"sensitivity": sensitivity_cost, "control": control_cost}
 
 
-def synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Conditioning]:
+def _synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Conditioning]:
     """A function from prompts to random embeddings of the text encoder's shape; equal prompts get equal ones."""
 
     def encode(prompts: list[str]) -> Conditioning:
@@ -55,25 +55,25 @@ def synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Condi
 def random_teacher(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> Model:
     """The published network with random weights as a teacher, on the CPU as a loaded one is."""
     drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
-    network = build_network(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
+    network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
     shape = (network.config.in_channels, network.config.sample_size, network.config.sample_size)
     denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
-    return Model(denoiser, shape, encode=synthetic_prompts(architecture))
+    return Model(denoiser, shape, encode=_synthetic_prompts(architecture))
 
 
-def small_pairs(settings: Recipe, num_pairs: int) -> NoisePairsConfig:
+def dry_run_pairs(settings: Recipe, num_pairs: int) -> NoisePairsConfig:
     """The recipe's pairs, fewer of them and with one network call a student step, of synthetic prompts."""
     nodes = settings.noise_pairs.student_steps
     changes = {"num_pairs": num_pairs, "shard_size": num_pairs, "teacher_steps": nodes, "prompts": None}
     return settings.noise_pairs.model_copy(update=changes)
 
 
-def pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> Cost:
+def _pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> Cost:
     """One batch of noise pairs, per network call of one noise's batch."""
-    config = small_pairs(settings, settings.noise_pairs.batch_size)
+    config = dry_run_pairs(settings, settings.noise_pairs.batch_size)
     start = time.perf_counter()
-    list(generate(folder, teacher, "dry run", config))
+    list(generate_noise_pairs(folder, teacher, "dry run", config))
     seconds = time.perf_counter() - start
     calls = (1 + 2 * config.directions_per_noise) * config.student_steps
     doubled = 1 if config.guidance_scale == 1 else 2
@@ -89,23 +89,25 @@ class _Asked(Timed):
         return super().terms(student, part, generator)
 
 
-def begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
+def _begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
     """A student that starts as the teacher, and its objective."""
     student = start_student(teacher, config, seed=0)
-    return student, build_objective(own_copy(teacher, config), student, pairs, config, variant=variant, seed=0)
+    return student, build_objective(
+        teacher_copy_for_training(teacher, config), student, pairs, config, variant=variant, seed=0
+    )
 
 
-def some_steps(
+def dry_run_steps(
     settings: Recipe, variant: str, folder: Path, *, steps: int, teacher: Model, clock: Callable[..., Timed]
 ) -> Timed:
     """Train a variant for ``steps`` steps, and for those that warm up and that log, monitored by ``clock(objective,
     accumulate)``."""
-    list(generate(folder / "pairs", teacher, "dry run", small_pairs(settings, PAIRS)))
-    on_device(teacher.denoiser, "cpu")  # where a student's training finds it
+    list(generate_noise_pairs(folder / "pairs", teacher, "dry run", dry_run_pairs(settings, PAIRS)))
+    denoiser_on_device(teacher.denoiser, "cpu")  # where a student's training finds it
     forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
-    student, objective = begin(teacher, pairs, config, variant)
+    student, objective = _begin(teacher, pairs, config, variant)
     monitored, prompts = clock(objective, config.accumulate), encode_pair_prompts(teacher, pairs)
     list(train(student, monitored, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
     return monitored
@@ -121,13 +123,13 @@ class _Half:
         return x_t / 2
 
 
-def counted_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
+def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
     """FLOPs of a training step of ``variant``, from shapes: for a full-size network a CPU takes a minute."""
-    teacher, config = teacher_of(settings, depth=depth, size=size), settings.student
+    teacher, config = dry_run_teacher(settings, depth=depth, size=size), settings.student
     silent = replace(teacher, denoiser=_Half(teacher.denoiser.schedule))
-    list(generate(folder / "pairs", silent, "dry run", small_pairs(settings, PAIRS)))
+    list(generate_noise_pairs(folder / "pairs", silent, "dry run", dry_run_pairs(settings, PAIRS)))
     pairs = NoisePairs(folder / "pairs")
-    student, objective = begin(teacher, pairs, config, variant)
+    student, objective = _begin(teacher, pairs, config, variant)
     batch = draw_batch(
         pairs,
         encode_pair_prompts(teacher, pairs),
@@ -140,30 +142,30 @@ def counted_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 
-def student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:
+def _student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:
     """A training step of ``variant``: median over ``steps`` of them."""
-    clock = some_steps(settings, variant, folder, steps=steps, teacher=teacher, clock=_Asked)
+    clock = dry_run_steps(settings, variant, folder, steps=steps, teacher=teacher, clock=_Asked)
     laps = [b - a for a, b in zip(clock.times[TIMED:-1], clock.times[TIMED + 1 :], strict=True)]
     seconds = torch.tensor(laps, dtype=torch.float64).median().item()
     size, flops = settings.student.batch_size, step_flops(clock.student, clock.objective, clock.part, settings.student)
     return Cost("student", f"step of {size}", seconds, flops, size * tokens, clock.peak)
 
 
-def teacher_of(settings: Recipe, *, depth: int | None, size: int | None) -> Model:
+def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) -> Model:
     """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it."""
     return random_teacher(
         architecture_of(settings.teacher.pretrained), depth=depth or settings.dry_run_depth, size=size
     )
 
 
-def run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
+def dry_run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
     """The cost of ``noise_pairs``, ``folder``, ``sensitivity``, ``control``, or a training step of that variant."""
-    teacher = teacher_of(settings, depth=depth, size=size)
-    tokens = image_tokens(architecture_of(settings.teacher.pretrained), size)
+    teacher = dry_run_teacher(settings, depth=depth, size=size)
+    tokens = estimate_image_tokens(architecture_of(settings.teacher.pretrained), size)
     if part == "noise_pairs":
-        return pairs_cost(teacher, settings, folder, tokens)
+        return _pairs_cost(teacher, settings, folder, tokens)
     if part == "folder":
-        return folder_cost(teacher, folder)
+        return student_folder_cost(teacher, folder)
     if part in ANALYSES:
         return ANALYSES[part](teacher, settings, tokens)
-    return student_cost(teacher, settings, folder, tokens, variant=part, steps=steps)
+    return _student_cost(teacher, settings, folder, tokens, variant=part, steps=steps)

@@ -7,8 +7,8 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
-from gad.evaluation.control.layout.boxdiff_file import read_boxdiff, two_objects
-from gad.evaluation.control.prompts import ask
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.prompts import control_prompts
 from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
 from gad.runtime.paths import EMOJI, ROOT
@@ -19,17 +19,17 @@ README = "README.md"  # a LoRA's repository has no config
 def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     """The models that scores come from."""
     if settings.teacher.dataset == "emoji":
-        found = holds_files(EMOJI / "evaluators")
+        found = _holds_files(EMOJI / "evaluators")
         yield Finding(
             "ok" if found else "missing", "evaluators of the emoji dataset", "" if found else "dvc repro dataset"
         )
-    for key, source in evaluators_of(settings).items():
-        if not model_here(source):
+    for key, source in _evaluators_of(settings).items():
+        if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
-            yield Finding("missing", what, fetch_model(source))
+            yield Finding("missing", what, how_to_fetch_model(source))
 
 
-def evaluators_of(settings: Recipe) -> dict[str, str]:
+def _evaluators_of(settings: Recipe) -> dict[str, str]:
     """Every evaluator that the recipe names, a folder or a name on the hub, by its key."""
     control, measures = settings.control, settings.sensitivity
     named = {"control.clip": control.clip}
@@ -47,16 +47,16 @@ def evaluators_of(settings: Recipe) -> dict[str, str]:
     return {key: source for key, source in named.items() if source is not None}
 
 
-def check_students(settings: Recipe) -> Iterator[Finding]:
+def check_external_students(settings: Recipe) -> Iterator[Finding]:
     """The external models and the pipelines whose parts they use."""
     for student in settings.external_models:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
-            if source is not None and not model_here(source, revision):
+            if source is not None and not _model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
-                yield Finding("missing", what, f"{fetch_model(source, revision)}, or drop the entry")
+                yield Finding("missing", what, f"{how_to_fetch_model(source, revision)}, or drop the entry")
 
 
-def check_files(settings: Recipe) -> Iterator[Finding]:
+def check_control_files(settings: Recipe) -> Iterator[Finding]:
     """The files of prompts and boxes that control tasks read, and whether they hold what is asked for."""
     for name in settings.control.tasks:
         key = "boxes_file" if name == "layout" else "prompts"
@@ -70,15 +70,17 @@ def check_files(settings: Recipe) -> Iterator[Finding]:
             continue
         try:
             if name == "layout":
-                asked = two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
-                yield from check_labels(section.detector, {thing.noun for prompt in asked for thing in prompt.targets})
+                asked = boxdiff_two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+                yield from check_detector_labels(
+                    section.detector, {thing.noun for prompt in asked for thing in prompt.targets}
+                )
             else:
-                ask(section.num_queries if name == "noise_query" else section.num_prompts, path)
+                control_prompts(section.num_queries if name == "noise_query" else section.num_prompts, path)
         except ValueError as error:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
 
 
-def check_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
+def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
     """Whether a detector that is here can find what is asked for: found out now, not behind all other tasks."""
     config = ROOT / detector / "config.json"
     if not config.is_file():
@@ -94,15 +96,15 @@ def check_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
         yield Finding("missing", what, "name one that has, or a boxes_file without them")
 
 
-def holds_files(path: Path) -> bool:
+def _holds_files(path: Path) -> bool:
     """Whether a path is a file or a folder with some; links to files that are not here do not count."""
     return any(place.is_file() for place in (path, *path.rglob("*")))
 
 
-def model_here(source: str, revision: str | None = None) -> bool:
+def _model_here(source: str, revision: str | None = None) -> bool:
     """Whether a model's folder, or any of its index files in the hub's cache, is on this machine."""
     if (ROOT / source).exists():
-        return holds_files(ROOT / source)
+        return _holds_files(ROOT / source)
     names = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json", README)
     try:
         return any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names)
@@ -110,7 +112,7 @@ def model_here(source: str, revision: str | None = None) -> bool:
         return False
 
 
-def fetch_model(source: str, revision: str | None = None) -> str:
+def how_to_fetch_model(source: str, revision: str | None = None) -> str:
     """How a model is put in its place; names under ``models/`` are folders that only the user can make."""
     if source.startswith("models/"):
         return f"put its folder at {source}"

@@ -23,11 +23,11 @@ FILES = {  # of parts that are no networks: the files of one line have to be the
 
 def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
     """Every fault of a pipeline's index, and of the parts that it names."""
-    fault = fault_of_file(folder, "model_index.json")
+    fault = _fault_of_file(folder, "model_index.json")
     if fault:
         yield fault[0], f"{fault[1]}, or name the folder that diffusers' save_pretrained wrote"
         return
-    index = read_object(folder / "model_index.json") or {}
+    index = _read_object(folder / "model_index.json") or {}
     name = index.get("_class_name")
     if name not in [*FAMILIES]:
         yield f"{name} is not a pipeline that gad can use", f"use {', '.join(FAMILIES)}"
@@ -37,8 +37,8 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
             yield f"model_index.json names no {part}", AGAIN
     for part, (library, kind) in ((part, value) for part, value in index.items() if _is_part(value)):
         try:
-            yield from faults_of_part(folder, part, library, kind)
-        except OSError as error:  # of the part's folder; fault_of_file checks files
+            yield from _faults_of_part(folder, part, library, kind)
+        except OSError as error:  # of the part's folder; _fault_of_file checks files
             yield f"{part}/ cannot be read: {error.strerror}", f"make {folder / part} readable"
 
 
@@ -47,7 +47,7 @@ def _is_part(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(item, str) for item in value)
 
 
-def faults_of_part(folder: Path, part: str, library: str, kind: str) -> Iterator[Fault]:
+def _faults_of_part(folder: Path, part: str, library: str, kind: str) -> Iterator[Fault]:
     """Faults of one part: no folder, a class that is not installed, files that are missing or no use."""
     if library in LIBRARIES and not hasattr(LIBRARIES[library], kind):
         yield f"{part}: {library} {LIBRARIES[library].__version__} has no class {kind}", "use a version that has it"
@@ -57,29 +57,29 @@ def faults_of_part(folder: Path, part: str, library: str, kind: str) -> Iterator
     names = set(os.listdir(folder / part))
     if part not in FILES:
         stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
-        yield from faults_of_network(folder, part, names, stem)
+        yield from _faults_of_network(folder, part, names, stem)
         return
     wanted = next((files for files in FILES[part] if names.issuperset(files)), None)
     if wanted is None:
         choices = " or ".join(" and ".join(files) for files in FILES[part])
         yield f"{part}/ has no {choices}", AGAIN
         return
-    yield from filter(None, (fault_of_file(folder, f"{part}/{name}") for name in wanted))
+    yield from filter(None, (_fault_of_file(folder, f"{part}/{name}") for name in wanted))
 
 
-def faults_of_network(folder: Path, part: str, names: set[str], stem: str) -> Iterator[Fault]:
+def _faults_of_network(folder: Path, part: str, names: set[str], stem: str) -> Iterator[Fault]:
     """Faults of a network's config and of its weights, which are one safetensors file or parts with an index."""
-    config = fault_of_file(folder, f"{part}/config.json")
+    config = _fault_of_file(folder, f"{part}/config.json")
     if config:
         yield config
     whole, index = f"{stem}.safetensors", f"{stem}.safetensors.index.json"
     files = [whole]
     if index in names and not (whole in names and stem == "model"):  # with both, diffusers reads the index
-        fault = fault_of_file(folder, f"{part}/{index}")
+        fault = _fault_of_file(folder, f"{part}/{index}")
         if fault:
             yield fault
             return
-        files = shards_of(folder / part / index)
+        files = _shards_of(folder / part / index)
         if not files:
             yield f"{part}/{index} names no files in its weight_map", AGAIN
             return
@@ -88,7 +88,7 @@ def faults_of_network(folder: Path, part: str, names: set[str], stem: str) -> It
             yield f"{part}/ lacks {', '.join(lost)}", AGAIN
     elif whole not in names:
         yield _no_weights(part, names, whole)
-    yield from filter(None, (fault_of_file(folder, f"{part}/{name}") for name in files if name in names))
+    yield from filter(None, (_fault_of_file(folder, f"{part}/{name}") for name in files if name in names))
 
 
 def _no_weights(part: str, names: set[str], whole: str) -> Fault:
@@ -101,15 +101,15 @@ def _no_weights(part: str, names: set[str], whole: str) -> Fault:
     return f"{part}/ has no weights in safetensors", AGAIN
 
 
-def shards_of(index: Path) -> list[str]:
+def _shards_of(index: Path) -> list[str]:
     """The files that an index of weights names; none where it is no such index."""
-    files = (read_object(index) or {}).get("weight_map")
+    files = (_read_object(index) or {}).get("weight_map")
     if not isinstance(files, dict) or not all(isinstance(name, str) for name in files.values()):
         return []
     return sorted(set(files.values()))
 
 
-def fault_of_file(folder: Path, name: str) -> Fault | None:
+def _fault_of_file(folder: Path, name: str) -> Fault | None:
     """Why a file is no use, or None: not there, refused, empty, only a pointer, or not what its ending says."""
     path = folder / name
     try:
@@ -126,14 +126,14 @@ def fault_of_file(folder: Path, name: str) -> Fault | None:
         return f"{name} is empty", AGAIN
     if start == LFS:
         return f"{name} is a pointer of git-lfs, not the file", "git lfs pull"
-    if path.suffix == ".json" and read_object(path) is None:
+    if path.suffix == ".json" and _read_object(path) is None:
         return f"{name} is not a JSON object", AGAIN
-    if path.suffix == ".safetensors" and size_by_header(path) != size:
+    if path.suffix == ".safetensors" and _size_by_header(path) != size:
         return f"{name} is cut off or broken", AGAIN
     return None
 
 
-def read_object(path: Path) -> dict | None:
+def _read_object(path: Path) -> dict | None:
     """The object of a JSON file; None where it holds none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -142,7 +142,7 @@ def read_object(path: Path) -> dict | None:
     return value if isinstance(value, dict) else None
 
 
-def size_by_header(path: Path) -> int | None:
+def _size_by_header(path: Path) -> int | None:
     """The size in a safetensors file's header; None where its header is none."""
     try:
         with open(path, "rb") as file:

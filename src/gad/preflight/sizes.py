@@ -8,7 +8,7 @@ import torch
 
 from gad.config import Recipe
 from gad.preflight.architectures import Architecture, architecture_of
-from gad.preflight.estimate import disk_bytes, host_bytes, memory_bytes
+from gad.preflight.estimate import estimate_disk_bytes, estimate_host_bytes, estimate_memory_bytes
 from gad.preflight.finding import Finding
 from gad.runtime.distributed import processes_per_node
 from gad.runtime.paths import DATA, ROOT
@@ -26,25 +26,25 @@ def check_sizes(settings: Recipe) -> Iterator[Finding]:
     except ValueError:
         yield Finding("warn", "no estimate of disk and memory: the teacher is none of the published ones")
         return
-    yield from check_disk(settings, architecture)
-    yield from check_memory(settings, architecture)
+    yield from _check_disk(settings, architecture)
+    yield from _check_memory(settings, architecture)
 
 
-def check_disk(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
+def _check_disk(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
     """Free bytes where the project's data lies."""
-    needs = disk_bytes(settings, architecture)
+    needs = estimate_disk_bytes(settings, architecture)
     free, total = shutil.disk_usage(DATA if DATA.exists() else ROOT).free, sum(needs.values())
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
     what = f"disk: about {total / GB:.0f} GB needed ({parts}), {free / GB:.0f} GB free"
-    one = disk_bytes(settings, architecture, num_variants=1)["students"]
+    one = estimate_disk_bytes(settings, architecture, num_variants=1)["students"]
     what += f"; each variant more than baseline and gad takes {one / GB:.1f}"
     do = "" if free > total else f"make room in {DATA}, or lower noise_pairs.num_pairs"
     yield Finding("ok" if free > total else "missing", what, do)
 
 
-def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
+def _check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Finding]:
     """Weights, gradients and optimiser states against the device's memory, and the pipeline against the RAM."""
-    needs = memory_bytes(settings, architecture)
+    needs = estimate_memory_bytes(settings, architecture)
     cuda = torch.cuda.is_available() and settings.student.device in ("cuda", "auto")
     have = torch.cuda.get_device_properties(0).total_memory if cuda else psutil.virtual_memory().total
     parts = ", ".join(f"{name} {value / GB:.1f}" for name, value in needs.items())
@@ -63,7 +63,7 @@ def check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Findi
         do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
         yield Finding("missing", what, do)
     processes, ram = processes_per_node(), psutil.virtual_memory().total
-    host = host_bytes(settings, architecture, processes)
+    host = estimate_host_bytes(settings, architecture, processes)
     if cuda or processes > 1 or host > ram:
         each = f", held whole by each of {processes} processes" if processes > 1 else ""
         what = f"RAM: {host / GB:.0f} GB for pipeline, prompts or checkpoint in float32{each}, {ram / GB:.0f} GB there"

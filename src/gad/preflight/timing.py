@@ -60,11 +60,11 @@ class Timed:
 
     def begin_step(self, step: int) -> None:
         """Note time and memory; what else is to happen at the beginning of a step extends it."""
-        self.times.append(now())
+        self.times.append(_now())
         self.peak = peak_bytes()
 
 
-def now() -> float:
+def _now() -> float:
     """Seconds, once all that was asked of a GPU is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -103,12 +103,12 @@ class Alternating(Timed):
 
     def begin_step(self, step: int) -> None:
         if self.start is not None:
-            self.laps.append(now() - self.start)
+            self.laps.append(_now() - self.start)
         self.turns.wait(self.mine)
-        self.start = now()
+        self.start = _now()
 
 
-def by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
+def run_by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
     """What each work returns; all of them run as threads, one at a time. Raises what one of them raises."""
     turns = Turns(len(works))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
-from gad.config.recipe import first_fault, read_sections
+from gad.config.recipe import first_recipe_fault, read_recipe_sections
 from gad.config.variants import VARIANTS
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
@@ -57,17 +57,17 @@ class Ablation(Section):
 def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
     """Every ablation by its name. Raises RecipeError in one line for a fault, also for a key that no recipe has."""
     ablations = {}
-    for name, values in read_sections(path, path.name).items():
+    for name, values in read_recipe_sections(path, path.name).items():
         try:
             ablations[name] = Ablation.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {first_fault(error, Ablation)}") from error
-        check_settings(name, ablations[name])
-        check_settings(name, ablations[name].shortened())
+            raise RecipeError(f"ablation {name}: {first_recipe_fault(error, Ablation)}") from error
+        _check_settings(name, ablations[name])
+        _check_settings(name, ablations[name].shortened())
     return ablations
 
 
-def check_settings(name: str, ablation: Ablation) -> None:
+def _check_settings(name: str, ablation: Ablation) -> None:
     """Raises RecipeError, in one line, where the recipe with a setting's changes would be refused."""
     recipe = load_recipe(ablation.recipe)
     unknown = sorted(set(ablation.variants) - set(VARIANTS))
@@ -84,7 +84,7 @@ def check_settings(name: str, ablation: Ablation) -> None:
         try:
             type(recipe).model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {setting}: {first_fault(error, type(recipe))}") from error
+            raise RecipeError(f"ablation {name}: {setting}: {first_recipe_fault(error, type(recipe))}") from error
 
 
 def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
@@ -92,7 +92,7 @@ def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
     return f"{name}-{fingerprint(ablation.recipe, ablation.variants, ablation.common | setting)[:8]}"
 
 
-def overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[str]:
+def ablation_overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[str]:
     """The changes as ``dvc exp run -S`` takes them; ``trained`` are the recipe's variants.
 
     ++ sets a key whether the recipe's file names it or leaves it at its default; ~ drops a variant.
@@ -105,12 +105,12 @@ def overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[
     ]
 
 
-def label_of(setting: Setting) -> str:
+def ablation_setting_label(setting: Setting) -> str:
     """A setting as tables and figures name it."""
     return ", ".join(f"{key.partition('.')[2]} {value}" for key, value in setting.items()) or "the recipe's own"
 
 
-def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.DataFrame":
+def ablation_result_table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.DataFrame":
     """A row per setting, variant and kind of direction; ``metrics`` are those of each stage, None where missing.
 
     A number is its mean over student seeds, the 95 % interval and how many seeds there are, in four columns; of the
@@ -127,7 +127,7 @@ def table(ablation: Ablation, metrics: list[dict[str, dict] | None]) -> "pd.Data
         kinds = recorded.get("sensitivity", {})
         for kind in direction_kinds(kinds):
             for variant, values in kinds[kind].items():
-                row = {"setting": label_of(setting), "directions": kind, "variant": variant}
+                row = {"setting": ablation_setting_label(setting), "directions": kind, "variant": variant}
                 found = {"sensitivity": values, "control": recorded["control"]["over_seeds"].get(variant, {})}
                 for column, (stage, metric) in METRICS.items():
                     row |= _parts(column, found[stage].get(metric, {}))
@@ -144,7 +144,7 @@ def _parts(column: str, estimate: dict) -> dict[str, float]:
     return {f"{column} {part}": estimate[part] for part in ("mean", "low", "high", "n")}
 
 
-def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
+def recorded_ablation_tables(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULTS / "ablations") -> dict:
     """The tables there are of a recipe's ablations, ``{name: (title, table)}``; those of quick runs say so."""
     import pandas as pd  # here, since it takes seconds
 
@@ -157,8 +157,8 @@ def tables_of(recipe: str, ablations: dict[str, Ablation], folder: Path = RESULT
     return found
 
 
-def retained_of(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
-    """The second table of the ablation of that name in :func:`tables_of`, if there is one."""
+def recorded_retained_gain(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
+    """The second table of the ablation of that name in :func:`recorded_ablation_tables`, if there is one."""
     import pandas as pd  # here, since it takes seconds
 
     path = folder / f"{name}{RETAINED}.csv"

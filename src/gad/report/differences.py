@@ -6,15 +6,15 @@ import pandas as pd
 
 from gad.metrics.statistics import effect_of, excludes_zero, has_interval, holm
 from gad.metrics.summary import direction_kinds
-from gad.report.format import number
-from gad.report.main_results import headline, kind_title, kinds_read
+from gad.report.format import format_estimate
+from gad.report.main_results import direction_kind_title, direction_kinds_read, main_results
 
 SIGNIFICANT, DETECTABLE = "significant at 95 %", "minimum detectable effect"
 COLUMNS = ["group", "metric", "variant", "minus baseline", SIGNIFICANT, "effect size", DETECTABLE, "effect"]
 
 
 def difference_table(metrics: dict[str, dict]) -> pd.DataFrame:
-    """Paired differences of the main numbers (``headline``) to the baseline at equal seeds, with their effect sizes.
+    """Paired differences of ``main_results`` to the baseline at equal seeds, with their effect sizes.
 
     ``effect size`` is Hedges' g of the paired differences · ``significant at 95 %``: the interval excludes 0 ·
     ``p, Holm``: the paired t test's, adjusted for every row of the table, so that ``significant after Holm`` is right
@@ -48,17 +48,22 @@ def _main(metrics: dict[str, dict]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
     """A row per group, metric and variant, of the main numbers or of all others, with its ``effect``."""
-    wanted, rows = set(headline(metrics).values()), []
+    wanted, rows = set(main_results(metrics).values()), []
     kinds = direction_kinds(metrics["sensitivity"])
     for stage, group, label, variants in _against_baseline(metrics):
         for variant, values in variants.items():
             for metric, estimate in values.items():
                 if ((stage, group, metric) in wanted) != main or estimate["mean"] is None:
                     continue
-                if group is None and label not in map(kind_title, kinds_read(metric, kinds)):
+                if group is None and label not in map(direction_kind_title, direction_kinds_read(metric, kinds)):
                     continue
                 effect, significant = effect_of(**estimate), excludes_zero(estimate["low"], estimate["high"])
-                row = {"group": label, "metric": metric, "variant": variant, "minus baseline": number(estimate)}
+                row = {
+                    "group": label,
+                    "metric": metric,
+                    "variant": variant,
+                    "minus baseline": format_estimate(estimate),
+                }
                 row |= {SIGNIFICANT: "yes" if significant else "", "effect size": _short(effect.hedges_g)}
                 row |= {DETECTABLE: "" if significant else _short(effect.minimum_detectable), "effect": effect}
                 rows.append(row)
@@ -66,14 +71,14 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
 
 
 def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | None, str, dict]]:
-    """Stage, group as ``headline`` names it, title, and numbers per variant of every group of paired differences."""
+    """Stage, group as in ``main_results``, title, and numbers per variant of every group of paired differences."""
     ending, kinds = "_minus_baseline", direction_kinds(metrics["sensitivity"])
     for stage in ("sensitivity", "fidelity"):
         for title, variants in metrics[stage].items():
             name = title.removesuffix(ending)
             if title.endswith(ending):
                 is_kind = name in kinds
-                yield stage, None if is_kind else name, kind_title(name) if is_kind else name, variants
+                yield stage, None if is_kind else name, direction_kind_title(name) if is_kind else name, variants
     yield "control", "over_seeds", "control", metrics["control"]["minus_baseline"]
 
 
@@ -98,7 +103,7 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
     columns = {
         "metric": [name for name, _, _ in quoted],
         "variant": [variant for _, variant, _ in quoted],
-        "minus baseline": [number(value) for _, _, value in quoted],
+        "minus baseline": [format_estimate(value) for _, _, value in quoted],
         SIGNIFICANT: ["yes" if excludes_zero(value["low"], value["high"]) else "" for _, _, value in quoted],
         "p, Holm": [_short(p) for p in holm([effect.p for effect in effects])],
         DETECTABLE: [
@@ -112,7 +117,7 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
 def _is_read(name: str, kinds: list[str]) -> bool:
     """Whether a metric named with its kind of direction, "jvp_cosine, isotropic", is read at that kind."""
     metric, _, kind = name.partition(", ")
-    return kind not in kinds or kind in kinds_read(metric, kinds)
+    return kind not in kinds or kind in direction_kinds_read(metric, kinds)
 
 
 def _short(value: float) -> str:

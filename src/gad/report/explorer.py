@@ -9,14 +9,14 @@ from torch import Tensor
 from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import make_prompt
-from gad.diffusion.noise import Direction, draw_direction, draw_noise, part_of
+from gad.data.emoji.scenes import make_scene_prompt
+from gad.diffusion.noise import Direction, direction_part, draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
-from gad.diffusion.singular_vectors import top_directions
+from gad.diffusion.singular_vectors import top_singular_vectors
 from gad.models.model import load_model
 from gad.models.sampler import Sampler
-from gad.models.students import any_finished, load_students
+from gad.models.students import has_finished_student, load_students
 from gad.runtime.paths import stage_dir
 
 DIRECTIONS = ("isotropic", "low_frequency", "singular")
@@ -72,7 +72,7 @@ class Explorer:
             )
             phi = lambda z: sample(denoise, z, conditioning, num_steps=few)[-1]  # noqa: E731
             count = min(SINGULAR, noise[0].numel() // 2)
-            self.singular[key] = top_directions(phi, noise, count, rounds=1, ids=self._ids(place.seed), seed=0)[0]
+            self.singular[key] = top_singular_vectors(phi, noise, count, rounds=1, ids=self._ids(place.seed), seed=0)[0]
         return self.singular[key]
 
     def noises(self, place: Place, angles: Sequence[float | int]) -> Latent:
@@ -84,7 +84,7 @@ class Explorer:
         ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
         noise = draw_noise(ids, shape, seed=0)
         basis = self._singular(place, noise) if place.direction == "singular" else None
-        inside = part_of(noise, place.direction, basis=basis)
+        inside = direction_part(noise, place.direction, basis=basis)
         along = draw_direction(ids, shape, seed=0, kind=place.direction, basis=basis)
         turns = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
         return torch.cat([noise + (a.cos() - 1) * inside + a.sin() * along for a in turns])
@@ -123,10 +123,12 @@ def explorer_of(recipe: str) -> Explorer:
     settings = load_recipe(recipe)
     pairs = settings.noise_pairs
     teacher = load_model(stage_dir(recipe, "teacher"))
-    found = load_students(recipe, teacher) if any_finished(recipe) else []
+    found = load_students(recipe, teacher) if has_finished_student(recipe) else []
     first: dict[str, Sampler] = {}
     for variant, seed, model in found:
         first.setdefault(variant, Sampler(variant, seed, model, pairs.student_steps))
-    prompts = [make_prompt(i, seed=seeds.EXPLORER).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
+    prompts = (
+        [make_scene_prompt(i, seed=seeds.EXPLORER).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]
+    )
     sampler = Sampler("teacher", 0, teacher, pairs.teacher_steps, pairs.guidance_scale)
     return Explorer(sampler, tuple(first.values()), tuple(dict.fromkeys(prompts)))

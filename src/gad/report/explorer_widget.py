@@ -10,7 +10,9 @@ Picture = Callable[..., bytes]
 """Each model's output, and the points that it is drawn on (``reference``, None for images), to a PNG."""
 
 
-def panel(recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture) -> widgets.VBox:
+def explorer_panel(
+    recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture
+) -> widgets.VBox:
     """Recipe, prompt, seed, direction and angle over a row of images, the teacher first.
 
     A student follows the angle at once; the teacher's images at a new place are made first, which takes seconds.

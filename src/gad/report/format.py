@@ -10,31 +10,31 @@ from gad.metrics.statistics import excludes_zero, has_interval, with_interval
 ALONE = " †"  # after an interval for other seeds alone
 
 
-def cell(estimate: dict | None) -> str:
+def format_cell(estimate: dict | None) -> str:
     """A mean with its interval, or alone where there is one seed; nothing where there is no estimate."""
     return with_interval(estimate["mean"], estimate["low"], estimate["high"]) if estimate else ""
 
 
-def number(estimate: dict) -> str:
+def format_estimate(estimate: dict) -> str:
     """A mean with its interval, or with how many seeds it is of where there is none."""
-    return cell(estimate) + ("" if has_interval(estimate["low"]) else f" (n = {estimate['n']})")
+    return format_cell(estimate) + ("" if has_interval(estimate["low"]) else f" (n = {estimate['n']})")
 
 
-def ours(group: dict, variant: str, metric: str) -> str:
+def format_ours(group: dict, variant: str, metric: str) -> str:
     """A variant's number in a group of the metrics, or nothing where it has none."""
     estimate = group.get(variant, {}).get(metric)
-    return "" if estimate is None or estimate["mean"] is None else number(estimate)
+    return "" if estimate is None or estimate["mean"] is None else format_estimate(estimate)
 
 
-def difference_cell(estimate: dict | None, both: bool) -> str:
+def format_difference(estimate: dict | None, both: bool) -> str:
     """A difference; bold where its interval, for other seeds and other samples, does not hold 0."""
     if not estimate or not has_interval(estimate["low"]):
-        return cell(estimate)
+        return format_cell(estimate)
     if not both:
-        return cell(estimate) + ALONE
-    return f"**{cell(estimate)}**" if excludes_zero(estimate["low"], estimate["high"]) else cell(estimate)
+        return format_cell(estimate) + ALONE
+    return f"**{format_cell(estimate)}**" if excludes_zero(estimate["low"], estimate["high"]) else format_cell(estimate)
 
 
-def unbroken(text: str) -> str:
+def format_unbroken(text: str) -> str:
     """The text with intervals, and what stands in parentheses, that are not broken over two lines."""
     return re.sub(r"\[[^]]*\]|\([^)]*\)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)

@@ -7,9 +7,9 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from gad.metrics.summary import direction_kinds
-from gad.report.format import number, unbroken
-from gad.report.main_results import headline, headline_tables, kinds_read
-from gad.runtime.files import read_json, replacing, write_json
+from gad.report.format import format_estimate, format_unbroken
+from gad.report.main_results import direction_kinds_read, main_result_tables, main_results
+from gad.runtime.files import atomic_write_path, read_json, write_json
 from gad.runtime.paths import REPORTS, RESULTS, metrics_file
 
 STYLE = """
@@ -27,7 +27,7 @@ def recipe_metrics(recipe: str) -> dict[str, dict]:
     return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}
 
 
-def styled(table: pd.DataFrame) -> Styler:
+def styled_table(table: pd.DataFrame) -> Styler:
     """The table as a page shows it: no index, short numbers, no line break within an interval.
 
     What the columns "paper's table" and "comparable?" say of all rows alike stands above the table, once.
@@ -41,15 +41,15 @@ def styled(table: pd.DataFrame) -> Styler:
 def _short(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return unbroken(str(value))
+    return format_unbroken(str(value))
 
 
-def folded(title: str, table: pd.DataFrame) -> str:
+def folded_html(title: str, table: pd.DataFrame) -> str:
     """The table as HTML under a title that opens it."""
     return f"<details><summary>{html.escape(title)}</summary>{table.to_html(index=False)}</details>"
 
 
-def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
+def ablation_page_table(table: pd.DataFrame) -> pd.DataFrame:
     """An ablation as it is read: a row per setting, directions and variant, each metric with its interval."""
     metrics = [name.removesuffix(" mean") for name in table if name.endswith(" mean")]
     rows = []
@@ -57,7 +57,7 @@ def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
         row = {key: line[key] for key in ("setting", "directions", "variant")}
         for metric in metrics:
             estimate = {part: line[f"{metric} {part}"] for part in ("mean", "low", "high", "n")}
-            row[metric] = number(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
+            row[metric] = format_estimate(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -68,7 +68,7 @@ def committed_results(recipe: str) -> dict | None:
     return read_json(path) if path.exists() else None
 
 
-def keep_results(recipe: str) -> Path:
+def keep_committed_results(recipe: str) -> Path:
     """Copy a recipe's numbers and provenance to ``results/<recipe>.json``, to be committed; returns its path."""
     summary = read_json(REPORTS / recipe / "summary.json")
     path = RESULTS / f"{recipe}.json"
@@ -79,14 +79,14 @@ def keep_results(recipe: str) -> Path:
 def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     """This run's headline means beside the committed long run's, with the difference."""
     rows = []
-    for label, (stage, group, metric) in headline(metrics).items():
-        groups = [group] if group else kinds_read(metric, direction_kinds(metrics[stage]))
+    for label, (stage, group, metric) in main_results(metrics).items():
+        groups = [group] if group else direction_kinds_read(metric, direction_kinds(metrics[stage]))
         for kind in groups:
             for variant, values in metrics[stage].get(kind, {}).items():
                 other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
                 if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
                     row = {"metric": label if len(groups) == 1 else f"{label}, {kind}", "variant": variant}
-                    row |= {"this run": number(values[metric]), "committed": number(other)}
+                    row |= {"this run": format_estimate(values[metric]), "committed": format_estimate(other)}
                     rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
     return pd.DataFrame(rows)
 
@@ -104,12 +104,12 @@ def changed_sections(facts: dict, committed: dict) -> str:
     return f"sections of the recipe that differ from the committed run's: {', '.join(changed)}"
 
 
-def save_summary(recipe: str, provenance: dict, figures: dict) -> None:
+def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:
     """What the index needs of a recipe: its numbers, provenance and main figures, in ``reports/<recipe>``."""
     folder = REPORTS / recipe
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
-        with replacing(folder / "figures" / f"{name}.png") as partial:
+        with atomic_write_path(folder / "figures" / f"{name}.png") as partial:
             figure.savefig(partial, format="png", bbox_inches="tight")
     summary = {"metrics": recipe_metrics(recipe), "provenance": provenance, "figures": list(figures)}
     write_json(folder / "summary.json", summary)
@@ -130,7 +130,7 @@ def _recipe_section(folder: Path) -> str:
     facts["section hashes"] = summary["provenance"]["section_hashes"]
     tables = "".join(
         f"<h3>{html.escape(title)}</h3>{numbers.to_html(index=False)}"
-        for title, numbers in headline_tables(summary["metrics"]).items()
+        for title, numbers in main_result_tables(summary["metrics"]).items()
     )
     table = pd.DataFrame([(key, str(value)) for key, value in facts.items()], columns=["provenance", ""])
     return (
@@ -153,6 +153,6 @@ def write_index() -> Path:
         f"{sections}</html>"
     )
     path = REPORTS / "index.html"
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         partial.write_text(page)
     return path

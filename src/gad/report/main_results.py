@@ -6,7 +6,7 @@ import pandas as pd
 
 from gad.config.variants import VARIANTS
 from gad.metrics.summary import direction_kinds
-from gad.report.format import cell, unbroken
+from gad.report.format import format_cell, format_unbroken
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
@@ -51,23 +51,23 @@ OPTIMISED_NOISE: dict[str, Place] = {
 }
 
 
-def kind_title(kind: str) -> str:
+def direction_kind_title(kind: str) -> str:
     """How a kind of direction, "low_frequency, h = 0.5", is shown."""
     directions, *step = kind.replace("_", "-").split(", ")
     return ", ".join([f"{directions} directions", *step])
 
 
-def kinds_read(metric: str, kinds: list[str]) -> list[str]:
+def direction_kinds_read(metric: str, kinds: list[str]) -> list[str]:
     """The kinds of direction at which a metric is read: the first where it is the same for every kind."""
     return kinds[:1] if metric in WITHOUT_DIRECTION else kinds
 
 
-def headline(metrics: dict[str, dict]) -> dict[str, Place]:
+def main_results(metrics: dict[str, dict]) -> dict[str, Place]:
     """The main numbers of a recipe by label, the fidelity scores among them by whatever name the recipe gives them."""
     return _outputs(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | OPTIMISED_NOISE
 
 
-def headline_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
+def main_result_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
     """The main numbers as a table per subject, by its title: a row per model, a column per metric.
 
     A cell is the mean over student seeds with its 95 % interval, or one student's number where ``seeds`` is 1. The
@@ -88,7 +88,7 @@ def _subjects(metrics: dict[str, dict]) -> Iterator[tuple[str, dict[str, Place],
     kinds = direction_kinds(metrics["sensitivity"])
     yield "Outputs", _outputs(metrics), kinds[0]
     for kind in kinds:
-        yield f"Response to the noise, {kind_title(kind)}", RESPONSE, kind
+        yield f"Response to the noise, {direction_kind_title(kind)}", RESPONSE, kind
     yield "Seeds and modes", SEEDS_AND_MODES, ""
     yield "Layout through the noise", LAYOUT, ""
     yield "Noise that was retrieved or optimised", OPTIMISED_NOISE, ""
@@ -100,7 +100,7 @@ def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.
         for model, values in metrics[stage].get(group or kind, {}).items():
             if metric in values and values[metric]["mean"] is not None:
                 seeds = "" if model == "teacher" else str(values[metric]["n"])
-                shown = unbroken(cell(values[metric]))
+                shown = format_unbroken(format_cell(values[metric]))
                 rows.setdefault(model, {"model": model, "seeds": seeds})[label] = shown
     ours = [name for name in ("teacher", *VARIANTS) if name in rows]
     order = [*ours, *(name for name in rows if name not in ours)]

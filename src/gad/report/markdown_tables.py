@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gad.evaluation.sensitivity.initialisation import INITIALISATION
-from gad.report.format import cell, difference_cell
+from gad.report.format import format_cell, format_difference
 from gad.runtime.files import read_json
 from gad.runtime.paths import RESULTS, ROOT
 
@@ -64,7 +64,7 @@ class Table:
     by_metric: bool
 
     def lines(self) -> list[str]:
-        results = read_results(self.recipes)
+        results = _read_results(self.recipes)
         for metric in self.metrics:
             if not any(metric.estimate(found, name) for found in results.values() for name in self.variants):
                 raise ValueError(f"no result holds {metric.name!r} of {metric.group!r}, which a table shows")
@@ -75,16 +75,16 @@ class Table:
             if title:
                 rows.append([f"**{title}**", *("" for _ in head[1:])])
             rows += self._by_metric(results[recipe]) if self.by_metric else self._by_variant(results[recipe])
-        return markdown(head, rows)
+        return _markdown(head, rows)
 
     def _by_metric(self, metrics: dict) -> Iterator[list[str]]:
         for metric in self.metrics:
-            cells = (cell(metric.estimate(metrics, variant)) for variant in self.variants)
-            yield [metric.label, *cells, difference_cell(*metric.difference(metrics, "gad"))]
+            cells = (format_cell(metric.estimate(metrics, variant)) for variant in self.variants)
+            yield [metric.label, *cells, format_difference(*metric.difference(metrics, "gad"))]
 
     def _by_variant(self, metrics: dict) -> Iterator[list[str]]:
         for variant in self.variants:
-            cells = [cell(metric.estimate(metrics, variant)) for metric in self.metrics]
+            cells = [format_cell(metric.estimate(metrics, variant)) for metric in self.metrics]
             if any(cells):
                 yield [NAMES.get(variant, variant), *cells]
 
@@ -98,7 +98,7 @@ class Overview:
     label: str
 
     def lines(self) -> list[str]:
-        results = read_results(self.rows)
+        results = _read_results(self.rows)
         columns = [
             f"{self.label}, {NAMES[INITIALISATION]}",
             "baseline",
@@ -108,13 +108,13 @@ class Overview:
         for recipe, (title, metric) in self.rows.items():
             base = metric.estimate(results[recipe], "baseline")
             assert base is not None, f"{recipe} has a baseline"
-            changes = (difference_cell(*metric.difference(results[recipe], name)) for name in self.variants)
-            start = cell(metric.estimate(results[recipe], INITIALISATION))
-            rows.append([f"{title} (`{recipe}`)", str(base["n"]), start, cell(base), *changes])
-        return markdown(["", "seeds", *columns], rows)
+            changes = (format_difference(*metric.difference(results[recipe], name)) for name in self.variants)
+            start = format_cell(metric.estimate(results[recipe], INITIALISATION))
+            rows.append([f"{title} (`{recipe}`)", str(base["n"]), start, format_cell(base), *changes])
+        return _markdown(["", "seeds", *columns], rows)
 
 
-def read_results(recipes: Iterable[str]) -> dict[str, dict]:
+def _read_results(recipes: Iterable[str]) -> dict[str, dict]:
     """The metrics of each recipe, with those of the network that its students start from where they were measured."""
     results = {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
     for name, start in read_json(RESULTS / "at_initialisation.json").items():
@@ -124,7 +124,7 @@ def read_results(recipes: Iterable[str]) -> dict[str, dict]:
     return results
 
 
-def markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
     """The lines of a table."""
     return [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
 
@@ -236,7 +236,7 @@ PAGES: dict[str, dict[str, Table | Overview]] = {
 }
 
 
-def with_tables(text: str, page: str) -> str:
+def with_markdown_tables(text: str, page: str) -> str:
     """A page's text with every table of it between its two marks made anew."""
     for name, table in PAGES[page].items():
         marks = f"<!-- table {name} -->", "<!-- end -->"
@@ -251,7 +251,7 @@ def with_tables(text: str, page: str) -> str:
 def main(folder: Path = ROOT) -> None:
     for page in PAGES:
         path = folder / page
-        path.write_text(with_tables(path.read_text(), page))
+        path.write_text(with_markdown_tables(path.read_text(), page))
 
 
 if __name__ == "__main__":

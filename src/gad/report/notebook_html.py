@@ -33,13 +33,13 @@ class MathRenderer(IPythonRenderer):
 
 
 @jinja2.pass_context
-def render_markdown(context: jinja2.runtime.Context, source: str) -> str:
+def _render_markdown(context: jinja2.runtime.Context, source: str) -> str:
     """HTML of a markdown cell."""
     attachments = context.get("cell", {}).get("attachments", {})
     return MarkdownWithMath(renderer=MathRenderer(escape=False, attachments=attachments)).render(source)
 
 
-def as_a_terminal_shows(outputs: list) -> list:
+def _as_a_terminal_shows(outputs: list) -> list:
     """A cell's outputs with each run of text in one piece, and of every line what stands there at last.
 
     A progress bar writes each of its states over the one before, behind a carriage return.
@@ -56,12 +56,12 @@ def as_a_terminal_shows(outputs: list) -> list:
     return shown
 
 
-def page_of(notebook: Path) -> str:
+def notebook_page_html(notebook: Path) -> str:
     """An executed notebook as one self-contained HTML page."""
-    exporter = HTMLExporter(embed_images=True, raw_template=TEMPLATE, filters={"markdown2html": render_markdown})
+    exporter = HTMLExporter(embed_images=True, raw_template=TEMPLATE, filters={"markdown2html": _render_markdown})
     node = nbformat.read(notebook, as_version=4)
     for cell in node.cells:
         if cell.cell_type == "code":
-            cell.outputs = as_a_terminal_shows(cell.outputs)
+            cell.outputs = _as_a_terminal_shows(cell.outputs)
     html, _ = exporter.from_notebook_node(node, {"metadata": {"name": notebook.stem, "path": str(notebook.parent)}})
     return html

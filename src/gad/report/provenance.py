@@ -33,7 +33,7 @@ def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def device_name(device: str = "auto") -> str:
+def _device_name(device: str = "auto") -> str:
     """What ``device`` is on this machine, in words."""
     if device in ("auto", "cuda") and torch.cuda.is_available():
         return torch.cuda.get_device_name()
@@ -42,7 +42,7 @@ def device_name(device: str = "auto") -> str:
     return f"CPU ({platform.machine()}, {os.cpu_count()} cores)"
 
 
-def stage_seconds(recipe: str) -> dict[str, float]:
+def _stage_seconds(recipe: str) -> dict[str, float]:
     """How long each stage's notebook took when it last ran, by its page's name."""
     seconds = {}
     for path in sorted((REPORTS / recipe).glob("[!.]*.ipynb")):
@@ -64,8 +64,8 @@ def provenance(recipe: Recipe) -> dict:
         "versions": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": device_name(recipe.student.device),
+        "device": _device_name(recipe.student.device),
         "threads": torch.get_num_threads(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": stage_seconds(recipe.name),
+        "seconds": _stage_seconds(recipe.name),
     }

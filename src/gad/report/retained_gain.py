@@ -3,10 +3,10 @@
 import pandas as pd
 
 from gad.metrics.statistics import ratio_of_means
-from gad.report.ablations import METRICS, PAIRED, Ablation, label_of
+from gad.report.ablations import METRICS, PAIRED, Ablation, ablation_setting_label
 
 
-def gains_of(table: pd.DataFrame, metric: str, variant: str) -> pd.Series:
+def _gains_of(table: pd.DataFrame, metric: str, variant: str) -> pd.Series:
     """A variant's value less the baseline's, by seed; ``table`` is a recipe's Table 1 for one kind of direction."""
     by_seed = table.pivot(index="seed", columns="variant", values=metric)
     return (by_seed[variant] - by_seed["baseline"]).dropna()
@@ -23,10 +23,10 @@ def retained_gain_table(ablation: Ablation, tables: list[pd.DataFrame]) -> pd.Da
         for kind, own in table.groupby("directions", sort=False):
             first = tables[0][tables[0]["directions"] == kind]
             for variant in [name for name in ablation.variants if name != "baseline"]:
-                row = {"setting": label_of(setting), "directions": kind, "variant": variant}
+                row = {"setting": ablation_setting_label(setting), "directions": kind, "variant": variant}
                 for column in PAIRED:
                     name = METRICS[column][1]
-                    pair = pd.concat([gains_of(part, name, variant) for part in (own, first)], axis=1, join="inner")
+                    pair = pd.concat([_gains_of(part, name, variant) for part in (own, first)], axis=1, join="inner")
                     share = ratio_of_means(*pair.to_numpy().T)
                     row |= {f"{column}, retained {part}": value for part, value in vars(share).items()}
                 rows.append(row)

@@ -9,10 +9,17 @@ from gad.config.variants import VARIANTS
 from gad.distillation.train_students import LOG
 from gad.models.model import load_model
 from gad.report import differences, figures, paper
-from gad.report.ablations import load_ablations, retained_of, tables_of
+from gad.report.ablations import load_ablations, recorded_ablation_tables, recorded_retained_gain
 from gad.report.control_differences import control_gains
 from gad.report.differences import difference_table
-from gad.report.index import ablation_table, beside_committed, changed_sections, committed_results, folded, styled
+from gad.report.index import (
+    ablation_page_table,
+    beside_committed,
+    changed_sections,
+    committed_results,
+    folded_html,
+    styled_table,
+)
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import stage_dir
 
@@ -23,39 +30,39 @@ RESPONSE = {
 }
 
 
-def same_noises(recipe: str) -> Figure:
+def same_noises_section(recipe: str) -> Figure:
     """What every model makes of the same noises."""
     teacher, folder = load_model(stage_dir(recipe, "teacher")), stage_dir(recipe, "control")
     outputs = read_tensors(folder / "outputs.safetensors")
     outputs = {name: outputs[name] for name in figures.PALETTE if name in outputs}
     samples = pd.read_parquet(folder / "diversity.parquet")
     title = samples["caption"].iloc[0] if "caption" in samples else "the same noises"
-    return figures.generated(outputs, reference=teacher.points, title=title)
+    return figures.output_grid(outputs, reference=teacher.points, title=title)
 
 
-def sensitivity(recipe: str) -> Figure:
+def sensitivity_report_section(recipe: str) -> Figure:
     """Table 1 as bars: a dot per seed, mean and 95 % interval."""
     table = pd.read_csv(stage_dir(recipe, "sensitivity") / "table.csv")
     kinds = "directions" if table["directions"].nunique() > 1 else None
     return figures.metric_bars(table, RESPONSE, hue=kinds, title=f"{recipe}: response to the noise")
 
 
-def response(recipe: str) -> Figure:
+def response_report_section(recipe: str) -> Figure:
     """How far the output moves along a direction."""
     along = pd.read_csv(stage_dir(recipe, "sensitivity") / "response.csv")
     return figures.response_curves(along, title=f"{recipe}: change of the output")
 
 
-def training(recipe: str) -> Figure:
+def training_report_section(recipe: str) -> Figure:
     """Training curves of every variant and seed."""
     present = [name for name in VARIANTS if (stage_dir(recipe, "student", name) / LOG).exists()]
     logs = [pd.read_csv(stage_dir(recipe, "student", name) / LOG).assign(variant=name) for name in present]
     return figures.training_curves(pd.concat(logs), title=recipe)
 
 
-def beside_paper(metrics: dict[str, dict]) -> list[pd.DataFrame]:
+def beside_paper_section(metrics: dict[str, dict]) -> list[pd.DataFrame]:
     """The paper's tables beside this recipe's numbers, those that the recipe measures."""
-    tables = [paper.paper_beside_ours(metrics["sensitivity"])]
+    tables = [paper.response_beside_ours(metrics["sensitivity"])]
     if "seeds" in metrics["sensitivity"]:
         tables.append(paper.seeds_beside_ours(metrics["sensitivity"]["seeds"]))
     if "fidelity" in metrics["fidelity"]:
@@ -64,21 +71,21 @@ def beside_paper(metrics: dict[str, dict]) -> list[pd.DataFrame]:
     return tables + [table for table in (compare(metrics["control"]) for compare in control) if len(table)]
 
 
-def foldable(title: str, table: pd.DataFrame, *, fold: bool) -> HTML | Styler:
+def foldable_section_table(title: str, table: pd.DataFrame, *, fold: bool) -> HTML | Styler:
     """The table as it is read, or folded under its title."""
-    return HTML(folded(f"{len(table)} {title}", table)) if fold else styled(table)
+    return HTML(folded_html(f"{len(table)} {title}", table)) if fold else styled_table(table)
 
 
-def further_differences(metrics: dict[str, dict], *, one_seed: bool) -> list[HTML | Styler]:
+def further_differences_section(metrics: dict[str, dict], *, one_seed: bool) -> list[HTML | Styler]:
     """The main differences, folded where one seed leaves nothing to quote, and all others, always folded."""
     main, others = difference_table(metrics), differences.further_differences(metrics)
     return [
-        foldable("main differences", main, fold=one_seed),
-        foldable("further differences", others, fold=True),
+        foldable_section_table("main differences", main, fold=one_seed),
+        foldable_section_table("further differences", others, fold=True),
     ]
 
 
-def gains(recipe: str) -> pd.DataFrame:
+def control_gains_section(recipe: str) -> pd.DataFrame:
     """A row per model, a column per task: the gain of optimised or retrieved noise; empty where no task gives any."""
     found = control_gains(stage_dir(recipe, "control"))
     if found.empty:
@@ -88,7 +95,7 @@ def gains(recipe: str) -> pd.DataFrame:
     return table.astype(str).rename_axis(columns=None).reset_index(names="model")
 
 
-def beside_long_run(recipe: str, metrics: dict[str, dict], facts: dict) -> tuple[str, pd.DataFrame]:
+def beside_long_run_section(recipe: str, metrics: dict[str, dict], facts: dict) -> tuple[str, pd.DataFrame]:
     """What the committed long run is and which sections of the recipe have changed since, and both runs' numbers."""
     committed = committed_results(recipe)
     if committed is None:
@@ -98,21 +105,21 @@ def beside_long_run(recipe: str, metrics: dict[str, dict], facts: dict) -> tuple
     return line, beside_committed(metrics, committed)
 
 
-def ablation_figures(recipe: str) -> dict[str, Figure]:
+def ablation_figures_section(recipe: str) -> dict[str, Figure]:
     """A figure per recorded ablation of the recipe, ``ablation_<name>``."""
     return {
         f"ablation_{name}": figures.ablation_marks(rows, title=heading, paper=paper.paper_ablation(name.split("_")[0]))
-        for name, (heading, rows) in tables_of(recipe, load_ablations()).items()
+        for name, (heading, rows) in recorded_ablation_tables(recipe, load_ablations()).items()
     }
 
 
-def ablation_tables(recipe: str) -> list[tuple[str, pd.DataFrame]]:
+def ablation_tables_section(recipe: str) -> list[tuple[str, pd.DataFrame]]:
     """Caption and table of each recorded ablation, and of the gains that cheaper settings retain."""
     tables = []
-    for name, (heading, rows) in tables_of(recipe, load_ablations()).items():
-        tables.append((heading, ablation_table(rows)))
-        retained = retained_of(name)
+    for name, (heading, rows) in recorded_ablation_tables(recipe, load_ablations()).items():
+        tables.append((heading, ablation_page_table(rows)))
+        retained = recorded_retained_gain(name)
         if retained is not None:
             caption = f"{heading}: retained gain, the share of the first setting's gain over the baseline"
-            tables.append((f"{caption}, paired by seed [Fieller's 95 % interval]", ablation_table(retained)))
+            tables.append((f"{caption}, paired by seed [Fieller's 95 % interval]", ablation_page_table(retained)))
     return tables

@@ -8,7 +8,7 @@ from IPython.display import display
 from pandas.io.formats.style import Styler
 
 from gad.metrics.statistics import mean_over_seeds
-from gad.report.figures.style import order
+from gad.report.figures.style import style_order
 
 SEEDS = "mean over student seeds [95 % t interval]"  # what a cell of these tables holds
 
@@ -20,7 +20,7 @@ def seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[s
     """
     rows, labels = [], {name: label for name, label in columns.items() if name in table}
     for key, group in table.groupby(list(by), sort=False) if by else [((), table)]:
-        for variant in order(group["variant"]):
+        for variant in style_order(group["variant"]):
             own = group[group["variant"] == variant]
             row = dict(zip(by, key, strict=True)) | {"model": variant, "seeds": len(own)}
             for name, label in labels.items():
@@ -29,7 +29,7 @@ def seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[s
     return pd.DataFrame(rows)
 
 
-def columns_of(table: pd.DataFrame, *starts: str) -> dict[str, str]:
+def summary_columns(table: pd.DataFrame, *starts: str) -> dict[str, str]:
     """The columns of a table whose names begin so, with their names in words."""
     return {name: name.replace("_", " ") for name in table if name.startswith(starts)}
 
@@ -40,7 +40,7 @@ def captioned(table: pd.DataFrame, caption: str) -> Styler:
     return table.style.hide().format(precision=4, na_rep="").set_caption(caption).set_table_styles(styles)
 
 
-def show(table: pd.DataFrame, caption: str = "") -> None:
+def show_table(table: pd.DataFrame, caption: str = "") -> None:
     """Display a table under its caption, after the figures that the cell has drawn; nothing where it has no rows."""
     if "inline" in plt.get_backend():  # which keeps figures for the end of the cell
         plt.show()
@@ -64,4 +64,4 @@ def show_summary(
         return
     if models_across:
         found = found.set_index("model")[labels].T.rename_axis(columns=None).reset_index(names="")
-    show(found, f"{caption}{': ' if caption else ''}{SEEDS}")
+    show_table(found, f"{caption}{': ' if caption else ''}{SEEDS}")

@@ -13,8 +13,8 @@ import torch
 from pyarrow import parquet as pq
 from torch import Tensor
 
-from gad.runtime.distributed import place, wait_until
-from gad.runtime.files import read_tensors, replacing, write_tensors
+from gad.runtime.distributed import rank_and_world_size, wait_until
+from gad.runtime.files import atomic_write_path, read_tensors, write_tensors
 from gad.runtime.paths import stage_dir
 
 TENSORS = "tensors.safetensors"
@@ -30,7 +30,7 @@ def stage_cache_dir(recipe: str, stage: str) -> Path:
 
 def write_result(path: Path, result: Result) -> None:
     """Write a folder with a file per table and one for all tensors, whole or not at all."""
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         partial.mkdir()
         for name, value in result.items():
             if isinstance(value, pd.DataFrame):
@@ -77,7 +77,7 @@ class ResultCache:
         """All of them, distributed over the processes, which have to come here all."""
         if self.folder is None:
             return [make() for make in makes]
-        rank, processes = place()
+        rank, processes = rank_and_world_size()
         for number in range(rank, len(makes), processes):
             ResultCache(self.folder)(f"{name}_{number}", makes[number])
         others = ResultCache(self.folder, wait=True)

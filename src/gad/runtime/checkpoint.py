@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from gad.runtime.files import replacing
+from gad.runtime.files import atomic_write_path
 
 LAST = "checkpoint.pt"
 
@@ -18,7 +18,7 @@ class GeneratorState:
 
 
 def write_checkpoint(path: Path, state: dict) -> None:
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         torch.save(state, partial)
 
 
@@ -27,7 +27,7 @@ def read_checkpoint(path: Path) -> dict | None:
     return torch.load(path, map_location="cpu", weights_only=True) if Path(path).exists() else None
 
 
-def save_parts(path: Path, parts: dict, numbers: dict, *, writes: bool = True) -> None:
+def save_checkpoint_parts(path: Path, parts: dict, numbers: dict, *, writes: bool = True) -> None:
     """Write each part's ``state_dict`` by its name, and the ``numbers``; without ``writes`` only ask the parts for it,
     as every process has to where they are sharded."""
     states = {name: part.state_dict() for name, part in parts.items()}
@@ -35,7 +35,7 @@ def save_parts(path: Path, parts: dict, numbers: dict, *, writes: bool = True) -
         write_checkpoint(path, states | numbers)
 
 
-def resume_parts(path: Path, parts: dict) -> dict:
+def resume_checkpoint_parts(path: Path, parts: dict) -> dict:
     """Load each part from a checkpoint and return the numbers in it; an empty dict where there is none."""
     state = read_checkpoint(path)
     if state is None:

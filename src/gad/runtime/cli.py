@@ -10,14 +10,14 @@ from typing import NoReturn
 NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
-def positive(text: str) -> int:
+def positive_argument(text: str) -> int:
     """A whole number of at least 1, as argparse reads it."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text}")
     return int(text)
 
 
-def end_with(main: Callable[[], int | None]) -> NoReturn:
+def exit_with_status(main: Callable[[], int | None]) -> NoReturn:
     """Run a command to its exit status; what is wrong with a recipe, an argument or a file is one line."""
     try:
         sys.exit(main())

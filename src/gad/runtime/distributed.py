@@ -39,7 +39,7 @@ def make_accelerator(device: str) -> "Accelerator":
     return accelerator
 
 
-def place() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """This process's number and how many there are, as the launcher says."""
     return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
 
@@ -61,7 +61,7 @@ def lock_together(folder: Path, cache_key: str) -> None:
     the others
     wait.
     """
-    if place()[0] == 0:
+    if rank_and_world_size()[0] == 0:
         lock_folder(folder, cache_key)
     wait_until(lambda: is_locked(folder, cache_key))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,12 +39,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def rounded(value: object, digits: int = 6) -> object:
+def _rounded(value: object, digits: int = 6) -> object:
     """The same nested value with floats cut to ``digits`` significant digits and non-finite ones as None."""
     if isinstance(value, dict):
-        return {str(key): rounded(item, digits) for key, item in value.items()}
+        return {str(key): _rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [rounded(item, digits) for item in value]
+        return [_rounded(item, digits) for item in value]
     if isinstance(value, float):
         return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value
@@ -52,8 +52,8 @@ def rounded(value: object, digits: int = 6) -> object:
 
 def write_json(path: Path, value: object, *, digits: int = 6) -> None:
     """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(rounded(value, digits), indent=2, sort_keys=True) + "\n")
+    with atomic_write_path(path) as partial:
+        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -67,7 +67,7 @@ def read_json(path: Path) -> Any:
 def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
     from safetensors.torch import save_file  # here, since it imports torch
 
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
 
@@ -91,7 +91,7 @@ def write_rows(path: Path, parts: "Iterable[pd.DataFrame]") -> None:
     from pyarrow import parquet as pq
 
     writer = None
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         for part in parts:
             table = pa.Table.from_pandas(part, preserve_index=False)
             writer = writer or pq.ParquetWriter(partial, table.schema)
@@ -103,7 +103,7 @@ def write_rows(path: Path, parts: "Iterable[pd.DataFrame]") -> None:
 
 def write_table(path: Path, rows: "pd.DataFrame") -> None:
     """A table without its index, by the path's ending: Parquet, or CSV with floats of six significant digits."""
-    with replacing(path) as partial:
+    with atomic_write_path(path) as partial:
         if path.suffix == ".parquet":
             rows.to_parquet(partial, index=False)
         else:

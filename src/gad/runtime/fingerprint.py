@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from gad.runtime.files import read_json, replacing
+from gad.runtime.files import atomic_write_path, read_json
 from gad.runtime.paths import ROOT
 
 
@@ -32,7 +32,7 @@ def fingerprint(*values: object) -> str:
     return digest.hexdigest()[:16]
 
 
-def drop_damaged(folder: Path) -> None:
+def drop_damaged_shards(folder: Path) -> None:
     """Remove the shards in ``folder`` that are not what its manifest says, and with them the manifest.
 
     So they are made again. Any number of processes may do so, each before it asks which shards are there.
@@ -52,7 +52,7 @@ def drop_damaged(folder: Path) -> None:
         manifest.unlink(missing_ok=True)
 
 
-def without_docstrings(source: str) -> str:
+def _without_docstrings(source: str) -> str:
     """The syntax of a Python file as text, without docstrings, comments and formatting."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
@@ -74,11 +74,11 @@ def code_hash(stage: str) -> str:
     files = sorted(file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room]))
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(ROOT)}:{without_docstrings(file.read_text())}".encode())
+        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(file.read_text())}".encode())
     return digest.hexdigest()[:16]
 
 
-def key_of(stage: str, *values: object) -> str:
+def stage_cache_key(stage: str, *values: object) -> str:
     """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
     return f"{fingerprint(*values)}-{code_hash(stage)}"
 
@@ -99,7 +99,7 @@ def lock_folder(folder: Path, cache_key: str) -> None:
 
 def lock_to(folder: Path, cache_key: str) -> None:
     """Declare that what ``folder`` holds is the work of ``cache_key``, whatever it was said to be before."""
-    with replacing(folder / "fingerprint.txt") as partial:
+    with atomic_write_path(folder / "fingerprint.txt") as partial:
         partial.write_text(cache_key)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from gad.runtime.distributed import place
+from gad.runtime.distributed import rank_and_world_size
 from gad.runtime.moving_average import MovingAverage
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def shard(networks: Iterable[nn.Module], device: torch.device) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    _, processes = place()
+    _, processes = rank_and_world_size()
     if processes == 1:
         raise ValueError("shard needs several processes: accelerate launch --num_processes N pipelines/parallel.py ...")
     mesh = init_device_mesh(device.type, (processes,))
@@ -58,21 +58,21 @@ def reshard(network: nn.Module) -> None:
         network.reshard()
 
 
-def full(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """The whole tensor, in every process; one that is not sharded is itself."""
     return tensor.full_tensor() if _is_part(tensor) else tensor
 
 
-def gather(network: nn.Module, plain: nn.Module) -> nn.Module:
+def gather_sharded_weights(network: nn.Module, plain: nn.Module) -> nn.Module:
     """``plain``, an unparted copy of a network on the CPU, with that network's weights; in every process."""
-    plain.load_state_dict({name: full(tensor).cpu() for name, tensor in network.state_dict().items()})
+    plain.load_state_dict({name: full_tensor(tensor).cpu() for name, tensor in network.state_dict().items()})
     return plain
 
 
 def _kept(tensor: Tensor) -> Tensor | None:
     """The whole tensor on the CPU of the first process, which writes checkpoints; all have to ask for it."""
-    whole = full(tensor)
-    return whole.cpu() if place()[0] == 0 else None
+    whole = full_tensor(tensor)
+    return whole.cpu() if rank_and_world_size()[0] == 0 else None
 
 
 def _parted(tensor: Tensor, like: Tensor) -> Tensor:
@@ -136,6 +136,6 @@ class WholeAverage:
 WHOLE = {nn.Module: WholeNetwork, torch.optim.Optimizer: WholeOptimizer, MovingAverage: WholeAverage}
 
 
-def as_saved(part):
+def unsharded_state(part):
     """What a checkpoint keeps of a part of a training run: the whole of one that is sharded, else the part itself."""
     return next((view(part) for kind, view in WHOLE.items() if isinstance(part, kind)), part)

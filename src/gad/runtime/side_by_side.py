@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gad.runtime.files import replacing
+from gad.runtime.files import atomic_write_path
 
 
 def available_cores() -> int:
@@ -37,7 +37,7 @@ def side_by_side(
     """
     waiting = deque(items)
     crew: dict[Connection, _Worker] = {}
-    with replacing(job) as partial:
+    with atomic_write_path(job) as partial:
         torch.save((work, torch.get_num_threads()), partial)
     try:
         for _ in range(min(workers, len(waiting))):
@@ -114,7 +114,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=leave, daemon=True).start()
 
 
-def portable(error: Exception) -> Exception:
+def portable_error(error: Exception) -> Exception:
     """The error as it is raised in the parent; one that cannot be sent as a RuntimeError with its type's name."""
     try:
         pickle.loads(pickle.dumps(error))
@@ -138,7 +138,7 @@ def _serve(job: Path, connection: Connection) -> None:
         except BrokenPipeError:  # the parent has gone
             return
         except Exception as error:
-            connection.send(("error", portable(error)))
+            connection.send(("error", portable_error(error)))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 
 from gad.data.boxes import Detection
 from gad.data.emoji.caption_accuracy import (
-    background_of,
+    background_colour,
     caption_accuracy,
     colour_accuracy,
     colour_accuracy_when_found,
@@ -74,12 +74,12 @@ def test_the_background_is_read_from_the_border(name):
     colour = torch.tensor(BACKGROUNDS[name]) / 127.5 - 1
     image = colour[:, None, None].repeat(1, 64, 64)
     image[:, 8:50, 8:50] = -1  # an object
-    assert background_of(image[None]) == [name]
+    assert background_colour(image[None]) == [name]
 
 
 def test_every_rendered_background_is_read_right(truth):
     scenes, images = truth
-    assert background_of(images) == [scene.prompt.background for scene in scenes]
+    assert background_colour(images) == [scene.prompt.background for scene in scenes]
 
 
 def other(names, name):

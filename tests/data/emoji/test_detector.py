@@ -4,23 +4,23 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.data.boxes import overlap
+from gad.data.boxes import box_iou
 from gad.data.emoji.detector import (
     Detector,
     Predictions,
-    detect,
+    detect_art_style,
+    detect_emojis,
     detector_losses,
     load_detector,
     save_detector,
-    style_of,
 )
-from gad.data.emoji.detector_targets import targets_of
+from gad.data.emoji.detector_targets import detector_targets_of
 from gad.data.emoji.scenes import STYLES
 
 
 @pytest.fixture(scope="module")
 def found(detector, truth):
-    return detect(detector, truth[1])
+    return detect_emojis(detector, truth[1])
 
 
 def share(right) -> float:
@@ -37,9 +37,9 @@ def test_it_finds_the_rendered_boxes_and_colours(found, truth):
     boxes, colours = [], []
     for scene, seen in zip(truth[0], found, strict=True):
         for thing, box in zip(scene.prompt.objects, scene.boxes, strict=True):
-            best = max((d for d in seen if d.noun == thing.noun), key=lambda d: overlap(d.box, box), default=None)
+            best = max((d for d in seen if d.noun == thing.noun), key=lambda d: box_iou(d.box, box), default=None)
             if best:
-                boxes.append(overlap(best.box, box))
+                boxes.append(box_iou(best.box, box))
                 colours.append(best.colour == (thing.colour or "natural"))
     assert share(boxes) > 0.75
     assert share(colours) > 0.95
@@ -47,21 +47,24 @@ def test_it_finds_the_rendered_boxes_and_colours(found, truth):
 
 def test_it_tells_the_style_of_rendered_scenes(detector, truth):
     scenes, images = truth
-    assert share([STYLES[i] == scene.style for i, scene in zip(style_of(detector, images), scenes, strict=True)]) > 0.9
+    assert (
+        share([STYLES[i] == scene.style for i, scene in zip(detect_art_style(detector, images), scenes, strict=True)])
+        > 0.9
+    )
 
 
 def test_it_finds_nothing_on_an_empty_background(detector):
-    assert detect(detector, torch.full((1, 3, 64, 64), 0.9)) == [[]]
+    assert detect_emojis(detector, torch.full((1, 3, 64, 64), 0.9)) == [[]]
 
 
 def test_an_image_is_judged_alike_alone_and_in_a_batch(detector, found, truth):
-    alone = detect(detector, truth[1][:1])[0]
+    alone = detect_emojis(detector, truth[1][:1])[0]
     assert [(d.noun, d.colour) for d in alone] == [(d.noun, d.colour) for d in found[0]]
     assert [d.score for d in alone] == pytest.approx([d.score for d in found[0]], abs=1e-4)
 
 
 def test_losses_vanish_for_the_truth_and_grow_for_one_wrong_sample(truth):
-    targets = targets_of(truth[0][:3])
+    targets = detector_targets_of(truth[0][:3])
     one_hot = {name: 40.0 * torch.nn.functional.one_hot(getattr(targets, name)) for name in ("style", "background")}
     predicted = Predictions(
         noun=torch.where(targets.heat == 1, 20.0, -20.0),

@@ -13,11 +13,11 @@ from gad.data.emoji.scenes import (
     SIZE,
     STYLES,
     TINTED,
-    make_prompt,
     make_scene,
+    make_scene_prompt,
     render,
 )
-from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text, gemma_text, t5_text, words
+from gad.data.emoji.text_encoders import MAX_TOKENS, caption_vocabulary, clip_text, gemma_text, t5_text
 
 ON_GRID = [make_scene(i) for i in range(300)]
 FREE = [make_scene(i, layout="free") for i in range(300)]
@@ -49,7 +49,7 @@ def test_caption_i_is_the_same_on_every_machine():
 
 
 def test_scene_shows_the_prompt_of_its_number():
-    assert all(make_scene(i, seed=5).prompt == make_prompt(i, seed=5) for i in range(50))
+    assert all(make_scene(i, seed=5).prompt == make_scene_prompt(i, seed=5) for i in range(50))
 
 
 def test_seeds_give_different_scenes():
@@ -126,14 +126,14 @@ def test_captions_leave_out_the_style():
 
 
 def test_captions_use_only_the_known_words():
-    assert {word for scene in SCENES for word in scene.prompt.caption.split()} <= set(words())
+    assert {word for scene in SCENES for word in scene.prompt.caption.split()} <= set(caption_vocabulary())
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_caption_word_is_one_token(name):
     tokenizer, _ = TOKENIZERS[name]()
     extra = len(tokenizer("").input_ids)
-    known = words()
+    known = caption_vocabulary()
     # a word at the start of a caption and a word after another
     assert all(len(ids) == extra + 1 for ids in tokenizer(known).input_ids)
     assert all(len(ids) == extra + 2 for ids in tokenizer([f"a {word}" for word in known]).input_ids)
@@ -145,5 +145,5 @@ def test_every_caption_word_is_one_token(name):
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_no_caption_exceeds_max_tokens(name):
     tokenizer, _ = TOKENIZERS[name]()
-    captions = [make_prompt(i, seed=1).caption for i in range(2000)]
+    captions = [make_scene_prompt(i, seed=1).caption for i in range(2000)]
     assert max(len(ids) for ids in tokenizer(captions).input_ids) <= MAX_TOKENS

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from gad.data.emoji.backbones import build_pipeline
-from gad.data.emoji.latents import latent_set, tokenized_captions, training_batches
-from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, learn_to_read, neighbours, reading_loss
+from gad.data.emoji.backbones import build_backbone
+from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
+from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, neighbour_tokens, pretrain_t5, t5_pretraining_loss
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline
@@ -24,13 +24,13 @@ def captions(pipelines):
 @pytest.fixture(scope="module")
 def reader(vae, captions):
     """The encoder after 60 steps, and its losses."""
-    encoder = build_pipeline("dit", vae, seed=0).text_encoder
-    return encoder, [row["loss"] for row in learn_to_read(encoder, *captions, num_steps=60, seed=0)]
+    encoder = build_backbone("dit", vae, seed=0).text_encoder
+    return encoder, [row["loss"] for row in pretrain_t5(encoder, *captions, num_steps=60, seed=0)]
 
 
 def test_each_word_has_the_tokens_around_it_as_labels():
     ids, mask = torch.tensor([[5, 6, 7, 0]]), torch.tensor([[1, 1, 1, 0]])
-    labels = dict(zip(OFFSETS, neighbours(ids, mask)[0].T.tolist(), strict=True))
+    labels = dict(zip(OFFSETS, neighbour_tokens(ids, mask)[0].T.tolist(), strict=True))
     assert labels[0] == [5, 6, 7, NO_WORD]
     assert labels[1] == [6, 7, NO_WORD, NO_WORD]
     assert labels[-2] == [NO_WORD, NO_WORD, 5, NO_WORD]
@@ -42,7 +42,7 @@ def test_the_reading_loss_is_the_mean_log_probability_of_the_neighbours(pipeline
     words = encoder.config.vocab_size
     heads = nn.Linear(encoder.config.d_model, len(OFFSETS) * words, bias=False)
     with torch.no_grad():
-        loss = reading_loss(encoder, heads, ids, mask)
+        loss = t5_pretraining_loss(encoder, heads, ids, mask)
         answer = encoder(ids, attention_mask=mask).last_hidden_state
     for row, expected in enumerate(loss.tolist()):
         terms, length = [], int(mask[row].sum())
@@ -72,9 +72,9 @@ def test_the_committed_t5_tells_captions_apart_that_differ_in_order_alone():
 
 
 def test_a_frozen_text_encoder_stays_as_it_is_while_the_teacher_trains(reader, vae):
-    pipeline = build_pipeline("dit", vae, seed=0)
+    pipeline = build_backbone("dit", vae, seed=0)
     pipeline.text_encoder = copy.deepcopy(reader[0])
-    batch, empty = training_batches(pipeline, latent_set(vae, 12), 4)
+    batch, empty = latent_training_batches(pipeline, latent_set(vae, 12), 4)
     before = [p.clone() for p in pipeline.text_encoder.parameters()]
     list(train_teacher(pipeline, batch, empty, num_steps=2, lr=1e-3, seed=0))
     assert all(torch.equal(a, b) for a, b in zip(before, pipeline.text_encoder.parameters(), strict=True))

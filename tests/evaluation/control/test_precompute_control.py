@@ -28,22 +28,22 @@ from gad.config import load_recipe
 from gad.evaluation.control.noise_library import build_library
 from gad.evaluation.control.tasks import precompute_control
 from gad.models.exact import ExactDenoiser
-from gad.runtime.distributed import place
+from gad.runtime.distributed import rank_and_world_size
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import start_student
 from gad.models.model import Model
-from gad.data.swiss_roll import make_points
+from gad.data.swiss_roll import make_swiss_roll
 root = Path(sys.argv[1])
 paths.DATA = root / "data"
 settings = load_recipe("smoke")
-teacher = Model(ExactDenoiser(make_points(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
+teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
 asked = Sampler("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
 for number, line in enumerate(precompute_control(teacher, students, settings, cache_dir=root / "cache")):
-    sys.stdout.write(f"{place()[0]} {line}\\n")  # at once: lines of two processes do not mix
+    sys.stdout.write(f"{rank_and_world_size()[0]} {line}\\n")  # at once: lines of two processes do not mix
     sys.stdout.flush()
-    if len(sys.argv) > 2 and place()[0] == 1 and number == int(sys.argv[2]):
+    if len(sys.argv) > 2 and rank_and_world_size()[0] == 1 and number == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 

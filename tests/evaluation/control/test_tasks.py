@@ -7,23 +7,31 @@ import pytest
 import torch
 
 from gad.config import ControlConfig, ExternalStudent, load_recipe
+from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
 from gad.data.prompts import read_prompts
-from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_points
+from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_swiss_roll
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity
 from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.diversity import seed_retrieval_accuracy
-from gad.evaluation.control.modes import MODES, coverage, entropy, expected_coverage, modes_of
-from gad.evaluation.control.prompts import ask, load_emoji_detector, single_prompts
-from gad.evaluation.control.tasks import TASKS, control_table, rows_of_task, run_tasks, save_rows, shown
+from gad.evaluation.control.modes import MODES, expected_mode_coverage, mode_coverage, mode_entropy, modes_of
+from gad.evaluation.control.prompts import control_prompts, single_prompts
+from gad.evaluation.control.tasks import (
+    TASKS,
+    control_table,
+    rows_of_task,
+    run_tasks,
+    save_task_rows,
+    shown_task_outputs,
+)
 from gad.metrics.image_features import efflite0_features, vendi
-from gad.metrics.summary import against, by_variant
+from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.external import load_external
 from gad.models.model import Model, load_model
-from gad.models.sampler import Sampler, all_models
+from gad.models.sampler import Sampler, all_samplers
 from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.runtime import paths
 from gad.runtime.files import read_json
@@ -40,23 +48,23 @@ CONTROL = ControlConfig.model_validate(
 
 
 def test_coverage_counts_each_seen_mode_once_and_no_failures():
-    assert coverage([3, 3, 0, -1, 3], 4) == 0.5
-    assert coverage([-1, -1], 4) == 0
-    assert coverage(range(12), 12) == 1
+    assert mode_coverage([3, 3, 0, -1, 3], 4) == 0.5
+    assert mode_coverage([-1, -1], 4) == 0
+    assert mode_coverage(range(12), 12) == 1
 
 
 def test_expected_coverage_is_the_mean_over_uniform_draws():
     draws = torch.randint(12, (4000, 8), generator=torch.Generator().manual_seed(0))
-    mean = sum(coverage(row, 12) for row in draws.tolist()) / 4000
-    assert expected_coverage(8, 12) == pytest.approx(mean, abs=0.01)
-    assert expected_coverage(1, 12) == pytest.approx(1 / 12)
+    mean = sum(mode_coverage(row, 12) for row in draws.tolist()) / 4000
+    assert expected_mode_coverage(8, 12) == pytest.approx(mean, abs=0.01)
+    assert expected_mode_coverage(1, 12) == pytest.approx(1 / 12)
 
 
 def test_entropy_of_a_known_number_of_modes():
-    assert entropy(range(12), 12) == pytest.approx(1)
-    assert entropy([5] * 9, 12) == entropy([-1, -1], 12) == 0
-    assert entropy([0, 1, 2] * 4, 12) == pytest.approx(math.log(3) / math.log(12))
-    assert entropy([0, 0, 0, 1, -1], 2) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
+    assert mode_entropy(range(12), 12) == pytest.approx(1)
+    assert mode_entropy([5] * 9, 12) == mode_entropy([-1, -1], 12) == 0
+    assert mode_entropy([0, 1, 2] * 4, 12) == pytest.approx(math.log(3) / math.log(12))
+    assert mode_entropy([0, 0, 0, 1, -1], 2) == pytest.approx(-(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25)))
 
 
 def scene(style: str, left: int, top: int, side: int) -> torch.Tensor:
@@ -73,9 +81,9 @@ def test_the_modes_of_rendered_scenes_are_read_back():
     found = modes_of(load_emoji_detector(), images, "cat")
     wanted = [9 * STYLES.index(style) + 3 * row + column for style, (_, column), (_, row) in places]
     assert sum(a == b for a, b in zip(found["mode"].tolist(), wanted, strict=True)) >= 46  # of 48
-    assert coverage(found["mode"].tolist(), MODES) == 1
+    assert mode_coverage(found["mode"].tolist(), MODES) == 1
     same = modes_of(load_emoji_detector(), images[:1].expand(6, -1, -1, -1), "cat")["mode"].tolist()
-    assert coverage(same, MODES) == pytest.approx(1 / 27) and entropy(same, MODES) == 0
+    assert mode_coverage(same, MODES) == pytest.approx(1 / 27) and mode_entropy(same, MODES) == 0
     sizes = modes_of(load_emoji_detector(), torch.stack([scene("noto", 8, 8, side) for side in (30, 44)]), "cat")[
         "size"
     ]
@@ -115,7 +123,7 @@ def test_prompts_are_read_from_files(tmp_path):
     (tmp_path / "b.csv").write_text('prompt,kind\n"a cat, asleep",x\na dog,y\n')
     assert read_prompts(tmp_path / "a.txt") == ["a cat", "a dog"]
     assert read_prompts(tmp_path / "b.csv") == ["a cat, asleep", "a dog"]
-    asked = ask(1, str(tmp_path / "b.csv"))
+    asked = control_prompts(1, str(tmp_path / "b.csv"))
     assert asked.captions == ["a cat, asleep"] and asked.scenes is None
 
 
@@ -135,7 +143,7 @@ def test_a_bad_prompt_file_is_refused_in_one_line(tmp_path, name, text, message)
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
-        ask(2, str(tmp_path / name))
+        control_prompts(2, str(tmp_path / name))
     assert "\n" not in str(caught.value)
 
 
@@ -146,9 +154,9 @@ def test_generated_points_are_the_end_of_the_chain_whatever_the_batch(point_teac
 
 
 def test_points_of_the_roll_cover_what_uniform_draws_would():
-    points = make_points(4000, seed=1).split(ARCS)
-    mean = sum(coverage(arc_of(part).tolist(), ARCS) for part in points) / len(points)
-    assert mean == pytest.approx(expected_coverage(ARCS, ARCS), abs=0.02)
+    points = make_swiss_roll(4000, seed=1).split(ARCS)
+    mean = sum(mode_coverage(arc_of(part).tolist(), ARCS) for part in points) / len(points)
+    assert mean == pytest.approx(expected_mode_coverage(ARCS, ARCS), abs=0.02)
     assert distance_to_roll(torch.cat(points)).max() < 5e-3
 
 
@@ -173,7 +181,7 @@ def on_pictures(folder) -> tuple:
 def check_every_task(teacher: Model, student: Model, settings, variant: str = "baseline") -> None:
     for name in settings.control.tasks:
         task, config = TASKS[name], getattr(settings.control, name)
-        models = all_models(teacher, [(variant, 0, student)], settings.sampling)
+        models = all_samplers(teacher, [(variant, 0, student)], settings.sampling)
         inputs = task.prepare(models[0], settings)
         for sampler in models:
             answer = task.run(sampler, inputs, config)
@@ -222,12 +230,12 @@ def test_pictures_of_the_first_prompts_alone_are_kept_and_found_again(saved, dat
     assert of_teacher.rows["kept"].tolist() == first.rows["kept"].tolist() == [True] * 3 + [False] * 3
     assert len(second.outputs) == second.rows["kept"].sum() == 0 and len(second.rows) == 6
     whole = diversity.run(*asked_of(student, teacher, settings), control.diversity).outputs
-    assert torch.equal(shown([of_teacher, first, second], "diversity", prompt=0)["gad"], whole[:3])
-    assert len(shown([first], "diversity", prompt=1)["gad"]) == 0
+    assert torch.equal(shown_task_outputs([of_teacher, first, second], "diversity", prompt=0)["gad"], whole[:3])
+    assert len(shown_task_outputs([first], "diversity", prompt=1)["gad"]) == 0
 
 
 def asked_of(student: Model, teacher: Model, settings) -> tuple:
-    samplers = all_models(teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size)
+    samplers = all_samplers(teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size)
     return samplers[1], diversity.prepare(samplers[0], settings)
 
 
@@ -241,23 +249,23 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
     teacher_row = table.iloc[0]
     assert teacher_row["query_target_distance_retrieved"] < 0.5 * teacher_row["query_target_distance_random"]
     assert teacher_row["query_target_distance_own"] == teacher_row["query_target_distance_retrieved"]
-    save_rows(results, data / "out")
+    save_task_rows(results, data / "out")
     for task in settings.control.tasks:
         stored = pd.read_parquet(data / "out" / f"{task}.parquet")
         assert len(stored) == len(rows_of_task(results, task)) and {"variant", "seed", "prompt"} <= set(stored)
-    pictures = shown(results, "noise_query", noise="retrieved")
+    pictures = shown_task_outputs(results, "noise_query", noise="retrieved")
     assert set(pictures) == {"teacher", "baseline"}
     assert len(pictures["teacher"]) == settings.control.noise_query.num_queries
     rows = rows_of_task(results, "noise_query")
     kept = rows[(rows["variant"] == "teacher") & (rows["noise"] == "retrieved")]
-    targets = make_points(len(kept), 5)
+    targets = make_swiss_roll(len(kept), 5)
     assert torch.allclose(
         (pictures["teacher"] - targets).norm(dim=1), torch.tensor(kept["target_distance"].to_numpy()).float(), atol=1e-5
     )
 
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
-    (teacher,) = all_models(point_teacher, [], smoke.sampling)
+    (teacher,) = all_samplers(point_teacher, [], smoke.sampling)
     first, again = (
         diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
     )
@@ -287,5 +295,5 @@ def test_numbers_of_seeds_become_the_metrics_file(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
     table = control_table(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
     names = [name for name in table if name not in ("variant", "seed")]
-    assert by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
-    assert against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0
+    assert summary_by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
+    assert summary_against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0

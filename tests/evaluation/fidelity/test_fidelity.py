@@ -7,19 +7,19 @@ from ruamel.yaml import YAML
 from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
 from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.metrics.clip_score import OWN
-from gad.metrics.summary import by_variant
+from gad.metrics.summary import summary_by_variant
 from gad.models.external import load_external_student
 from gad.models.model import Model
-from gad.models.pipelines import denoiser_of
-from gad.models.sampler import sampling_steps
-from gad.report.paper import fidelity_beside_ours, paper_beside_ours, seeds_beside_ours
+from gad.models.pipelines import pipeline_denoiser
+from gad.models.sampler import num_sampler_steps
+from gad.report.paper import fidelity_beside_ours, response_beside_ours, seeds_beside_ours
 from gad.runtime.paths import RECIPES
 
 
 @pytest.fixture(scope="module")
 def teacher(pipelines):
     """The untrained SANA-class teacher."""
-    return Model(denoiser_of(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    return Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
 
 
 def recipe_of(**fidelity):
@@ -54,7 +54,7 @@ def test_an_outside_student_takes_one_call_and_ours_the_recipes_nodes(teacher, p
     recipe = recipe_of()
     pairs = recipe.noise_pairs.model_copy(update={"student_steps": 2})
     sampling = recipe.model_copy(update={"noise_pairs": pairs}).sampling
-    assert (sampling_steps(outside, sampling), sampling_steps(teacher, sampling)) == (1, 2)
+    assert (num_sampler_steps(outside, sampling), num_sampler_steps(teacher, sampling)) == (1, 2)
 
 
 FAULTS = [
@@ -80,17 +80,17 @@ def test_the_papers_tables_stand_beside_the_models_of_the_same_kind():
     table = pd.DataFrame(
         {"variant": ["teacher", "baseline", "gad"], "seed": 0, "seed_identification_accuracy": [0.9, 0.5, 0.7]}
     )
-    beside = seeds_beside_ours(by_variant(table, ["seed_identification_accuracy"])).set_index("model")
+    beside = seeds_beside_ours(summary_by_variant(table, ["seed_identification_accuracy"])).set_index("model")
     assert beside.loc["LADD + GAD", "ours, self"].startswith("0.7")
     assert beside.loc["LADD + GAD", "paper, self"] == 92.4
     assert beside.loc["SD-Turbo", "ours, self"] == ""
     scores = pd.DataFrame({"variant": ["teacher", "baseline", "gad"], "seed": 0, OWN: [0.8, 0.6, 0.7],
                            "frechet_to_teacher": [float("nan"), 4.0, 3.0]})  # fmt: skip
-    group = by_variant(scores, [OWN, "frechet_to_teacher"])
+    group = summary_by_variant(scores, [OWN, "frechet_to_teacher"])
     beside = fidelity_beside_ours(group)
     fid = beside[beside["paper's table"] == "12"].iloc[:, -1].tolist()
     assert fid[0].startswith("Fréchet: 4") and fid[1].startswith("Fréchet: 3") and len(beside) == 9 + 6
     with_kinds = {"fidelity": group, "isotropic": {name: dict.fromkeys(
         ("jvp_cosine", "jacobian_norm_ratio", "spectral_kl", "jvp_mse", "pointwise_mse"),
         {"mean": 1.0, "low": None, "high": None, "n": 1}) for name in ("baseline", "gad")}}  # fmt: skip
-    assert len(paper_beside_ours(with_kinds)) == 4  # no trajectory there
+    assert len(response_beside_ours(with_kinds)) == 4  # no trajectory there

@@ -13,7 +13,7 @@ from gad.evaluation.fidelity.negative_prompts import (
     measure_negative_prompts,
     negative_pairs,
     negative_rows,
-    sample_against,
+    sample_against_negative_prompts,
 )
 from gad.models.model import Model
 
@@ -44,7 +44,7 @@ class Reads(Model):
 @pytest.mark.parametrize("steps", [1, 4])
 def test_guidance_against_a_negative_prompt_is_its_formula(steps):
     model, config = Reads(Obedient(), (2, 1, 1)), CONFIG.model_copy(update={"batch_size": 2})
-    found = sample_against(model, noises(3), ["1", "2", "3"], ["4", "", "3"], config, num_steps=steps)
+    found = sample_against_negative_prompts(model, noises(3), ["1", "2", "3"], ["4", "", "3"], config, num_steps=steps)
     expected = torch.tensor([4 + 3 * (1 - 4), 0 + 3 * (2 - 0), 3.0])
     assert torch.allclose(found, expected.view(3, 1, 1, 1).expand_as(found), atol=1e-5)
 

@@ -12,14 +12,14 @@ from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import start_student
 from gad.evaluation.sensitivity.batches import Comparison, in_batches, precompute_batches, responses_key
-from gad.evaluation.sensitivity.end_to_end import SAMPLES, measure_students, responses_at
+from gad.evaluation.sensitivity.end_to_end import SAMPLES, end_to_end_batch, measure_end_to_end
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
 from gad.evaluation.sensitivity.precompute import precompute_sensitivity
 from gad.evaluation.sensitivity.responses import analysis_ids
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.model import Model
 
-MEASURES = (measure_students, measure_noise_levels, measure_trajectories)
+MEASURES = (measure_end_to_end, measure_noise_levels, measure_trajectories)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def compared(teacher: Model, students: list, settings) -> Comparison:
 
 def counted(asked: list, *inputs):
     asked.append(inputs[0].start)
-    yield from responses_at(*inputs)
+    yield from end_to_end_batch(*inputs)
 
 
 def test_rows_are_the_same_bits_kept_and_read_back(point_teacher, settings, tmp_path):
@@ -79,15 +79,15 @@ def test_a_killed_analysis_goes_on_from_the_batches_that_are_done(point_teacher,
 @pytest.mark.parametrize("change", ["student", "noises", "chain"])
 def test_what_was_kept_of_others_is_measured_anew(point_teacher, settings, tmp_path, change):
     students, options = networks(point_teacher, settings), {"cache_dir": tmp_path}
-    list(measure_students(point_teacher, students, settings, **options))
+    list(measure_end_to_end(point_teacher, students, settings, **options))
     if change == "student":
         students = networks(point_teacher, settings, seeds=(0, 2))
     section = {"noises": "sensitivity", "chain": "noise_pairs"}.get(change)
     if section:
         update = {"seed": 1} if change == "noises" else {"teacher_steps": 3}
         settings = settings.model_copy(update={section: getattr(settings, section).model_copy(update=update)})
-    found = list(measure_students(point_teacher, students, settings, **options))
-    assert same(found, measure_students(point_teacher, students, settings))
+    found = list(measure_end_to_end(point_teacher, students, settings, **options))
+    assert same(found, measure_end_to_end(point_teacher, students, settings))
 
 
 def test_a_file_of_prompts_that_has_changed_is_another_owner(point_teacher, settings, tmp_path):
@@ -135,9 +135,9 @@ class SineDenoiser(nn.Module):
 @pytest.mark.filterwarnings("ignore:.*derivatives are taken by difference")
 def test_processes_measure_a_map_without_forward_mode_at_one_step(point_teacher, settings, tmp_path, monkeypatch):
     students = [("gad", 0, Model(SineDenoiser(), (2, 1, 1)))]
-    plain = list(measure_students(point_teacher, students, settings))
+    plain = list(measure_end_to_end(point_teacher, students, settings))
     for rank in (0, 1):
         process(monkeypatch, rank, 2)
-        list(precompute_batches(SAMPLES, responses_at, compared(point_teacher, students, settings), tmp_path))
+        list(precompute_batches(SAMPLES, end_to_end_batch, compared(point_teacher, students, settings), tmp_path))
     process(monkeypatch, 0, 1)
-    assert same(measure_students(point_teacher, students, settings, cache_dir=tmp_path), plain)
+    assert same(measure_end_to_end(point_teacher, students, settings, cache_dir=tmp_path), plain)

@@ -9,28 +9,32 @@ import torch
 
 from gad.config.sample_ids import ANALYSIS
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, next_student_timestep, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.evaluation.sensitivity.end_to_end import measure_students, response_table
-from gad.evaluation.sensitivity.finite_difference import STEPS, both_ways, choose_step, exact_response
-from gad.evaluation.sensitivity.jvp_agreement import agreement_table
+from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
+from gad.evaluation.sensitivity.finite_difference import (
+    STEPS,
+    choose_step,
+    exact_and_difference_jvp,
+    exact_jvps_or_none,
+)
+from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
 from gad.evaluation.sensitivity.per_noise_level import (
     measure_noise_levels,
-    next_timestep,
+    noise_level_map,
     noise_level_table,
     noise_levels_of,
-    onward,
-    wide,
+    wide_noise_level_table,
 )
-from gad.evaluation.sensitivity.response_curve import response_along
-from gad.evaluation.sensitivity.responses import call_at, noise_to_image_map, value_and_derivatives
+from gad.evaluation.sensitivity.response_curve import measure_response_curve
+from gad.evaluation.sensitivity.responses import noise_to_image_map, single_call_map, value_and_responses
 from gad.evaluation.sensitivity.spectrum import (
     full_singular_values,
     spectra_of_seeds,
     spectra_table,
     top_singular_values,
 )
-from gad.evaluation.sensitivity.trajectory import TIMES, measure_trajectories, states_at, trajectory_table
+from gad.evaluation.sensitivity.trajectory import TIMES, measure_trajectories, trajectory_states_at, trajectory_table
 from gad.metrics.response import spectral_kl
 from gad.models.model import Model
 from gad.runtime.files import write_rows
@@ -69,7 +73,9 @@ def turned(x, degrees):
 
 def row_of(point_teacher, settings, phi):
     """The Table 1 row of a student that is ``phi``."""
-    return response_table(pd.concat(measure_students(point_teacher, [("baseline", 0, student(phi))], settings))).iloc[0]
+    return end_to_end_table(
+        pd.concat(measure_end_to_end(point_teacher, [("baseline", 0, student(phi))], settings))
+    ).iloc[0]
 
 
 def test_a_student_that_is_the_teacher_has_one_one_zero_zero(point_teacher, settings, teacher_map):
@@ -108,7 +114,7 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(p
         table = pd.concat(measure(point_teacher, students, config))
         return table.sort_values(["variant", "noise", "direction", *(["t"] if "t" in table else [])])
 
-    for measure in (measure_students, measure_noise_levels):
+    for measure in (measure_end_to_end, measure_noise_levels):
         whole, parts = rows(measure, named, settings), rows(measure, named[::-1], small)
         assert whole["noise"].nunique() == 16
         pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
@@ -131,14 +137,14 @@ def test_the_teacher_is_asked_once_for_each_batch(point_teacher, settings):
     counts = []
     for number in (1, 3):
         calls.clear()
-        list(measure_students(counting, [("gad", seed, student(torch.cos)) for seed in range(number)], settings))
+        list(measure_end_to_end(counting, [("gad", seed, student(torch.cos)) for seed in range(number)], settings))
         counts.append(len(calls))
     assert counts[0] == counts[1] > 0
 
 
 def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher, settings):
     wide_student = student(lambda x: x, shape=(4, 8, 8))
-    for measure in (measure_students, measure_noise_levels):
+    for measure in (measure_end_to_end, measure_noise_levels):
         with pytest.raises(ValueError, match=r"gad \(seed 3\) has latents of 4x8x8, its teacher of 2x1x1"):
             list(measure(point_teacher, [("gad", 3, wide_student)], settings))
     with pytest.raises(ValueError, match="its teacher of 2x1x1"):
@@ -149,7 +155,7 @@ def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
     bad = draw_noise([ANALYSIS + 3], (2, 1, 1), seed=settings.sensitivity.seed)
     phi = lambda x: torch.where((x == bad).all(1, keepdim=True), torch.nan, x)  # noqa: E731
     with pytest.raises(ValueError, match=rf"gad \(seed 0\) gives NaN or infinity for noise {ANALYSIS + 3}") as error:
-        list(measure_students(point_teacher, [("gad", 0, student(phi))], settings))
+        list(measure_end_to_end(point_teacher, [("gad", 0, student(phi))], settings))
     assert "\n" not in str(error.value)
 
 
@@ -165,7 +171,7 @@ def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there
 
         def __call__(self, x_t, t, conditioning=None):
             time = t[0].item()
-            return onward(teacher, time, next_timestep(time, student_steps), None, num_steps=8)(x_t)
+            return noise_level_map(teacher, time, next_student_timestep(time, student_steps), None, num_steps=8)(x_t)
 
     pairs = settings.noise_pairs.model_copy(update={"student_steps": student_steps})
     settings = settings.model_copy(update={"noise_pairs": pairs})
@@ -179,10 +185,10 @@ def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there
 def test_where_a_call_reaches_its_node_leads_there():
     denoise, z = OneStep(lambda x: x.sin()), torch.linspace(-1, 1, 6).view(3, 2, 1, 1)
     states = sample(denoise, z, None, num_steps=8)
-    x0 = onward(denoise, 0.75, 0.25, None, num_steps=8)(states[2])
+    x0 = noise_level_map(denoise, 0.75, 0.25, None, num_steps=8)(states[2])
     times = (torch.full((3,), time) for time in (0.75, 0.25))
     assert torch.allclose(ddim_step(denoise.schedule, states[2], x0, *times), states[6], atol=1e-5)
-    assert [next_timestep(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
+    assert [next_student_timestep(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
 
 
 def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
@@ -202,7 +208,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
     measured = rows[(rows["t"] == 0.5) & (rows["noise"] == 0) & (rows["direction"] == 0)]["teacher_power"].iloc[0]
     assert measured == pytest.approx(exact, rel=1e-3)
-    assert {"variant", "seed", "gain at t = 0.75"} <= set(wide(table))
+    assert {"variant", "seed", "gain at t = 0.75"} <= set(wide_noise_level_table(table))
 
 
 def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quarters():
@@ -266,10 +272,10 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
     v = torch.ones_like(x)
     phi = NoForwardMode.apply
     with pytest.warns(UserWarning, match="taken by difference"):
-        assert exact_response(phi, x, v[None]) is None
-    value, jvp = value_and_derivatives(phi, x, v[None], settings.sensitivity)
+        assert exact_jvps_or_none(phi, x, v[None]) is None
+    value, jvp = value_and_responses(phi, x, v[None], settings.sensitivity)
     assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
-    assert both_ways(phi, x, v)["disagreement"] is None
+    assert exact_and_difference_jvp(phi, x, v)["disagreement"] is None
 
 
 def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(settings):
@@ -282,18 +288,18 @@ def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(sett
     v, phi = torch.ones_like(x)[None], Bent.apply
     steps = {}
     parts = [
-        value_and_derivatives(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad")
+        value_and_responses(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad")
         for i in (slice(0, 4), slice(4, 8))
     ]
     assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
-    whole = value_and_derivatives(phi, x, v, settings.sensitivity)
+    whole = value_and_responses(phi, x, v, settings.sensitivity)
     assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
 
 
 def test_a_map_without_forward_mode_may_hold_a_prompt_for_each_of_its_noises(settings):
     x, prompts = torch.linspace(-1, 1, 16).view(8, 2, 1, 1), torch.arange(8.0).view(8, 1, 1, 1)
     with pytest.warns(UserWarning, match="taken by difference"):
-        _, jvp = value_and_derivatives(
+        _, jvp = value_and_responses(
             lambda z: NoForwardMode.apply(z + prompts), x, torch.ones_like(x)[None], settings.sensitivity
         )
     assert torch.allclose(jvp[0], (x + prompts).cos(), atol=2e-2)
@@ -302,9 +308,9 @@ def test_a_map_without_forward_mode_may_hold_a_prompt_for_each_of_its_noises(set
 def test_other_errors_of_a_network_are_not_swallowed():
     x = torch.ones(1, 2, 1, 1)
     with pytest.raises(RuntimeError, match="must match"):
-        exact_response(lambda z: z + torch.ones(3, 1, 1), x, x[None])
+        exact_jvps_or_none(lambda z: z + torch.ones(3, 1, 1), x, x[None])
     with pytest.raises(RuntimeError, match="jvp"):
-        exact_response(lambda z: "no tensor", x, x[None])
+        exact_jvps_or_none(lambda z: "no tensor", x, x[None])
 
 
 def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():
@@ -313,7 +319,7 @@ def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():
     assert choose_step(lambda z: 2 * z + 1, x, v) >= 1e-3
     bent = lambda z: (30 * z).sin()  # noqa: E731
     assert choose_step(bent, x, v) < 3e-3
-    found = both_ways(bent, x, v)
+    found = exact_and_difference_jvp(bent, x, v)
     assert found["h"] in STEPS and found["disagreement"].median() < 0.05
 
 
@@ -325,7 +331,7 @@ def test_no_step_is_chosen_for_a_map_that_is_not_finite():
 
 def test_exact_and_difference_agree_on_teacher_and_the_first_student_of_each_variant(point_teacher, settings):
     students = [("gad", seed, student(lambda x: x.sin())) for seed in (0, 1)]
-    table = agreement_table(point_teacher, students, settings)
+    table = jvp_agreement_table(point_teacher, students, settings)
     assert table["variant"].tolist() == ["teacher", "gad"] and table["disagreement"].max() < 0.05
     assert table["cosine_exact"].tolist() == pytest.approx(table["cosine_difference"].tolist(), abs=0.02)
     assert table["cosine_exact"].iloc[0] == pytest.approx(1)
@@ -334,7 +340,7 @@ def test_exact_and_difference_agree_on_teacher_and_the_first_student_of_each_var
 @pytest.mark.parametrize("schedule", [FlowSchedule(), CosineSchedule()])
 def test_a_one_step_students_path_leads_from_its_noise_to_its_answer(schedule):
     z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
-    path = states_at(OneStep(lambda x: x.sin(), schedule), z, None, num_steps=1, times=TIMES)
+    path = trajectory_states_at(OneStep(lambda x: x.sin(), schedule), z, None, num_steps=1, times=TIMES)
     for t, state in zip(TIMES, path, strict=True):
         time = torch.tensor([t])
         by_hand = schedule.alpha(time) * z.sin() + schedule.sigma(time) * z  # at t = 1 all is noise: eps is z
@@ -346,7 +352,7 @@ def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
     z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(point_teacher.denoiser, z, None, num_steps=num_steps)
     nodes = [(student_timesteps(num_steps) - t).abs().argmin() for t in TIMES]
-    path = states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
+    path = trajectory_states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
     assert torch.allclose(path, states[torch.stack(nodes)], atol=1e-5)
 
 
@@ -364,7 +370,7 @@ def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, 
 def test_a_students_answer_moves_as_far_as_its_response_is_large(point_teacher, settings, teacher_map):
     models = {"gad": teacher_map, "baseline": lambda x: teacher_map(x) / 2, "linear": lambda x: 3 * x}
     named = [(name, 0, student(phi)) for name, phi in models.items()]
-    table = pd.concat(response_along(point_teacher, named, settings, reach=0.5, num_steps=3))
+    table = pd.concat(measure_response_curve(point_teacher, named, settings, reach=0.5, num_steps=3))
     change = table.pivot(index="h", columns="variant", values="change")
     assert change.index.tolist() == [0, 0.25, 0.5] and (change.loc[0] == 0).all()
     assert change["gad"].tolist() == pytest.approx(change["teacher"].tolist(), abs=1e-6)
@@ -380,7 +386,7 @@ def test_a_call_at_a_node_sees_the_time():
             seen.append(t.tolist())
             return x_t
 
-    call_at(Seeing(torch.sin), 0.25, None)(torch.ones(2, 2, 1, 1))
+    single_call_map(Seeing(torch.sin), 0.25, None)(torch.ones(2, 2, 1, 1))
     assert seen == [[0.25, 0.25]]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
-from gad.evaluation.sensitivity.rounding_error import cosine_against_step, in_dtype
+from gad.evaluation.sensitivity.rounding_error import map_in_dtype, rounding_error_by_step
 from gad.models.mlp import PointNetwork, point_denoiser
 from gad.models.model import Model
 
@@ -29,7 +29,7 @@ def models():
 @pytest.fixture(scope="module")
 def measured(models):
     noise, direction = torch.randn(2, 16, *SHAPE, generator=torch.Generator().manual_seed(0))
-    return cosine_against_step(*models, noise, direction, [""] * 16).set_index(["dtype", "h"])
+    return rounding_error_by_step(*models, noise, direction, [""] * 16).set_index(["dtype", "h"])
 
 
 def test_float32_measures_the_true_cosine_over_a_wide_range_of_steps(measured):
@@ -54,10 +54,10 @@ def test_more_bits_reach_the_truth_at_a_smaller_step(measured):
 
 def test_where_a_network_cannot_run_in_half_precision_it_is_rounded_and_said(models, point_teacher):
     x = torch.randn(2, 2, 1, 1, generator=torch.Generator().manual_seed(0))
-    phi, how = in_dtype(point_teacher.denoiser, torch.bfloat16, x, 1.0, None)
+    phi, how = map_in_dtype(point_teacher.denoiser, torch.bfloat16, x, 1.0, None)
     assert how == "rounded" and torch.equal(phi(x), phi(x).bfloat16().float())
     x = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
-    assert in_dtype(models[0].denoiser, torch.bfloat16, x, 1.0, None)[1] == "rounded"  # its time stays float32
+    assert map_in_dtype(models[0].denoiser, torch.bfloat16, x, 1.0, None)[1] == "rounded"  # its time stays float32
     plain = NetworkDenoiser(torch.nn.Conv2d(64, 64, 1), lambda network, x_t, *_: network(x_t), CosineSchedule(), "x0")
-    assert in_dtype(plain.requires_grad_(False), torch.bfloat16, x, 1.0, None)[1] == "computed"
+    assert map_in_dtype(plain.requires_grad_(False), torch.bfloat16, x, 1.0, None)[1] == "computed"
     assert next(models[0].denoiser.parameters()).dtype == torch.float32  # the model itself is left as it was

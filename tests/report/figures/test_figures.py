@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
 from gad.report import figures
-from gad.report.figures.style import THEME, looks
+from gad.report.figures.style import THEME, variant_styles
 
 
 @pytest.fixture(autouse=True)
@@ -81,21 +81,21 @@ def test_a_response_curve_is_the_mean_over_seeds():
 
 @pytest.mark.parametrize("count, shape", [(3, (8, 24)), (8, (16, 32))])
 def test_a_grid_of_seeds_is_drawn_for_few_pictures_too(count, shape):
-    figure = figures.seed_grids({name: torch.zeros(count, 3, 8, 8) for name in ("teacher", "gad")})
+    figure = figures.control_seed_grids({name: torch.zeros(count, 3, 8, 8) for name in ("teacher", "gad")})
     assert [axis.images[0].get_array().shape[:2] for axis in figure.axes] == [shape, shape]
 
 
 def test_models_from_elsewhere_are_drawn_beside_ours_and_told_apart():
     names = ["teacher", "sd_turbo", "gad", *(f"foreign_{i}" for i in range(10))]
-    found = looks(names)
+    found = variant_styles(names)
     assert list(found)[:2] == ["teacher", "gad"]
     assert len({(tuple(look["color"]), look["marker"]) for look in found.values()}) == 13
     table = pd.DataFrame(
         {"variant": names, "seed": 0, "vendi": 1.5, "object_accuracy": 0.5, "hue_rank_correlation": 0.3}
     )
     climbed = pd.concat([table.assign(noise="own", iteration=i, score=float(i)) for i in (0, 1)])
-    drawn = [figures.trade_off(table, x="object_accuracy", y="vendi"), figures.obeyed_requests(table)]
-    for figure in [*drawn, figures.climbed_scores(climbed, label="gain")]:
+    drawn = [figures.control_trade_off_plot(table, x="object_accuracy", y="vendi"), figures.control_request_plot(table)]
+    for figure in [*drawn, figures.control_score_curves(climbed, label="gain")]:
         legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         assert legend == [name.replace("_", " ") for name in found]
         plt.close(figure)

@@ -1,6 +1,8 @@
 """The autoencoder that the three emoji teachers share: 64x64 pixels to 4x16x16 latents."""
 
+import copy
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch.nn import functional as F
 
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Layout, make_scene, render
+from gad.runtime.files import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
@@ -18,7 +21,7 @@ BLOCK_OUT_CHANNELS = (24, 48, 64)
 KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the images
 
 
-def scene_images(indices: Iterable[int], *, seed: int, layout: Layout = "grid") -> Tensor:
+def vae_training_images(indices: Iterable[int], *, seed: int, layout: Layout = "grid") -> Tensor:
     """Rendered scenes as a batch ``[B, 3, 64, 64]`` in [-1, 1], float32."""
     images = np.stack([render(make_scene(int(i), seed=seed, layout=layout)) for i in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -51,7 +54,9 @@ def train_vae(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: floa
     generator = torch.Generator().manual_seed(seed)
     vae.train()
     for step in range(num_steps):
-        images = scene_images(range(step * batch_size, (step + 1) * batch_size), seed=seeds.AUTOENCODER, layout="free")
+        images = vae_training_images(
+            range(step * batch_size, (step + 1) * batch_size), seed=seeds.AUTOENCODER, layout="free"
+        )
         posterior = vae.encode(images).latent_dist
         error = vae.decode(posterior.sample(generator)).sample - images
         kl = posterior.kl().mean() / posterior.mean[0].numel()
@@ -68,12 +73,18 @@ def train_vae(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: floa
 @torch.no_grad()
 def set_scaling_factor(vae: "AutoencoderKL", *, num_scenes: int = 256) -> None:
     """Store 1 / (root mean square of the latents), so that scaled latents have unit scale."""
-    latents = vae.encode(scene_images(range(num_scenes), seed=seeds.AUTOENCODER, layout="free")).latent_dist.mean
+    latents = vae.encode(vae_training_images(range(num_scenes), seed=seeds.AUTOENCODER, layout="free")).latent_dist.mean
     vae.register_to_config(scaling_factor=round(1 / latents.square().mean().sqrt().item(), 5))
 
 
 @torch.no_grad()
-def psnr(vae: "AutoencoderKL", images: Tensor) -> Tensor:
+def reconstruction_psnr(vae: "AutoencoderKL", images: Tensor) -> Tensor:
     """Peak signal-to-noise ratio of the reconstruction per image, ``[B]`` in dB (higher is better), for [-1, 1]."""
     recon = vae.decode(vae.encode(images).latent_dist.mean).sample.clamp(-1, 1)
     return 10 * torch.log10(4 / F.mse_loss(recon, images, reduction="none").flatten(1).mean(1))
+
+
+def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
+    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself is not changed."""
+    with atomic_write_path(folder) as partial:
+        copy.deepcopy(vae).half().save_pretrained(partial)

@@ -36,7 +36,7 @@ def _diffusion(prediction_type: str, **options: bool) -> "DDIMScheduler":
     )
 
 
-def unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
+def _unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
     """SD's class: a UNet with v prediction and zero terminal signal-to-noise ratio, CLIP text."""
     from diffusers import StableDiffusionPipeline, UNet2DConditionModel  # here, since it takes seconds
 
@@ -65,7 +65,7 @@ def unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
     )
 
 
-def dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
+def _dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     """PixArt's class: a diffusion transformer with noise prediction, T5 text."""
     from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
 
@@ -86,7 +86,7 @@ def dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     return PixArtAlphaPipeline(tokenizer, text_encoder, vae, transformer, _diffusion("epsilon"))
 
 
-def flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
+def _flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     """SANA's class: a linear-attention transformer with flow prediction, Gemma-2 text."""
     from diffusers import (  # here, since it takes seconds
         FlowMatchEulerDiscreteScheduler,
@@ -113,10 +113,10 @@ def flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     return SanaPipeline(tokenizer, text_encoder, vae, transformer, FlowMatchEulerDiscreteScheduler(shift=1.0))
 
 
-BUILDERS = {"unet": unet_pipeline, "dit": dit_pipeline, "flow": flow_pipeline}
+BUILDERS = {"unet": _unet_pipeline, "dit": _dit_pipeline, "flow": _flow_pipeline}
 
 
-def build_pipeline(backbone: str, vae: "AutoencoderKL", *, seed: int) -> "DiffusionPipeline":
+def build_backbone(backbone: str, vae: "AutoencoderKL", *, seed: int) -> "DiffusionPipeline":
     """An untrained teacher; its weights are drawn from ``seed`` without touching the global random state."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

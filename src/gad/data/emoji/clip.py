@@ -20,7 +20,7 @@ PATCH = 8  # pixels on a side
 PROJECTION = 64  # features of an image or a caption
 
 
-def build_clip() -> Clip:
+def build_emoji_clip() -> Clip:
     """An untrained model for 64x64 images, with the word tokenizer of the captions."""
     from transformers import CLIPConfig, CLIPModel  # here, since it takes seconds
 
@@ -37,19 +37,19 @@ def build_clip() -> Clip:
     return Clip(CLIPModel(config), tokenizer, MAX_TOKENS)
 
 
-def logits(clip: Clip, images: Latent, captions: Sequence[str]) -> Float[Tensor, "B N"]:
+def emoji_clip_logits(clip: Clip, images: Latent, captions: Sequence[str]) -> Float[Tensor, "B N"]:
     """Cosine of each image with each caption, times the learnt inverse temperature (at most 100)."""
     scale = clip.model.logit_scale.clamp(max=4.6052).exp()
     return scale * image_features(clip, images) @ text_features(clip, captions).T
 
 
 @torch.no_grad()
-def clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> PerSample:
+def emoji_clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> PerSample:
     """Cosine of each image with its own caption, in [-1, 1] (higher is better). Not OpenAI's CLIP score."""
     return (image_features(clip, images) * text_features(clip, captions)).sum(1)
 
 
-def save_clip(clip: Clip, folder: Path) -> None:
+def save_emoji_clip(clip: Clip, folder: Path) -> None:
     """Write half-precision weights and the tokenizer as a transformers folder, complete or not at all."""
     partial = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(partial, ignore_errors=True)
@@ -60,7 +60,7 @@ def save_clip(clip: Clip, folder: Path) -> None:
     partial.rename(folder)
 
 
-def load_clip(folder: Path) -> Clip:
+def load_emoji_clip(folder: Path) -> Clip:
     """The saved model in float32, frozen, in evaluation mode."""
     from transformers import CLIPModel, CLIPTokenizer  # here, since it takes seconds
     from transformers.utils import logging

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, peaks
+from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
+from gad.runtime.paths import EMOJI
 
 COLOUR_CLASSES = (*COLOURS, "natural")
 BOX_SCALE = 16.0  # pixels per unit of the box head, so that its outputs are near one
@@ -102,12 +103,12 @@ def detector_losses(predicted: Predictions, targets: Targets) -> dict[str, PerSa
 
 
 @torch.no_grad()
-def detect(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
+def detect_emojis(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
     """Objects of each image, best score first."""
     predicted = detector(images)
     boxes = decode_boxes(predicted.box)
     colours = predicted.colour.argmax(1)
-    found = peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
+    found = detection_peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
     names = [COLOUR_CLASSES[int(colours[sample, row, column])] for sample, _, row, column, _ in found]
     result: list[list[Detection]] = [[] for _ in range(len(images))]
     for (sample, noun, row, column, score), colour in zip(found, names, strict=True):
@@ -117,7 +118,7 @@ def detect(detector: Detector, images: Latent, *, threshold: float = 0.3) -> lis
 
 
 @torch.no_grad()
-def style_of(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
+def detect_art_style(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
     """Index into ``STYLES`` of the art style, read by the image-level head."""
     return detector(images).style.argmax(1)
 
@@ -143,3 +144,8 @@ def load_detector(folder: Path) -> Detector:
     detector = Detector(config["width"])
     detector.load_state_dict(load_file(folder / "model.safetensors"))
     return detector.float().eval().requires_grad_(False)
+
+
+def load_emoji_detector() -> Detector:
+    """The detector that all emoji recipes share."""
+    return load_detector(EMOJI / "evaluators" / "detector")

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.data.boxes import Box, overlap
+from gad.data.boxes import Box, box_iou
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
 from gad.diffusion.shapes import PerSample
 
@@ -47,7 +47,7 @@ def decode_boxes(distances: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 4 16
     return cell_centres() + torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None] * distances
 
 
-def targets_of(scenes: Sequence[Scene]) -> Targets:
+def detector_targets_of(scenes: Sequence[Scene]) -> Targets:
     """The detector's targets for rendered scenes."""
     count = len(scenes)
     heat, box = torch.zeros(count, len(NOUNS), GRID, GRID), torch.zeros(count, 4, GRID, GRID)
@@ -76,7 +76,9 @@ def targets_of(scenes: Sequence[Scene]) -> Targets:
     )
 
 
-def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float) -> list:
+def detection_peaks(
+    probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float
+) -> list:
     """Retained peaks (sample, noun, row, column, score), best first within a sample.
 
     A peak is the highest of its 3x3 cells over all nouns; of two that overlap, the better one stays.
@@ -88,6 +90,6 @@ def peaks(probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 
     for sample, row, column in sorted(candidates, key=lambda c: (c[0], -score[c].item())):
         box = tuple(boxes[sample, :, row, column].tolist())
         rivals = [tuple(boxes[sample, :, r, c].tolist()) for s, _, r, c, _ in kept if s == sample]
-        if all(overlap(box, rival) <= LARGEST_OVERLAP for rival in rivals):
+        if all(box_iou(box, rival) <= LARGEST_OVERLAP for rival in rivals):
             kept.append((sample, int(noun[sample, row, column]), row, column, score[sample, row, column].item()))
     return kept

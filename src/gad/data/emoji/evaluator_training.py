@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.emoji import seeds
-from gad.data.emoji.clip import logits
+from gad.data.emoji.clip import emoji_clip_logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
-from gad.data.emoji.detector_targets import targets_of
+from gad.data.emoji.detector_targets import detector_targets_of
 from gad.data.emoji.scenes import Scene, make_scene, render
 from gad.models.clip import Clip
 
@@ -25,14 +25,14 @@ LATENT_NOISE = 0.1  # largest noise on the latents before decoding, in units of 
 PIXEL_NOISE = 0.05  # largest pixel noise, for images in [-1, 1]
 
 
-def to_images(scenes: list[Scene]) -> Tensor:
+def scenes_to_images(scenes: list[Scene]) -> Tensor:
     """Rendered scenes, ``[B, 3, 64, 64]`` in [-1, 1]."""
     images = np.stack([render(scene) for scene in scenes])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()
-def reconstruct(vae: "AutoencoderKL", images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def evaluator_reconstructions(vae: "AutoencoderKL", images: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Images through the autoencoder; with a generator, their latents get up to ``LATENT_NOISE`` of noise."""
     latents = vae.encode(images).latent_dist.mean
     if generator is not None:
@@ -41,7 +41,7 @@ def reconstruct(vae: "AutoencoderKL", images: Tensor, generator: torch.Generator
     return vae.decode(latents).sample.clamp(-1, 1)
 
 
-def soften(images: Tensor, generator: torch.Generator) -> Tensor:
+def _soften(images: Tensor, generator: torch.Generator) -> Tensor:
     """Images with a random part of a 3x3 blur and of pixel noise."""
     blurred = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     part, scale = torch.rand(2, len(images), 1, 1, 1, generator=generator)
@@ -49,18 +49,20 @@ def soften(images: Tensor, generator: torch.Generator) -> Tensor:
     return images.lerp(blurred, 0.6 * part.square()) + PIXEL_NOISE * scale.square() * noise
 
 
-def batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
+def _batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tuple[list[Scene], Tensor]]:
     """Scenes and their images without end: fresh renderings, and from the pool as many reconstructions."""
     generator = torch.Generator().manual_seed(seed)
     fresh = (make_scene(index, seed=seeds.EVALUATORS + seed, layout="free") for index in count())
     pool: list[tuple[Scene, Tensor]] = []
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]
-        pool = (pool + list(zip(passed, reconstruct(vae, to_images(passed), generator), strict=True)))[-POOL:]
+        pool = (
+            pool + list(zip(passed, evaluator_reconstructions(vae, scenes_to_images(passed), generator), strict=True))
+        )[-POOL:]
         chosen = torch.randperm(len(pool), generator=generator)[: batch_size // 2].tolist()
         rendered = [next(fresh) for _ in range(batch_size - len(chosen))]
-        images = torch.cat([to_images(rendered), torch.stack([pool[i][1] for i in chosen])])
-        yield rendered + [pool[i][0] for i in chosen], soften(images, generator)
+        images = torch.cat([scenes_to_images(rendered), torch.stack([pool[i][1] for i in chosen])])
+        yield rendered + [pool[i][0] for i in chosen], _soften(images, generator)
 
 
 def _steps(parameters: list[Tensor], losses: Iterator[dict], *, num_steps: int, lr: float) -> Iterator[dict]:
@@ -87,8 +89,8 @@ def train_detector(
     detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on a CPU
 
     def losses() -> Iterator[dict]:
-        for scenes, images in batches(vae, batch_size=batch_size, seed=seed):
-            parts = detector_losses(detector(images), targets_of(scenes))
+        for scenes, images in _batches(vae, batch_size=batch_size, seed=seed):
+            parts = detector_losses(detector(images), detector_targets_of(scenes))
             yield {name: WEIGHTS[name] * part.mean() for name, part in parts.items()}
 
     yield from _steps(list(detector.parameters()), losses(), num_steps=num_steps, lr=lr)
@@ -102,11 +104,11 @@ def train_clip(
     clip.model.train().requires_grad_(True)
 
     def losses() -> Iterator[dict]:
-        for scenes, images in batches(vae, batch_size=batch_size, seed=seed):
+        for scenes, images in _batches(vae, batch_size=batch_size, seed=seed):
             captions = [scene.prompt.caption for scene in scenes]
             same = torch.tensor([[a == b for b in captions] for a in captions])
             truth = same / same.sum(1, keepdim=True)
-            scores = logits(clip, images, captions)  # B B, image by caption
+            scores = emoji_clip_logits(clip, images, captions)  # B B, image by caption
             yield {"contrastive": (F.cross_entropy(scores, truth) + F.cross_entropy(scores.T, truth)) / 2}
 
     yield from _steps(list(clip.model.parameters()), losses(), num_steps=num_steps, lr=lr)

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from gad.data.emoji import seeds
-from gad.data.emoji.autoencoder import scene_images
-from gad.data.emoji.scenes import make_prompt
+from gad.data.emoji.autoencoder import vae_training_images
+from gad.data.emoji.scenes import make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.text_encoding import tokenize
 
@@ -26,7 +26,7 @@ def latent_set(
     """Scaled posterior means of scenes 0 ... N-1, float16: 49152 of them take 100 MB."""
     latents = torch.empty(num_scenes, 4, 16, 16, dtype=torch.float16)
     for start in range(0, num_scenes, batch_size):
-        images = scene_images(range(start, min(start + batch_size, num_scenes)), seed=seed)
+        images = vae_training_images(range(start, min(start + batch_size, num_scenes)), seed=seed)
         mean = vae.encode(images).latent_dist.mean
         latents[start : start + len(images)] = (mean * vae.config.scaling_factor).half()
     return latents
@@ -36,11 +36,11 @@ def tokenized_captions(
     pipeline: "DiffusionPipeline", num_scenes: int, seed: int = seeds.TEACHER
 ) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
     """Token ids and masks of the captions of scenes 0 ... N-1."""
-    captions = [make_prompt(i, seed=seed).caption for i in range(num_scenes)]
+    captions = [make_scene_prompt(i, seed=seed).caption for i in range(num_scenes)]
     return tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
 
 
-def training_batches(
+def latent_training_batches(
     pipeline: "DiffusionPipeline", latents: Float[Tensor, "N 4 16 16"], batch_size: int, seed: int = seeds.TEACHER
 ) -> tuple[Callable[[torch.Generator], Batch], tuple[Tensor, Tensor]]:
     """A function that draws latents, token ids and masks of random scenes, and the tokenised empty prompt.

@@ -100,7 +100,7 @@ def _thing(rng: np.random.Generator, exclude: str = "") -> Thing:
     return Thing(noun, str(rng.choice(list(COLOURS))) if noun in TINTED else None)
 
 
-def draw_prompt(rng: np.random.Generator) -> Prompt:
+def _draw_prompt(rng: np.random.Generator) -> Prompt:
     """A random prompt: half show one object, a third two different ones, the rest two or three alike."""
     background = str(rng.choice(list(BACKGROUNDS)))
     first = _thing(rng)
@@ -143,7 +143,7 @@ def _free_box(thing: Thing, style: str, count: int, rng: np.random.Generator) ->
     return left, top, left + width, top + height
 
 
-def place(prompt: Prompt, rng: np.random.Generator, layout: Layout = "grid") -> Scene:
+def _place(prompt: Prompt, rng: np.random.Generator, layout: Layout = "grid") -> Scene:
     """A random scene that the prompt's caption describes: style, sizes and places are drawn until nothing overlaps."""
     style = str(rng.choice(STYLES))
     draw_box = _grid_box if layout == "grid" else _free_box
@@ -154,9 +154,9 @@ def place(prompt: Prompt, rng: np.random.Generator, layout: Layout = "grid") -> 
             return Scene(prompt, style, boxes)
 
 
-def make_prompt(index: int, *, seed: int = 0) -> Prompt:
+def make_scene_prompt(index: int, *, seed: int = 0) -> Prompt:
     """Prompt number ``index``; scene ``index`` with the same seed shows it."""
-    return draw_prompt(_generator(seed, index))
+    return _draw_prompt(_generator(seed, index))
 
 
 def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
@@ -166,7 +166,7 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     the evaluators learn free ones, so that they also read images without a grid.
     """
     rng = _generator(seed, index)
-    return place(draw_prompt(rng), rng, layout)
+    return _place(_draw_prompt(rng), rng, layout)
 
 
 @cache
@@ -175,7 +175,7 @@ def _atlas() -> tuple[Image.Image, int]:
 
 
 @cache
-def sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
+def _sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
     """The tight RGBA sprite of a noun in a style; with a colour, its saturated pixels take that hue."""
     atlas, cell = _atlas()
     left, top = NOUNS.index(noun) * cell, STYLES.index(style) * cell
@@ -197,14 +197,14 @@ def sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
 
 def _size(noun: str, style: str, side: int) -> tuple[int, int]:
     """Width and height in pixels of a sprite whose longer side is ``side``."""
-    width, height = sprite(noun, style).size
+    width, height = _sprite(noun, style).size
     scale = side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 @cache
 def _resized(noun: str, style: str, colour: str | None, size: tuple[int, int]) -> Image.Image:
-    return sprite(noun, style, colour).resize(size, Image.Resampling.LANCZOS)
+    return _sprite(noun, style, colour).resize(size, Image.Resampling.LANCZOS)
 
 
 def render(scene: Scene) -> np.ndarray:

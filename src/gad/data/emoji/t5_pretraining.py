@@ -22,7 +22,7 @@ LR = 2e-3
 NO_WORD = -100  # a label that cross entropy leaves out
 
 
-def neighbours(ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]) -> Int[Tensor, "B L K"]:
+def neighbour_tokens(ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]) -> Int[Tensor, "B L K"]:
     """The token at each of ``OFFSETS`` from every token; ``NO_WORD`` where the caption has none."""
     length = ids.shape[1]
     place = torch.arange(length)[:, None] + torch.tensor(OFFSETS)
@@ -31,7 +31,7 @@ def neighbours(ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]) -> Int[Tensor,
     return ids[:, place].masked_fill(~inside | (mask[:, place] == 0) | (mask[:, :, None] == 0), NO_WORD)
 
 
-def learn_to_read(
+def pretrain_t5(
     encoder: "PreTrainedModel", ids: Int[Tensor, "N L"], mask: Int[Tensor, "N L"], *, num_steps: int, seed: int
 ) -> Iterator[dict]:
     """Yield step and loss (nats a neighbour) while the encoder learns; afterwards it is frozen.
@@ -47,7 +47,7 @@ def learn_to_read(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / num_steps)
     for step in range(num_steps):
         index = torch.randint(len(ids), (BATCH_SIZE,), generator=generator)
-        loss = reading_loss(encoder, heads, ids[index], mask[index]).mean()
+        loss = t5_pretraining_loss(encoder, heads, ids[index], mask[index]).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -57,11 +57,11 @@ def learn_to_read(
     encoder.eval().requires_grad_(False)
 
 
-def reading_loss(
+def t5_pretraining_loss(
     encoder: nn.Module, heads: nn.Linear, ids: Int[Tensor, "B L"], mask: Int[Tensor, "B L"]
 ) -> Float[Tensor, " B"]:
     """Mean cross entropy of every word's neighbours per caption, in nats (lower is better)."""
-    labels = neighbours(ids, mask)
+    labels = neighbour_tokens(ids, mask)
     answer = encoder(ids, attention_mask=mask).last_hidden_state
     logits = heads(answer).unflatten(-1, (len(OFFSETS), -1))
     error = cross_entropy(logits.flatten(0, 2), labels.flatten(), ignore_index=NO_WORD, reduction="none")

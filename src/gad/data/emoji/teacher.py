@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from gad.config.teacher import TeacherConfig
 from gad.data.emoji import seeds
-from gad.data.emoji.backbones import build_pipeline
+from gad.data.emoji.backbones import build_backbone
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_detector
-from gad.data.emoji.latents import latent_set, tokenized_captions, training_batches
-from gad.data.emoji.scenes import SIZE, Prompt, make_prompt
-from gad.data.emoji.t5_pretraining import learn_to_read
+from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
+from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
+from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.data.swiss_roll import make_points
-from gad.models.pipelines import FAMILIES, family_of, save_pipeline
+from gad.data.swiss_roll import make_swiss_roll
+from gad.models.pipelines import FAMILIES, pipeline_family, save_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint, lock_folder
 from gad.runtime.paths import ROOT
@@ -34,14 +34,14 @@ READING_STEPS = 1000  # for T5, see ``reading.py``
 def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
     if section.pretrained is not None:
-        write_pointer(section.pretrained, folder, section.revision)
+        _write_pointer(section.pretrained, folder, section.revision)
     elif section.dataset == "swiss_roll":
-        write_tensors(folder / "points.safetensors", {"points": make_points(section.num_points, section.seed)})
+        write_tensors(folder / "points.safetensors", {"points": make_swiss_roll(section.num_points, section.seed)})
     else:
-        yield from train_emoji_teacher(section, folder, vae_folder)
+        yield from _train_emoji_teacher(section, folder, vae_folder)
 
 
-def write_pointer(source: str, folder: Path, revision: str | None = None) -> None:
+def _write_pointer(source: str, folder: Path, revision: str | None = None) -> None:
     """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use.
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
@@ -61,7 +61,7 @@ def write_pointer(source: str, folder: Path, revision: str | None = None) -> Non
     write_json(folder / "teacher.json", pointer | ({"revision": revision} if revision else {}))
 
 
-def train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
+def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Train a teacher on emoji scenes and save it as a diffusers folder in float16; yields step and loss.
 
     A killed training goes on from its last checkpoint, in ``unfinished_teacher`` beside ``folder``.
@@ -71,24 +71,24 @@ def train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) 
     work = folder.parent / "unfinished_teacher"
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
-    pipeline = build_pipeline(section.backbone, vae, seed=section.seed)
+    pipeline = build_backbone(section.backbone, vae, seed=section.seed)
     latents = work / "latents.safetensors"
     if not latents.exists():
         write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
-    batch, empty = training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
+    batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
     if section.backbone == "dit":
         captions = tokenized_captions(pipeline, section.num_scenes)
-        for _ in learn_to_read(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
+        for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed
     yield from train_teacher(
         pipeline, batch, empty, num_steps=steps, lr=lr, seed=seed, checkpoint=work / "checkpoint.pt"
     )
-    save_half(pipeline, folder)
+    _save_half(pipeline, folder)
     shutil.rmtree(work)
 
 
-def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
+def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Save a pipeline in float16 (the pipeline itself is changed too); the folder appears whole or not at all."""
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
@@ -96,13 +96,13 @@ def save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     save_pipeline(pipeline, folder)
 
 
-def evaluator_prompts(count: int = 512) -> list[Prompt]:
+def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
     """The captions that a teacher is evaluated on."""
-    return [make_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
+    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
 
 
 @torch.no_grad()
-def sample_images(
+def sample_teacher_images(
     pipeline: "DiffusionPipeline",
     captions: list[str],
     seeds: Sequence[int],
@@ -111,7 +111,9 @@ def sample_images(
     batch_size: int = 64,
 ) -> Tensor:
     """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
-    options = dict(family_of(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS)
+    options = dict(
+        pipeline_family(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS
+    )
     if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise
         options["max_sequence_length"] = MAX_TOKENS
     parts = []
@@ -125,7 +127,7 @@ def sample_images(
     return torch.cat(parts)
 
 
-def evaluator(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
+def teacher_caption_accuracy(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
     """Share of images right by each measure, in [0, 1] (higher is better), over the prompts that it applies to."""
     accuracy = caption_accuracy(load_detector(detector_folder), images, prompts)
     return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}

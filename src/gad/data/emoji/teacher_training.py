@@ -12,10 +12,11 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.schedule import Schedule, add_noise, expand, from_x0
-from gad.models.pipelines import denoiser_of, network_of
+from gad.diffusion.schedule import Schedule, add_noise, from_x0
+from gad.diffusion.shapes import expand_per_sample
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 from gad.models.text_encoding import encode_tokens
-from gad.runtime.checkpoint import GeneratorState, resume_parts, save_parts
+from gad.runtime.checkpoint import GeneratorState, resume_checkpoint_parts, save_checkpoint_parts
 from gad.runtime.moving_average import MovingAverage
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -30,7 +31,7 @@ DECAY = 0.3  # share of the steps at the end over which the learning rate falls 
 SMALLEST_TIME = 1e-3  # the first timestep of a table of 1000; below it a table rounds to clean data, where eps is lost
 
 
-def trapezoid(step: int, num_steps: int) -> float:
+def trapezoidal_learning_rate(step: int, num_steps: int) -> float:
     """The learning rate's factor, in (0, 1]: linear warm-up, constant, linear decay.
 
     Until the decay starts a training does not depend on its length, so an unfinished one can be given another.
@@ -38,14 +39,14 @@ def trapezoid(step: int, num_steps: int) -> float:
     return min(1.0, (step + 1) / min(WARMUP, num_steps), (num_steps - step) / (DECAY * num_steps))
 
 
-def weight_matrices(network: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+def muon_matrices(network: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
     """Each weight of the network's blocks with a view of it as a matrix, as Muon takes it; not depthwise ones."""
     named = [(name, p) for name, p in network.named_parameters() if "block" in name and name.endswith(".weight")]
     weights = [p for _, p in named if p.ndim in (2, 4) and p.shape[1] > 1]
     return [(weight, nn.Parameter(weight.data.view(len(weight), -1))) for weight in weights]
 
 
-def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[Optimizer]:
+def make_teacher_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[Optimizer]:
     """Muon for the matrices, AdamW for the rest. Muon's rate is matched to AdamW's and raised ``MUON_LR`` times."""
     taken = {id(weight) for weight, _ in matrices}
     rest = [p for p in modules.parameters() if p.requires_grad and id(p) not in taken]
@@ -57,12 +58,12 @@ def make_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -> list[O
     ]
 
 
-def sample_times(count: int, generator: torch.Generator) -> Tensor:
+def sample_training_times(count: int, generator: torch.Generator) -> Tensor:
     """Training times in [``SMALLEST_TIME``, 1] with density 2t: what an image shows is settled at high noise."""
     return (1 - torch.rand(count, generator=generator)).sqrt().clamp(min=SMALLEST_TIME)
 
 
-def denoising_loss(
+def teacher_denoising_loss(
     denoiser: NetworkDenoiser, x0: Tensor, eps: Tensor, t: Tensor, conditioning: Conditioning | None
 ) -> Tensor:
     """Squared error of the network's own output per sample, ``[B]``; for eps weighted by 1 / alpha², capped."""
@@ -71,11 +72,11 @@ def denoising_loss(
     target = from_x0(schedule, x0, x_t, t, denoiser.parameterisation)
     error = (denoiser.output(x_t, t, conditioning) - target).square()
     if denoiser.parameterisation == "eps":
-        error = error * expand((1 / schedule.alpha(t).square()).clamp(max=LARGEST_WEIGHT), error)
+        error = error * expand_per_sample((1 / schedule.alpha(t).square()).clamp(max=LARGEST_WEIGHT), error)
     return error.flatten(1).mean(1)
 
 
-def noisy_batch(
+def _noisy_batch(
     draw: Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]],
     empty: tuple[Tensor, Tensor],
     generator: torch.Generator,
@@ -84,7 +85,7 @@ def noisy_batch(
     latents, ids, mask = draw(generator)
     dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
     ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
-    t = sample_times(len(ids), generator)
+    t = sample_training_times(len(ids), generator)
     return latents, ids, mask, torch.randn(latents.shape, generator=generator), t
 
 
@@ -94,9 +95,12 @@ class TeacherState:
     def __init__(self, modules: nn.ModuleList, generator: torch.Generator, *, num_steps: int, lr: float):
         self.modules = modules
         self.parameters = [p for p in modules.parameters() if p.requires_grad]
-        self.matrices = weight_matrices(modules[0])
-        self.optimizers = make_optimizers(modules, self.matrices, lr)
-        self.schedules = [LambdaLR(optimizer, lambda step: trapezoid(step, num_steps)) for optimizer in self.optimizers]
+        self.matrices = muon_matrices(modules[0])
+        self.optimizers = make_teacher_optimizers(modules, self.matrices, lr)
+        self.schedules = [
+            LambdaLR(optimizer, lambda step: trapezoidal_learning_rate(step, num_steps))
+            for optimizer in self.optimizers
+        ]
         self.average = MovingAverage(self.parameters, decay=0.998)
         self.parts = {"modules": modules, "average": self.average, "generator": GeneratorState(generator)}
         self.parts |= {f"optimizer_{i}": optimizer for i, optimizer in enumerate(self.optimizers)}
@@ -134,22 +138,22 @@ def train_teacher(
     ``batch`` draws latents ``[B, C, H, W]``, token ids and masks ``[B, L]``; ``empty`` is the tokenised empty prompt.
     """
     generator = torch.Generator().manual_seed(seed)
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     masked = denoiser.call.__name__ != "call_unet"
-    modules = nn.ModuleList([network_of(pipeline).requires_grad_(True), pipeline.text_encoder]).train()
+    modules = nn.ModuleList([pipeline_network(pipeline).requires_grad_(True), pipeline.text_encoder]).train()
     state = TeacherState(modules, generator, num_steps=num_steps, lr=lr)
-    first = resume_parts(checkpoint, state.parts).get("step", 0) if checkpoint else 0
+    first = resume_checkpoint_parts(checkpoint, state.parts).get("step", 0) if checkpoint else 0
     for step in range(first, num_steps):
-        latents, ids, mask, eps, t = noisy_batch(batch, empty, generator)
+        latents, ids, mask, eps, t = _noisy_batch(batch, empty, generator)
         # the math kernel: torch's bfloat16 attention backward on a CPU is seven times slower
         with torch.autocast("cpu", dtype=autocast, enabled=autocast is not None), sdpa_kernel(SDPBackend.MATH):
             conditioning = encode_tokens(pipeline.text_encoder, ids, mask, masked=masked)
-            loss = denoising_loss(denoiser, latents, eps, t, conditioning).mean()
+            loss = teacher_denoising_loss(denoiser, latents, eps, t, conditioning).mean()
         if not loss.isfinite():
             raise FloatingPointError(f"teacher loss is {loss.item()} at step {step}")
         state.update(loss)
         if checkpoint and (step + 1) % CHECKPOINT_EVERY == 0:
-            save_parts(checkpoint, state.parts, {"step": step + 1})
+            save_checkpoint_parts(checkpoint, state.parts, {"step": step + 1})
         yield {"step": step, "loss": loss.item()}
     state.average.copy_to(state.parameters)
     modules.eval().requires_grad_(False)

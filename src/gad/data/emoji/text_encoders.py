@@ -23,7 +23,7 @@ HEADS = 4
 Bpe = tuple[dict[str, int], list[tuple[str, str]]]
 
 
-def words() -> list[str]:
+def caption_vocabulary() -> list[str]:
     """Every word that a caption can contain, sorted."""
     fixed = {"on", "a", "background"} | {word for relation in RELATIONS for word in relation.split()}
     nouns = {noun + ending for noun in NOUNS for ending in ("", "s")}
@@ -57,7 +57,9 @@ def clip_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A CLIP tokenizer and text model, as in Stable Diffusion."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # here, since it takes seconds
 
-    vocab, merges = _bpe(words(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False))
+    vocab, merges = _bpe(
+        caption_vocabulary(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False)
+    )
     vocab = _renumber(["<|startoftext|>", "<|endoftext|>"], vocab)
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
     config = CLIPTextConfig(
@@ -79,7 +81,7 @@ def t5_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     from transformers import T5Config, T5EncoderModel, T5Tokenizer  # here, since it takes seconds
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    pieces += [(f"▁{word}", -4.0) for word in words()]
+    pieces += [(f"▁{word}", -4.0) for word in caption_vocabulary()]
     pieces += [(letter, -12.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
     tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=MAX_TOKENS)
     config = T5Config(
@@ -99,7 +101,9 @@ def gemma_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     """A Gemma tokenizer and Gemma-2 model, as in SANA."""
     from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer  # here, since it takes seconds
 
-    starts = [f"▁{word}" for word in words()] + words()  # a word carries the space before it, except the first
+    starts = [
+        f"▁{word}" for word in caption_vocabulary()
+    ] + caption_vocabulary()  # a word carries the space before it, except the first
     vocab, merges = _bpe(starts, suffix=None, pre_tokenizer=pre_tokenizers.Split(" ", behavior="removed"))
     vocab = _renumber(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], vocab)
     tokenizer = GemmaTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS, add_bos_token=True)

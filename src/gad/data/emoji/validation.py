@@ -2,7 +2,6 @@
 saw.
 """
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,15 +10,15 @@ import torch
 from torch import Tensor
 
 from gad.data.emoji import seeds
-from gad.data.emoji.autoencoder import psnr
+from gad.data.emoji.autoencoder import reconstruction_psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.clip import load_clip, logits
-from gad.data.emoji.detector import Detector, load_detector, style_of
-from gad.data.emoji.evaluator_training import reconstruct, to_images
+from gad.data.emoji.clip import emoji_clip_logits, load_emoji_clip
+from gad.data.emoji.detector import Detector, detect_art_style, load_detector
+from gad.data.emoji.evaluator_training import evaluator_reconstructions, scenes_to_images
 from gad.data.emoji.scenes import STYLES, Scene, make_scene
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
-from gad.runtime.files import replacing, write_json
+from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -30,77 +29,71 @@ CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 T = TypeVar("T")
 
 
-def drawn(build: Callable[[], T], seed: int) -> T:
+def build_with_seed(build: Callable[[], T], seed: int) -> T:
     """What ``build`` makes with weights drawn from ``seed``; the global random state stays as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build()
 
 
-def save_vae(vae: "AutoencoderKL", folder: Path) -> None:
-    """Write half-precision weights as a diffusers folder, complete or not at all; ``vae`` itself is not changed."""
-    with replacing(folder) as partial:
-        copy.deepcopy(vae).half().save_pretrained(partial)
-
-
-def load_shared(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
+def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
     """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
-    return vae, load_detector(folder / "evaluators" / "detector"), load_clip(folder / "evaluators" / "clip")
+    return vae, load_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
 
 
-def held_out(count: int) -> tuple[list[Scene], Latent]:
+def validation_scenes(count: int) -> tuple[list[Scene], Latent]:
     """Scenes that nothing learnt from, and their renderings ``[B, 3, 64, 64]`` in [-1, 1]."""
     scenes = [make_scene(index, seed=seeds.VALIDATION) for index in range(count)]
-    return scenes, to_images(scenes)
+    return scenes, scenes_to_images(scenes)
 
 
-def in_parts(function: Callable[[Tensor], Tensor], images: Latent, *, batch_size: int = CANDIDATES) -> Tensor:
+def _in_parts(function: Callable[[Tensor], Tensor], images: Latent, *, batch_size: int = CANDIDATES) -> Tensor:
     """``function`` of all images, a few at a time."""
     return torch.cat([function(part) for part in images.split(batch_size)])
 
 
-def detector_accuracy(detector: Detector, images: Latent, scenes: list[Scene]) -> dict[str, float]:
+def _detector_accuracy(detector: Detector, images: Latent, scenes: list[Scene]) -> dict[str, float]:
     """Share of images, in [0, 1], whose caption's parts and whose art style are read right."""
     right = caption_accuracy(detector, images, [scene.prompt for scene in scenes])
     styles = torch.tensor([STYLES.index(scene.style) for scene in scenes])
-    right["style_accuracy"] = (in_parts(lambda part: style_of(detector, part), images) == styles).float()
+    right["style_accuracy"] = (_in_parts(lambda part: detect_art_style(detector, part), images) == styles).float()
     return {name: values.nanmean().item() for name, values in right.items()}
 
 
 @torch.no_grad()
-def retrieval_accuracy(clip: Clip, images: Latent, captions: list[str]) -> float:
+def _retrieval_accuracy(clip: Clip, images: Latent, captions: list[str]) -> float:
     """Share of images, in [0, 1], whose best caption among ``CANDIDATES`` is their own; a last smaller group counts."""
     right = 0
     for start in range(0, len(captions), CANDIDATES):
         group = captions[start : start + CANDIDATES]
-        best = logits(clip, images[start : start + CANDIDATES], group).argmax(1).tolist()
+        best = emoji_clip_logits(clip, images[start : start + CANDIDATES], group).argmax(1).tolist()
         right += sum(group[i] == own for i, own in zip(best, group, strict=True))
     return right / len(captions)
 
 
-def measure_dataset(
+def _measure_dataset(
     vae: "AutoencoderKL", detector: Detector, clip: Clip, *, num_scenes: int = 512, num_psnr_scenes: int = 256
 ) -> dict:
     """How sharp the autoencoder is, and how often the evaluators are right, on renderings and reconstructions."""
-    scenes, images = held_out(max(num_scenes, num_psnr_scenes))
+    scenes, images = validation_scenes(max(num_scenes, num_psnr_scenes))
     metrics: dict[str, float | dict[str, float]] = {
-        "psnr_db": in_parts(lambda part: psnr(vae, part), images[:num_psnr_scenes]).mean().item()
+        "psnr_db": _in_parts(lambda part: reconstruction_psnr(vae, part), images[:num_psnr_scenes]).mean().item()
     }
     scenes, images = scenes[:num_scenes], images[:num_scenes]
     captions = [scene.prompt.caption for scene in scenes]
-    seen = {"rendered": images, "reconstructed": in_parts(lambda part: reconstruct(vae, part), images)}
+    seen = {"rendered": images, "reconstructed": _in_parts(lambda part: evaluator_reconstructions(vae, part), images)}
     for name, pictures in seen.items():
-        accuracy = detector_accuracy(detector, pictures, scenes)
-        accuracy[f"caption_among_{CANDIDATES}"] = retrieval_accuracy(clip, pictures, captions)
+        accuracy = _detector_accuracy(detector, pictures, scenes)
+        accuracy[f"caption_among_{CANDIDATES}"] = _retrieval_accuracy(clip, pictures, captions)
         metrics[name] = accuracy
     return metrics | {"num_scenes": num_scenes}
 
 
-def record_shared(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
-    """Write :func:`measure_dataset` to ``data/emoji/metrics/dataset.json`` and return it."""
-    metrics = measure_dataset(vae, detector, clip)
+def record_dataset(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
+    """Write the dataset's measurements to ``data/emoji/metrics/dataset.json`` and return it."""
+    metrics = _measure_dataset(vae, detector, clip)
     write_json(metrics_file("emoji", "dataset"), metrics)
     return metrics

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.metrics.image_attributes import low_level
+from gad.metrics.image_attributes import low_level_attributes
 
 EXTREME = 1 / 3  # of the requests at either end
 
@@ -21,7 +21,7 @@ class Requests:
     entries: Tensor  # [R]
 
 
-def make_requests(attributes: dict[str, Tensor], count: int) -> Requests:
+def make_attribute_requests(attributes: dict[str, Tensor], count: int) -> Requests:
     """For each attribute, ``[N]`` values by name, ``count`` values at its quantiles (k + 1/2) / count."""
     tables = []
     for name, values in attributes.items():
@@ -34,14 +34,14 @@ def make_requests(attributes: dict[str, Tensor], count: int) -> Requests:
     return Requests(table, torch.tensor(table["entry"].to_numpy()))
 
 
-def measured(requests: Requests, images: Tensor) -> Tensor:
+def measure_requested_attributes(requests: Requests, images: Tensor) -> Tensor:
     """The value in each image of the attribute that its row requests; ``images`` has an image per request, ``[R]``."""
     names = list(dict.fromkeys(requests.table["attribute"]))
     columns = torch.tensor([names.index(name) for name in requests.table["attribute"]])
-    return low_level(images, names).gather(1, columns[:, None])[:, 0]
+    return low_level_attributes(images, names).gather(1, columns[:, None])[:, 0]
 
 
-def rank_correlation(request, shown) -> float:
+def request_rank_correlation(request, shown) -> float:
     """Spearman's rank correlation of requested and measured values, in [-1, 1]; 1 follows every request.
 
     0 where all images show the same value: a constant output follows no request.
@@ -53,7 +53,7 @@ def rank_correlation(request, shown) -> float:
     return float(spearmanr(request, shown).statistic)
 
 
-def extreme_shift(rows: pd.DataFrame) -> float:
+def request_extreme_shift(rows: pd.DataFrame) -> float:
     """How much more is shown for requests in the top third than for those in the bottom third, in standard deviations
     of the images behind the requests (whose own shift is about 2.2 for a normal attribute); 0 ignores the request."""
     spread = rows["spread"].iloc[0]
@@ -63,13 +63,15 @@ def extreme_shift(rows: pd.DataFrame) -> float:
     return float(rows.loc[top, "shown"].mean() - rows.loc[bottom, "shown"].mean()) / spread
 
 
-def summarise_requests(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_attribute_requests(rows: pd.DataFrame) -> dict[str, float]:
     """Per attribute, means over prompts of the rank correlation and the extreme shift; and both over all attributes."""
     found = {}
     for name, group in rows.groupby("attribute", sort=False):
         under = [part for _, part in group.groupby("prompt")]
-        found[f"{name}_rank_correlation"] = float(np.mean([rank_correlation(p["request"], p["shown"]) for p in under]))
-        found[f"{name}_shift"] = float(np.mean([extreme_shift(part) for part in under]))
+        found[f"{name}_rank_correlation"] = float(
+            np.mean([request_rank_correlation(p["request"], p["shown"]) for p in under])
+        )
+        found[f"{name}_shift"] = float(np.mean([request_extreme_shift(part) for part in under]))
     for kind in ("rank_correlation", "shift"):
         found[f"attribute_{kind}"] = float(np.mean([v for key, v in found.items() if key.endswith(kind)]))
     return found

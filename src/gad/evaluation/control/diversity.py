@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from gad.config import DiversityConfig, Recipe
-from gad.config.sample_ids import DIVERSITY, ids_of
+from gad.config.sample_ids import DIVERSITY, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import Detector
+from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.data.emoji.scenes import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.modes import MODES, PLACES, SIZES, coverage, entropy, modes_of
-from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import TaskOutput, rows_of
-from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
+from gad.evaluation.control.modes import MODES, PLACES, SIZES, mode_coverage, mode_entropy, modes_of
+from gad.evaluation.control.prompts import Prompts, control_prompts
+from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
@@ -50,8 +50,8 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     points = teacher.model.pipeline is None
     if points:  # no prompts: groups of as many noises as there are arcs
         count, group = max(1, count * group // ARCS), ARCS
-    noise = draw_noise(ids_of(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
-    prompts = Prompts([""] * count) if points else ask(count, config.prompts, single=True)
+    noise = draw_noise(task_sample_ids(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
+    prompts = Prompts([""] * count) if points else control_prompts(count, config.prompts, single=True)
     captions = [caption for caption in prompts.captions for _ in range(group)]
 
     def some(part: Tensor) -> Result:
@@ -62,7 +62,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     if points:
         return Inputs(*shared)
     detector = None if prompts.scenes is None else load_emoji_detector()
-    encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
+    encoder = load_clip_encoder(settings.control.clip, device=own_device(settings.control.device))
     return Inputs(*shared, prompts, encoder, detector)
 
 
@@ -78,16 +78,16 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     """Means over prompts: mode coverage and entropy per prompt, distances, and accuracies."""
     groups = rows.groupby("prompt")
     if "arc" in rows:
-        found = {"mode_coverage": float(groups["arc"].apply(lambda modes: coverage(modes, ARCS)).mean())}
-        found["mode_entropy"] = float(groups["arc"].apply(lambda modes: entropy(modes, ARCS)).mean())
+        found = {"mode_coverage": float(groups["arc"].apply(lambda modes: mode_coverage(modes, ARCS)).mean())}
+        found["mode_entropy"] = float(groups["arc"].apply(lambda modes: mode_entropy(modes, ARCS)).mean())
         return found | {name: float(rows[name].mean()) for name in ("distance_to_roll", "spread")}
     names = ("vendi", "intra_prompt_distance", "clip_score", "seed_retrieval_accuracy", *EVALUATED)
     found = {name: float(rows[name].mean()) for name in names if name in rows}
     if "mode" in rows:
-        found["mode_coverage"] = float(groups["mode"].apply(lambda modes: coverage(modes, MODES)).mean())
+        found["mode_coverage"] = float(groups["mode"].apply(lambda modes: mode_coverage(modes, MODES)).mean())
     for name, number in COUNTED.items():
         if name in rows:
-            found[f"{name}_entropy"] = float(groups[name].apply(lambda modes, n=number: entropy(modes, n)).mean())
+            found[f"{name}_entropy"] = float(groups[name].apply(lambda modes, n=number: mode_entropy(modes, n)).mean())
     return found
 
 
@@ -112,7 +112,7 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
         columns = {
             "vendi": vendi(features),
             "intra_prompt_distance": intra_prompt_distance(features),
-            "clip_score": features_in_parts(inputs.encoder, part) @ text[0],
+            "clip_score": clip_features_in_batches(inputs.encoder, part) @ text[0],
             "seed_retrieval_accuracy": seed_retrieval_accuracy(part, reference),
         }
         if inputs.detector is not None and inputs.prompts.scenes is not None:
@@ -121,7 +121,7 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             columns |= {name: accuracy[name] for name in EVALUATED}
             columns |= modes_of(inputs.detector, part, scene.things[0].noun)
         labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
-        tables.append(rows_of(**labels, **columns))
+        tables.append(task_rows(**labels, **columns))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -129,4 +129,4 @@ def _point_rows(points: Tensor, group: int) -> pd.DataFrame:
     number = torch.arange(len(points)) // group
     spread = points.view(-1, group, 2).var(1, correction=0).sum(1).sqrt()  # root mean square distance from the centre
     labels = {"prompt": number, "sample": torch.arange(len(points)) % group}
-    return rows_of(**labels, arc=arc_of(points), distance_to_roll=distance_to_roll(points), spread=spread[number])
+    return task_rows(**labels, arc=arc_of(points), distance_to_roll=distance_to_roll(points), spread=spread[number])

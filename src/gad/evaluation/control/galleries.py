@@ -9,7 +9,7 @@ from torch import Tensor
 from gad.config import ControlConfig
 from gad.evaluation.control.noise_library import open_library
 from gad.evaluation.control.noise_query import library_folder
-from gad.evaluation.control.tasks import TaskResult, control_table, rows_of_task, shown
+from gad.evaluation.control.tasks import TaskResult, control_table, rows_of_task, shown_task_outputs
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
 
@@ -36,7 +36,7 @@ def layout_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Ga
     images: dict[str, Tensor] = {}
     asked = rows[(rows["variant"] == TEACHER) & (rows["noise"] == "random")].head(SHOWN)
     for noise in ("random", "optimised"):
-        found = _main(shown(results, "layout", noise=noise))
+        found = _main(shown_task_outputs(results, "layout", noise=noise))
         images |= {f"{name}, {noise}": made[:SHOWN] for name, made in found.items()}
     return {"rows": images, "boxes": asked["target_boxes"].to_list(), "nouns": asked["target_nouns"].to_list()}
 
@@ -51,7 +51,7 @@ def retrieval_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) ->
     library = open_library(library_folder(stage.settings))
     assert library.previews is not None, "a library of images has them"
     previews = library.previews[first["entry"].astype(int).to_list()]
-    found = _main(shown(results, "noise_query", noise="retrieved", kind="semantic"))
+    found = _main(shown_task_outputs(results, "noise_query", noise="retrieved", kind="semantic"))
     images = {"reference": previews / 127.5 - 1} | {name: made[:SHOWN] for name, made in found.items()}
     return {"rows": images, "captions": first["caption"].to_list()}
 
@@ -66,7 +66,7 @@ def request_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> G
     attribute = max(columns, key=followed.get).removesuffix("_rank_correlation")
     asked = rows[(rows["variant"] == TEACHER) & (rows["attribute"] == attribute) & (rows["prompt"] == 0)]["request"]
     some = list(range(0, len(asked), max(1, len(asked) // REQUESTS)))
-    strips = _main(shown(results, "noise_query", attribute=attribute, prompt=0))
+    strips = _main(shown_task_outputs(results, "noise_query", attribute=attribute, prompt=0))
     strips = {name: made[some] for name, made in strips.items()}
     return {"strips": strips, "asked": asked.iloc[some].to_list(), "attribute": attribute}
 
@@ -79,7 +79,7 @@ def optimisation_gallery(stage: Stage[ControlConfig], results: list[TaskResult])
     assert config is not None, "the task has its section"
     moments = {"before": 0, "after": config.iterations}
     chosen = {
-        moment: _main(shown(results, "noise_optimisation", noise="own", iteration=number))
+        moment: _main(shown_task_outputs(results, "noise_optimisation", noise="own", iteration=number))
         for moment, number in moments.items()
     }
     images = {f"{name} {moment}": chosen[moment][name] for name in chosen["before"] for moment in moments}
@@ -87,12 +87,12 @@ def optimisation_gallery(stage: Stage[ControlConfig], results: list[TaskResult])
     return {"rows": images, "captions": rows_of_task(results, "noise_optimisation")["caption"].iloc[:count].to_list()}
 
 
-def num_prompts(results: list[TaskResult], task: str) -> int:
+def num_gallery_prompts(results: list[TaskResult], task: str) -> int:
     """How many prompts, or targets, each model had in a task; 0 where it did not run."""
     rows = rows_of_task(results, task)
     return rows["prompt"].nunique() if len(rows) else 0
 
 
-def caption_of(results: list[TaskResult]) -> str:
+def gallery_caption(results: list[TaskResult]) -> str:
     """The prompt of the first diversity grid."""
     return rows_of_task(results, "diversity").get("caption", pd.Series(["the same noises"])).iloc[0]

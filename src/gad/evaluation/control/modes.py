@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gad.data.emoji.caption_accuracy import best_of
-from gad.data.emoji.detector import Detector, detect, style_of
+from gad.data.emoji.caption_accuracy import best_detection
+from gad.data.emoji.detector import Detector, detect_art_style, detect_emojis
 from gad.data.emoji.scenes import GRID_SIDES, STYLES
 
 EDGES = (26, 38)  # pixels between the thirds of a row or column; no sprite of the grid has its centre within 2 of them
@@ -24,8 +24,8 @@ def modes_of(detector: Detector, images: Tensor, noun: str) -> dict[str, Tensor]
     """``style``, ``place`` (0..8, row by row), ``size`` (0 small, 1 large) and ``mode`` (style x place) of each image,
     ``[B]`` each, read from the strongest detection of the noun; -1 where it is not seen: a wrong object is no mode."""
     places = []
-    for style, found in zip(style_of(detector, images).tolist(), detect(detector, images), strict=True):
-        best = best_of(found, noun)
+    for style, found in zip(detect_art_style(detector, images).tolist(), detect_emojis(detector, images), strict=True):
+        best = best_detection(found, noun)
         if best is None:
             places.append([UNSEEN] * 4)
             continue
@@ -36,17 +36,17 @@ def modes_of(detector: Detector, images: Tensor, noun: str) -> dict[str, Tensor]
     return dict(zip(("style", "place", "size", "mode"), torch.tensor(places).view(-1, 4).unbind(1), strict=True))
 
 
-def coverage(modes: Iterable[int], num_modes: int) -> float:
+def mode_coverage(modes: Iterable[int], num_modes: int) -> float:
     """Share of the possible modes that are seen, in [0, 1]; n samples can show at most n of them."""
     return len({mode for mode in modes if mode >= 0}) / num_modes
 
 
-def expected_coverage(num_samples: int, num_modes: int) -> float:
+def expected_mode_coverage(num_samples: int, num_modes: int) -> float:
     """The coverage that uniform, independent draws would have on average: 1 - (1 - 1/M)^n."""
     return 1 - (1 - 1 / num_modes) ** num_samples
 
 
-def entropy(modes: Iterable[int], num_modes: int) -> float:
+def mode_entropy(modes: Iterable[int], num_modes: int) -> float:
     """Entropy of how often each mode is seen over that of a uniform choice, -sum p log p / log M, in [0, 1].
 
     0 when all samples show one mode or none shows any; n < M samples can reach log n / log M at most.

@@ -13,16 +13,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from gad.config.sample_ids import LIBRARY, ids_of
+from gad.config.sample_ids import LIBRARY, task_sample_ids
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
-from gad.metrics.clip_encoder import Encoder, features_in_parts
-from gad.metrics.image_attributes import ATTRIBUTES, low_level
+from gad.metrics.clip_encoder import Encoder, clip_features_in_batches
+from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
-from gad.runtime.distributed import lock_together, place, wait_until
+from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged, file_hash, fingerprint, key_of
+from gad.runtime.fingerprint import drop_damaged_shards, file_hash, fingerprint, stage_cache_key
 
 PREVIEW = 64  # pixels on a side of the previews that are saved to be shown
 POINTS = "points"  # the features of the Swiss roll's library
@@ -47,19 +47,19 @@ class Library:
         return draw_noise([LIBRARY + i for i in entries.tolist()], self.shape, seed=self.seed)
 
 
-def feature_names(encoder: Encoder | None, about: str) -> str:
+def library_feature_names(encoder: Encoder | None, about: str) -> str:
     """What a library's entries are described by, and their captions, in one string."""
     return POINTS if encoder is None else "; ".join([about, encoder.name, *ATTRIBUTES])
 
 
-def describe(outputs: Tensor, encoder: Encoder | None) -> dict[str, Tensor]:
+def describe_library_entries(outputs: Tensor, encoder: Encoder | None) -> dict[str, Tensor]:
     """Features, attributes and previews of images; of points the points themselves."""
     if encoder is None:
         return {"features": outputs}
     small = F.interpolate(outputs, size=(PREVIEW, PREVIEW), mode="bilinear", antialias=True)
     return {
-        "features": features_in_parts(encoder, outputs),
-        "attributes": low_level(outputs),
+        "features": clip_features_in_batches(encoder, outputs),
+        "attributes": low_level_attributes(outputs),
         "previews": ((small.clamp(-1, 1) + 1) * 127.5).round().byte(),
     }
 
@@ -80,21 +80,21 @@ def build_library(
     teacher, features, settings or code is thrown away. Of n processes, all of which must call this, each writes every
     n-th shard, the first one the manifest, and all return when it is there.
     """
-    identity = {"teacher": weights_hash(teacher.model), "features": feature_names(encoder, about), "seed": seed}
+    identity = {"teacher": weights_hash(teacher.model), "features": library_feature_names(encoder, about), "seed": seed}
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
-    ids_of(LIBRARY, len(captions))  # no more than there are
-    cache_key = key_of("control", identity, shard_size)
-    rank, processes = place()
+    task_sample_ids(LIBRARY, len(captions))  # no more than there are
+    cache_key = stage_cache_key("control", identity, shard_size)
+    rank, processes = rank_and_world_size()
     lock_together(folder, cache_key)
-    drop_damaged(folder)
+    drop_damaged_shards(folder)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
     for start, path in list(paths.items())[rank::processes]:
         stop = min(start + shard_size, len(captions))
         if not path.exists():
             outputs = teacher.generate(blank.noise(torch.arange(start, stop)), list(captions[start:stop]))
-            write_tensors(path, describe(outputs, encoder))
+            write_tensors(path, describe_library_entries(outputs, encoder))
         yield stop
     if rank == 0:
         wait_until(lambda: all(path.exists() for path in paths.values()))
@@ -134,7 +134,9 @@ def open_library(folder: Path, *, captions: Sequence[str] | None = None, **made_
     return Library(manifest["seed"], tuple(manifest["shape"]), whole["features"], attributes, previews)
 
 
-def retrieve(features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, metric: str) -> Int[Tensor, " Q"]:
+def retrieve_from_library(
+    features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, metric: str
+) -> Int[Tensor, " Q"]:
     """Number of the nearest entry of each query, exactly: smallest ``cosine`` or ``euclidean`` distance.
 
     Raises ValueError when there are no entries.

@@ -18,15 +18,15 @@ import torch
 from torch import Tensor
 
 from gad.config import NoiseOptimisationConfig, Recipe
-from gad.config.sample_ids import OPTIMISATION, ids_of
+from gad.config.sample_ids import OPTIMISATION, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import Detector
-from gad.data.swiss_roll import make_points
+from gad.data.emoji.detector import Detector, load_emoji_detector
+from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.optimiser import turned
-from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import TaskOutput, rows_of
-from gad.metrics.clip_encoder import Encoder, load_encoder
+from gad.evaluation.control.optimiser import turn_noise
+from gad.evaluation.control.prompts import Prompts, control_prompts
+from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.metrics.clip_encoder import Encoder, load_clip_encoder
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
@@ -69,17 +69,17 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     config, seed = settings.control.noise_optimisation, settings.control.seed
     assert config is not None
     count = config.num_prompts
-    noise = draw_noise(ids_of(OPTIMISATION, count), teacher.model.latent_shape, seed=seed)
+    noise = draw_noise(task_sample_ids(OPTIMISATION, count), teacher.model.latent_shape, seed=seed)
     if teacher.model.pipeline is None:
-        inputs = Inputs(noise, Prompts([""] * count), make_points(count, TARGET_SEED), None, None)
+        inputs = Inputs(noise, Prompts([""] * count), make_swiss_roll(count, TARGET_SEED), None, None)
     else:
-        prompts, device = ask(count, config.prompts), own_device(settings.control.device)
-        encoder = load_encoder(settings.control.clip, device=device)
+        prompts, device = control_prompts(count, config.prompts), own_device(settings.control.device)
+        encoder = load_clip_encoder(settings.control.clip, device=device)
         detector = None if prompts.scenes is None else load_emoji_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)
 
     def some(part: Tensor) -> Result:
-        return vars(climb(teacher, inputs.part(part), config))
+        return vars(ascend_all_noises(teacher, inputs.part(part), config))
 
     size = _within_memory(teacher, config).batch_size
     found = cached.batches("ascent", count, size, some)
@@ -91,14 +91,14 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ta
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
     sampler = _within_memory(sampler, config)
     assert inputs.teacher is not None
-    own = inputs.teacher if sampler.name == TEACHER else climb(sampler, inputs, config)
+    own = inputs.teacher if sampler.name == TEACHER else ascend_all_noises(sampler, inputs, config)
     last = inputs.teacher.noise[-1]
     with torch.no_grad():
         handed = _in_parts(sampler, inputs, lambda scored, part: scored(last[part]))
     count, length = len(inputs.prompts), len(own.score)
     labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions}
-    tables = [rows_of(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
-    tables.append(rows_of(**labels, noise=HANDED, iteration=length - 1, score=handed[0]))
+    tables = [task_rows(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
+    tables.append(task_rows(**labels, noise=HANDED, iteration=length - 1, score=handed[0]))
     rows, outputs = pd.concat(tables, ignore_index=True), torch.cat([own.outputs.flatten(0, 1), handed[1]])
     if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
@@ -119,12 +119,12 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def climb(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
+def ascend_all_noises(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ascent:
     """The ascent of every noise under its own prompt, a batch at a time."""
     sampler = _within_memory(sampler, config)
 
     def one(scored: Scored, part: Tensor) -> tuple[Tensor, ...]:
-        ascent = ascend(scored, inputs.noise[part], iterations=config.iterations, angle=config.angle)
+        ascent = ascend_noise(scored, inputs.noise[part], iterations=config.iterations, angle=config.angle)
         return tuple(values.transpose(0, 1) for values in (ascent.noise, ascent.score, ascent.outputs))
 
     return Ascent(*(values.transpose(0, 1) for values in _in_parts(sampler, inputs, one)))
@@ -134,14 +134,14 @@ def _within_memory(sampler: Sampler, config: NoiseOptimisationConfig) -> Sampler
     return replace(sampler, recompute=config.recompute, batch_size=config.batch_size or sampler.batch_size)
 
 
-def ascend(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> Ascent:
+def ascend_noise(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> Ascent:
     """Turn each noise towards a higher score; no score ever falls, and every norm stays."""
     turn = torch.full((len(noise),), angle)
-    score, gradient, outputs = value_and_gradient(scored, noise)
+    score, gradient, outputs = score_and_gradient(scored, noise)
     states = [(noise, score, outputs)]
     for _ in range(iterations):
-        candidate = turned(noise, gradient, turn)
-        new_score, new_gradient, new_outputs = value_and_gradient(scored, candidate)
+        candidate = turn_noise(noise, gradient, turn)
+        new_score, new_gradient, new_outputs = score_and_gradient(scored, candidate)
         better = new_score > score
         turn = torch.where(better, turn, turn / 2)
         noise, gradient = _where(better, candidate, noise), _where(better, new_gradient, gradient)
@@ -150,7 +150,7 @@ def ascend(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> A
     return Ascent(*(torch.stack(values) for values in zip(*states, strict=True)))
 
 
-def value_and_gradient(scored: Scored, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def score_and_gradient(scored: Scored, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scores ``[B]``, their gradient in the noise, and the outputs; samples do not mix."""
     with torch.enable_grad():
         z = noise.detach().requires_grad_()

@@ -20,17 +20,28 @@ import torch
 from torch import Tensor
 
 from gad.config import NoiseQueryConfig, Recipe
-from gad.config.sample_ids import FRESH, ids_of
+from gad.config.sample_ids import FRESH, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import Detector
-from gad.data.swiss_roll import make_points
+from gad.data.emoji.detector import Detector, load_emoji_detector
+from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.attribute_query import Requests, make_requests, measured, summarise_requests
-from gad.evaluation.control.noise_library import Library, build_library, feature_names, open_library, retrieve
-from gad.evaluation.control.prompts import Prompts, ask, load_emoji_detector
-from gad.evaluation.control.task import TaskOutput, rows_of
-from gad.metrics.clip_encoder import Encoder, features_in_parts, load_encoder
-from gad.metrics.image_attributes import ATTRIBUTES, low_level
+from gad.evaluation.control.attribute_query import (
+    Requests,
+    make_attribute_requests,
+    measure_requested_attributes,
+    summarise_attribute_requests,
+)
+from gad.evaluation.control.noise_library import (
+    Library,
+    build_library,
+    library_feature_names,
+    open_library,
+    retrieve_from_library,
+)
+from gad.evaluation.control.prompts import Prompts, control_prompts
+from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
+from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Result, ResultCache, at_once
@@ -46,7 +57,7 @@ class Inputs:
     """The library, its captions, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
 
     library: Library
-    library_captions: list[str]
+    _library_captions: list[str]
     prompts: Prompts
     queries: Tensor
     fresh: Tensor
@@ -60,7 +71,7 @@ class Inputs:
         return "euclidean" if self.encoder is None else "cosine"
 
 
-def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = None) -> None:
+def make_query_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = None) -> None:
     """Build the recipe's own library, or go on with it; of several processes, all of which must call this, each makes
     its share. Nothing is done where the recipe names a finished one."""
     config, points = settings.control.noise_query, teacher.model.pipeline is None
@@ -68,8 +79,8 @@ def make_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = N
     if config.library is not None:
         return
     if encoder is None and not points:
-        encoder = load_encoder(settings.control.clip, device=own_device(settings.control.device))
-    asked = (library_folder(settings), _maker(teacher, config), encoder, library_captions(config, points))
+        encoder = load_clip_encoder(settings.control.clip, device=own_device(settings.control.device))
+    asked = (library_folder(settings), _maker(teacher, config), encoder, _library_captions(config, points))
     for _ in build_library(*asked, seed=settings.control.seed, about=config.describe):
         pass
 
@@ -85,24 +96,24 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     assert config is not None
     count, points = config.num_queries, teacher.model.pipeline is None
     device = own_device(settings.control.device)
-    encoder = None if points else load_encoder(settings.control.clip, device=device)
-    make_library(teacher, settings, encoder)
-    captions = library_captions(config, points)
+    encoder = None if points else load_clip_encoder(settings.control.clip, device=device)
+    make_query_library(teacher, settings, encoder)
+    captions = _library_captions(config, points)
     wanted: dict[str, str | int | float] = {
         "teacher": weights_hash(teacher.model),
-        "features": feature_names(encoder, config.describe),
+        "features": library_feature_names(encoder, config.describe),
     }
     maker = _maker(teacher, config)
     wanted |= {"steps": maker.num_steps, "guidance_scale": maker.guidance_scale}
     library = open_library(library_folder(settings), captions=captions, **wanted)
     generator = torch.Generator().manual_seed(seed)
     noises = (
-        draw_noise(ids_of(FRESH, count), teacher.model.latent_shape, seed=seed),
+        draw_noise(task_sample_ids(FRESH, count), teacher.model.latent_shape, seed=seed),
         torch.randint(len(library), (count,), generator=generator),
     )
     if encoder is None:
-        return Inputs(library, captions, Prompts([""] * count), make_points(count, TARGET_SEED), *noises)
-    prompts = ask(count, config.prompts)
+        return Inputs(library, captions, Prompts([""] * count), make_swiss_roll(count, TARGET_SEED), *noises)
+    prompts = control_prompts(count, config.prompts)
     detector = None if prompts.scenes is None else load_emoji_detector()
     requests = tuple(
         _requests(teacher, library, caption, config, partial(cached.batches, f"attributes_{number}"))
@@ -118,18 +129,21 @@ def library_folder(settings: Recipe) -> Path:
     return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
 
 
-def library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
+def _library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
     """What each entry of the library shows: nothing in particular, or the dataset's (the file's) prompts in turn."""
     if points or config.describe == "unconditional":
         return [""] * config.library_size
-    captions = ask(config.num_queries, config.prompts).captions
+    captions = control_prompts(config.num_queries, config.prompts).captions
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 
 def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutput:
     """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
     library, count = inputs.library, len(inputs.prompts)
-    choices = {"random": inputs.random, "retrieved": retrieve(library.features, inputs.queries, metric=inputs.metric)}
+    choices = {
+        "random": inputs.random,
+        "retrieved": retrieve_from_library(library.features, inputs.queries, metric=inputs.metric),
+    }
     choices["own"] = choices["retrieved"] if sampler.name == TEACHER else _own(sampler, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
     pairs += [(prompt, entry) for prompt, asked in enumerate(inputs.requests) for entry in asked.entries.tolist()]
@@ -138,10 +152,10 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutpu
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
         labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions, "noise": name, "entry": entries}
-        tables.append(rows_of(**labels, kind="semantic", **_scores(part, inputs)))
+        tables.append(task_rows(**labels, kind="semantic", **_scores(part, inputs)))
     for prompt, asked in enumerate(inputs.requests):
         first = semantic + prompt * len(asked.entries)
-        shown = measured(asked, outputs[first : first + len(asked.entries)]).tolist()
+        shown = measure_requested_attributes(asked, outputs[first : first + len(asked.entries)]).tolist()
         labels = {"prompt": prompt, "caption": inputs.prompts.captions[prompt], "noise": "retrieved"}
         tables.append(asked.table.assign(**labels, kind="attribute", shown=shown))
     return TaskOutput(pd.concat(tables, ignore_index=True), outputs)
@@ -154,20 +168,20 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     means = semantic.groupby("noise", sort=False)[names].mean()
     found = {f"query_{name}_{noise}": float(means.loc[noise, name]) for noise in means.index for name in names}
     asked = rows[rows["kind"] == "attribute"]
-    return found | (summarise_requests(asked) if len(asked) else {})
+    return found | (summarise_attribute_requests(asked) if len(asked) else {})
 
 
 def _requests(teacher: Sampler, library: Library, caption: str, config: NoiseQueryConfig, deal: Callable) -> Requests:
     """Low-level requests under a prompt, by the teacher's images of that prompt or by the library's own."""
     if config.attributes_of == "library":
-        return make_requests(library.attributes, config.requests)
+        return make_attribute_requests(library.attributes, config.requests)
 
     def some(part: Tensor) -> Result:
-        return {"values": low_level(teacher.generate(library.noise(part), [caption] * len(part)))}
+        return {"values": low_level_attributes(teacher.generate(library.noise(part), [caption] * len(part)))}
 
     count = min(config.attribute_entries, len(library))
     shown = torch.cat([result["values"] for result in deal(count, teacher.batch_size, some)])
-    return make_requests(dict(zip(ATTRIBUTES, shown.unbind(1), strict=True)), config.requests)
+    return make_attribute_requests(dict(zip(ATTRIBUTES, shown.unbind(1), strict=True)), config.requests)
 
 
 def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
@@ -176,8 +190,8 @@ def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
     for part in torch.arange(len(inputs.library)).split(sampler.batch_size):  # no more images than that are held
         captions = [inputs.library_captions[i] for i in part.tolist()]
         outputs = sampler.generate(inputs.library.noise(part), captions)
-        found.append(outputs if inputs.encoder is None else features_in_parts(inputs.encoder, outputs))
-    return retrieve(torch.cat(found), inputs.queries, metric=inputs.metric)
+        found.append(outputs if inputs.encoder is None else clip_features_in_batches(inputs.encoder, outputs))
+    return retrieve_from_library(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
 def _outputs(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:
@@ -193,7 +207,7 @@ def _scores(outputs: Tensor, inputs: Inputs) -> dict[str, Tensor]:
     """How near points come to their targets, or how well images fit their prompts."""
     if inputs.encoder is None:
         return {"target_distance": (outputs - inputs.queries).norm(dim=1)}
-    scores = {"clip_score": (features_in_parts(inputs.encoder, outputs) * inputs.queries).sum(1)}
+    scores = {"clip_score": (clip_features_in_batches(inputs.encoder, outputs) * inputs.queries).sum(1)}
     if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes)
         scores |= {name: accuracy[name] for name in EVALUATED}

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.noise import low_frequency_part
-from gad.diffusion.schedule import expand
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
 """Noise to the energy per sample, and a number that stops a sample once it is small enough."""
@@ -16,7 +15,7 @@ Move = Callable[[Latent, Latent, float], Latent]
 """A noise, a direction to move it in and the share of a whole step, to the moved noise."""
 
 
-def turned(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
+def turn_noise(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
     """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
     z, g = noise.flatten(1), towards.flatten(1)
     norm = z.norm(dim=1, keepdim=True)
@@ -26,7 +25,7 @@ def turned(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
     return torch.where(length > 0, step, z).view_as(noise)
 
 
-def turning(angle: float, low_frequency_size: int | None = None) -> Move:
+def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
     """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model.
 
     With ``low_frequency_size`` only the part of the noise that is constant on the blocks of such a grid is turned, on a
@@ -36,14 +35,14 @@ def turning(angle: float, low_frequency_size: int | None = None) -> Move:
     def move(noise: Latent, towards: Latent, share: float) -> Latent:
         angles = torch.full((len(noise),), share * angle).to(noise)
         if low_frequency_size is None:
-            return turned(noise, towards, angles)
+            return turn_noise(noise, towards, angles)
         low, low_towards = (low_frequency_part(part, low_frequency_size) for part in (noise, towards))
-        return noise - low + turned(low, low_towards, angles)
+        return noise - low + turn_noise(low, low_towards, angles)
 
     return move
 
 
-def stepping(step_size: float, *, keep_on_shell: bool) -> Move:
+def boxdiff_step(step_size: float, *, keep_on_shell: bool) -> Move:
     """BoxDiff's step, as large as the gradient: how far it leads differs from model to model.
 
     With ``keep_on_shell`` the length of each noise stays, so that it stays likely under N(0, I).
@@ -53,7 +52,7 @@ def stepping(step_size: float, *, keep_on_shell: bool) -> Move:
         moved = noise + share * step_size * towards
         if not keep_on_shell:
             return moved
-        return moved * expand(noise.flatten(1).norm(dim=1) / moved.flatten(1).norm(dim=1), moved)
+        return moved * expand_per_sample(noise.flatten(1).norm(dim=1) / moved.flatten(1).norm(dim=1), moved)
 
     return move
 

@@ -3,14 +3,9 @@
 from dataclasses import dataclass
 
 from gad.data.emoji import seeds
-from gad.data.emoji.detector import Detector, load_detector
-from gad.data.emoji.scenes import Prompt, make_prompt
+from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import read_prompts
-from gad.runtime.paths import EMOJI, ROOT
-
-
-def load_emoji_detector() -> Detector:
-    return load_detector(EMOJI / "evaluators" / "detector")
+from gad.runtime.paths import ROOT
 
 
 @dataclass(frozen=True)
@@ -24,7 +19,7 @@ class Prompts:
         return len(self.captions)
 
 
-def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts:
+def control_prompts(count: int, path: str | None = None, *, single: bool = False) -> Prompts:
     """The first ``count`` prompts of a file (from the project's root) or of the dataset, there with ``single`` those
     that
     show one object. Raises ValueError when the file holds fewer."""
@@ -36,7 +31,7 @@ def ask(count: int, path: str | None = None, *, single: bool = False) -> Prompts
     scenes = (
         single_prompts(count, seed=seeds.CONTROL)
         if single
-        else [make_prompt(i, seed=seeds.CONTROL) for i in range(count)]
+        else [make_scene_prompt(i, seed=seeds.CONTROL) for i in range(count)]
     )
     return Prompts([scene.caption for scene in scenes], scenes)
 
@@ -46,7 +41,7 @@ def single_prompts(count: int, *, seed: int) -> list[Prompt]:
     prompts: list[Prompt] = []
     index = 0
     while len(prompts) < count:
-        prompt = make_prompt(index, seed=seed)
+        prompt = make_scene_prompt(index, seed=seed)
         index += 1
         if len(prompt.objects) == 1:
             prompts.append(prompt)

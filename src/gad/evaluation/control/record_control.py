@@ -4,8 +4,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gad.config import ControlConfig
-from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_rows, shown
-from gad.metrics.summary import against, by_variant
+from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_task_rows, shown_task_outputs
+from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table, write_tensors
 from gad.runtime.paths import metrics_file, stage_dir
@@ -13,16 +13,16 @@ from gad.runtime.paths import metrics_file, stage_dir
 MANY = 10  # images of each model that are saved
 
 
-def all_tasks(stage: Stage[ControlConfig]) -> list[TaskResult]:
+def all_control_results(stage: Stage[ControlConfig]) -> list[TaskResult]:
     """The result of each task of the recipe for the teacher and every student."""
     steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     total = len(stage.section.tasks) * (1 + len(stage.models))
     return list(tqdm(steps, total=total, desc="tasks", mininterval=2))
 
 
-def same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
+def control_outputs_at_same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
     """What one seed of each model makes of the same noises: images of the first prompt, or all 2-D samples."""
-    return shown(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))
+    return shown_task_outputs(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))
 
 
 def record_control(stage: Stage, results: list[TaskResult]) -> dict:
@@ -34,13 +34,16 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     """
     table = control_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
-    metrics = {"over_seeds": by_variant(table, names), "minus_baseline": against(table, names, "baseline")}
+    metrics = {
+        "over_seeds": summary_by_variant(table, names),
+        "minus_baseline": summary_against(table, names, "baseline"),
+    }
     write_json(metrics_file(stage.recipe, "control"), metrics)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)
-    save_rows(results, stage.folder)
+    save_task_rows(results, stage.folder)
     write_table(stage.folder / "diversity.csv", table)
-    outputs = same_noises(stage, results)
+    outputs = control_outputs_at_same_noises(stage, results)
     kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
     write_tensors(stage.folder / "outputs.safetensors", kept)
     return metrics

@@ -25,6 +25,6 @@ class TaskOutput:
     outputs: Tensor
 
 
-def rows_of(**columns) -> pd.DataFrame:
+def task_rows(**columns) -> pd.DataFrame:
     """A table of columns that may be tensors; a single value fills its column."""
     return pd.DataFrame({name: v.tolist() if isinstance(v, Tensor) else v for name, v in columns.items()})

@@ -16,13 +16,13 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control.layout import layout
-from gad.evaluation.jobs import Job, files_in, precompute, results
+from gad.evaluation.jobs import Job, files_in_settings, precompute_jobs, results_of_jobs
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, Sampler, all_models
+from gad.models.sampler import NamedStudent, Sampler, all_samplers
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result
 from gad.runtime.files import write_table
-from gad.runtime.fingerprint import key_of
+from gad.runtime.fingerprint import stage_cache_key
 from gad.runtime.paths import EMOJI
 
 TASKS = {
@@ -51,17 +51,17 @@ class TaskResult:
     outputs: Tensor
 
 
-def task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
+def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of what decides a task's results, besides the evaluated model."""
     control, evaluators = settings.control, EMOJI / "evaluators"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
     asked = (name, section, control.seed, control.clip)
     by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    read = [*files_in([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
-    return key_of("control", *asked, *by, *read)
+    read = [*files_in_settings([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
+    return stage_cache_key("control", *asked, *by, *read)
 
 
-def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
+def _jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     """Each task of the recipe, as every model runs it; the first of them is the teacher."""
     teacher = models[0]
     first: dict[str, Sampler] = {}
@@ -78,7 +78,7 @@ def jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     return [
         Job(
             name,
-            cache_key=partial(task_key, name, teacher, settings),
+            cache_key=partial(_task_key, name, teacher, settings),
             prepare=partial(TASKS[name].prepare, teacher, settings),
             run=partial(run, name),
         )
@@ -93,8 +93,8 @@ def run_tasks(
 
     Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
-    models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
-    for job, sampler, result in results(jobs_of(models, settings), models, cache_dir):
+    models = all_samplers(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
+    for job, sampler, result in results_of_jobs(_jobs_of(models, settings), models, cache_dir):
         rows, outputs = result["rows"], result["outputs"]
         yield TaskResult(job.name, sampler.name, sampler.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
@@ -103,10 +103,10 @@ def precompute_control(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
     """Cache this process's share of the results of :func:`run_tasks` in ``cache_dir``; yield a line for each."""
-    models = all_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
+    models = all_samplers(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
-        noise_query.make_library(models[0], settings)
-    yield from precompute(jobs_of(models, settings), models, cache_dir)
+        noise_query.make_query_library(models[0], settings)
+    yield from precompute_jobs(_jobs_of(models, settings), models, cache_dir)
 
 
 def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
@@ -124,13 +124,13 @@ def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def save_rows(results: list[TaskResult], folder: Path) -> None:
+def save_task_rows(results: list[TaskResult], folder: Path) -> None:
     """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
     for task in dict.fromkeys(result.task for result in results):
         write_table(folder / f"{task}.parquet", rows_of_task(results, task))
 
 
-def shown(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
+def shown_task_outputs(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
     """The saved outputs of the rows where every named column has that value, by variant."""
     found = {}
     for result in results:

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from gad.config import FidelityConfig, PromptsConfig, Recipe
-from gad.config.sample_ids import FIDELITY, ids_of
+from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.fidelity.real_images import real_features
 from gad.evaluation.jobs import Job
-from gad.evaluation.per_model import measured, section_key
-from gad.metrics.clip_score import Score, load_scores, score_all
+from gad.evaluation.per_model import measured_per_model, per_model_section_key
+from gad.metrics.clip_score import Score, clip_scores_in_batches, load_all_clip_scores
 from gad.metrics.image_features import FeaturesOf, load_features
 from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import mean_over_seeds
@@ -29,7 +29,7 @@ from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
 
-def scored(
+def _scored(
     sampler: Sampler,
     scores: dict[str, Score],
     features: FeaturesOf,
@@ -37,21 +37,21 @@ def scored(
     source: PromptsConfig | None = None,
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
-    ids, shape = ids_of(FIDELITY, config.num_images), sampler.model.latent_shape
+    ids, shape = task_sample_ids(FIDELITY, config.num_images), sampler.model.latent_shape
     prompts = prompt_of(ids, source)
 
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
         images = sampler.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
-        columns = {name: score_all(score, images, here).tolist() for name, score in scores.items()}
+        columns = {name: clip_scores_in_batches(score, images, here).tolist() for name, score in scores.items()}
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
         return {"rows": rows, "features": features(images)}
 
     return [partial(some, part) for part in torch.arange(config.num_images).split(config.batch_size)]
 
 
-def whole_set(parts: Sequence[Result]) -> Result:
-    """What the calls of :func:`scored` have given, put together."""
+def _whole_set(parts: Sequence[Result]) -> Result:
+    """What the calls of :func:`_scored` have given, put together."""
     rows = pd.concat([part["rows"] for part in parts], ignore_index=True)
     return {"rows": rows, "features": torch.cat([part["features"] for part in parts])}
 
@@ -86,12 +86,12 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
 
     def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
         sampler = replace(sampler, batch_size=config.batch_size)
-        return scored(sampler, scores, features, config, settings.noise_pairs.prompts)
+        return _scored(sampler, scores, features, config, settings.noise_pairs.prompts)
 
     def prepare(cached: ResultCache) -> tuple[dict[str, Score], FeaturesOf, Result]:
-        scores = load_scores(config.scores, device=device)
+        scores = load_all_clip_scores(config.scores, device=device)
         features = load_features(config.features, batch_size=config.batch_size, device=device)
-        own = whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
+        own = _whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
         reference = {"rows": own["rows"], "teacher": own["features"]} | cached("data", lambda: real(features))
         return scores, features, reference
 
@@ -102,7 +102,7 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
     def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
         scores, features, reference = inputs
         own = sampler.name == TEACHER
-        scored_set = {} if own else whole_set([make() for make in shown(sampler, scores, features)])
+        scored_set = {} if own else _whole_set([make() for make in shown(sampler, scores, features)])
         rows, found = scored_set.get("rows", reference["rows"]), scored_set.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
@@ -112,7 +112,7 @@ def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
         ]
         return {"rows": rows, "distances": pd.DataFrame(distances)}
 
-    return Job("fidelity", partial(section_key, "fidelity", teacher, settings), prepare, run)
+    return Job("fidelity", partial(per_model_section_key, "fidelity", teacher, settings), prepare, run)
 
 
 def measure_fidelity(
@@ -120,6 +120,8 @@ def measure_fidelity(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Yield, per model, a row per image with its scores, and a row per reference with its distances.
 
-    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured`.
+    References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured_per_model`.
     """
-    yield from ((f["rows"], f["distances"]) for f in measured(fidelity_job, teacher, students, settings, cache_dir))
+    yield from (
+        (f["rows"], f["distances"]) for f in measured_per_model(fidelity_job, teacher, students, settings, cache_dir)
+    )

@@ -24,16 +24,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.config import InversionConfig, Recipe
-from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
+from gad.config.sample_ids import NEGATIVE_PROMPTS, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample, student_timesteps
-from gad.diffusion.schedule import expand
-from gad.diffusion.shapes import Latent
+from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.evaluation.jobs import Job
-from gad.evaluation.per_model import measured, section_key
+from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
 from gad.runtime.cache import Result, ResultCache
@@ -54,8 +53,8 @@ def invert(
     x = x0
     for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):
         t, s = t.expand(len(x)), s.expand(len(x))
-        alpha, sigma = expand(schedule.alpha(t), x), expand(schedule.sigma(t), x)
-        alpha_s, sigma_s = expand(schedule.alpha(s), x), expand(schedule.sigma(s), x)
+        alpha, sigma = expand_per_sample(schedule.alpha(t), x), expand_per_sample(schedule.sigma(t), x)
+        alpha_s, sigma_s = expand_per_sample(schedule.alpha(s), x), expand_per_sample(schedule.sigma(s), x)
         state = x  # the earlier state is near the later one
         for _ in range(rounds):
             x0_hat = denoise(state, t, conditioning)
@@ -125,19 +124,19 @@ def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
     assert config is not None
 
     def prepare(cached: ResultCache) -> list[str]:
-        return prompt_of(ids_of(NEGATIVE_PROMPTS, config.num_samples), source)
+        return prompt_of(task_sample_ids(NEGATIVE_PROMPTS, config.num_samples), source)
 
     def run(sampler: Sampler, prompts: list[str]) -> Result:
-        model, ids = sampler.model, ids_of(NEGATIVE_PROMPTS, config.num_samples)
+        model, ids = sampler.model, task_sample_ids(NEGATIVE_PROMPTS, config.num_samples)
         noise = draw_noise(ids, model.latent_shape, seed=config.seed)
         denoise = model.guided(sampler.guidance_scale)
         return {"rows": inversion_rows(model, denoise, prompts, noise, config, num_steps=sampler.num_steps)}
 
-    return Job("inversion", partial(section_key, "inversion", teacher, settings), prepare, run)
+    return Job("inversion", partial(per_model_section_key, "inversion", teacher, settings), prepare, run)
 
 
 def measure_inversion(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(inversion_job, teacher, students, settings, cache_dir))
+    """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
+    yield from (found["rows"] for found in measured_per_model(inversion_job, teacher, students, settings, cache_dir))

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 
 from gad.config import NegativePromptsConfig, PromptsConfig, Recipe
-from gad.config.sample_ids import NEGATIVE_PROMPTS, ids_of
+from gad.config.sample_ids import NEGATIVE_PROMPTS, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import Prompt, make_prompt
+from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.evaluation.jobs import Job
-from gad.evaluation.per_model import measured, section_key
-from gad.metrics.clip_score import Score, load_scores
+from gad.evaluation.per_model import measured_per_model, per_model_section_key
+from gad.metrics.clip_score import Score, load_all_clip_scores
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
@@ -38,12 +38,12 @@ def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None =
     So the negative prompt names what the plain image shows; with a fixed negative prompt that is left to chance.
     """
     if config.negative_prompt is not None:
-        ids = ids_of(NEGATIVE_PROMPTS, config.num_samples)
+        ids = task_sample_ids(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
     found: list[tuple[int, str, str]] = []
     i = NEGATIVE_PROMPTS
     while len(found) < config.num_samples:
-        prompt = make_prompt(i, seed=seeds.NOISE_PAIRS)
+        prompt = make_scene_prompt(i, seed=seeds.NOISE_PAIRS)
         if len(prompt.things) == 2:
             unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
             found.append((i, prompt.caption, unwanted.caption))
@@ -52,7 +52,7 @@ def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None =
 
 
 @torch.no_grad()
-def sample_against(
+def sample_against_negative_prompts(
     model: Model,
     noise: Tensor,
     prompts: list[str],
@@ -96,7 +96,7 @@ def negative_rows(
     with torch.no_grad():
         made = [sample(denoise, noise[i], c, num_steps=num_steps)[-1] for i, c in zip(parts, wanted, strict=True)]
     plain = torch.cat(made)
-    turned = sample_against(model, noise, prompts, negatives, config, num_steps=num_steps)
+    turned = sample_against_negative_prompts(model, noise, prompts, negatives, config, num_steps=num_steps)
     before, after = (model.decode(latents, batch_size=AT_ONCE) for latents in (plain, turned))
     without, with_it = score(before, negatives), score(after, negatives)
     own = score(before, prompts)
@@ -121,7 +121,7 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
         if teacher.model.pipeline is None:
             return None
         device = own_device(settings.sensitivity.device)
-        return next(iter(load_scores(fidelity.scores if fidelity else {}, device=device).values()))
+        return next(iter(load_all_clip_scores(fidelity.scores if fidelity else {}, device=device).values()))
 
     def run(sampler: Sampler, score: Score | None) -> Result:
         model = sampler.model
@@ -130,11 +130,13 @@ def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
         pairs, denoise = negative_pairs(config, settings.noise_pairs.prompts), model.guided(sampler.guidance_scale)
         return {"rows": negative_rows(model, denoise, pairs, score, config, num_steps=sampler.num_steps)}
 
-    return Job("negative_prompts", partial(section_key, "negative_prompts", teacher, settings), prepare, run)
+    return Job("negative_prompts", partial(per_model_section_key, "negative_prompts", teacher, settings), prepare, run)
 
 
 def measure_negative_prompts(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(negative_prompts_job, teacher, students, settings, cache_dir))
+    """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
+    yield from (
+        found["rows"] for found in measured_per_model(negative_prompts_job, teacher, students, settings, cache_dir)
+    )

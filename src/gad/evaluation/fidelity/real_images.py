@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from gad.config import FidelityConfig
-from gad.config.sample_ids import FIDELITY, ids_of
+from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.evaluator_training import to_images
+from gad.data.emoji.evaluator_training import scenes_to_images
 from gad.data.emoji.scenes import make_scene
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.paths import ROOT
@@ -36,5 +36,5 @@ def real_features(config: FidelityConfig, dataset: str, features: FeaturesOf, si
         return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
     if dataset != "emoji":
         return None
-    ids = ids_of(FIDELITY, config.num_images)
-    return features(to_images([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))
+    ids = task_sample_ids(FIDELITY, config.num_images)
+    return features(scenes_to_images([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))

@@ -10,15 +10,15 @@ from gad.config import SensitivityConfig
 from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
-from gad.metrics.paired import paired_outputs, two_level
-from gad.metrics.summary import grouped_metrics, mean_table, numbers_of
+from gad.metrics.paired import paired_outputs, two_level_intervals
+from gad.metrics.summary import grouped_metrics, mean_table, number_columns
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table
 from gad.runtime.paths import metrics_file
 
 
-def scored_images(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def record_image_scores(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per model and image with its scores (Table 3), and one per model and reference with its distances
     (Table 12); in ``fidelity.parquet`` and ``distances.parquet``."""
     if not stage.section.fidelity:
@@ -31,7 +31,7 @@ def scored_images(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.Dat
     return scored, distances
 
 
-def inversion_errors(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def record_inversion(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model and sample of inversion, in ``inversion.parquet``."""
     if not stage.section.inversion:
         return pd.DataFrame()
@@ -41,7 +41,7 @@ def inversion_errors(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     return rows
 
 
-def negative_prompt_shifts(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def record_negative_prompts(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model and sample of negative prompts, in ``negative.parquet``."""
     if not stage.section.negative_prompts:
         return pd.DataFrame()
@@ -67,8 +67,8 @@ def record_fidelity(
     write_table(stage.folder / "table.csv", _one_table(stage, list(tables.values())))
     if len(differences):
         write_table(stage.folder / "differences.csv", differences)
-    groups = {name: (table, numbers_of(table)) for name, table in tables.items()}
-    metrics = grouped_metrics(groups) | {"two_level": two_level(differences)}
+    groups = {name: (table, number_columns(table)) for name, table in tables.items()}
+    metrics = grouped_metrics(groups) | {"two_level": two_level_intervals(differences)}
     write_json(metrics_file(stage.recipe, "fidelity"), metrics)
     return metrics
 

@@ -13,13 +13,13 @@ import pandas as pd
 
 from gad.config import Sampling, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import Steps, analysis_ids, batches_of, check_student
+from gad.evaluation.sensitivity.responses import Steps, analysis_batches, analysis_ids, check_analysed_student
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import read_result, write_result
-from gad.runtime.distributed import lock_together, place, wait_until
-from gad.runtime.fingerprint import key_of
+from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
+from gad.runtime.fingerprint import stage_cache_key
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
@@ -36,7 +36,7 @@ class Comparison:
     @property
     def batches(self) -> list[range]:
         """The sample ids of the analysis, ``batch_size`` at a time."""
-        return batches_of(analysis_ids(self.config), self.config.batch_size)
+        return analysis_batches(analysis_ids(self.config), self.config.batch_size)
 
 
 At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
@@ -51,7 +51,7 @@ def responses_key(name: str, compared: Comparison) -> str:
     sampled = (sampling.teacher_steps, sampling.guidance_scale, sampling.student_steps)
     prompts = prompt_of(analysis_ids(config), sampling.prompts)
     models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in compared.students]
-    return key_of("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
+    return stage_cache_key("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
 
 
 def _own_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
@@ -89,7 +89,7 @@ def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) 
     """
     steps: Steps = {}
     for variant, seed, student in compared.students:
-        check_student(f"{variant} (seed {seed})", student, compared.teacher)
+        check_analysed_student(f"{variant} (seed {seed})", student, compared.teacher)
     folder = None if cache_dir is None else _own_folder(name, compared, cache_dir)
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
@@ -103,7 +103,7 @@ def precompute_batches(
 
     Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
     """
-    (rank, processes), batches = place(), compared.batches
+    (rank, processes), batches = rank_and_world_size(), compared.batches
     steps: Steps = {}
     folder = _own_folder(name, compared, cache_dir)
     first = folder / str(batches[0].start)

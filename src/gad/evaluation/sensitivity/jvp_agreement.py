@@ -7,12 +7,12 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.finite_difference import FEW, both_ways, mean_cosine
+from gad.evaluation.sensitivity.finite_difference import FEW, exact_and_difference_jvp, mean_derivative_cosine
 from gad.evaluation.sensitivity.responses import (
+    analysed_direction_kind,
     analysis_ids,
     analysis_noise,
-    check_student,
-    drawn_kind,
+    check_analysed_student,
     noise_to_image_map,
 )
 from gad.models.model import Model
@@ -20,7 +20,7 @@ from gad.models.sampler import NamedStudent
 
 
 @torch.no_grad()
-def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
+def jvp_agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
     """A row per variant, its first student, on a few noises and one direction each, of the noise-to-image map.
 
     ``h`` is the step chosen by the measured rounding floor; ``disagreement`` the median of
@@ -29,19 +29,19 @@ def agreement_table(teacher: Model, students: Iterable[NamedStudent], settings: 
     """
     config, sampling = settings.sensitivity, settings.sampling
     few = analysis_ids(config)[:FEW]
-    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=few)
+    ids, noise, directions = analysis_noise(teacher, config, analysed_direction_kind(config), ids=few)
     prompts = prompt_of(ids, sampling.prompts)
 
     def taken(model: Model, denoise, num_steps: int) -> dict:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
-        return both_ways(phi, noise, directions[0])
+        return exact_and_difference_jvp(phi, noise, directions[0])
 
     reference = taken(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     rows = [_row("teacher", 0, reference, reference)]
     for variant, seed, student in students:
         if variant in {row["variant"] for row in rows}:
             continue  # how well two ways agree depends on the network's form, not on its seed
-        check_student(f"{variant} (seed {seed})", student, teacher)
+        check_analysed_student(f"{variant} (seed {seed})", student, teacher)
         rows.append(_row(variant, seed, taken(student, student.denoiser, sampling.student_steps), reference))
     return pd.DataFrame(rows)
 
@@ -53,6 +53,6 @@ def _row(variant: str, seed: int, own: dict, teacher: dict) -> dict:
         "seed": seed,
         "h": own["h"],
         "disagreement": float("nan") if apart is None else apart.median().item(),
-        "cosine_exact": mean_cosine(own["exact"], teacher["exact"]),
-        "cosine_difference": mean_cosine(own["difference"], teacher["difference"]),
+        "cosine_exact": mean_derivative_cosine(own["exact"], teacher["exact"]),
+        "cosine_difference": mean_derivative_cosine(own["difference"], teacher["difference"]),
     }

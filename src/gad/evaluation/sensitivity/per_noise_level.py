@@ -11,7 +11,6 @@ and not one call of the teacher, whose prediction is a mean over all that the no
 trained at t = 1 alone; its values at other times are those of its initialisation.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,16 +22,16 @@ from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
-from gad.diffusion.sampling import sample, step_target
+from gad.diffusion.sampling import ddim_step_target, next_student_timestep, sample
 from gad.diffusion.shapes import Latent
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
+    analysed_direction_kind,
     analysis_noise,
-    call_at,
-    compare,
-    drawn_kind,
-    value_and_derivatives,
+    compare_responses,
+    single_call_map,
+    value_and_responses,
 )
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
@@ -50,12 +49,7 @@ def noise_levels_of(student_steps: int, teacher_steps: int) -> list[float]:
     return sorted({round(time, 6) for time in times}, reverse=True)
 
 
-def next_timestep(t: float, student_steps: int) -> float:
-    """The first timestep below ``t`` of a sampler of so many steps."""
-    return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
-
-
-def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
+def noise_level_map(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps: int) -> Map:
     """The map from x_t to the x0 whose one step leads to the state at ``stop`` of a trajectory of ``num_steps`` steps.
 
     Both times are timesteps of that trajectory. To x0 itself at 0.
@@ -65,7 +59,7 @@ def onward(denoise: Denoiser, t: float, stop: float, conditioning, *, num_steps:
     def phi(x_t: Latent) -> Latent:
         end = sample(denoise, x_t, conditioning, num_steps=num_steps, start=first, stop=last)[-1]
         times = (torch.full((len(x_t),), time, dtype=x_t.dtype, device=x_t.device) for time in (t, stop))
-        return step_target(denoise.schedule, x_t, end, *times)
+        return ddim_step_target(denoise.schedule, x_t, end, *times)
 
     return phi
 
@@ -74,9 +68,9 @@ def measure_noise_levels(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch, student and time, a row per noise and direction with the metrics of one call at x_t^T against
-    :func:`onward` of the teacher's trajectory.
+    :func:`noise_level_map` of the teacher's trajectory.
 
-    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_students`.
+    ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
     yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
@@ -87,23 +81,23 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     """:func:`measure_noise_levels` at one batch of noises."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
-    _, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=ids)
+    _, noise, directions = analysis_noise(teacher, config, analysed_direction_kind(config), ids=ids)
     directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
     states = sample(guided, noise, conditioning, num_steps=sampling.teacher_steps)
     times = noise_levels_of(sampling.student_steps, sampling.teacher_steps)
     points = {t: states[round((1 - t) * sampling.teacher_steps)] for t in times}
 
     def derivatives_of(phi: Map, name: str, t: float):
-        return value_and_derivatives(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
+        return value_and_responses(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
-    ends = {t: next_timestep(t, sampling.student_steps) for t in times}
-    maps = {t: onward(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
+    ends = {t: next_student_timestep(t, sampling.student_steps) for t in times}
+    maps = {t: noise_level_map(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
     theirs = {t: derivatives_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in compared.students:
         own = student.condition(prompts)
         for t in times:
-            phi = call_at(student.denoiser, t, own)
-            rows = compare(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
+            phi = single_call_map(student.denoiser, t, own)
+            rows = compare_responses(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
             rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
@@ -115,7 +109,9 @@ def noise_level_table(rows: pd.DataFrame) -> pd.DataFrame:
     return means.assign(gain=gain)
 
 
-def wide(levels: pd.DataFrame, metrics=("jvp_cosine", "gain", "jvp_mse", "pointwise_mse")) -> pd.DataFrame:
+def wide_noise_level_table(
+    levels: pd.DataFrame, metrics=("jvp_cosine", "gain", "jvp_mse", "pointwise_mse")
+) -> pd.DataFrame:
     """The same with a row per variant and seed and a column ``metric at t = ...``, as metrics files are made from."""
     parts = []
     for t, group in levels.groupby("t", sort=False):

@@ -7,19 +7,26 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, drawn_kind, noise_to_image_map
+from gad.evaluation.sensitivity.responses import (
+    analysed_direction_kind,
+    analysis_ids,
+    analysis_noise,
+    noise_to_image_map,
+)
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, sampling_steps
+from gad.models.sampler import NamedStudent, num_sampler_steps
 
 
 @torch.no_grad()
-def response_along(
+def measure_response_curve(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, reach: float = 1.0, num_steps: int = 6
 ) -> Iterator[pd.DataFrame]:
     """Yield, per model, the teacher first, a row per step h in [0, reach]: the root mean square change of x0 along the
     first direction of each noise, mean over the analysis noises (16 at most)."""
     config, sampling = settings.sensitivity, settings.sampling
-    ids, noise, directions = analysis_noise(teacher, config, drawn_kind(config), ids=analysis_ids(config)[:16])
+    ids, noise, directions = analysis_noise(
+        teacher, config, analysed_direction_kind(config), ids=analysis_ids(config)[:16]
+    )
     prompts, steps = prompt_of(ids, sampling.prompts), torch.linspace(0, reach, num_steps).tolist()
 
     def curve(variant: str, seed: int, model: Model, denoise, count: int) -> pd.DataFrame:
@@ -30,4 +37,4 @@ def response_along(
 
     yield curve("teacher", 0, teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     for variant, seed, student in students:
-        yield curve(variant, seed, student, student.denoiser, sampling_steps(student, sampling))
+        yield curve(variant, seed, student, student.denoiser, num_sampler_steps(student, sampling))

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from gad.config import SensitivityConfig
-from gad.config.sample_ids import ANALYSIS, ids_of
+from gad.config.sample_ids import ANALYSIS, task_sample_ids
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map, Response
 from gad.diffusion.noise import Direction, draw_direction, draw_noise
 from gad.diffusion.sampling import sample
-from gad.diffusion.singular_vectors import top_directions
+from gad.diffusion.singular_vectors import top_singular_vectors
 from gad.diffusion.step_size import check_step
-from gad.evaluation.sensitivity.finite_difference import choose_step, exact_response
+from gad.evaluation.sensitivity.finite_difference import choose_step, exact_jvps_or_none
 from gad.metrics import response as geometry
 from gad.models.model import Model
 
@@ -33,15 +33,15 @@ Steps = dict[str, float]
 
 def analysis_ids(config: SensitivityConfig) -> range:
     """The sample ids of the analysis."""
-    return ids_of(ANALYSIS, config.num_noises)
+    return task_sample_ids(ANALYSIS, config.num_noises)
 
 
-def batches_of(ids: range, batch_size: int) -> list[range]:
+def analysis_batches(ids: range, batch_size: int) -> list[range]:
     """The ids in batches; all that is measured is measured batch by batch, so memory does not grow with the noises."""
     return [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
 
 
-def check_student(name: str, student: Model, teacher: Model) -> None:
+def check_analysed_student(name: str, student: Model, teacher: Model) -> None:
     """Raise ValueError, in one line, for a student that cannot be given the teacher's noises."""
     if student.latent_shape != teacher.latent_shape:
         ours, theirs = ("x".join(map(str, model.latent_shape)) for model in (student, teacher))
@@ -66,12 +66,12 @@ def analysis_noise(
     if kind == "singular":
         if phi is None:
             raise ValueError("singular directions are those of a map; give the teacher's as phi")
-        return ids, noise, dim**0.5 * top_directions(phi, noise, count, ids=ids, seed=config.seed)[0]
+        return ids, noise, dim**0.5 * top_singular_vectors(phi, noise, count, ids=ids, seed=config.seed)[0]
     drawn = [draw_direction(ids, model.latent_shape, seed=config.seed, kind=kind, index=k) for k in range(count)]
     return ids, noise, torch.stack(drawn)
 
 
-def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+def response_differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
     """Value and forward differences, Eq. (5), along every direction ``[K, B, ...]``; one call at the base point."""
     check_step(h, x.dtype)
     value = phi(x)
@@ -79,7 +79,7 @@ def differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[T
 
 
 @torch.no_grad()
-def value_and_derivatives(
+def value_and_responses(
     phi: Map,
     x: Tensor,
     directions: Tensor,
@@ -94,20 +94,20 @@ def value_and_derivatives(
     the first few noises and stored in ``steps`` under ``key``: so all batches of a map are measured at one step.
     """
     if config.method == "difference":
-        return differences(phi, x, directions, h=config.perturbation_scale)
-    exact = exact_response(phi, x, directions)
+        return response_differences(phi, x, directions, h=config.perturbation_scale)
+    exact = exact_jvps_or_none(phi, x, directions)
     if exact is not None:
         return exact
     steps = {} if steps is None else steps
     if key not in steps:
         steps[key] = choose_step(phi, x, directions[0])
-    return differences(phi, x, directions, h=steps[key])
+    return response_differences(phi, x, directions, h=steps[key])
 
 
-def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> pd.DataFrame:
+def compare_responses(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> pd.DataFrame:
     """One row per noise and direction with the metrics of Table 1; the squared norms give the norm ratio."""
     rows = []
-    kl = geometry.spectral_kl(geometry.spectrum(student[1]), geometry.spectrum(teacher[1]))
+    kl = geometry.spectral_kl(geometry.response_spectrum(student[1]), geometry.response_spectrum(teacher[1]))
     for k, (jvp_student, jvp_teacher) in enumerate(zip(student[1], teacher[1], strict=True)):
         ours, theirs = Response(student[0], jvp_student), Response(teacher[0], jvp_teacher)
         columns = {
@@ -123,7 +123,7 @@ def compare(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> p
     return pd.concat(rows, ignore_index=True)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_responses(rows: pd.DataFrame) -> dict[str, float]:
     """The Table 1 row of a model: means over noises and directions, and the Jacobian norm ratio of the whole sample.
 
     A few noises where the teacher's map is steep decide that ratio; the median gain ‖J_S v‖ / ‖J_T v‖ does not depend
@@ -137,19 +137,19 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return summary | {"jacobian_norm_ratio": float(ratio**0.5)}
 
 
-def call_at(denoise: Denoiser, t: float, conditioning) -> Map:
+def single_call_map(denoise: Denoiser, t: float, conditioning) -> Map:
     """The map from x_t to the network's x0 at one time."""
     return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)
 
 
-def drawn_kind(config: SensitivityConfig) -> Direction:
+def analysed_direction_kind(config: SensitivityConfig) -> Direction:
     """The kind of direction of what is measured along one kind alone: isotropic where the recipe has it, else its first
     one that is drawn without asking the teacher."""
     drawn = [kind for kind in config.directions if kind != "singular"]
     return "isotropic" if "isotropic" in drawn or not drawn else drawn[0]
 
 
-def check_finite(name: str, ids: Sequence[int], *outputs: Tensor) -> None:
+def check_finite_responses(name: str, ids: Sequence[int], *outputs: Tensor) -> None:
     """Raise ValueError, in one line, naming the first noise for which a model gives NaN or infinity."""
     for output in outputs:
         finite = output.isfinite().movedim(-4, 0).flatten(1).all(1)

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
-from gad.evaluation.sensitivity.finite_difference import exact_response
-from gad.evaluation.sensitivity.responses import call_at
+from gad.evaluation.sensitivity.finite_difference import exact_jvps_or_none
+from gad.evaluation.sensitivity.responses import single_call_map
 from gad.models.model import Model
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -24,7 +24,7 @@ STEPS = (1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
-def in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditioning) -> tuple[Map, str]:
+def map_in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditioning) -> tuple[Map, str]:
     """The map x_t -> x0 of one call with a network of ``dtype``, float32 in and out, and how it was made.
 
     ``computed``: the network runs in ``dtype``. ``rounded``: it does not run in ``dtype`` on this machine, or is a
@@ -32,21 +32,21 @@ def in_dtype(denoise: Denoiser, dtype: torch.dtype, x: Tensor, t: float, conditi
     that rounds less than the real thing.
     """
     if dtype == torch.float32:
-        return call_at(denoise, t, conditioning), "computed"
+        return single_call_map(denoise, t, conditioning), "computed"
     if isinstance(denoise, nn.Module):
         copied = copy.deepcopy(denoise).to(dtype)
-        phi = call_at(copied, t, conditioning)
+        phi = single_call_map(copied, t, conditioning)
         try:
             phi(x)
             return phi, "computed"
         except RuntimeError:  # no kernel for 'Half', or a mixture of dtypes
             denoise = copied.float()
-    plain = call_at(denoise, t, conditioning)
+    plain = single_call_map(denoise, t, conditioning)
     return lambda x_t: plain(x_t.to(dtype).float()).to(dtype).float(), "rounded"
 
 
 @torch.no_grad()
-def cosine_against_step(
+def rounding_error_by_step(
     teacher: Model,
     student: Model,
     noise: Tensor,
@@ -65,7 +65,7 @@ def cosine_against_step(
     """
     models = {"teacher": teacher, "student": student}
     prompted = {name: model.condition(prompts) for name, model in models.items()}
-    calls = {name: call_at(model.denoiser, t, prompted[name]) for name, model in models.items()}
+    calls = {name: single_call_map(model.denoiser, t, prompted[name]) for name, model in models.items()}
     exact = {name: _derivative(call, noise, direction) for name, call in calls.items()}
     truth = {
         "true_cosine": _cosine(exact["student"], exact["teacher"]),
@@ -73,7 +73,7 @@ def cosine_against_step(
     }
     rows = []
     for dtype in dtypes:
-        made = {name: in_dtype(model.denoiser, dtype, noise, t, prompted[name]) for name, model in models.items()}
+        made = {name: map_in_dtype(model.denoiser, dtype, noise, t, prompted[name]) for name, model in models.items()}
         how = " and ".join(sorted({how for _, how in made.values()}))
         for h, jvp in _difference_quotients({name: phi for name, (phi, _) in made.items()}, noise, direction, steps):
             measured = {
@@ -87,7 +87,7 @@ def cosine_against_step(
 
 def _derivative(phi: Map, noise: Tensor, direction: Tensor) -> Tensor:
     """The exact derivative, NaN where the network has no forward mode."""
-    found = exact_response(phi, noise, direction[None])
+    found = exact_jvps_or_none(phi, noise, direction[None])
     return torch.full_like(noise, torch.nan) if found is None else found[1][0]
 
 

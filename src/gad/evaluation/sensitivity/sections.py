@@ -10,12 +10,12 @@ from tqdm import tqdm
 
 from gad.config import SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.end_to_end import EXTERNAL, kinds_of, measure_students
-from gad.evaluation.sensitivity.jvp_agreement import agreement_table
+from gad.evaluation.sensitivity.end_to_end import EXTERNAL, end_to_end_kinds, measure_end_to_end
+from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
-from gad.evaluation.sensitivity.response_curve import response_along
-from gad.evaluation.sensitivity.responses import analysis_ids, analysis_noise, batches_of, drawn_kind
-from gad.evaluation.sensitivity.rounding_error import cosine_against_step
+from gad.evaluation.sensitivity.response_curve import measure_response_curve
+from gad.evaluation.sensitivity.responses import analysed_direction_kind, analysis_batches, analysis_ids, analysis_noise
+from gad.evaluation.sensitivity.rounding_error import rounding_error_by_step
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.evaluation.sensitivity.spectrum import spectra_table
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
@@ -33,26 +33,28 @@ def _saved(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFra
     return pd.read_parquet(path)
 
 
-def end_to_end_responses(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def end_to_end_section(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per trained student, noise and direction of the noise-to-image map (Table 1), in ``samples.parquet``."""
     config = stage.section
-    batches = batches_of(analysis_ids(config), config.batch_size)
-    parts = measure_students(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache)
-    total = len(stage.students) * len(kinds_of(config)) * len(batches)
+    batches = analysis_batches(analysis_ids(config), config.batch_size)
+    parts = measure_end_to_end(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache)
+    total = len(stage.students) * len(end_to_end_kinds(config)) * len(batches)
     return _saved(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
 
 
-def external_responses(stage: Stage) -> pd.DataFrame:
+def external_section(stage: Stage) -> pd.DataFrame:
     """The same of the external models, by difference, in ``external.parquet``."""
     if not stage.external:
         return pd.DataFrame()
     whole = as_external(stage.settings)
-    rows = pd.concat(list(measure_students(stage.teacher, stage.external, whole, name=EXTERNAL, cache_dir=stage.cache)))
+    rows = pd.concat(
+        list(measure_end_to_end(stage.teacher, stage.external, whole, name=EXTERNAL, cache_dir=stage.cache))
+    )
     write_table(stage.folder / "external.parquet", rows)
     return rows
 
 
-def noise_level_responses(stage: Stage) -> pd.DataFrame:
+def noise_level_section(stage: Stage) -> pd.DataFrame:
     """A row per trained student, time, noise and direction of one call at the teacher's state, in
     ``noise_levels.parquet``."""
     return _saved(
@@ -62,13 +64,13 @@ def noise_level_responses(stage: Stage) -> pd.DataFrame:
     )
 
 
-def trajectory_deviations(stage: Stage) -> pd.DataFrame:
+def trajectory_section(stage: Stage) -> pd.DataFrame:
     """A row per model, time and noise: the deviation accumulated so far (Table 4), in ``trajectory.parquet``."""
     parts = measure_trajectories(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
     return _saved(stage, "trajectory", parts)
 
 
-def seed_predictions(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def seed_section(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, training size and test image of the seed classifiers (Table 2), in ``seeds.parquet``."""
     if not stage.section.seeds:
         return pd.DataFrame()
@@ -78,30 +80,30 @@ def seed_predictions(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     return rows
 
 
-def response_curves(stage: Stage) -> pd.DataFrame:
+def response_curve_section(stage: Stage) -> pd.DataFrame:
     """A row per model and step h: how far x0 moves along one direction."""
-    return pd.concat(list(response_along(stage.teacher, stage.models, stage.settings)), ignore_index=True)
+    return pd.concat(list(measure_response_curve(stage.teacher, stage.models, stage.settings)), ignore_index=True)
 
 
-def singular_values(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def singular_value_section(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, noise and index of the map's largest singular values."""
     if not stage.section.num_spectra:
         return pd.DataFrame()
     return spectra_table(stage.teacher, stage.models, stage.settings)
 
 
-def exact_and_difference(stage: Stage) -> pd.DataFrame:
+def jvp_agreement_section(stage: Stage) -> pd.DataFrame:
     """A row per variant: the derivative by forward mode and by difference, side by side."""
-    return agreement_table(stage.teacher, stage.students, stage.settings)
+    return jvp_agreement_table(stage.teacher, stage.students, stage.settings)
 
 
-def rounding_errors(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, dict[str, float]]:
+def rounding_error_section(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row per dtype and h of what a difference of one call at t = 1 measures for the first student, and the steps
     that were used elsewhere, by name."""
-    config, kind = stage.section, drawn_kind(stage.section)
+    config, kind = stage.section, analysed_direction_kind(stage.section)
     few = analysis_ids(config)[:ROUNDING_NOISES]
     ids, noise, directions = analysis_noise(stage.teacher, config, kind, ids=few)
     prompts = prompt_of(ids, stage.settings.noise_pairs.prompts)
-    rows = cosine_against_step(stage.teacher, stage.students[0][2], noise, directions[0], prompts)
+    rows = rounding_error_by_step(stage.teacher, stage.students[0][2], noise, directions[0], prompts)
     unit = 0.01 / directions[0].flatten(1).norm(dim=1).mean().item()
     return rows, {"paper: h = .01": 0.01, "released code: ||hv|| = .01": unit}

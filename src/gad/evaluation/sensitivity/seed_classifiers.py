@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
-from gad.metrics.pretrained import how_to_get, normalisation, preprocess
+from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel
@@ -41,7 +41,7 @@ REACH = 9  # pixels on a side of the local mean
 TEXTURE = 0.05  # largest deviation from the local mean that counts as texture and not as the edge of a thing
 
 
-def pixel_features(images: Tensor) -> Tensor:
+def classifier_pixel_features(images: Tensor) -> Tensor:
     """What of images ``[N, 3, H, W]`` in [-1, 1] a noise can settle, ``[N, D]``: the small image, and its texture.
 
     Texture is the image less its local mean, cut to small values so that the edges of things, which the prompt settles,
@@ -54,7 +54,7 @@ def pixel_features(images: Tensor) -> Tensor:
     return torch.cat([F.interpolate(part, size=size, mode="area").flatten(1) for part in (images, texture)], dim=1)
 
 
-def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
+def learn_seed_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
     """Logistic regression on standardised features; its strength is the one that reads the validation images best.
 
     Principal axes of the training images lose nothing that they span, and make it fast. One class is a ValueError.
@@ -75,7 +75,7 @@ def learn_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels: Ten
     return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
 
 
-def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
+def _fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
     """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
 
     It learns on ``device`` from images that stay on the CPU.
@@ -89,8 +89,8 @@ def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str =
         )
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get(source)} ({reason})") from error
-    mean, std = normalisation(source, None)
+        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
+    mean, std = pretrained_normalisation(source, None)
     side = getattr(start.config, "image_size", 224)
 
     def train_it(train: Tensor, labels: Tensor, val: Tensor, val_labels: Tensor) -> Predict:
@@ -98,7 +98,7 @@ def fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str =
             raise ValueError("a seed classifier needs images of at least 2 seeds, got one class only")
         return _fine_tune(copy.deepcopy(start).to(device), train, labels, val, val_labels, config)
 
-    return Classifier(lambda images: preprocess(images, side, mean, std), train_it)
+    return Classifier(lambda images: preprocess_for_pretrained(images, side, mean, std), train_it)
 
 
 @torch.no_grad()
@@ -138,5 +138,5 @@ def _fine_tune(model, train, labels, val, val_labels, config: SeedsConfig) -> Pr
 def build_classifier(config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
     """The classifier that the recipe names; the one for the laptop works on the CPU."""
     if config.classifier == PIXELS:
-        return Classifier(pixel_features, learn_regression)
-    return fine_tuner(config.classifier, config, device=device)
+        return Classifier(classifier_pixel_features, learn_seed_regression)
+    return _fine_tuner(config.classifier, config, device=device)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from gad.config import PromptsConfig, Recipe, SeedsConfig
-from gad.config.sample_ids import SEEDS, ids_of
+from gad.config.sample_ids import SEEDS, task_sample_ids
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.jobs import Job
-from gad.evaluation.per_model import measured, section_key
+from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
@@ -37,7 +37,7 @@ class SeedImages:
     test: Tensor
 
 
-def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
+def prepare_seed_images(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
     """Images ``[P, S, 3, H, W]`` in [-1, 1] as the classifier wants them, ``[P, S, ...]``.
 
     Raises ValueError, in one line, for a single seed or images that are not finite.
@@ -50,7 +50,7 @@ def prepared(images: Tensor, prepare: Callable[[Tensor], Tensor]) -> Tensor:
     return prepare(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-def split(ready: Tensor, config: SeedsConfig) -> SeedImages:
+def split_seed_images(ready: Tensor, config: SeedsConfig) -> SeedImages:
     """The first prompts to train on, the next ones to validate, the last to test: no prompt is in two splits.
 
     Raises ValueError for fewer prompts than the three splits need.
@@ -68,12 +68,12 @@ def _flat(part: Tensor) -> tuple[Tensor, Tensor]:
     return part.flatten(0, 1), torch.arange(part.shape[1]).repeat(len(part))
 
 
-def learn(images: SeedImages, classifier: Classifier, *, num_prompts: int) -> Predict:
+def _learn(images: SeedImages, classifier: Classifier, *, num_prompts: int) -> Predict:
     """A predictor learned on the first ``num_prompts`` training prompts, chosen on the validation prompts."""
     return classifier.learn(*_flat(images.train[:num_prompts]), *_flat(images.val))
 
 
-def evaluator(predict: Predict, images: SeedImages) -> pd.DataFrame:
+def _predictions(predict: Predict, images: SeedImages) -> pd.DataFrame:
     """A row per test image: ``prompt``, ``noise`` (the true seed number), ``predicted`` and ``right``."""
     ready, labels = _flat(images.test)
     predicted = predict(ready)
@@ -82,29 +82,31 @@ def evaluator(predict: Predict, images: SeedImages) -> pd.DataFrame:
     return pd.DataFrame(rows | {"predicted": predicted.tolist(), "right": (predicted == labels).tolist()})
 
 
-def curve_sizes(config: SeedsConfig) -> list[int]:
+def seed_curve_sizes(config: SeedsConfig) -> list[int]:
     """Numbers of training prompts of the learning curve, the whole set last."""
     shares = sorted({max(1, round(share * config.train_prompts)) for share in config.curve})
     return [size for size in shares if size < config.train_prompts] + [config.train_prompts]
 
 
-def identify(images: SeedImages, classifier: Classifier, config: SeedsConfig, *, teacher: dict[int, Predict] | None):
+def identify_seeds(
+    images: SeedImages, classifier: Classifier, config: SeedsConfig, *, teacher: dict[int, Predict] | None
+):
     """Rows of one model and its own predictors by training size.
 
     A row per test image, training size and ``trained_on``: ``self``, and ``teacher`` when its predictors are given.
     """
-    own = {size: learn(images, classifier, num_prompts=size) for size in curve_sizes(config)}
+    own = {size: _learn(images, classifier, num_prompts=size) for size in seed_curve_sizes(config)}
     sources = {"self": own} | ({} if teacher is None else {"teacher": teacher})
     rows = [
-        evaluator(predict, images).assign(trained_on=name, train_prompts=size)
+        _predictions(predict, images).assign(trained_on=name, train_prompts=size)
         for name, predictors in sources.items()
         for size, predict in predictors.items()
     ]
     return pd.concat(rows, ignore_index=True), own
 
 
-def accuracy(rows: pd.DataFrame) -> dict[str, float]:
-    """``accuracy`` in [0, 1] of rows of :func:`evaluator`, with its 95 % interval ``low``, ``high``, and ``n`` images.
+def seed_accuracy(rows: pd.DataFrame) -> dict[str, float]:
+    """``accuracy`` in [0, 1] of rows of :func:`_predictions`, 95 % interval ``low``, ``high``, and ``n`` images.
 
     Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
     many independent images as the spread between prompts leaves (Korn and Graubard, Survey Methodology 24, 1998); where
@@ -126,12 +128,12 @@ def accuracy(rows: pd.DataFrame) -> dict[str, float]:
     return {"accuracy": right, "low": low, "high": high, "n": n}
 
 
-def curve_table(rows: pd.DataFrame) -> pd.DataFrame:
+def seed_curve_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Accuracy with interval by variant, seed, ``trained_on`` and number of training prompts; empty for no rows."""
     if rows.empty:
         return pd.DataFrame()
     groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)
-    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | accuracy(group) for key, group in groups])
+    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | seed_accuracy(group) for key, group in groups])
 
 
 def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +147,7 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     result = []
     names = {"self": "seed_identification_accuracy", "teacher": "teacher_trained_seed_accuracy"}
-    for (variant, seed), group in curve_table(rows).groupby(["variant", "seed"], sort=False):
+    for (variant, seed), group in seed_curve_table(rows).groupby(["variant", "seed"], sort=False):
         row = {"variant": variant, "seed": seed}
         for trained_on, name in names.items():
             curve = group[group["trained_on"] == trained_on].sort_values("train_prompts")
@@ -159,16 +161,16 @@ def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def num_classes(rows: pd.DataFrame) -> int:
-    """The number of classes, noises, in rows of :func:`identify`; 0 for no rows."""
+def num_seed_classes(rows: pd.DataFrame) -> int:
+    """The number of classes, noises, in rows of :func:`identify_seeds`; 0 for no rows."""
     return rows["noise"].nunique() if len(rows) else 0
 
 
-def seed_images(
+def _seed_images(
     sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptsConfig | None = None
 ) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
-    noise = draw_noise(ids_of(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
+    noise = draw_noise(task_sample_ids(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
     prompts = different_prompts(SEEDS, config.num_prompts, source)
     per_part = max(1, config.batch_size // config.num_seeds)
 
@@ -176,14 +178,14 @@ def seed_images(
         here = prompts[start : start + per_part]
         repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
         images = sampler.generate(noise.repeat(len(here), 1, 1, 1), repeated)
-        return {"images": prepared(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
+        return {"images": prepare_seed_images(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
 
     return [partial(part, start) for start in range(0, len(prompts), per_part)]
 
 
-def split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
-    """What the calls of :func:`seed_images` have made, split by prompt."""
-    return split(torch.cat([part["images"] for part in parts]), config)
+def _split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
+    """What the calls of :func:`_seed_images` have made, split by prompt."""
+    return split_seed_images(torch.cat([part["images"] for part in parts]), config)
 
 
 @dataclass(frozen=True)
@@ -196,31 +198,34 @@ class SeedReference:
 
 
 def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
-    """Each model's rows of :func:`identify`."""
+    """Each model's rows of :func:`identify_seeds`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
     assert config is not None
 
     def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
-        return seed_images(
+        return _seed_images(
             replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompts
         )
 
     def prepare(cached: ResultCache) -> SeedReference:
         classifier = build_classifier(config, device=device)
-        images = split_images(cached.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
-        return SeedReference(classifier, *identify(images, classifier, config, teacher=None))
+        images = _split_images(cached.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
+        return SeedReference(classifier, *identify_seeds(images, classifier, config, teacher=None))
 
     def run(sampler: Sampler, of_teacher: SeedReference) -> Result:
         if sampler.name == TEACHER:
             return {"rows": of_teacher.rows}
-        images = split_images([make() for make in images_of(sampler, of_teacher.classifier)], config)
-        return {"rows": identify(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
+        images = _split_images([make() for make in images_of(sampler, of_teacher.classifier)], config)
+        return {"rows": identify_seeds(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
 
-    return Job("seeds", partial(section_key, "seeds", teacher, settings), prepare, run)
+    return Job("seeds", partial(per_model_section_key, "seeds", teacher, settings), prepare, run)
 
 
 def measure_seeds(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
-    """Yield each model's rows of :func:`identify`, the teacher's first; ``cache_dir`` as in :func:`measured`."""
-    yield from (found["rows"] for found in measured(seeds_job, teacher, students, settings, cache_dir))
+    """Yield each model's rows of :func:`identify_seeds`, the teacher's first.
+
+    ``cache_dir`` as in :func:`measured_per_model`.
+    """
+    yield from (found["rows"] for found in measured_per_model(seeds_job, teacher, students, settings, cache_dir))

@@ -9,15 +9,20 @@ from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.diffusion.jvp import Map, respond_along
+from gad.diffusion.jvp import Map, exact_jvps
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
-from gad.diffusion.singular_vectors import Along, top_directions
-from gad.evaluation.sensitivity.responses import analysis_ids, check_student, differences, noise_to_image_map
-from gad.metrics.response import spectral_kl, spectrum
+from gad.diffusion.singular_vectors import Along, top_singular_vectors
+from gad.evaluation.sensitivity.responses import (
+    analysis_ids,
+    check_analysed_student,
+    noise_to_image_map,
+    response_differences,
+)
+from gad.metrics.response import response_spectrum, spectral_kl
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, sampling_steps
+from gad.models.sampler import NamedStudent, num_sampler_steps
 
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 
@@ -25,29 +30,31 @@ FULL = 16  # dimensions up to which the whole Jacobian is taken
 def full_singular_values(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
     """Every singular value of the Jacobian at each sample, falling, from its columns; as many calls as dimensions."""
     basis = torch.eye(x[0].numel()).to(x).view(-1, 1, *x.shape[1:])
-    return spectrum(respond_along(phi, x, basis.expand(-1, *x.shape))[1])
+    return response_spectrum(exact_jvps(phi, x, basis.expand(-1, *x.shape))[1])
 
 
 def top_singular_values(
-    phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2, along: Along = respond_along
+    phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2, along: Along = exact_jvps
 ) -> Float[Tensor, "B K"]:
     """The ``count`` largest singular values of the Jacobian of ``phi`` at each sample, falling, per unit of noise.
 
     All there are where the latent has fewer. Up to ``FULL`` dimensions they are exact, above that they come from
-    J v and J^T u alone (:func:`gad.diffusion.singular_vectors.top_directions`) and are lower bounds, closer with more
-    ``rounds``.
+    J v and J^T u alone (:func:`gad.diffusion.singular_vectors.top_singular_vectors`) and are lower bounds, closer with
+    more ``rounds``.
     """
     dim = x[0].numel()
     if dim <= FULL:
         return full_singular_values(phi, x)[:, :count]
-    return top_directions(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds, along=along)[1]
+    return top_singular_vectors(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds, along=along)[1]
 
 
-def along_of(model: Model, config: SensitivityConfig) -> Along:
+def _along_of(model: Model, config: SensitivityConfig) -> Along:
     """How J v is taken for unit vectors: by differences for external models, at the length of normal noise."""
     if isinstance(model.denoiser, ExternalSampler):
-        return lambda phi, x, units: differences(phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5)
-    return respond_along
+        return lambda phi, x, units: response_differences(
+            phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5
+        )
+    return exact_jvps
 
 
 @torch.no_grad()
@@ -64,14 +71,14 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
 
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
-        along = along_of(model, config)
+        along = _along_of(model, config)
         return top_singular_values(phi, noise, config.num_singular, ids=ids, seed=config.seed, along=along)
 
     reference = values(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     tables = [_rows("teacher", 0, reference, reference)]
     for variant, seed, student in students:
-        check_student(f"{variant} (seed {seed})", student, teacher)
-        found = values(student, student.denoiser, sampling_steps(student, sampling))
+        check_analysed_student(f"{variant} (seed {seed})", student, teacher)
+        found = values(student, student.denoiser, num_sampler_steps(student, sampling))
         tables.append(_rows(variant, seed, found, reference))
     return pd.concat(tables, ignore_index=True)
 

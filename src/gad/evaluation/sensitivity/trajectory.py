@@ -19,7 +19,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, sample, step_target, student_timesteps
+from gad.diffusion.sampling import ddim_step, ddim_step_target, sample, student_timesteps
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
@@ -42,7 +42,7 @@ def trajectory_deviation(student: Trajectory, teacher: Trajectory, *, start_shar
     return torch.cumsum(error[1:] if start_shared else error, dim=0)
 
 
-def between(
+def interpolate_trajectory(
     schedule: Schedule, states: Trajectory, at: Sequence[float], times: Sequence[float]
 ) -> Float[Tensor, "times B C H W"]:
     """A trajectory's states at ``times`` from its ``states`` at the falling timesteps ``at``.
@@ -63,25 +63,26 @@ def between(
         else:
             x_t, x_next = states[k - 1], states[k]
             t, t_next, t_wanted = (x_t.new_full((len(x_t),), value) for value in (at[k - 1], at[k], time))
-            x0 = step_target(schedule, x_t, x_next, t, t_next)
+            x0 = ddim_step_target(schedule, x_t, x_next, t, t_next)
             found.append(ddim_step(schedule, x_t, x0, t, t_wanted))
     return torch.stack(found)
 
 
 @torch.no_grad()
-def states_at(
+def trajectory_states_at(
     denoise: Denoiser, noise: Latent, conditioning: Conditioning | None, *, num_steps: int, times: Sequence[float]
 ) -> Trajectory:
-    """States of the trajectory of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``; see :func:`between`.
+    """States of the trajectory of ``num_steps`` steps at ``times``, ``[len(times), B, C, H, W]``.
 
+    Between timesteps as :func:`interpolate_trajectory`.
     An external model is sampled with its own trajectory, whatever ``num_steps`` says.
     """
     if isinstance(denoise, ExternalSampler):
         assert conditioning is not None
         schedule, states, at = denoise.path(noise, conditioning)
-        return between(schedule, states, at, times)
+        return interpolate_trajectory(schedule, states, at, times)
     states = sample(denoise, noise, conditioning, num_steps=num_steps)
-    return between(denoise.schedule, states, student_timesteps(num_steps).tolist(), times)
+    return interpolate_trajectory(denoise.schedule, states, student_timesteps(num_steps).tolist(), times)
 
 
 TRAJECTORY = "trajectory"
@@ -92,7 +93,8 @@ def measure_trajectories(
 ) -> Iterator[pd.DataFrame]:
     """Yield, per batch of noises and student, a row per noise and time of ``TIMES``: cumulative deviation (Table 4).
 
-    :func:`between` gives a state between two sampling steps. ``cache_dir`` as in :func:`measure_students`.
+    :func:`interpolate_trajectory` gives a state between two sampling steps.
+    ``cache_dir`` as in :func:`measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
     yield from in_batches(TRAJECTORY, deviations_at, compared, cache_dir)
@@ -105,10 +107,10 @@ def deviations_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd
     times = TIMES
     noise, prompts = draw_noise(ids, teacher.latent_shape, seed=config.seed), prompt_of(ids, sampling.prompts)
     guided, conditioning = teacher.guided(sampling.guidance_scale), teacher.condition(prompts)
-    reference = states_at(guided, noise, conditioning, num_steps=sampling.teacher_steps, times=times)
+    reference = trajectory_states_at(guided, noise, conditioning, num_steps=sampling.teacher_steps, times=times)
     for variant, seed, student in compared.students:
         own = student.condition(prompts)
-        states = states_at(student.denoiser, noise, own, num_steps=sampling.student_steps, times=times)
+        states = trajectory_states_at(student.denoiser, noise, own, num_steps=sampling.student_steps, times=times)
         deviation = trajectory_deviation(states, reference, start_shared=False).tolist()
         for t, values in zip(times, deviation, strict=True):
             numbers = range(ids.start - ANALYSIS, ids.stop - ANALYSIS)

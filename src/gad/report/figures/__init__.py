@@ -8,13 +8,20 @@ from typing import Any
 
 _MODULES = {
     "ablation_panels": ["ablation_marks"],
-    "control": ["climbed_scores", "obeyed_requests", "request_strips", "same_prompt", "seed_grids", "trade_off"],
+    "control": [
+        "control_score_curves",
+        "control_request_plot",
+        "control_request_strips",
+        "control_same_prompt_grid",
+        "control_seed_grids",
+        "control_trade_off_plot",
+    ],
     "explore": ["strip_png"],
-    "response_lines": ["noise_level_curves", "spectra_curves", "step_curves"],
+    "response_lines": ["noise_level_curves", "response_curves", "spectra_curves", "step_curves"],
     "layout": ["layout_grid"],
-    "metrics": ["metric_bars", "response_curves"],
-    "outputs": ["generated", "image_grid", "point_clouds", "to_pixels"],
-    "seeds": ["learning_curves", "seed_bars"],
+    "metrics": ["metric_bars"],
+    "outputs": ["output_grid", "image_grid", "point_clouds", "to_pixels"],
+    "seeds": ["seed_learning_curves", "seed_bars"],
     "style": ["PALETTE"],
     "training": ["training_curves"],
 }

@@ -6,14 +6,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gad.report.figures.style import DPI, PALETTE, order
+from gad.report.figures.style import DPI, PALETTE, style_order
 
 SPREAD = 0.5  # of a setting's row, over which its variants lie
 
 
 def _marks(axis: Axes, rows: pd.DataFrame, column: str, settings: list[str]) -> None:
     """A mark with its interval per setting and variant; one seed has no interval."""
-    names = order(rows["variant"])
+    names = style_order(rows["variant"])
     for number, variant in enumerate(names):
         own = rows[rows["variant"] == variant].set_index("setting").reindex(settings)
         y = np.arange(len(settings)) + SPREAD * ((number + 0.5) / len(names) - 0.5)

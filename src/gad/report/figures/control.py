@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gad.metrics.statistics import Estimate, has_interval, mean_over_seeds
 from gad.report.figures.outputs import point_clouds, to_pixels
-from gad.report.figures.style import DPI, left_out_if_empty, looks
+from gad.report.figures.style import DPI, left_out_if_empty, variant_styles
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
@@ -25,7 +25,9 @@ MAIN = ("teacher", "baseline", "gad")  # whose images are shown
 
 
 @left_out_if_empty
-def trade_off(table: pd.DataFrame, *, x: str | None = None, y: str | None = None, title: str = "") -> Figure:
+def control_trade_off_plot(
+    table: pd.DataFrame, *, x: str | None = None, y: str | None = None, title: str = ""
+) -> Figure:
     """Diversity ``y`` against fidelity ``x``: a small mark per seed, a large one for the mean, and 95 % intervals.
 
     By default the first columns of ``FIDELITY`` and ``DIVERSITY`` that the table has.
@@ -33,7 +35,7 @@ def trade_off(table: pd.DataFrame, *, x: str | None = None, y: str | None = None
     x = x or next(name for name in FIDELITY if name in table)
     y = y or next(name for name in DIVERSITY if name in table)
     figure, axis = plt.subplots(figsize=(6.4, 4.2), dpi=DPI)
-    for name, look in looks(table["variant"]).items():
+    for name, look in variant_styles(table["variant"]).items():
         seeds = table[table["variant"] == name]
         across, up = mean_over_seeds(seeds[x]), mean_over_seeds(seeds[y])
         if len(seeds) > 1:
@@ -49,7 +51,7 @@ def trade_off(table: pd.DataFrame, *, x: str | None = None, y: str | None = None
 
 
 @left_out_if_empty
-def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", title: str = "") -> Figure | None:
+def control_request_plot(table: pd.DataFrame, *, ending: str = "_rank_correlation", title: str = "") -> Figure | None:
     """For each low-level attribute how well every variant follows what is asked of it: mean and 95 % interval.
 
     None for a table of a recipe without low-level requests.
@@ -57,7 +59,7 @@ def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", t
     columns = [name for name in table if name.endswith(ending) and not name.startswith("attribute_")]
     if not columns:
         return None
-    names = looks(table["variant"])
+    names = variant_styles(table["variant"])
     figure, axis = plt.subplots(figsize=(max(6.0, 0.95 * len(columns)) + 1.6, 3.9), dpi=DPI)
     offsets = np.linspace(-0.3, 0.3, len(names)) if len(names) > 1 else [0.0]
     for offset, (name, look) in zip(offsets, names.items(), strict=True):
@@ -79,11 +81,11 @@ def obeyed_requests(table: pd.DataFrame, *, ending: str = "_rank_correlation", t
 
 
 @left_out_if_empty
-def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure:
+def control_score_curves(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure:
     """The gain in score over the untouched noise after each iteration: mean over prompts, a band for seeds."""
     figure, axis = plt.subplots(figsize=(6.4, 3.7), dpi=DPI)
     own = rows[rows["noise"] == "own"]
-    for name, look in looks(own["variant"]).items():
+    for name, look in variant_styles(own["variant"]).items():
         scores = own[own["variant"] == name].pivot_table(index="seed", columns="iteration", values="score")
         gains = scores.sub(scores[0], axis=0)
         estimates = [mean_over_seeds(gains[i]) for i in gains]
@@ -99,16 +101,18 @@ def climbed_scores(rows: pd.DataFrame, *, label: str, title: str = "") -> Figure
 
 
 @left_out_if_empty
-def same_prompt(outputs: dict[str, Tensor], *, reference: Tensor | None = None, title: str = "") -> Figure | None:
+def control_same_prompt_grid(
+    outputs: dict[str, Tensor], *, reference: Tensor | None = None, title: str = ""
+) -> Figure | None:
     """What the same noises become: a grid of images for the teacher, the baseline and GAD, or 2-D samples of every
     model over the ``reference``."""
     if reference is not None:
         return point_clouds(outputs, reference=reference, title=title)
-    return seed_grids({name: outputs[name] for name in MAIN if name in outputs}, title=title)
+    return control_seed_grids({name: outputs[name] for name in MAIN if name in outputs}, title=title)
 
 
 @left_out_if_empty
-def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
+def control_seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "") -> Figure:
     """Square-like grids of one prompt's images side by side, a grid per model: what diversity looks like."""
     columns = min(columns, *map(len, outputs.values()))
     height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
@@ -125,7 +129,9 @@ def seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: str = "")
 
 
 @left_out_if_empty
-def request_strips(strips: dict[str, Tensor], *, asked: Sequence[float], attribute: str, title: str = "") -> Figure:
+def control_request_strips(
+    strips: dict[str, Tensor], *, asked: Sequence[float], attribute: str, title: str = ""
+) -> Figure:
     """A strip of images per model, the attribute asked for rising from left to right."""
     figure, axes = plt.subplots(
         len(strips), 1, figsize=(1.0 * len(asked) + 1.6, 1.05 * len(strips) + 0.9), dpi=DPI, squeeze=False

@@ -1,4 +1,4 @@
-"""Numbers of variants with their intervals, and responses along a direction."""
+"""Numbers of variants with their intervals."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -31,7 +31,7 @@ def metric_bars(
     metrics = {name: label for name, label in metrics.items() if name in table}
     if not metrics:
         return None
-    order = style.order(table["variant"])
+    order = style.style_order(table["variant"])
     groups = table[hue].nunique() if hue else 1
     width = max(3.6, 0.16 * len(order) * (groups + 1))
     columns = min(len(metrics), max(1, int(PAGE / width)))
@@ -60,17 +60,5 @@ def metric_bars(
     if hue:
         sns.move_legend(legend_at, "upper left", bbox_to_anchor=(1, 1), title=hue)
     figure.suptitle(title)
-    figure.tight_layout()
-    return figure
-
-
-def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """How far each model's output moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
-    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
-    for name, look in style.line_looks(table["variant"]).items():
-        curve = table[table["variant"] == name].groupby("h")["change"].mean()
-        axis.plot(curve.index, curve, label=name.replace("_", " "), **look)
-    axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
-    axis.legend()
     figure.tight_layout()
     return figure

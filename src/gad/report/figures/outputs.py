@@ -51,7 +51,7 @@ def point_clouds(clouds: dict[str, Tensor], *, reference: Tensor, title: str = "
 
 
 @left_out_if_empty
-def generated(
+def output_grid(
     outputs: dict[str, Tensor], *, reference: Tensor | None = None, captions: Sequence[str] = (), title: str = ""
 ) -> Figure | None:
     """Each model's outputs for the same noises: an image grid, or point clouds for the Swiss roll."""

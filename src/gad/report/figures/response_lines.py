@@ -1,4 +1,7 @@
-"""Geometry by noise level, spectra, and what precision does to a measured cosine. Every line has its own dash."""
+"""Response along a direction and by noise level, spectra, and what precision does to a measured cosine.
+
+Every line has its own dash.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,7 +30,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
     """Each metric against the noise level, noise at the left; mean over seeds with the band of its 95 % interval."""
     figure, axes = plt.subplots(1, len(metrics), figsize=(4.2 * len(metrics) + 1.6, 3.6), dpi=DPI, squeeze=False)
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
-        for variant, look in style.line_looks(levels["variant"]).items():
+        for variant, look in style.variant_line_styles(levels["variant"]).items():
             groups = levels[levels["variant"] == variant].groupby("t")[metric]
             found = {t: mean_over_seeds(values) for t, values in groups}
             times = sorted(found, reverse=True)
@@ -49,7 +52,7 @@ def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     """Leading singular values of each noise-to-image map: geometric mean over noises and seeds, logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))
-    for variant, look in style.line_looks(spectra["variant"]).items():
+    for variant, look in style.variant_line_styles(spectra["variant"]).items():
         curve = np.exp(logs[logs["variant"] == variant].groupby("index")["log"].mean())
         _line(axis, curve.index, curve, variant, look)
     axis.set(
@@ -83,5 +86,17 @@ def step_curves(measured: pd.DataFrame, *, marks: dict[str, float], title: str =
     axes[1].set_ylim(0, min(1.15 * max(top, measured["true_ratio"].iloc[0]), 3))
     _beside(axes[1])
     figure.suptitle(title)
+    figure.tight_layout()
+    return figure
+
+
+def response_curves(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """How far each model's output moves, ‖Phi(z + h v) - Phi(z)‖ / sqrt(d), against h; mean over noises and seeds."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.6), dpi=DPI)
+    for name, look in style.variant_line_styles(table["variant"]).items():
+        curve = table[table["variant"] == name].groupby("h")["change"].mean()
+        axis.plot(curve.index, curve, label=name.replace("_", " "), **look)
+    axis.set(xlabel="h, in noise standard deviations", ylabel="root mean square change of $x_0$", title=title)
+    axis.legend()
     figure.tight_layout()
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, order
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, style_order
 
 _LABELS = {
     "seed_identification_accuracy": "self identifiability (higher is better)",
@@ -28,7 +28,7 @@ def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
 def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """A bar per model of the table of seed identification, dots for its student seeds."""
     found = [metric for metric in _LABELS if metric in table]
-    names = order(table["variant"])
+    names = style_order(table["variant"])
     width = max(3.8, 0.7 * len(names) + 1.4)
     figure, axes = plt.subplots(1, len(found), figsize=(width * len(found), 3.8), dpi=DPI, sharey=True, squeeze=False)
     for axis, metric in zip(axes[0], found, strict=True):
@@ -55,16 +55,16 @@ def seed_bars(table: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure
 
 
 @left_out_if_empty
-def learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
+def seed_learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = "") -> Figure:
     """Accuracy of the model's own classifier against its training images; mean over student seeds.
 
     A curve that still climbs at its end shows that the classifier, not the model, is the limit. ``curve`` is
-    :func:`gad.evaluation.sensitivity.seed_identification.curve_table`.
+    :func:`gad.evaluation.sensitivity.seed_identification.seed_curve_table`.
     """
     own = curve[curve["trained_on"] == "self"]
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     dashes, marks = itertools.cycle(["-", "--", "-.", ":"]), itertools.cycle("osD^vPX")
-    for name in order(own["variant"]):
+    for name in style_order(own["variant"]):
         line = own[own["variant"] == name].groupby("train_prompts")["accuracy"].mean()
         axis.plot(
             line.index * num_seeds, line, label=name.replace("_", " "), color=PALETTE.get(name, "#5e3c99"),

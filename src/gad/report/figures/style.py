@@ -59,18 +59,18 @@ def left_out_if_empty(draw: Callable[..., Figure | None]) -> Callable[..., Figur
     return drawn
 
 
-def order(names: Iterable[str]) -> list[str]:
+def style_order(names: Iterable[str]) -> list[str]:
     """Each name once: ours in their order, external models after them."""
     names = list(dict.fromkeys(names))
     return [name for name in PALETTE if name in names] + [name for name in names if name not in PALETTE]
 
 
-def looks(names: Iterable[str]) -> dict[str, dict]:
+def variant_styles(names: Iterable[str]) -> dict[str, dict]:
     """Colour and marker of each name: ours have their own, external models the next ones of a further row."""
-    external = [name for name in order(names) if name not in PALETTE]
+    external = [name for name in style_order(names) if name not in PALETTE]
     colours = _spread(len(external)) if external else []
     found: dict[str, dict] = {
-        name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in order(names) if name in PALETTE
+        name: {"color": PALETTE[name], "marker": MARKERS[name]} for name in style_order(names) if name in PALETTE
     }
     for number, name in enumerate(external):
         found[name] = {"color": colours[number], "marker": OTHERS[number % len(OTHERS)]}
@@ -84,8 +84,8 @@ def _spread(count: int) -> list[tuple[float, float, float]]:
     return seaborn.husl_palette(count, l=0.55)
 
 
-def line_looks(names: Iterable[str]) -> dict[str, dict]:
-    """:func:`looks` and a dash for each name, by its place: the first six lines of a figure have their own."""
-    found = looks(names)
+def variant_line_styles(names: Iterable[str]) -> dict[str, dict]:
+    """:func:`variant_styles` and a dash for each name, by its place: the first six lines of a figure have their own."""
+    found = variant_styles(names)
     dashes = dict(zip(found, itertools.cycle(DASHES), strict=False))
     return {name: look | {"linestyle": dashes[name]} for name, look in found.items()}

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, order
+from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, style_order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
@@ -28,7 +28,7 @@ def training_curves(log: pd.DataFrame, *, title: str = "") -> Figure:
     for axis, name in zip(axes.flat, found, strict=False):
         sns.lineplot(
             log.dropna(subset=[name]), x="step", y=name, hue="variant", units="seed", estimator=None, ax=axis,
-            hue_order=order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
+            hue_order=style_order(log["variant"]), palette=PALETTE, linewidth=1, alpha=0.8,
             legend="auto" if axis is last else False,
         )  # fmt: skip
         logarithmic = not name.startswith("monitor") and (log[name].dropna() > 0).all()

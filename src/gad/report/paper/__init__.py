@@ -7,7 +7,7 @@ Numbers from Huang et al., Restoring Initial Noise Sensitivity in Text-to-Image 
 from gad.report.paper.ablation_rows import paper_ablation
 from gad.report.paper.control import diversity_beside_ours, layout_beside_ours, noise_query_beside_ours
 from gad.report.paper.images import fidelity_beside_ours, seeds_beside_ours
-from gad.report.paper.response import paper_beside_ours
+from gad.report.paper.response import response_beside_ours
 
 __all__ = [
     "diversity_beside_ours",
@@ -15,6 +15,6 @@ __all__ = [
     "layout_beside_ours",
     "noise_query_beside_ours",
     "paper_ablation",
-    "paper_beside_ours",
+    "response_beside_ours",
     "seeds_beside_ours",
 ]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.report.format import number, ours
+from gad.report.format import format_estimate, format_ours
 
 LAYOUT = {  # Table 5: AP, AP50 (percent, YOLOv4) and CLIP score of SD 2.1 and its students at 512 px; single runs
     "teacher": (6.6, 21.3, 0.3333),
@@ -55,7 +55,7 @@ def noise_query_beside_ours(control: dict) -> pd.DataFrame:
         metric = f"query_clip_score_{name}"
         if metric in ours["teacher"]:
             row = {"from": "ours", "setting": "this recipe", "noise": noise}
-            row |= {model: number(ours[model][metric]) for model in models if model in ours}
+            row |= {model: format_estimate(ours[model][metric]) for model in models if model in ours}
             rows.append(row | {"comparable?": "Within this table's lower part only: the recipe's evaluator, a cosine."})
     return pd.DataFrame(rows).fillna("")
 
@@ -71,10 +71,10 @@ def diversity_beside_ours(control: dict) -> pd.DataFrame:
     rows = []
     for variant, values in ours.items():
         vendi, clip = (f"{value:.4g}" for value in DIVERSITY[variant]) if variant in DIVERSITY else ("", "")
-        row = {"variant": variant, "paper, Vendi": vendi, "ours, Vendi": number(values["vendi"])}
-        row |= {"paper, CLIP": clip, "ours, CLIP": number(values["clip_score"])}
+        row = {"variant": variant, "paper, Vendi": vendi, "ours, Vendi": format_estimate(values["vendi"])}
+        row |= {"paper, CLIP": clip, "ours, CLIP": format_estimate(values["clip_score"])}
         if "object_accuracy" in values:
-            row["ours, object accuracy"] = number(values["object_accuracy"])
+            row["ours, object accuracy"] = format_estimate(values["object_accuracy"])
         rows.append(row | {"comparable?": "Direction only: the recipe's own features, evaluator and prompts."})
     return pd.DataFrame(rows)
 
@@ -92,7 +92,7 @@ def layout_beside_ours(control: dict) -> pd.DataFrame:
     for name, (ap, ap50, clip) in LAYOUT.items():
         variant = SAME_KIND.get(name, "")
         row = {"model": name, "paper, AP": ap, "paper, AP50": ap50, "paper, CLIP": clip or "", "ours": variant}
-        row |= {f"ours, {label}": ours(groups, variant, metric) for label, metric in LAYOUT_OURS.items()}
+        row |= {f"ours, {label}": format_ours(groups, variant, metric) for label, metric in LAYOUT_OURS.items()}
         rows.append(
             row | {"comparable?": "Order only: the recipe's own detector, evaluator and boxes; ours in [0, 1]."}
         )

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.report.format import ours
+from gad.report.format import format_ours
 
 # T2: seed identifiability, SD 2.1 at 512 px: self, teacher alignment, in percent
 PAPER_SEEDS = {
@@ -36,8 +36,8 @@ def seeds_beside_ours(seeds: dict) -> pd.DataFrame:
     for name, (own, alignment) in PAPER_SEEDS.items():
         variant = kinds.get(name, "")
         row = {"paper's table": "2", "model": name, "paper, self": own, "paper, teacher alignment": alignment or ""}
-        row |= {"ours": variant, "ours, self": ours(seeds, variant, "seed_identification_accuracy")}
-        rows.append(row | {"ours, teacher alignment": ours(seeds, variant, "teacher_trained_seed_accuracy")})
+        row |= {"ours": variant, "ours, self": format_ours(seeds, variant, "seed_identification_accuracy")}
+        rows.append(row | {"ours, teacher alignment": format_ours(seeds, variant, "teacher_trained_seed_accuracy")})
     return pd.DataFrame(rows)
 
 
@@ -58,11 +58,11 @@ def fidelity_beside_ours(fidelity: dict) -> pd.DataFrame:
                 "model": name,
                 "paper": f"CLIP {clip:.2f}, PickScore {pick:.2f}",
             }
-            found = ", ".join(f"{score}: {ours(fidelity, variant, score)}" for score in scores)
+            found = ", ".join(f"{score}: {format_ours(fidelity, variant, score)}" for score in scores)
             rows.append(row | {"ours, teacher, baseline or GAD": found})
     for setting, values in PAPER_FID.items():
         for kind, value in zip(("without GAD", "with GAD"), values, strict=True):
             row = {"paper's table": "12", "setting": setting, "model": kind, "paper": f"FID {value:.2f}"}
-            found = ours(fidelity, OURS[kind], "frechet_to_teacher")
+            found = format_ours(fidelity, OURS[kind], "frechet_to_teacher")
             rows.append(row | {"ours, teacher, baseline or GAD": f"Fréchet: {found}" if found else ""})
     return pd.DataFrame(rows)

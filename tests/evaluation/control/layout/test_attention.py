@@ -4,27 +4,27 @@ from diffusers import SanaTransformer2DModel
 
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.models.mlp import build_point_network
-from gad.models.pipelines import denoiser_of, network_of
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 
 TIMES = torch.tensor([1.0, 0.6])
 
 
 def recorded(pipeline, noise, conditioning):
-    denoiser = denoiser_of(pipeline)
-    with cross_attention(network_of(pipeline)) as maps:
+    denoiser = pipeline_denoiser(pipeline)
+    with cross_attention(pipeline_network(pipeline)) as maps:
         answer = denoiser.output(noise, TIMES, conditioning)
     return answer, maps
 
 
 def test_recording_changes_no_answer(pipeline, conditioning, noise):
-    stock = denoiser_of(pipeline).output(noise, TIMES, conditioning)
+    stock = pipeline_denoiser(pipeline).output(noise, TIMES, conditioning)
     answer, _ = recorded(pipeline, noise, conditioning)
     assert (answer - stock).abs().max() < 1e-5
 
 
 def test_the_stock_answer_of_every_layer_follows_from_the_recorded_map(pipeline, conditioning, noise):
     """softmax(QK) V through the layer's own projection is what the layer said."""
-    seen, handles, network = {}, [], network_of(pipeline)
+    seen, handles, network = {}, [], pipeline_network(pipeline)
     for name, module in network.named_modules():
         if name.endswith("attn2"):
             hook = lambda module, args, kwargs, output, name=name: seen.update({name: (module, kwargs, output)})  # noqa: E731
@@ -70,7 +70,7 @@ def test_maps_of_the_last_layers_have_a_gradient_in_the_noise(pipeline, conditio
 
 
 def test_the_own_processors_come_back_also_after_an_error(pipeline):
-    network = network_of(pipeline)
+    network = pipeline_network(pipeline)
     before = dict(network.attn_processors)
     with pytest.raises(RuntimeError, match="stop"):
         with cross_attention(network):
@@ -83,9 +83,9 @@ def test_under_guidance_only_the_prompts_are_averaged(pipeline, conditioning, no
     from gad.diffusion.guidance import Guided
     from gad.models.text_encoding import encode_prompts
 
-    denoiser = denoiser_of(pipeline)
+    denoiser = pipeline_denoiser(pipeline)
     guided = Guided(denoiser, encode_prompts(pipeline, [""]), 3.0)
-    with torch.no_grad(), cross_attention(network_of(pipeline)) as maps:
+    with torch.no_grad(), cross_attention(pipeline_network(pipeline)) as maps:
         denoiser(noise, TIMES, conditioning)
         alone = maps.mean(2)
         maps.clear()
@@ -102,9 +102,9 @@ def test_keys_with_a_norm_across_heads_are_recorded_as_they_are_used(noise):
     )  # fmt: skip
     attention, text = network.transformer_blocks[0].attn2, torch.randn(2, 5, 16)
     places = torch.randn(2, 9, 16)
-    from gad.evaluation.control.layout.attention import probabilities
+    from gad.evaluation.control.layout.attention import attention_probabilities
 
-    shares = probabilities(attention, places, text, None)
+    shares = attention_probabilities(attention, places, text, None)
     value = attention.to_v(text).unflatten(-1, (2, -1)).transpose(1, 2)
     by_hand = attention.to_out[0]((shares @ value).transpose(1, 2).flatten(2))
     assert torch.allclose(by_hand, attention(places, encoder_hidden_states=text), atol=1e-5)
@@ -120,7 +120,7 @@ def test_a_family_without_cross_attention_is_refused_in_one_line(network):
 
 def test_an_empty_recording_is_refused(pipeline):
     with (
-        cross_attention(network_of(pipeline)) as maps,
+        cross_attention(pipeline_network(pipeline)) as maps,
         pytest.raises(ValueError, match="no cross-attention was recorded"),
     ):
         maps.mean(2)

@@ -6,8 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gad.config.layout import LayoutConfig
-from gad.evaluation.control.layout.boxdiff_file import read_boxdiff, two_objects
-from gad.evaluation.control.layout.prompts import scaled
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.layout.prompts import scale_layout_prompt
 
 ENTRY = {"filename": "a_cat_and_a_chair/3.png", "objects": {"cat": [0, 12, 300, 505], "chair": [310, 0, 512, 512]}}
 
@@ -23,15 +23,15 @@ def test_the_box_file_gives_prompts_and_the_boxes_they_name(tmp_path):
     prompts = read_boxdiff(written(tmp_path, [ENTRY, other, {"filename": "a_dog/0.png", "objects": {}}]))
     assert [prompt.caption for prompt in prompts] == ["a cat and a chair", "a bird"]
     assert [[thing.noun for thing in prompt.targets] for prompt in prompts] == [["cat", "chair"], ["bird"]]
-    assert scaled(prompts[1], 0.5).targets[0].box == (0.5, 1, 15, 20)
+    assert scale_layout_prompt(prompts[1], 0.5).targets[0].box == (0.5, 1, 15, 20)
 
 
 def test_two_object_entries_are_drawn_by_seed(tmp_path):
     entries = [{"filename": f"a_cat_and_a_chair/{i}.png", "objects": ENTRY["objects"]} for i in range(20)]
     entries = [{**entry, "objects": {"cat": [i, 0, 99, 99], "chair": [0, 0, 9, 9]}} for i, entry in enumerate(entries)]
     prompts = read_boxdiff(written(tmp_path, entries))
-    first, again, other = (two_objects(prompts, 6, seed=seed) for seed in (0, 0, 1))
-    assert first == again != other and len(first) == 6 and len(two_objects(prompts, 99, seed=0)) == 20
+    first, again, other = (boxdiff_two_objects(prompts, 6, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other and len(first) == 6 and len(boxdiff_two_objects(prompts, 99, seed=0)) == 20
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,17 @@ from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
 from gad.evaluation.control.layout.energy import (
-    blur,
-    box_mask,
-    check_box,
-    corners,
-    enlarged,
-    inner_box,
+    blur_attention_maps,
+    check_layout_box,
+    corner_energy,
+    enlarge_attention_maps,
+    inner_box_energy,
+    layout_box_mask,
     layout_energy,
-    outer_box,
-    word_maps,
+    outer_box_energy,
+    word_attention_maps,
 )
-from gad.evaluation.control.optimiser import optimise_noise, stepping
+from gad.evaluation.control.optimiser import boxdiff_step, optimise_noise
 
 SIDE = 8
 BOXES = [(2, 1, 5, 4), (0, 0, 8, 3), (6, 5, 8, 8)]  # in cells
@@ -27,7 +27,7 @@ def maps_of(count: int, seed: int = 0) -> torch.Tensor:
 
 
 def masks_of(boxes) -> torch.Tensor:
-    return torch.stack([box_mask(box, SIDE, SIDE) for box in boxes]).double()
+    return torch.stack([layout_box_mask(box, SIDE, SIDE) for box in boxes]).double()
 
 
 def fast_energy(maps, boxes, *, share=0.2, reach=1):
@@ -47,8 +47,8 @@ def test_energy_and_gradient_equal_the_slow_version(share, reach):
 
 def test_the_blur_equals_the_slow_version_and_keeps_a_constant():
     maps = maps_of(1)
-    assert torch.allclose(blur(maps)[0], torch.tensor(blurred(maps[0].tolist()), dtype=torch.float64))
-    assert torch.allclose(blur(torch.ones(1, SIDE, SIDE)), torch.ones(()))
+    assert torch.allclose(blur_attention_maps(maps)[0], torch.tensor(blurred(maps[0].tolist()), dtype=torch.float64))
+    assert torch.allclose(blur_attention_maps(torch.ones(1, SIDE, SIDE)), torch.ones(()))
 
 
 def test_the_gradient_of_the_energy_is_that_of_finite_differences():
@@ -72,7 +72,7 @@ def test_descent_on_a_map_ends_at_the_box():
         return fast_energy(logits.sigmoid()[:, 0], BOXES[:1], share=1.0)
 
     start = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
-    move = stepping(20.0, keep_on_shell=False)
+    move = boxdiff_step(20.0, keep_on_shell=False)
     end = optimise_noise(energy, start, move, iterations=400, stop_below=0.0).sigmoid()[0, 0]
     inside = masks_of(BOXES[:1])[0].bool()
     assert end[inside].min() > 0.9 and end[~inside].max() < 0.1
@@ -80,14 +80,14 @@ def test_descent_on_a_map_ends_at_the_box():
 
 def test_each_term_says_what_it_is_named_for():
     box, other = masks_of(BOXES[:1]), masks_of(BOXES[2:])
-    assert inner_box(box, box, 0.2).item() == 0 and inner_box(other, box, 0.2).item() == 1
-    assert outer_box(box, box, 0.2).item() == 0 and outer_box(box + other, box, 0.1).item() == 1
-    taller = box_mask((2, 1, 5, 5), SIDE, SIDE)[None].double()
-    assert corners(box, box, 1).item() == 0
-    assert corners(taller, box, 1).item() == pytest.approx(1 / SIDE)  # one row too many, near the lower edge
-    assert corners(taller, box, 0).item() == pytest.approx(1 / SIDE) and corners(other, box, 0).item() == pytest.approx(
-        2 / SIDE
-    )
+    assert inner_box_energy(box, box, 0.2).item() == 0 and inner_box_energy(other, box, 0.2).item() == 1
+    assert outer_box_energy(box, box, 0.2).item() == 0 and outer_box_energy(box + other, box, 0.1).item() == 1
+    taller = layout_box_mask((2, 1, 5, 5), SIDE, SIDE)[None].double()
+    assert corner_energy(box, box, 1).item() == 0
+    assert corner_energy(taller, box, 1).item() == pytest.approx(1 / SIDE)  # one row too many, near the lower edge
+    assert corner_energy(taller, box, 0).item() == pytest.approx(1 / SIDE) and corner_energy(
+        other, box, 0
+    ).item() == pytest.approx(2 / SIDE)
 
 
 def test_absent_objects_do_not_count_and_samples_do_not_mix():
@@ -105,7 +105,7 @@ def test_absent_objects_do_not_count_and_samples_do_not_mix():
 def test_maps_are_shared_among_the_words_alone():
     attention = torch.rand(1, SIDE, SIDE, 5)
     words = torch.tensor([[False, True, True, False, False]])
-    maps = word_maps(attention, words)
+    maps = word_attention_maps(attention, words)
     assert torch.equal(maps[..., ~words[0]], torch.zeros(1, SIDE, SIDE, 3))
     by_hand = (100 * (attention[..., 1] - attention[..., 2])).sigmoid()
     assert torch.allclose(maps[..., 1], by_hand, atol=1e-5) and torch.allclose(maps.sum(-1), torch.ones(()))
@@ -122,27 +122,33 @@ def test_maps_are_shared_among_the_words_alone():
 )
 def test_an_impossible_box_is_refused_in_one_line(box, message):
     with pytest.raises(ValueError, match=message) as error:
-        check_box(box, 64, "box of 'car'")
+        check_layout_box(box, 64, "box of 'car'")
     assert "box of 'car'" in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_thin_box_keeps_a_cell_also_at_the_border():
-    assert box_mask((63, 0, 64, 64), 64, 8).sum() == 8 and box_mask((30, 30, 31, 31), 64, 8).sum() == 1
-    assert torch.equal(box_mask((8, 16, 24, 64), 64, 8).nonzero().amin(0), torch.tensor([2, 1]))
+    assert layout_box_mask((63, 0, 64, 64), 64, 8).sum() == 8 and layout_box_mask((30, 30, 31, 31), 64, 8).sum() == 1
+    assert torch.equal(layout_box_mask((8, 16, 24, 64), 64, 8).nonzero().amin(0), torch.tensor([2, 1]))
 
 
 def test_boxes_of_one_size_have_as_many_cells_wherever_they_lie():
     for size in (24, 28, 32):
-        cells = {box_mask((at, at, at + size, at + size), 64, 16).sum().item() for at in range(0, 64 - size + 1)}
+        cells = {layout_box_mask((at, at, at + size, at + size), 64, 16).sum().item() for at in range(0, 64 - size + 1)}
         assert cells == {(size / 4) ** 2}
-        assert box_mask((4, 12, 4 + size, 12 + size), 64, 16).nonzero().amin(0).tolist() == [3, 1]  # multiples of 4
+        assert layout_box_mask((4, 12, 4 + size, 12 + size), 64, 16).nonzero().amin(0).tolist() == [
+            3,
+            1,
+        ]  # multiples of 4
 
 
 def test_coarse_maps_are_enlarged_and_keep_what_they_sum_to():
     maps = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    large = enlarged(maps, 16)
+    large = enlarge_attention_maps(maps, 16)
     assert large.shape == (2, 3, 16, 16)
     assert torch.allclose(large.mean((2, 3)), maps.mean((2, 3)), atol=0.02)
-    assert torch.equal(enlarged(maps, 8), maps) and enlarged(torch.ones(1, 1, 32, 32), 16).shape[-1] == 32
-    flat = enlarged(torch.full((1, 1, 4, 4), 0.3), 16)
+    assert (
+        torch.equal(enlarge_attention_maps(maps, 8), maps)
+        and enlarge_attention_maps(torch.ones(1, 1, 32, 32), 16).shape[-1] == 32
+    )
+    flat = enlarge_attention_maps(torch.full((1, 1, 4, 4), 0.3), 16)
     assert torch.allclose(flat, torch.full_like(flat, 0.3))

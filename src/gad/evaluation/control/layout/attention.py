@@ -56,7 +56,7 @@ class _Recorder:
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, **kwargs):
         if encoder_hidden_states is not None:  # some UNets use attn2 for a second self-attention
-            found = probabilities(attn, hidden_states, encoder_hidden_states, attention_mask)
+            found = attention_probabilities(attn, hidden_states, encoder_hidden_states, attention_mask)
             self.maps.layers.setdefault(self.name, []).append(found)
         return self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, **kwargs)
 
@@ -72,7 +72,7 @@ def _heads(attn, projection: nn.Module, norm: nn.Module | None, states: Tensor) 
     return norm(attn.head_to_batch_dim(states))
 
 
-def probabilities(
+def attention_probabilities(
     attn, hidden_states: Float[Tensor, "B P D"], text: Float[Tensor, "B T E"], mask: Tensor | None
 ) -> Float[Tensor, "B heads P T"]:
     """How much of each place's attention goes to each token; over tokens they sum to 1, masked ones get none."""

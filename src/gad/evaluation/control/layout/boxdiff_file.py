@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gad.evaluation.control.layout.energy import check_box
+from gad.evaluation.control.layout.energy import check_layout_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.metrics.average_precision import GroundTruth
 
@@ -47,13 +47,13 @@ def _entry(entry, where: str) -> LayoutPrompt:
     for noun, box in entry["objects"].items():
         if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
             raise ValueError(f"{where}: the box of {noun!r} must be four numbers, not {box!r}")
-        check_box(tuple(box), FILE_SIZE, f"{where}: box of {noun!r}")
+        check_layout_box(tuple(box), FILE_SIZE, f"{where}: box of {noun!r}")
         if f" {noun} " in f" {caption} ":
             targets.append(GroundTruth(noun, tuple(box)))
     return LayoutPrompt(caption, tuple(targets))
 
 
-def two_objects(prompts: list[LayoutPrompt], count: int, *, seed: int) -> list[LayoutPrompt]:
+def boxdiff_two_objects(prompts: list[LayoutPrompt], count: int, *, seed: int) -> list[LayoutPrompt]:
     """``count`` entries with exactly two objects, drawn without repetition; fewer where there are fewer.
 
     The paper evaluates 800 and does not name them.

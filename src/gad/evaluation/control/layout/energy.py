@@ -24,7 +24,7 @@ BLUR_SIGMA = 0.5  # cells; a kernel of 3 x 3
 Map = Float[Tensor, "B H W"]
 
 
-def check_box(box: Box, image_size: int, where: str = "box") -> None:
+def check_layout_box(box: Box, image_size: int, where: str = "box") -> None:
     """Raise ValueError, in one line, for a box without area or (partly) outside a square image, in pixels."""
     left, top, right, bottom = box
     if not (left < right and top < bottom):
@@ -33,10 +33,10 @@ def check_box(box: Box, image_size: int, where: str = "box") -> None:
         raise ValueError(f"{where} {tuple(box)} leaves the image of {image_size}x{image_size} pixels")
 
 
-def box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
+def layout_box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
     """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, halves upwards so that a box
     has the same cells wherever it is; at least one cell is in it."""
-    check_box(box, image_size)
+    check_layout_box(box, image_size)
     edges = [math.floor(edge * side / image_size + 0.5) for edge in box]
     mask = torch.zeros(side, side)
     left, top = (min(edge, side - 1) for edge in edges[:2])
@@ -44,7 +44,7 @@ def box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
     return mask
 
 
-def word_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -> Float[Tensor, "B H W T"]:
+def word_attention_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -> Float[Tensor, "B H W T"]:
     """Softmax of 100 A over the words of the prompt, 0 elsewhere.
 
     BoxDiff leaves out CLIP's start token. Here all tokens that are no word are left out, for every tokenizer: start
@@ -54,7 +54,7 @@ def word_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -
     return logits.softmax(-1)
 
 
-def enlarged(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2 W2"]:
+def enlarge_attention_maps(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2 W2"]:
     """The maps on ``side`` x ``side`` cells, between their own ones linearly; as they are where they have as many.
 
     Boxes can be anywhere: on cells of an eighth of the image a box of three eighths between them would be rounded to
@@ -65,14 +65,14 @@ def enlarged(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2
     return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
 
 
-def blur(maps: Map) -> Map:
+def blur_attention_maps(maps: Map) -> Map:
     """Gaussian blur over 3 x 3 cells, the border mirrored."""
     weights = torch.exp(-(torch.arange(-1, 2).to(maps) ** 2) / (2 * BLUR_SIGMA**2))
     kernel = torch.outer(weights, weights) / weights.sum() ** 2
     return F.conv2d(F.pad(maps[:, None], (1, 1, 1, 1), mode="reflect"), kernel[None, None])[:, 0]
 
 
-def top_mean(values: Map, region: Map, top_share: float) -> PerSample:
+def _top_mean(values: Map, region: Map, top_share: float) -> PerSample:
     """Mean over the largest values inside the region, as many as ``top_share`` of its cells, at least one."""
     count = (region.flatten(1).sum(1) * top_share + 1e-4).floor().clamp(min=1)  # .29 of 100 is 29, also when rounded
     ordered = (values * region).flatten(1).sort(1, descending=True).values
@@ -80,14 +80,14 @@ def top_mean(values: Map, region: Map, top_share: float) -> PerSample:
     return (ordered * taken).sum(1) / count
 
 
-def inner_box(maps: Map, masks: Map, top_share: float) -> PerSample:
+def inner_box_energy(maps: Map, masks: Map, top_share: float) -> PerSample:
     """max(0, 1 - top_P(A M)), in [0, 1]: 0 when the object is looked for inside its box."""
-    return (1 - top_mean(maps, masks, top_share)).clamp(min=0)
+    return (1 - _top_mean(maps, masks, top_share)).clamp(min=0)
 
 
-def outer_box(maps: Map, masks: Map, top_share: float) -> PerSample:
+def outer_box_energy(maps: Map, masks: Map, top_share: float) -> PerSample:
     """top_P(A (1 - M)), in [0, 1]: 0 when nothing outside the box looks for the object."""
-    return top_mean(maps, 1 - masks, top_share)
+    return _top_mean(maps, 1 - masks, top_share)
 
 
 def _edge_distance(maps: Map, masks: Map, axis: int, corner_range: int) -> PerSample:
@@ -100,7 +100,7 @@ def _edge_distance(maps: Map, masks: Map, axis: int, corner_range: int) -> PerSa
     return ((found - wanted).abs() * near).mean(1)
 
 
-def corners(maps: Map, masks: Map, corner_range: int) -> PerSample:
+def corner_energy(maps: Map, masks: Map, corner_range: int) -> PerSample:
     """C_x + C_y: 0 when the map begins and ends where the box does.
 
     A place outside the box, in one of its columns or rows, can fill that column's maximum as well: descent that starts
@@ -123,7 +123,7 @@ def layout_energy(
     ``present`` marks the objects that a sample has. The second number says when to stop.
     """
     flat, boxes = maps.flatten(0, 1), masks.flatten(0, 1)
-    inner = inner_box(flat, boxes, top_share)
-    energy = inner + outer_box(flat, boxes, top_share) + corners(flat, boxes, corner_range)
+    inner = inner_box_energy(flat, boxes, top_share)
+    energy = inner + outer_box_energy(flat, boxes, top_share) + corner_energy(flat, boxes, corner_range)
     inner, energy = (value.view(present.shape) * present for value in (inner, energy))
     return energy.sum(1), inner.amax(1)

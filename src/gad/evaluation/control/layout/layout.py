@@ -14,19 +14,18 @@ from torch import Tensor
 
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
-from gad.config.sample_ids import LAYOUT, ids_of
+from gad.config.sample_ids import LAYOUT, task_sample_ids
 from gad.data.boxes import Detection
-from gad.data.emoji.detector import detect
+from gad.data.emoji.detector import detect_emojis, load_emoji_detector
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, read_boxdiff, two_objects
-from gad.evaluation.control.layout.energy import check_box
-from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scaled
-from gad.evaluation.control.layout.steering import measure_energy, steer
-from gad.evaluation.control.prompts import load_emoji_detector
+from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.layout.energy import check_layout_box
+from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scale_layout_prompt
+from gad.evaluation.control.layout.steering import measure_layout_energy, steer
 from gad.evaluation.control.task import TaskOutput
 from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
-from gad.metrics.clip_encoder import features_in_parts, load_encoder
-from gad.metrics.object_detector import load_hub_detector, missing_labels
+from gad.metrics.clip_encoder import clip_features_in_batches, load_clip_encoder
+from gad.metrics.object_detector import load_hub_detector, missing_detector_labels
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
@@ -47,7 +46,7 @@ class LayoutInputs:
     noise: Tensor
     teacher_noise: Tensor  # optimised with the teacher's attention
     image_size: int  # pixels on a side
-    detect: Detect
+    detect_emojis: Detect
     clip_score: ClipScore | None  # None where there is no CLIP
 
 
@@ -55,10 +54,10 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
     """The dataset's detector, or the one that the recipe names: ValueError where it lacks a label for a noun."""
     if config.detector is None:
         dataset = load_emoji_detector()
-        return lambda images: detect(dataset, images, threshold=LOWEST_SCORE)
+        return lambda images: detect_emojis(dataset, images, threshold=LOWEST_SCORE)
     local = ROOT / config.detector
     found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
-    missing = missing_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
+    missing = missing_detector_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
     return found
@@ -70,8 +69,8 @@ def _clip_score(config: LayoutConfig, clip: str | None, device: torch.device | s
     """
     if clip is None and config.detector is not None:
         return None
-    encoder = load_encoder(clip, device=device)
-    return lambda images, captions: (features_in_parts(encoder, images) * encoder.texts(captions)).sum(1)
+    encoder = load_clip_encoder(clip, device=device)
+    return lambda images, captions: (clip_features_in_batches(encoder, images) * encoder.texts(captions)).sum(1)
 
 
 def _image_size(sampler: Sampler) -> int:
@@ -91,15 +90,15 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     if config.boxes_file is None:
         prompts = emoji_layouts(config.num_prompts, config.first_prompt)
     else:
-        entries = two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
-        prompts = [scaled(entry, size / FILE_SIZE) for entry in entries]
+        entries = boxdiff_two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
+        prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
     for prompt in prompts:
         for thing in prompt.targets:
-            check_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
+            check_layout_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
     evaluators = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
     noise = draw_noise(
-        ids_of(LAYOUT, config.first_prompt + len(prompts))[config.first_prompt :],
+        task_sample_ids(LAYOUT, config.first_prompt + len(prompts))[config.first_prompt :],
         teacher.model.latent_shape,
         seed=config.seed,
     )
@@ -131,7 +130,7 @@ def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOut
         else:
             images = sampler.generate(noise, captions)
             rows = _evaluated(inputs, images).assign(
-                energy=measure_energy(sampler, prompts, noise, config, size).tolist()
+                energy=measure_layout_energy(sampler, prompts, noise, config, size).tolist()
             )
         tables.append(rows.assign(noise=name))
         outputs.append(images)

@@ -35,7 +35,7 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
     return found[first:]
 
 
-def scaled(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
+def scale_layout_prompt(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
     """The same prompt for an image ``factor`` times as large."""
 
     def larger(box: Box) -> Box:

@@ -12,10 +12,16 @@ from gad.config.layout import LayoutConfig
 from gad.diffusion.sampling import ddim_step, student_timesteps
 from gad.diffusion.shapes import Latent, PerSample
 from gad.evaluation.control.layout.attention import WANTED_SIDE, AttentionMaps, cross_attention
-from gad.evaluation.control.layout.energy import blur, box_mask, enlarged, layout_energy, word_maps
+from gad.evaluation.control.layout.energy import (
+    blur_attention_maps,
+    enlarge_attention_maps,
+    layout_box_mask,
+    layout_energy,
+    word_attention_maps,
+)
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
-from gad.evaluation.control.optimiser import Energy, optimise_noise, stepping, turning
+from gad.evaluation.control.optimiser import Energy, boxdiff_step, optimise_noise, turning_step
 from gad.models.external_sampler import ExternalSampler
 from gad.models.sampler import Sampler
 
@@ -34,24 +40,24 @@ class Plan:
         masks = torch.zeros(*self.objects.shape[:2], side, side)
         for sample, prompt in enumerate(self.prompts):
             for row, thing in enumerate(prompt.targets):
-                masks[sample, row] = box_mask(thing.box, self.image_size, side)
+                masks[sample, row] = layout_box_mask(thing.box, self.image_size, side)
         return masks
 
     def maps(self, attention: Float[Tensor, "B H W T"]) -> Float[Tensor, "B O H2 W2"]:
         """Each object's map: the mean over its tokens of the softmax over words, blurred, on cells fine enough."""
         share = (self.objects / self.objects.sum(-1, keepdim=True).clamp(min=1)).to(attention)
-        maps = torch.einsum("bhwt,bot->bohw", word_maps(attention, self.words.to(attention.device)), share)
-        maps = enlarged(maps, WANTED_SIDE)
-        return blur(maps.flatten(0, 1)).view_as(maps)
+        maps = torch.einsum("bhwt,bot->bohw", word_attention_maps(attention, self.words.to(attention.device)), share)
+        maps = enlarge_attention_maps(maps, WANTED_SIDE)
+        return blur_attention_maps(maps.flatten(0, 1)).view_as(maps)
 
 
-def plan_of(sampler: Sampler, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
+def steering_plan(sampler: Sampler, prompts: Sequence[LayoutPrompt], image_size: int) -> Plan:
     """The targets of the prompts for this model. Raises ValueError for a noun that its prompt does not hold."""
     nouns = [[thing.noun for thing in prompt.targets] for prompt in prompts]
     return Plan(*word_tokens(sampler.model, [p.caption for p in prompts], nouns), prompts, image_size)
 
 
-def energy_of(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
+def steering_energy(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded: AttentionMaps) -> Energy:
     """The energy of each noise, from the mean attention of the first ``attention_steps`` calls (t = 1 first) of the
     model's trajectory, or of all its calls where it has fewer.
 
@@ -92,8 +98,8 @@ def _energies(
     network = getattr(sampler.model.denoiser, "network", sampler.model.denoiser)
     with cross_attention(network, config.attention_layers) as recorded:
         for part in torch.arange(len(prompts)).split(config.batch_size):
-            plan = plan_of(sampler, [prompts[i] for i in part.tolist()], image_size)
-            yield part, energy_of(sampler, plan, config, recorded)
+            plan = steering_plan(sampler, [prompts[i] for i in part.tolist()], image_size)
+            yield part, steering_energy(sampler, plan, config, recorded)
 
 
 def steer(
@@ -104,9 +110,9 @@ def steer(
     Raises ValueError for a model without cross-attention.
     """
     if config.step == "turn":
-        move = turning(config.angle, config.low_frequency_size)
+        move = turning_step(config.angle, config.low_frequency_size)
     else:
-        move = stepping(config.step_size, keep_on_shell=config.keep_on_shell)
+        move = boxdiff_step(config.step_size, keep_on_shell=config.keep_on_shell)
     turns, floor = config.iterations, 1 - config.threshold
     with closing(_energies(sampler, prompts, config, image_size)) as energies:
         moved = [optimise_noise(e, noise[part], move, iterations=turns, stop_below=floor) for part, e in energies]
@@ -114,7 +120,7 @@ def steer(
 
 
 @torch.no_grad()
-def measure_energy(
+def measure_layout_energy(
     sampler: Sampler, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
 ) -> PerSample:
     """The energy of each noise by the sampler's own attention; lower is better. Raises as :func:`steer`."""
