@@ -36,8 +36,7 @@ test: environment
 	@ruff check --quiet .
 	@ruff format --check --quiet .
 	@mypy --no-error-summary
-	@OMP_NUM_THREADS=1 python -m pytest -q -m slow -k smoke tests/test_all_stages.py
-	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q
+	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q -m "not slow"
 
 prove: environment
 	@python pipelines/prove.py $(if $(BASE),--base $(BASE)) --commit

@@ -22,8 +22,13 @@ def project(tmp_path):
     return tmp_path
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["smoke", *hub_folders.BUILDERS])
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        pytest.param("smoke", marks=pytest.mark.chain),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in hub_folders.BUILDERS),
+    ],
+)
 def test_a_recipe_goes_through_every_stage(project, recipe):
     name = "smoke" if recipe == "smoke" else "local"
     if name == "local":
