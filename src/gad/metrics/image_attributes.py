@@ -60,17 +60,17 @@ def colourfulness(images: Latent) -> PerSample:
     return spread.sqrt() + 0.3 * mean.sqrt()
 
 
-def _red(images: Latent) -> PerSample:
+def red(images: Latent) -> PerSample:
     """Mean of the red channel, in [0, 1]."""
     return _rgb(images)[:, 0].mean((1, 2))
 
 
-def _green(images: Latent) -> PerSample:
+def green(images: Latent) -> PerSample:
     """Mean of the green channel, in [0, 1]."""
     return _rgb(images)[:, 1].mean((1, 2))
 
 
-def _blue(images: Latent) -> PerSample:
+def blue(images: Latent) -> PerSample:
     """Mean of the blue channel, in [0, 1]."""
     return _rgb(images)[:, 2].mean((1, 2))
 
@@ -84,7 +84,7 @@ def hue(images: Latent) -> PerSample:
     return torch.where(torch.hypot(x, y) < 1e-6, torch.nan, angle)
 
 
-def _blue_hue(images: Latent) -> PerSample:
+def blue_hue(images: Latent) -> PerSample:
     """How near the mean hue is to blue: the cosine of the angle between them, in [-1, 1]; 0 for gray.
 
     Hue itself runs in a circle and has no order; this has one.
@@ -94,7 +94,7 @@ def _blue_hue(images: Latent) -> PerSample:
 
 ATTRIBUTES = {
     function.__name__: function
-    for function in (brightness, contrast, saturation, sharpness, colourfulness, _red, _green, _blue, _blue_hue)
+    for function in (brightness, contrast, saturation, sharpness, colourfulness, red, green, blue, blue_hue)
 }
 
 

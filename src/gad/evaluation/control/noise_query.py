@@ -57,7 +57,7 @@ class Inputs:
     """The library, its captions, and the queries: text features ``[Q, D]`` or target points ``[Q, 2]``."""
 
     library: Library
-    _library_captions: list[str]
+    library_captions: list[str]
     prompts: Prompts
     queries: Tensor
     fresh: Tensor

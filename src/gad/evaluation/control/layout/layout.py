@@ -46,7 +46,7 @@ class LayoutInputs:
     noise: Tensor
     teacher_noise: Tensor  # optimised with the teacher's attention
     image_size: int  # pixels on a side
-    detect_emojis: Detect
+    detect: Detect
     clip_score: ClipScore | None  # None where there is no CLIP
 
 
