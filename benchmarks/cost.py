@@ -26,9 +26,9 @@ from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
+from gad.models.students import start_student
 from gad.preflight.timing import Alternating, Timed, Turns, run_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.paths import stage_dir

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.data.pair_generation import generate_noise_pairs
 from gad.preflight.architectures import architecture_of
 from gad.preflight.dry_run import dry_run_pairs, random_teacher
-from gad.preflight.timing import peak_bytes
 from gad.runtime.cli import exit_with_status, positive_argument
+from gad.runtime.devices import peak_bytes
 from gad.runtime.distributed import make_accelerator
 
 STEPS = 4  # training steps that are timed

@@ -30,7 +30,8 @@ from gad.report.ablations import (
     experiment_name,
     load_ablations,
 )
-from gad.runtime.cli import dvc_command, positive_argument, stage_environment
+from gad.runtime.cli import dvc_command, positive_argument
+from gad.runtime.environment import stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
 

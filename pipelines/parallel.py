@@ -25,7 +25,7 @@ from run_stage import StageError, check_inputs
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
-from gad.runtime.cli import keep_compiled
+from gad.runtime.environment import keep_compiled
 from gad.runtime.paths import DATA, ROOT, stage_dir
 
 EVALUATIONS = ("sensitivity", "fidelity", "control")

@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config.stage_graph import write_stage_graph
-from gad.runtime.cli import dvc_command, stage_environment
+from gad.runtime.cli import dvc_command
+from gad.runtime.environment import stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
@@ -66,7 +67,7 @@ def main(arguments: list[str]) -> int:
     ]
     status = dvc_repro(["--single-item", "--force", *missing]) if missing else 0
     if "--all" in arguments and not status:
-        from gad.report.index import keep_committed_results  # here, since it imports pandas
+        from gad.report.committed_results import keep_committed_results  # here, since it imports pandas
 
         print("to be committed:", *(keep_committed_results(recipe).relative_to(ROOT) for recipe in recipes))
     return status

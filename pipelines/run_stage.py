@@ -20,7 +20,7 @@ from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
 from gad.preflight.rounding import check_rounding
-from gad.runtime.cli import keep_compiled
+from gad.runtime.environment import keep_compiled
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked

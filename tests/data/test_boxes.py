@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gad.data.boxes import box_iou
-from gad.data.emoji.detector_targets import (
+from gad.data.emoji.detector_grid import (
     CELL,
     GRID,
     cell_centres,
@@ -11,7 +11,7 @@ from gad.data.emoji.detector_targets import (
     detector_targets_of,
     encode_box,
 )
-from gad.data.emoji.scenes import NOUNS
+from gad.data.emoji.sprites import NOUNS
 
 
 def test_decoding_inverts_encoding_in_every_cell():

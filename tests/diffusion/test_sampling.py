@@ -5,10 +5,10 @@ from tiny import PROMPTS
 
 from gad.diffusion.sampling import ddim_step, ddim_step_target, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
-from gad.distillation.train_students import save_student, start_student
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network, pipeline_schedule
+from gad.models.students import save_student, start_student
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 DDIM = {"timestep_spacing": "trailing", "clip_sample": False, **BETAS}

@@ -7,11 +7,10 @@ from gad.config import NoisePairsConfig, StudentConfig, load_recipe
 from gad.data.noise_pairs import NoisePairs, make_pair
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
-from gad.distillation.batch_source import partners_at
+from gad.distillation.batch_source import draw_batch, partners_at
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
+from gad.models.students import start_student
 
 GRADED = {"directions_per_noise": 3, "perturbation_scale": 0.4, "smallest_scale": 0.1}
 

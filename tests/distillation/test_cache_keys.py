@@ -6,12 +6,13 @@ from gad.data.emoji.teacher import make_teacher
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs, pairs_key
 from gad.distillation import cache_keys
-from gad.distillation.cache_keys import renew_cache_keys
-from gad.distillation.train_students import student_key, train_seeds
+from gad.distillation.cache_keys import renew_cache_keys, student_key
+from gad.distillation.train_students import train_seeds
 from gad.models.model import load_model
 from gad.runtime import paths
 from gad.runtime.files import read_json, write_json
-from gad.runtime.fingerprint import fingerprint, is_locked, lock_to
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.folder_lock import is_locked, lock_to
 
 
 @pytest.fixture

@@ -6,16 +6,13 @@ import pytest
 import torch
 
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, add_noise, from_x0
-from gad.distillation import losses as adversarial
-from gad.distillation import losses as distribution
+from gad.distillation.fake_score import fake_score_loss
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.distillation.losses import (
-    distribution_matching_loss,
-    importance_weight,
-    min_snr_weight,
-    renoise,
-    score_identity_loss,
-)
+from gad.distillation.ladd import discriminator_loss, generator_loss
+from gad.distillation.losses import min_snr_weight
+from gad.distillation.renoising import importance_weight, renoise
+from gad.distillation.sid import score_identity_loss
+from gad.distillation.tdm import distribution_matching_loss
 from gad.models.exact import ExactDenoiser
 
 
@@ -25,14 +22,14 @@ def draw(count: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 def test_a_discriminator_that_knows_nothing_costs_two_log_two():
     nothing = torch.zeros(2, 5)
-    assert torch.allclose(adversarial.discriminator_loss(nothing, nothing, nothing), torch.full((2,), 2 * math.log(2)))
+    assert torch.allclose(discriminator_loss(nothing, nothing, nothing), torch.full((2,), 2 * math.log(2)))
 
 
 def test_the_generator_wants_the_logits_that_the_discriminator_denies_it():
     logits = torch.zeros(2, 5, requires_grad=True)
-    adversarial.generator_loss(logits).sum().backward()
+    generator_loss(logits).sum().backward()
     wanted, logits.grad = logits.grad, None
-    adversarial.discriminator_loss(torch.zeros(2, 5), logits, torch.zeros(2, 5)).sum().backward()
+    discriminator_loss(torch.zeros(2, 5), logits, torch.zeros(2, 5)).sum().backward()
     assert (wanted < 0).all() and (logits.grad > 0).all()
 
 
@@ -171,7 +168,7 @@ def test_score_forms_vanish_when_the_scores_answer_alike():
 
 def test_fake_score_loss_sends_no_gradient_to_the_student():
     prediction, x0 = (tensor.clone().requires_grad_() for tensor in draw(2, 3, 2, 2, 2))
-    distribution.fake_score_loss(prediction, x0, torch.ones(3, dtype=torch.float64)).sum().backward()
+    fake_score_loss(prediction, x0, torch.ones(3, dtype=torch.float64)).sum().backward()
     assert x0.grad is None and prediction.grad.abs().max() > 0
 
 

@@ -12,7 +12,13 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.distillation import gad_loss as forms
 from gad.distillation import losses
-from gad.distillation.losses import matching_loss, score_identity_loss
+from gad.distillation.fake_score import fake_score_loss
+from gad.distillation.ladd import discriminator_loss, generator_loss
+from gad.distillation.losses import matching_loss
+from gad.distillation.pair_terms import diversity_loss, random_gradient_loss
+from gad.distillation.renoising import importance_weight
+from gad.distillation.sid import score_identity_loss
+from gad.distillation.tdm import distribution_matching_loss
 
 GUIDANCE = 4.5
 
@@ -52,19 +58,19 @@ def response(student, teacher):
 
 
 def diversity(student):
-    return losses.diversity_loss(still(student), jvp_power=0.4)
+    return diversity_loss(still(student), jvp_power=0.4)
 
 
 def random_gradient(student, teacher):  # along a drawn direction, which asks for no gradient
-    return losses.random_gradient_loss(still(student), still(teacher), LATENTS[2])
+    return random_gradient_loss(still(student), still(teacher), LATENTS[2])
 
 
 CASES = {
-    "generator_loss": (losses.generator_loss, slow.generator, LOGITS[:1]),
-    "discriminator_loss": (losses.discriminator_loss, slow.discriminator, LOGITS),
-    "discriminator_loss, one prompt": (losses.discriminator_loss, slow.discriminator, LOGITS[:2]),
-    "fake_score_loss": (losses.fake_score_loss, slow.fake_score, (*LATENTS[:2], WEIGHT)),
-    "importance_weight": (losses.importance_weight, slow.importance, LATENTS[:2]),
+    "generator_loss": (generator_loss, slow.generator, LOGITS[:1]),
+    "discriminator_loss": (discriminator_loss, slow.discriminator, LOGITS),
+    "discriminator_loss, one prompt": (discriminator_loss, slow.discriminator, LOGITS[:2]),
+    "fake_score_loss": (fake_score_loss, slow.fake_score, (*LATENTS[:2], WEIGHT)),
+    "importance_weight": (importance_weight, slow.importance, LATENTS[:2]),
     "gad_response_loss": (response, slow_gad.gad_response, LATENTS[:2]),
     "gad_score_loss": (forms.gad_score_loss, slow_gad.gad_score, LATENTS[:3]),
     "gad_score_fixed_loss": (forms.gad_score_fixed_loss, slow_gad.gad_score, LATENTS[:3]),
@@ -84,7 +90,7 @@ for kind in ("mse", "smooth_l1"):
     )
 for kind in ("mse", "pseudo_huber"):
     CASES[f"distribution_matching_loss, {kind}"] = (
-        partial(losses.distribution_matching_loss, kind=kind),
+        partial(distribution_matching_loss, kind=kind),
         partial(slow.distribution_matching, kind=kind),
         LATENTS[:3],
     )

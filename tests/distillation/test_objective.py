@@ -9,7 +9,7 @@ from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
 from gad.models.mlp import build_point_network, point_denoiser

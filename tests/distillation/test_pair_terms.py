@@ -8,9 +8,10 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import training_step_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
+from gad.models.students import start_student
 
 PARADIGMS = ["ladd", "tdm", "sid"]
 

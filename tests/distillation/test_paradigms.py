@@ -9,15 +9,18 @@ from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
 from gad.diffusion.shapes import expand_per_sample
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import training_step_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
-from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
+from gad.distillation.train_students import train_seeds
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser
+from gad.models.students import start_student
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
 SCORES = ["tdm", "sid"]

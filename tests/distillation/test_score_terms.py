@@ -8,15 +8,16 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
-from gad.distillation.batch import Batch, draw_batch, training_step_generator
+from gad.distillation.batch import Batch, training_step_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.losses import min_snr_weight
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import Renoised, renoised_output
 from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_term
-from gad.distillation.train_students import start_student
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
+from gad.models.students import start_student
 
 FORMS = ["score", "score_fixed", "released"]
 H = 0.3  # of the smoke recipe's pairs

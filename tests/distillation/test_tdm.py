@@ -17,7 +17,8 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import training_step_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
 from gad.models.model import Model
 from gad.models.pipelines import call_pixart

@@ -12,14 +12,14 @@ from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import save_student, start_student, train_seeds
+from gad.distillation.train_students import train_seeds
 from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, end_to_end_table, measure_end_to_end
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
 from gad.models.model import Model, load_model
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.sampler import Sampler
-from gad.models.students import seed_dir, student_usage_line
+from gad.models.students import save_student, seed_dir, start_student, student_usage_line
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,

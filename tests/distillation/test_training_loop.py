@@ -12,10 +12,10 @@ from gad.config import StudentConfig
 from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student, train_seeds
+from gad.distillation.train_students import train_seeds
 from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
-from gad.models.students import finished_seeds, load_students
+from gad.models.students import finished_seeds, load_students, start_student
 from gad.runtime import fingerprint, paths
 from gad.runtime.checkpoint import LAST, read_checkpoint
 

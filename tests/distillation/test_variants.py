@@ -11,16 +11,16 @@ from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.gad_loss import gad_response_loss
-from gad.distillation.losses import LARGEST, diversity_loss, random_gradient_loss
 from gad.distillation.objective import build_objective
-from gad.distillation.pair_terms import Alignment, Stored
+from gad.distillation.pair_terms import LARGEST, Alignment, Stored, diversity_loss, random_gradient_loss
 from gad.distillation.regression import Matching
 from gad.distillation.time_window import TimeWindow
-from gad.distillation.train_students import num_training_steps, start_student
+from gad.distillation.training_loop import num_training_steps
 from gad.metrics.summary import summary_against
 from gad.models.mlp import build_point_network, point_denoiser
+from gad.models.students import start_student
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from gad.config import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig, load_recipe
-from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
 from gad.evaluation.fidelity.fidelity import measure_fidelity
@@ -17,6 +16,7 @@ from gad.evaluation.sensitivity.seed_identification import measure_seeds, seeds_
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import TEACHER, Sampler, all_samplers
+from gad.models.students import start_student
 from gad.models.weights_hash import model_key
 from gad.runtime import cache, paths
 from gad.runtime.cache import ResultCache, at_once, read_result, write_result

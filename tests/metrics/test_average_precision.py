@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import YolosConfig, YolosForObjectDetection
 
-from gad.data.boxes import Detection
-from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
+from gad.data.boxes import Detection, GroundTruth, best_overlap
+from gad.metrics.average_precision import average_precision
 from gad.metrics.object_detector import (
     HubDetector,
     detector_class_scores,

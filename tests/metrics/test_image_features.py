@@ -1,15 +1,9 @@
 import pytest
 import torch
 
-from gad.metrics.image_features import (
-    FEATURES,
-    efflite0_distance,
-    efflite0_features,
-    frechet_distance,
-    intra_prompt_distance,
-    project_features,
-    vendi,
-)
+from gad.metrics.image_diversity import intra_prompt_distance, vendi
+from gad.metrics.image_features import FEATURES, efflite0_distance, efflite0_features, project_features
+from gad.metrics.set_distances import frechet_distance
 
 
 def normal(*shape, seed=0) -> torch.Tensor:

@@ -3,19 +3,15 @@ import pytest
 import torch
 
 from gad.diffusion.jvp import Response
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import start_student
+from gad.evaluation.sensitivity.analysis_noise import analysis_noise
 from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
-from gad.evaluation.sensitivity.responses import (
-    analysis_noise,
-    compare_responses,
-    noise_to_image_map,
-    summarise_responses,
-    value_and_responses,
-)
+from gad.evaluation.sensitivity.responses import compare_responses, summarise_responses, value_and_responses
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
 from gad.metrics import response as geometry
 from gad.models.model import Model
+from gad.models.students import start_student
 
 TEACHER = torch.diag(torch.tensor([3.0, 4.0], dtype=torch.float64))
 STUDENT = torch.tensor([[3.0, 0.0], [0.0, 0.0]], dtype=torch.float64)

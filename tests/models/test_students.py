@@ -5,9 +5,8 @@ import copy
 import torch
 from tiny import PROMPTS
 
-from gad.distillation.train_students import save_student
 from gad.models.model import load_model
-from gad.models.students import load_students, seed_dir
+from gad.models.students import load_students, save_student, seed_dir
 from gad.runtime import paths
 
 

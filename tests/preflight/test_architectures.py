@@ -10,21 +10,29 @@ from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, Re
 from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.precision import can_compile, make_student_optimizer, prepare_networks
-from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
+from gad.distillation.optimizer import make_student_optimizer
+from gad.distillation.precision import prepare_networks
+from gad.distillation.train_students import train_seeds
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.evaluation.sensitivity.end_to_end import measure_end_to_end
 from gad.models.model import load_model
 from gad.models.pipelines import pipeline_network
-from gad.models.students import seed_dir
+from gad.models.students import seed_dir, start_student
 from gad.preflight import dry_run
-from gad.preflight.architectures import ARCHITECTURES, architecture_of, build_architecture, count_network_parameters
+from gad.preflight.architectures import (
+    ARCHITECTURES,
+    architecture_of,
+    build_architecture,
+    count_network_parameters,
+    estimate_image_tokens,
+)
 from gad.preflight.cost import utilisation
 from gad.preflight.doctor import num_held_out_prompts
-from gad.preflight.estimate import estimate_image_tokens
 from gad.preflight.flops import step_flops
+from gad.runtime.devices import can_compile
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 
 

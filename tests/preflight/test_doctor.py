@@ -11,8 +11,8 @@ from gad.config import PromptsConfig, load_recipe
 from gad.config.external import ExternalStudent
 from gad.preflight import doctor
 from gad.preflight import pipeline_folder as folders
-from gad.preflight.doctor import check_hub_reachable, examine_recipe
-from gad.preflight.external_files import check_detector_labels
+from gad.preflight.doctor import examine_recipe
+from gad.preflight.external_files import check_detector_labels, check_hub_reachable
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification
 

@@ -24,11 +24,11 @@ from gad.report.ablations import (
     experiment_name,
     load_ablations,
     recorded_ablation_tables,
-    recorded_retained_gain,
 )
 from gad.report.figures import ablation_marks
-from gad.report.index import ablation_page_table
+from gad.report.page_tables import ablation_page_table
 from gad.report.paper import paper_ablation
+from gad.report.retained_gain import recorded_retained_gain
 
 ablate = load_script("pipelines/ablate.py")
 

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from gad.diffusion.noise import low_frequency_part, span_part
-from gad.distillation.train_students import start_student
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import Sampler
+from gad.models.students import start_student
 from gad.report import explorer as explore
 from gad.report import figures
 from gad.report.explorer import ANGLES, Explorer, Place

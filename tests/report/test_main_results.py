@@ -6,11 +6,12 @@ import pytest
 
 from gad.metrics.paired import paired_outputs, paired_table, paired_values, two_level_intervals
 from gad.metrics.statistics import mean_over_seeds
-from gad.metrics.summary import direction_kinds
 from gad.report.ablations import METRICS
+from gad.report.committed_results import beside_committed, changed_sections
 from gad.report.differences import DETECTABLE, SIGNIFICANT, difference_table, further_differences, two_level_table
-from gad.report.index import beside_committed, changed_sections, styled_table
-from gad.report.main_results import direction_kind_title, main_result_tables
+from gad.report.direction_kinds import direction_kind_title, direction_kinds
+from gad.report.main_results import main_result_tables
+from gad.report.page_tables import styled_table
 from gad.report.paper import layout_beside_ours, response_beside_ours, seeds_beside_ours
 
 

@@ -9,10 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gad.config import StudentConfig
 from gad.diffusion.guidance import Guided
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import training_step_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.models.model import load_model
+from gad.models.students import start_student
 
 READS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::item", "aten::equal")
 

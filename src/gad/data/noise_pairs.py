@@ -12,8 +12,10 @@ from gad.config.noise_pairs import NO_MATTER
 from gad.config.recipe import translate_old_recipe_keys
 from gad.diffusion.noise import Ids, draw_direction, draw_noise, perturb
 from gad.diffusion.sampling import student_timesteps
+from gad.models.stage import Stage
 from gad.runtime.files import read_json
 from gad.runtime.fingerprint import file_hash, fingerprint
+from gad.runtime.paths import stage_dir
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,9 @@ class NoisePairs:
             change = self.trajectories(ids, 1 + steps.index(h))[:, -1] - value
             powers.append((change.square().mean() / h**2).item())
         return sum(powers) / len(powers)
+
+
+def finished_noise_pairs(stage: Stage) -> NoisePairs:
+    """The recipe's finished noise pairs. Raises ValueError where they are another recipe's or another teacher's."""
+    folder, teacher_hash = stage_dir(stage.recipe, "noise_pairs"), fingerprint(stage_dir(stage.recipe, "teacher"))
+    return NoisePairs(folder, stage.settings.noise_pairs, teacher=teacher_hash)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
-from gad.data.noise_pairs import make_pair
+from gad.data.noise_pairs import NoisePairs, make_pair
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
@@ -19,10 +20,13 @@ from gad.diffusion.noise import Ids, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_singular_vectors
 from gad.models.model import Model, text_encoder_on
+from gad.models.stage import Stage
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
 from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged_shards, file_hash, stage_cache_key
+from gad.runtime.fingerprint import file_hash, fingerprint, stage_cache_key
+from gad.runtime.paths import stage_dir
+from gad.runtime.shards import drop_damaged_shards
 
 
 def _singular_basis(
@@ -130,3 +134,12 @@ def _in_dtype(teacher: Model, dtype: str) -> Model:
     denoiser = copy.deepcopy(teacher.denoiser)
     denoiser.network.to(getattr(torch, dtype))
     return replace(teacher, denoiser=denoiser)
+
+
+def make_noise_pairs(stage: Stage[NoisePairsConfig]) -> NoisePairs:
+    """The recipe's noise pairs, made where they are not finished yet."""
+    config, teacher_hash = stage.section, fingerprint(stage_dir(stage.recipe, "teacher"))
+    with tqdm(total=config.num_pairs, desc="noise pairs", mininterval=2) as bar:
+        for done in generate_noise_pairs(stage.folder, stage.teacher, teacher_hash, config):
+            bar.update(done - bar.n)
+    return NoisePairs(stage.folder)

@@ -3,6 +3,7 @@ r"""A map's value and its directional derivative, taken together at one point.
 .. math:: J_\Phi(x)\,v = \lim_{h \to 0} \frac{\Phi(x + h v) - \Phi(x)}{h}
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,9 @@ from gad.diffusion.shapes import Latent
 from gad.diffusion.step_size import check_step
 
 Map = Callable[[Latent], Latent]
+
+
+NO_FORWARD_MODE = ("forward AD", "autograd.Function", "vmap support", "functorch transform.")  # what PyTorch says then
 
 
 @dataclass(frozen=True)
@@ -75,3 +79,27 @@ def difference_rounding_floor(
         whole, half = ((phi(x + step * direction) - value).flatten(1) / step for step in (h, h / 2))
         found.append((whole - half).norm(dim=1) / half.norm(dim=1))
     return torch.stack(found)
+
+
+def response_differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+    """Value and forward differences, Eq. (5), along every direction ``[K, B, ...]``; one call at the base point."""
+    check_step(h, x.dtype)
+    value = phi(x)
+    return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
+
+
+def exact_jvps_or_none(phi: Map, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Value and exact derivatives ``[K, B, ...]``, or None where an operation of the network has no forward mode.
+
+    Warns, with PyTorch's reason, in that case; every other error of the network is raised.
+    """
+    try:
+        return exact_jvps(phi, x, directions)
+    except RuntimeError as error:  # NotImplementedError is one
+        reason = str(error).splitlines()[0]
+        if not any(sign in reason for sign in NO_FORWARD_MODE):
+            raise
+        warnings.warn(
+            f"derivatives are taken by difference, for the network has no forward mode: {reason[:120]}", stacklevel=2
+        )
+        return None

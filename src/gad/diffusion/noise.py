@@ -103,3 +103,13 @@ def perturb(
     angle = math.atan(h)
     turned = direction_part(noise, kind, size=size, basis=basis)
     return noise + (math.cos(angle) - 1) * turned + math.sin(angle) * direction
+
+
+def turn_noise(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
+    """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
+    z, g = noise.flatten(1), towards.flatten(1)
+    norm = z.norm(dim=1, keepdim=True)
+    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
+    length = along.norm(dim=1, keepdim=True)
+    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
+    return torch.where(length > 0, step, z).view_as(noise)

@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gad.config import Recipe, load_recipe, recipe_names
+from gad.config import Recipe, StudentConfig, load_recipe, recipe_names
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import pairs_key
-from gad.distillation.train_students import student_key
-from gad.distillation.training_record import check_trained
-from gad.runtime.fingerprint import fingerprint, lock_to
+from gad.distillation.training_loop import num_training_steps
+from gad.distillation.training_record import NO_RESULT, check_trained
+from gad.runtime.fingerprint import fingerprint, stage_cache_key
+from gad.runtime.folder_lock import lock_to
 from gad.runtime.paths import stage_dir
 
 
@@ -39,3 +40,11 @@ def _renewed(settings: Recipe) -> Iterator[str]:
     for variant in (name for name in VARIANTS if (students / name).exists()):
         lock_to(students / variant, student_key(settings.student, variant, pairs))
         yield f"{recipe}: students of {variant}"
+
+
+def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
+    """The cache key of a variant's students."""
+    settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
+        exclude=NO_RESULT
+    )
+    return stage_cache_key("student", settings, variant, pairs.fingerprint)

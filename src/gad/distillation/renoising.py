@@ -6,9 +6,9 @@ import torch
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, sample, student_timesteps
-from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample, _mean, expand_per_sample
 from gad.distillation.batch import Batch
-from gad.distillation.losses import importance_weight, renoise
 
 EARLIEST = 0.02  # the re-noised times' lower end
 MARGIN = 0.01  # how far they stay below the student timestep
@@ -48,3 +48,21 @@ def renoised_output(
         student.schedule.sigma(t), eps
     )
     return Renoised(x0, x_t, t, importance_weight(eps, mixed).detach())
+
+
+def importance_weight(added: Latent, mixed: Latent) -> PerSample:
+    r"""exp(-|mixed|² / 2) / exp(-|added|² / 2) with means over elements, ``[B]``; 1 when the two are alike.
+
+    On a sampling trajectory x_t holds the noise that was already in x_mid. ``added`` is the unit noise put on x_mid,
+    ``mixed`` all the noise in x_t as one unit noise: (x_t - alpha_t x0) / sigma_t.
+    """
+    return (_mean(added.square() - mixed.square()) / 2).exp()
+
+
+def renoise(schedule: Schedule, t_mid: PerSample, t: PerSample) -> tuple[PerSample, PerSample]:
+    """Factors (a, b) with x_t = a x_mid + b eps: forward diffusion from t_mid to a later t, ``[B]`` each.
+
+    a = alpha_t / alpha_mid, b = sqrt(sigma_t² - a² sigma_mid²); from t_mid = 0 they are alpha_t and sigma_t.
+    """
+    a = schedule.alpha(t) / schedule.alpha(t_mid)
+    return a, (schedule.sigma(t).square() - (a * schedule.sigma(t_mid)).square()).clamp(min=0).sqrt()

@@ -7,10 +7,9 @@ from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import Guided, denoiser_on_device
-from gad.diffusion.shapes import PerSample
+from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
-from gad.distillation.losses import score_identity_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
@@ -64,3 +63,15 @@ class Sid:
 def _guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
     """The fake score under the teacher's guidance, if it has any: two equal scores then stay equal."""
     return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake
+
+
+def score_identity_loss(x0: Latent, real: Latent, fake: Latent, *, alpha: float = 1.0) -> PerSample:
+    """The SiD loss ``[B]``, mean over elements, divided by sg mean|x0 - real|; 0 when real equals fake.
+
+    ``x0``, ``real`` and ``fake`` all carry gradients to the student. alpha = 1 leaves (y_T - y_F) · (y_F - x0).
+    It is no distance and can be negative.
+    """
+    gap = real - fake
+    loss = (gap * ((real - x0) - alpha * gap)).flatten(1).mean(dim=1)
+    scale = (x0 - real).detach().abs().flatten(1).mean(dim=1).clamp(min=1e-8)
+    return loss / scale

@@ -7,20 +7,23 @@ student's outputs. Both networks are evaluated at the same x_t.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import denoiser_on_device
-from gad.diffusion.shapes import PerSample
+from gad.diffusion.shapes import Latent, PerSample, _mean
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
-from gad.distillation.losses import DistanceKind, distribution_matching_loss
+from gad.distillation.losses import pseudo_huber
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.trainable import Networks, trainable_denoiser
+
+DistanceKind = Literal["mse", "pseudo_huber"]
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,16 @@ class Tdm:
             return terms
         scores = (self.teacher, self.fake)
         return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
+
+
+def distribution_matching_loss(x0: Latent, real: Latent, fake: Latent, *, kind: DistanceKind = "mse") -> PerSample:
+    """Loss ``[B]`` whose gradient on the student's ``x0`` points along fake - real; 0 when they agree.
+
+    D(x0, sg[x0 + real - fake]) / mean|x0 - real|, where D is half the squared error or pseudo-Huber, mean over
+    elements. ``real`` is the teacher's (guided) and ``fake`` the fake score's x0 at the same x_t; neither gets a
+    gradient, nor does the weight.
+    """
+    target = (x0 + real - fake).detach()
+    scale = _mean((x0 - real).detach().abs()).clamp(min=1e-8)
+    error = x0 - target
+    return _mean(error.square() / 2 if kind == "mse" else pseudo_huber(error)) / scale

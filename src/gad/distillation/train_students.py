@@ -1,67 +1,32 @@
 """Students of a recipe: where they start, how all seeds of a variant are trained, and how they are saved."""
 
-import copy
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import torch
+from tqdm import tqdm
 
 from gad.config import StudentConfig
-from gad.config.variants import VARIANTS, effective_variant
+from gad.config.variants import effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.cache_keys import student_key
 from gad.distillation.objective import build_objective
 from gad.distillation.seed_workers import threads_per_seed, workers_for
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
-from gad.distillation.training_loop import TrainState, train
-from gad.distillation.training_record import LOG, NO_RESULT, write_trained
-from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
+from gad.distillation.training_loop import TrainState, num_training_steps, train
+from gad.distillation.training_record import LOG, write_trained
 from gad.models.model import Model
-from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
-from gad.models.students import finished_seeds, seed_dir
+from gad.models.stage import Stage
+from gad.models.students import finished_seeds, save_student, seed_dir, start_student
 from gad.runtime.distributed import lock_together, make_accelerator, rank_and_world_size
-from gad.runtime.fingerprint import stage_cache_key
+from gad.runtime.paths import DATA, stage_dir
 from gad.runtime.side_by_side import side_by_side
-
-
-def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
-    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
-    if not isinstance(teacher.denoiser, NetworkDenoiser):
-        return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
-    return teacher.denoiser.copied()
-
-
-def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image.
-
-    Its scheduler walks our times, whatever the teacher came with.
-    """
-    if teacher.pipeline is None:
-        assert isinstance(student.network, PointNetwork)
-        return save_point_network(student.network, folder)
-    name = pipeline_family(teacher.pipeline).network
-    original = {name: pipeline_network(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
-    teacher.pipeline.register_modules(**{name: student.network, "scheduler": stock_scheduler(teacher.pipeline)})
-    try:
-        save_pipeline(teacher.pipeline, folder)
-    finally:
-        teacher.pipeline.register_modules(**original)
-
-
-def num_training_steps(config: StudentConfig, variant: str) -> int:
-    """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
-    return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
-
-
-def teacher_copy_for_training(teacher: Model, config: StudentConfig) -> Model:
-    """The teacher itself, or where its weights will be cast or parted a copy: students start from all their bits."""
-    if config.dtype == "float32" and not config.shard or not isinstance(teacher.denoiser, NetworkDenoiser):
-        return teacher
-    return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))
 
 
 @dataclass(frozen=True)
@@ -95,14 +60,6 @@ class SeedTraining:
         else:
             yield from states
         accelerator.wait_for_everyone()
-
-
-def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
-    """The cache key of a variant's students."""
-    settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
-        exclude=NO_RESULT
-    )
-    return stage_cache_key("student", settings, variant, pairs.fingerprint)
 
 
 def train_seeds(
@@ -157,3 +114,15 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
+
+
+def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> pd.DataFrame:
+    """Train every seed of a variant that is not finished; returns the log of all, a row per seed and logged step."""
+    recipe, folder = stage.recipe, stage.folder / variant
+    num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
+    options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
+    with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
+        for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
+            bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
+            bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
+    return pd.read_csv(folder / LOG).assign(variant=variant)

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from gad.data.emoji.clip import load_emoji_clip
-from gad.diffusion.shapes import PerSample
 from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
 from gad.models.clip import Clip, image_features, text_features
 from gad.runtime.fingerprint import fingerprint
@@ -24,11 +23,6 @@ class Encoder:
     images: Callable[[Tensor], Tensor]
     texts: Callable[[Sequence[str]], Tensor]
     inverse_temperature: float = 1.0  # that the model itself scales cosines by
-
-
-def clip_encoder_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
-    """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
-    return (encoder.images(images) * encoder.texts(prompts)).sum(1)
 
 
 def clip_features_in_batches(encoder: Encoder, images: Tensor, *, batch_size: int = 64) -> Tensor:

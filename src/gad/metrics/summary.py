@@ -52,15 +52,6 @@ def grouped_metrics(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) ->
     }
 
 
-def direction_kinds(sensitivity: dict) -> list[str]:
-    """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
-
-    Others, such as noise levels and spectra, stand beside them with metrics of their own.
-    """
-    named = {kind: variants for kind, variants in sensitivity.items() if not kind.endswith("_minus_baseline")}
-    return [kind for kind, group in named.items() if group and all("jvp_cosine" in values for values in group.values())]
-
-
 def number_columns(table: pd.DataFrame) -> list[str]:
     """The columns that hold numbers of a variant and seed; not sample sizes, nor intervals of a single model."""
     left_out = ("variant", "seed", "n")

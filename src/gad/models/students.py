@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+from gad.config import StudentConfig
 from gad.config.variants import VARIANTS
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import student_timesteps
+from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model, load_model
-from gad.models.pipelines import pipeline_family
+from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -51,3 +54,27 @@ def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[t
     if not found:
         raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student@{recipe}-baseline")
     return found
+
+
+def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
+    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
+    if not isinstance(teacher.denoiser, NetworkDenoiser):
+        return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
+    return teacher.denoiser.copied()
+
+
+def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
+    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image.
+
+    Its scheduler walks our times, whatever the teacher came with.
+    """
+    if teacher.pipeline is None:
+        assert isinstance(student.network, PointNetwork)
+        return save_point_network(student.network, folder)
+    name = pipeline_family(teacher.pipeline).network
+    original = {name: pipeline_network(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
+    teacher.pipeline.register_modules(**{name: student.network, "scheduler": stock_scheduler(teacher.pipeline)})
+    try:
+        save_pipeline(teacher.pipeline, folder)
+    finally:
+        teacher.pipeline.register_modules(**original)

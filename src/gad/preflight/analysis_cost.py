@@ -8,26 +8,22 @@ import torch
 
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
+from gad.data.boxes import GroundTruth
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.jvp import response_differences
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.attention import cross_attention
+from gad.evaluation.control.layout.energy_descent import optimise_noise, turning_step
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.steering import Plan, steering_energy
-from gad.evaluation.control.optimiser import optimise_noise, turning_step
-from gad.evaluation.sensitivity.responses import (
-    analysed_direction_kind,
-    analysis_noise,
-    noise_to_image_map,
-    response_differences,
-)
-from gad.metrics.average_precision import GroundTruth
+from gad.evaluation.sensitivity.analysis_noise import analysed_direction_kind, analysis_noise
 from gad.models.model import Model
 from gad.models.sampler import Sampler
 from gad.preflight.cost import Cost
-from gad.preflight.timing import peak_bytes
-from gad.runtime.devices import own_device
+from gad.runtime.devices import own_device, peak_bytes
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import ModelMixin

@@ -185,3 +185,9 @@ def count_network_parameters(network: nn.Module) -> int:
 def count_architecture_parameters(architecture: Architecture, *, depth: int | None = None) -> int:
     """Parameters of the network, from shapes alone; a published one takes a second to build."""
     return count_network_parameters(build_architecture(architecture, depth=depth, device="meta"))
+
+
+def estimate_image_tokens(architecture: Architecture, size: int | None = None) -> int:
+    """Places that the network works on for one image: a UNet's latent pixels, a transformer's patches."""
+    config = reduced_architecture(architecture, size=size)
+    return (config["sample_size"] // config.get("patch_size", 1)) ** 2

@@ -1,7 +1,6 @@
 """What is missing before a recipe can run, found out in seconds: a line for each thing, with what to do."""
 
 import importlib.util
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from gad.preflight.external_files import (
     check_control_files,
     check_evaluators,
     check_external_students,
+    check_hub_reachable,
     how_to_fetch_model,
 )
 from gad.preflight.finding import Finding
@@ -22,9 +22,6 @@ from gad.preflight.rounding import check_amplification, check_rounding
 from gad.preflight.sizes import check_sizes
 from gad.runtime.distributed import processes_per_node
 from gad.runtime.paths import ROOT
-
-HUB = "huggingface.co"
-TIMEOUT = 3.0  # seconds
 
 
 def examine_recipe(settings: Recipe) -> Iterator[Finding]:
@@ -151,13 +148,3 @@ def num_held_out_prompts(config: SensitivityConfig) -> int:
     asked += [config.fidelity.num_images] if config.fidelity else []
     asked += [section.num_samples for section in (config.negative_prompts, config.inversion) if section]
     return max(asked)
-
-
-def check_hub_reachable() -> Finding:
-    """Whether the hub can be reached from here."""
-    try:
-        with socket.create_connection((HUB, 443), timeout=TIMEOUT):
-            return Finding("ok", f"{HUB} can be reached: what is missing can be fetched from here")
-    except OSError:
-        do = "fetch the files above on a machine with a network and copy them to HF_HOME or a local folder here"
-        return Finding("warn", f"{HUB} cannot be reached from here", do)

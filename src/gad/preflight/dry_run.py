@@ -21,18 +21,18 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.guidance import denoiser_on_device
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student, teacher_copy_for_training
-from gad.distillation.trainable import Trainable
+from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
+from gad.models.students import start_student
 from gad.preflight.analysis_cost import control_cost, sensitivity_cost, student_folder_cost
-from gad.preflight.architectures import Architecture, architecture_of, build_architecture
+from gad.preflight.architectures import Architecture, architecture_of, build_architecture, estimate_image_tokens
 from gad.preflight.cost import Cost
-from gad.preflight.estimate import estimate_image_tokens
 from gad.preflight.flops import step_flops
-from gad.preflight.timing import Timed, forget_peak, peak_bytes
+from gad.preflight.timing import Timed
+from gad.runtime.devices import forget_peak, peak_bytes
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up

@@ -1,5 +1,6 @@
 """Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from gad.runtime.files import read_json
 from gad.runtime.paths import EMOJI, ROOT
 
 README = "README.md"  # a LoRA's repository has no config
+
+
+HUB = "huggingface.co"
+TIMEOUT = 3.0  # seconds
 
 
 def check_evaluators(settings: Recipe) -> Iterator[Finding]:
@@ -117,3 +122,13 @@ def how_to_fetch_model(source: str, revision: str | None = None) -> str:
     if source.startswith("models/"):
         return f"put its folder at {source}"
     return f"hf download {source}{f' --revision {revision}' if revision else ''} (into HF_HOME)"
+
+
+def check_hub_reachable() -> Finding:
+    """Whether the hub can be reached from here."""
+    try:
+        with socket.create_connection((HUB, 443), timeout=TIMEOUT):
+            return Finding("ok", f"{HUB} can be reached: what is missing can be fetched from here")
+    except OSError:
+        do = "fetch the files above on a machine with a network and copy them to HF_HOME or a local folder here"
+        return Finding("warn", f"{HUB} cannot be reached from here", do)

@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, training_step_generator
-from gad.distillation.precision import networks_of_training_step
+from gad.distillation.objective import networks_of_training_step
 from gad.distillation.trainable import Trainable, WithAuxiliary
 
 

@@ -118,7 +118,7 @@ def ablation_result_table(ablation: Ablation, metrics: list[dict[str, dict] | No
     """
     import pandas as pd  # here, since it takes seconds, as does scipy
 
-    from gad.metrics.summary import direction_kinds
+    from gad.report.direction_kinds import direction_kinds
 
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
@@ -155,11 +155,3 @@ def recorded_ablation_tables(recipe: str, ablations: dict[str, Ablation], folder
             if ablation.recipe == recipe and path.exists():
                 found[name + ending] = (ablation.title + words, pd.read_csv(path))
     return found
-
-
-def recorded_retained_gain(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
-    """The second table of the ablation of that name in :func:`recorded_ablation_tables`, if there is one."""
-    import pandas as pd  # here, since it takes seconds
-
-    path = folder / f"{name}{RETAINED}.csv"
-    return pd.read_csv(path) if path.exists() else None

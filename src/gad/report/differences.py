@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.metrics.statistics import effect_of, excludes_zero, has_interval, holm
-from gad.metrics.summary import direction_kinds
+from gad.report.direction_kinds import direction_kind_title, direction_kinds, direction_kinds_read
 from gad.report.format import format_estimate
-from gad.report.main_results import direction_kind_title, direction_kinds_read, main_results
+from gad.report.main_results import main_results
 
 SIGNIFICANT, DETECTABLE = "significant at 95 %", "minimum detectable effect"
 COLUMNS = ["group", "metric", "variant", "minus baseline", SIGNIFICANT, "effect size", DETECTABLE, "effect"]

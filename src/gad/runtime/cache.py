@@ -15,17 +15,11 @@ from torch import Tensor
 
 from gad.runtime.distributed import rank_and_world_size, wait_until
 from gad.runtime.files import atomic_write_path, read_tensors, write_tensors
-from gad.runtime.paths import stage_dir
 
 TENSORS = "tensors.safetensors"
 
 Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
-
-
-def stage_cache_dir(recipe: str, stage: str) -> Path:
-    """The folder of a stage's partial results; no output of the stage."""
-    return stage_dir(recipe, "live", "cache", stage)
 
 
 def write_result(path: Path, result: Result) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed import all_reduce
 
 from gad.runtime.devices import own_device
-from gad.runtime.fingerprint import is_locked, lock_folder
+from gad.runtime.folder_lock import is_locked, lock_folder
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
@@ -57,7 +57,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def lock_together(folder: Path, cache_key: str) -> None:
-    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.fingerprint.lock_folder`);
+    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.folder_lock.lock_folder`);
     the others
     wait.
     """

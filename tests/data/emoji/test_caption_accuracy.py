@@ -14,7 +14,8 @@ from gad.data.emoji.caption_accuracy import (
     object_accuracy,
     relation_accuracy,
 )
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
+from gad.data.emoji.scenes import BACKGROUNDS, RELATIONS, Prompt, Thing
+from gad.data.emoji.sprites import COLOURS, NATURAL, TINTED
 
 FIRST, SECOND = Thing(TINTED[0], "red"), Thing(TINTED[1], "blue")
 LEFT, RIGHT = (2.0, 20.0, 22.0, 40.0), (36.0, 22.0, 60.0, 44.0)

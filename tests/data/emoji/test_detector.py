@@ -14,8 +14,8 @@ from gad.data.emoji.detector import (
     load_detector,
     save_detector,
 )
-from gad.data.emoji.detector_targets import detector_targets_of
-from gad.data.emoji.scenes import STYLES
+from gad.data.emoji.detector_grid import detector_targets_of
+from gad.data.emoji.sprites import STYLES
 
 
 @pytest.fixture(scope="module")

@@ -11,12 +11,11 @@ from gad.data.emoji.scenes import (
     GRID_SIDES,
     MARGIN,
     SIZE,
-    STYLES,
-    TINTED,
     make_scene,
     make_scene_prompt,
     render,
 )
+from gad.data.emoji.sprites import STYLES, TINTED
 from gad.data.emoji.text_encoders import MAX_TOKENS, caption_vocabulary, clip_text, gemma_text, t5_text
 
 ON_GRID = [make_scene(i) for i in range(300)]

@@ -7,7 +7,7 @@ import torch
 
 from gad.config import NoiseOptimisationConfig
 from gad.data.swiss_roll import make_swiss_roll
-from gad.diffusion.noise import draw_noise
+from gad.diffusion.noise import draw_noise, turn_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.evaluation.control.noise_optimisation import (
     Inputs,
@@ -17,7 +17,6 @@ from gad.evaluation.control.noise_optimisation import (
     score_and_gradient,
     summarise,
 )
-from gad.evaluation.control.optimiser import turn_noise
 from gad.evaluation.control.prompts import Prompts
 from gad.metrics.clip_encoder import load_clip_encoder
 from gad.models.exact import ExactDenoiser

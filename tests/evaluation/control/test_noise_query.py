@@ -24,7 +24,8 @@ from gad.evaluation.control.noise_library import (
     retrieve_from_library,
     weights_hash,
 )
-from gad.metrics.clip_encoder import clip_encoder_score, load_clip_encoder
+from gad.metrics.clip_encoder import load_clip_encoder
+from gad.metrics.clip_score import clip_encoder_score
 from gad.metrics.image_attributes import low_level_attributes
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model

@@ -7,12 +7,12 @@ import pytest
 import torch
 from launching import PROCESSES, fork
 
-from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control import tasks as control
 from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Sampler
+from gad.models.students import start_student
 from gad.runtime import paths
 
 SCRIPT = """
@@ -30,7 +30,7 @@ from gad.evaluation.control.tasks import precompute_control
 from gad.models.exact import ExactDenoiser
 from gad.runtime.distributed import rank_and_world_size
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import start_student
+from gad.models.students import start_student
 from gad.models.model import Model
 from gad.data.swiss_roll import make_swiss_roll
 root = Path(sys.argv[1])

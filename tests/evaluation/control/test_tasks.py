@@ -8,30 +8,26 @@ import torch
 
 from gad.config import ControlConfig, ExternalStudent, load_recipe
 from gad.data.emoji.detector import load_emoji_detector
-from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
+from gad.data.emoji.scenes import Prompt, Scene, Thing, render
+from gad.data.emoji.sprites import STYLES
 from gad.data.prompts import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_swiss_roll
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity
 from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.diversity import seed_retrieval_accuracy
 from gad.evaluation.control.modes import MODES, expected_mode_coverage, mode_coverage, mode_entropy, modes_of
 from gad.evaluation.control.prompts import control_prompts, single_prompts
-from gad.evaluation.control.tasks import (
-    TASKS,
-    control_table,
-    rows_of_task,
-    run_tasks,
-    save_task_rows,
-    shown_task_outputs,
-)
-from gad.metrics.image_features import efflite0_features, vendi
+from gad.evaluation.control.task_results import control_table, rows_of_task, save_task_rows, shown_task_outputs
+from gad.evaluation.control.tasks import TASKS, run_tasks
+from gad.metrics.image_diversity import vendi
+from gad.metrics.image_features import efflite0_features
 from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import Sampler, all_samplers
+from gad.models.students import start_student
 from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.runtime import paths
 from gad.runtime.files import read_json

@@ -10,14 +10,14 @@ from torch import nn
 from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.batches import Comparison, in_batches, precompute_batches, responses_key
+from gad.evaluation.sensitivity.analysis_noise import analysis_ids
+from gad.evaluation.sensitivity.batches import Comparison, in_batches, responses_key
 from gad.evaluation.sensitivity.end_to_end import SAMPLES, end_to_end_batch, measure_end_to_end
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
-from gad.evaluation.sensitivity.precompute import precompute_sensitivity
-from gad.evaluation.sensitivity.responses import analysis_ids
+from gad.evaluation.sensitivity.precompute import precompute_batches, precompute_sensitivity
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.model import Model
+from gad.models.students import start_student
 
 MEASURES = (measure_end_to_end, measure_noise_levels, measure_trajectories)
 

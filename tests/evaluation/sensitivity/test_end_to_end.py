@@ -8,17 +8,14 @@ import pytest
 import torch
 
 from gad.config.sample_ids import ANALYSIS
+from gad.diffusion.jvp import exact_jvps_or_none
+from gad.diffusion.maps import noise_to_image_map, single_call_map
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import ddim_step, next_student_timestep, sample, student_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
-from gad.evaluation.sensitivity.finite_difference import (
-    STEPS,
-    choose_step,
-    exact_and_difference_jvp,
-    exact_jvps_or_none,
-)
-from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
+from gad.evaluation.sensitivity.finite_difference import STEPS, choose_step
+from gad.evaluation.sensitivity.jvp_agreement import exact_and_difference_jvp, jvp_agreement_table
 from gad.evaluation.sensitivity.per_noise_level import (
     measure_noise_levels,
     noise_level_map,
@@ -27,7 +24,7 @@ from gad.evaluation.sensitivity.per_noise_level import (
     wide_noise_level_table,
 )
 from gad.evaluation.sensitivity.response_curve import measure_response_curve
-from gad.evaluation.sensitivity.responses import noise_to_image_map, single_call_map, value_and_responses
+from gad.evaluation.sensitivity.responses import value_and_responses
 from gad.evaluation.sensitivity.spectrum import (
     full_singular_values,
     spectra_of_seeds,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector import Detector, detect_emojis
+from gad.data.emoji.detector import Detector, best_detection, detect_emojis
 from gad.data.emoji.scenes import BACKGROUNDS, Prompt
 from gad.diffusion.shapes import Latent, PerSample
 
@@ -23,11 +23,6 @@ def background_colour(images: Latent) -> list[str]:
     border = images[:, :, ~inside].float().median(dim=-1).values  # B 3
     palette = torch.tensor(list(BACKGROUNDS.values())) / 127.5 - 1
     return [list(BACKGROUNDS)[i] for i in torch.cdist(border, palette).argmin(1).tolist()]
-
-
-def best_detection(found: Sequence[Detection], noun: str) -> Detection | None:
-    """The detection of a noun with the highest score; None where it is not seen."""
-    return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)
 
 
 def object_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:

@@ -7,6 +7,7 @@ read once per image, from features pooled with learnt weights, so that the style
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
+from gad.data.emoji.detector_grid import GRID, Targets, decode_boxes, detection_peaks
+from gad.data.emoji.scenes import BACKGROUNDS
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
 from gad.runtime.paths import EMOJI
 
@@ -149,3 +151,8 @@ def load_detector(folder: Path) -> Detector:
 def load_emoji_detector() -> Detector:
     """The detector that all emoji recipes share."""
     return load_detector(EMOJI / "evaluators" / "detector")
+
+
+def best_detection(found: Sequence[Detection], noun: str) -> Detection | None:
+    """The detection of a noun with the highest score; None where it is not seen."""
+    return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)

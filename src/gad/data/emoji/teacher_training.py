@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -29,6 +30,9 @@ MUON_LR = 3  # times the learning rate
 WARMUP = 100  # steps
 DECAY = 0.3  # share of the steps at the end over which the learning rate falls to 0
 SMALLEST_TIME = 1e-3  # the first timestep of a table of 1000; below it a table rounds to clean data, where eps is lost
+
+
+SMOOTHING = 50  # steps, of the curve that is shown
 
 
 def trapezoidal_learning_rate(step: int, num_steps: int) -> float:
@@ -157,3 +161,10 @@ def train_teacher(
         yield {"step": step, "loss": loss.item()}
     state.average.copy_to(state.parameters)
     modules.eval().requires_grad_(False)
+
+
+def smoothed_teacher_log(log: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The log as :func:`gad.report.figures.training_curves` draws it, its loss a moving average."""
+    if log.empty:
+        return log
+    return log.assign(matching=log["loss"].ewm(span=SMOOTHING).mean(), variant="teacher", seed=seed)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
+from gad.data.emoji.scenes import BACKGROUNDS, COUNTS, RELATIONS
+from gad.data.emoji.sprites import COLOURS, NOUNS
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -4,7 +4,7 @@ saw.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from gad.data.emoji.autoencoder import reconstruction_psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.clip import emoji_clip_logits, load_emoji_clip
 from gad.data.emoji.detector import Detector, detect_art_style, load_detector
-from gad.data.emoji.evaluator_training import evaluator_reconstructions, scenes_to_images
-from gad.data.emoji.scenes import STYLES, Scene, make_scene
+from gad.data.emoji.evaluator_training import evaluator_reconstructions
+from gad.data.emoji.scenes import Scene, make_scene, scenes_to_images
+from gad.data.emoji.sprites import STYLES
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
 from gad.runtime.files import write_json
@@ -25,15 +26,6 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from diffusers import AutoencoderKL
 
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
-
-T = TypeVar("T")
-
-
-def build_with_seed(build: Callable[[], T], seed: int) -> T:
-    """What ``build`` makes with weights drawn from ``seed``; the global random state stays as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build()
 
 
 def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:

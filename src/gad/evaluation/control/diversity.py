@@ -14,14 +14,15 @@ from gad.config import DiversityConfig, Recipe
 from gad.config.sample_ids import DIVERSITY, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector, load_emoji_detector
-from gad.data.emoji.scenes import STYLES
+from gad.data.emoji.sprites import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, mode_coverage, mode_entropy, modes_of
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
-from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
+from gad.metrics.image_diversity import intra_prompt_distance, vendi
+from gad.metrics.image_features import efflite0_features
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device

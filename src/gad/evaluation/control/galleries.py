@@ -9,7 +9,7 @@ from torch import Tensor
 from gad.config import ControlConfig
 from gad.evaluation.control.noise_library import open_library
 from gad.evaluation.control.noise_query import library_folder
-from gad.evaluation.control.tasks import TaskResult, control_table, rows_of_task, shown_task_outputs
+from gad.evaluation.control.task_results import TaskResult, control_table, rows_of_task, shown_task_outputs
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
 

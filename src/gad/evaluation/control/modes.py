@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gad.data.emoji.caption_accuracy import best_detection
-from gad.data.emoji.detector import Detector, detect_art_style, detect_emojis
-from gad.data.emoji.scenes import GRID_SIDES, STYLES
+from gad.data.emoji.detector import Detector, best_detection, detect_art_style, detect_emojis
+from gad.data.emoji.scenes import GRID_SIDES
+from gad.data.emoji.sprites import STYLES
 
 EDGES = (26, 38)  # pixels between the thirds of a row or column; no sprite of the grid has its centre within 2 of them
 PLACES = (len(EDGES) + 1) ** 2

@@ -22,7 +22,8 @@ from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged_shards, file_hash, fingerprint, stage_cache_key
+from gad.runtime.fingerprint import file_hash, fingerprint, stage_cache_key
+from gad.runtime.shards import drop_damaged_shards
 
 PREVIEW = 64  # pixels on a side of the previews that are saved to be shown
 POINTS = "points"  # the features of the Swiss roll's library

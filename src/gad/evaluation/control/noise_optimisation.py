@@ -22,10 +22,9 @@ from gad.config.sample_ids import OPTIMISATION, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.data.swiss_roll import make_swiss_roll
-from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.optimiser import turn_noise
+from gad.diffusion.noise import draw_noise, turn_noise
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_rows
 from gad.metrics.clip_encoder import Encoder, load_clip_encoder
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once

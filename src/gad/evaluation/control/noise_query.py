@@ -39,7 +39,7 @@ from gad.evaluation.control.noise_library import (
     retrieve_from_library,
 )
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import TEACHER, Sampler

@@ -5,23 +5,22 @@ precompute them.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
-from gad.config import Recipe
+from gad.config import ControlConfig, Recipe
 from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control.layout import layout
+from gad.evaluation.control.task_results import TaskResult
 from gad.evaluation.jobs import Job, files_in_settings, precompute_jobs, results_of_jobs
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler, all_samplers
+from gad.models.stage import Stage
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import Result
-from gad.runtime.files import write_table
 from gad.runtime.fingerprint import stage_cache_key
 from gad.runtime.paths import EMOJI
 
@@ -33,22 +32,6 @@ TASKS = {
 }
 
 SHOWN = 8  # prompts whose images are saved: at 512 px those of all would be gigabytes a model
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """One model's result of one task: a row per sample, the headline numbers, and the outputs.
-
-    ``outputs[i]`` is that of the i-th row whose ``kept`` is true: of the teacher and one seed of each variant, all
-    points, but only the images of the first ``SHOWN`` prompts.
-    """
-
-    task: str
-    variant: str
-    seed: int
-    rows: pd.DataFrame
-    numbers: dict[str, float]
-    outputs: Tensor
 
 
 def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
@@ -109,33 +92,8 @@ def precompute_control(
     yield from precompute_jobs(_jobs_of(models, settings), models, cache_dir)
 
 
-def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
-    """A row per variant and seed with the headline numbers of all tasks."""
-    rows: dict[tuple[str, int], dict] = {}
-    for result in results:
-        row = rows.setdefault((result.variant, result.seed), {"variant": result.variant, "seed": result.seed})
-        row |= result.numbers
-    return pd.DataFrame(list(rows.values()))
-
-
-def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
-    """The rows of every model, with its variant and seed; empty for a task that did not run."""
-    parts = [r.rows.assign(variant=r.variant, seed=r.seed) for r in results if r.task == task]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def save_task_rows(results: list[TaskResult], folder: Path) -> None:
-    """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
-    for task in dict.fromkeys(result.task for result in results):
-        write_table(folder / f"{task}.parquet", rows_of_task(results, task))
-
-
-def shown_task_outputs(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
-    """The saved outputs of the rows where every named column has that value, by variant."""
-    found = {}
-    for result in results:
-        if result.task == task and len(result.outputs):
-            rows = result.rows[result.rows["kept"]]
-            chosen = (rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
-            found[result.variant] = result.outputs[torch.tensor(chosen)]
-    return found
+def all_control_results(stage: Stage[ControlConfig]) -> list[TaskResult]:
+    """The result of each task of the recipe for the teacher and every student."""
+    steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    total = len(stage.section.tasks) * (1 + len(stage.models))
+    return list(tqdm(steps, total=total, desc="tasks", mininterval=2))

@@ -10,8 +10,7 @@ from torch import Tensor
 from gad.config import FidelityConfig
 from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.evaluator_training import scenes_to_images
-from gad.data.emoji.scenes import make_scene
+from gad.data.emoji.scenes import make_scene, scenes_to_images
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.paths import ROOT
 

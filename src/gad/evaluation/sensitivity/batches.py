@@ -13,12 +13,13 @@ import pandas as pd
 
 from gad.config import Sampling, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import Steps, analysis_batches, analysis_ids, check_analysed_student
+from gad.evaluation.sensitivity.analysis_noise import analysis_batches, analysis_ids, check_analysed_student
+from gad.evaluation.sensitivity.responses import Steps
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 from gad.models.weights_hash import model_key
 from gad.runtime.cache import read_result, write_result
-from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
+from gad.runtime.distributed import lock_together
 from gad.runtime.fingerprint import stage_cache_key
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
@@ -94,23 +95,3 @@ def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) 
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
         yield from _rows(path, steps, partial(at, ids, compared, steps))
-
-
-def precompute_batches(
-    name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
-) -> Iterator[str]:
-    """Cache this process's share of the batches in ``cache_dir``, and yield a line for each.
-
-    Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
-    """
-    (rank, processes), batches = rank_and_world_size(), compared.batches
-    steps: Steps = {}
-    folder = _own_folder(name, compared, cache_dir)
-    first = folder / str(batches[0].start)
-    for number in range(rank, len(batches), processes):
-        ids = batches[number]
-        if number and derivatives and compared.config.method == "exact":
-            wait_until(first.exists)
-            list(_rows(first, steps, lambda: iter(())))
-        list(_rows(folder / str(ids.start), steps, partial(at, ids, compared, steps)))
-        yield f"{name}: batch {number + 1} of {len(batches)}"

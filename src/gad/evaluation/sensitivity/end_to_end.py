@@ -15,13 +15,13 @@ from gad.config import Recipe, SensitivityConfig
 from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.jvp import Map
+from gad.diffusion.maps import noise_to_image_map
+from gad.evaluation.sensitivity.analysis_noise import analysis_noise
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
-    analysis_noise,
     check_finite_responses,
     compare_responses,
-    noise_to_image_map,
     summarise_responses,
     value_and_responses,
 )

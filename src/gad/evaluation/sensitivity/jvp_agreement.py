@@ -4,17 +4,20 @@ from collections.abc import Iterable
 
 import pandas as pd
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.finite_difference import FEW, exact_and_difference_jvp, mean_derivative_cosine
-from gad.evaluation.sensitivity.responses import (
+from gad.diffusion.jvp import Map, difference_jvp, exact_jvps_or_none
+from gad.diffusion.maps import noise_to_image_map
+from gad.evaluation.sensitivity.analysis_noise import (
     analysed_direction_kind,
     analysis_ids,
     analysis_noise,
     check_analysed_student,
-    noise_to_image_map,
 )
+from gad.evaluation.sensitivity.finite_difference import FEW, choose_step
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
@@ -56,3 +59,27 @@ def _row(variant: str, seed: int, own: dict, teacher: dict) -> dict:
         "cosine_exact": mean_derivative_cosine(own["exact"], teacher["exact"]),
         "cosine_difference": mean_derivative_cosine(own["difference"], teacher["difference"]),
     }
+
+
+@torch.no_grad()
+def exact_and_difference_jvp(phi: Map, x: Tensor, direction: Tensor) -> dict[str, Tensor | float | None]:
+    """The derivative ``exact`` and by ``difference``, the ``h`` of the latter, and how far the two are apart.
+
+    ``disagreement`` is ‖difference - exact‖ / ‖exact‖ per sample ``[B]``, 0 is best. ``exact`` and ``disagreement``
+    are None where the network has no forward mode.
+    """
+    h = choose_step(phi, x, direction)
+    difference = difference_jvp(phi, x, direction, h=h).jvp
+    response = exact_jvps_or_none(phi, x, direction[None])
+    if response is None:
+        return {"exact": None, "difference": difference, "h": h, "disagreement": None}
+    exact = response[1][0]
+    apart = (difference - exact).flatten(1).norm(dim=1) / exact.flatten(1).norm(dim=1)
+    return {"exact": exact, "difference": difference, "h": h, "disagreement": apart}
+
+
+def mean_derivative_cosine(one: Tensor | None, other: Tensor | None) -> float:
+    """Mean cosine of two derivatives over samples, NaN where one of them is missing."""
+    if one is None or other is None:
+        return float("nan")
+    return F.cosine_similarity(one.flatten(1), other.flatten(1)).mean().item()

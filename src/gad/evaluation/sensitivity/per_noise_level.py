@@ -22,17 +22,12 @@ from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
+from gad.diffusion.maps import single_call_map
 from gad.diffusion.sampling import ddim_step_target, next_student_timestep, sample
 from gad.diffusion.shapes import Latent
+from gad.evaluation.sensitivity.analysis_noise import analysed_direction_kind, analysis_noise
 from gad.evaluation.sensitivity.batches import Comparison, in_batches
-from gad.evaluation.sensitivity.responses import (
-    Steps,
-    analysed_direction_kind,
-    analysis_noise,
-    compare_responses,
-    single_call_map,
-    value_and_responses,
-)
+from gad.evaluation.sensitivity.responses import Steps, compare_responses, value_and_responses
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 

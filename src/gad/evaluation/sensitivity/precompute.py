@@ -2,19 +2,22 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from gad.config import Recipe
 from gad.evaluation.jobs import precompute_jobs
-from gad.evaluation.sensitivity.batches import Comparison, precompute_batches
+from gad.evaluation.sensitivity.batches import At, Comparison, _own_folder, _rows
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, SAMPLES, end_to_end_batch
 from gad.evaluation.sensitivity.per_noise_level import NOISE_LEVELS, noise_levels_at
+from gad.evaluation.sensitivity.responses import Steps
 from gad.evaluation.sensitivity.seed_identification import seeds_job
 from gad.evaluation.sensitivity.trajectory import TRAJECTORY, deviations_at
 from gad.models.external import as_external
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, all_samplers
+from gad.runtime.distributed import rank_and_world_size, wait_until
 
 
 def precompute_sensitivity(
@@ -36,3 +39,23 @@ def precompute_sensitivity(
     if settings.sensitivity.seeds:
         models = all_samplers(teacher, students, settings.sampling)
         yield from precompute_jobs([seeds_job(models[0], settings)], models, cache_dir)
+
+
+def precompute_batches(
+    name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
+) -> Iterator[str]:
+    """Cache this process's share of the batches in ``cache_dir``, and yield a line for each.
+
+    Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
+    """
+    (rank, processes), batches = rank_and_world_size(), compared.batches
+    steps: Steps = {}
+    folder = _own_folder(name, compared, cache_dir)
+    first = folder / str(batches[0].start)
+    for number in range(rank, len(batches), processes):
+        ids = batches[number]
+        if number and derivatives and compared.config.method == "exact":
+            wait_until(first.exists)
+            list(_rows(first, steps, lambda: iter(())))
+        list(_rows(folder / str(ids.start), steps, partial(at, ids, compared, steps)))
+        yield f"{name}: batch {number + 1} of {len(batches)}"

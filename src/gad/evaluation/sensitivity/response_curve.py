@@ -7,12 +7,8 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import (
-    analysed_direction_kind,
-    analysis_ids,
-    analysis_noise,
-    noise_to_image_map,
-)
+from gad.diffusion.maps import noise_to_image_map
+from gad.evaluation.sensitivity.analysis_noise import analysed_direction_kind, analysis_ids, analysis_noise
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, num_sampler_steps
 

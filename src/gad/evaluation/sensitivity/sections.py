@@ -10,11 +10,16 @@ from tqdm import tqdm
 
 from gad.config import SensitivityConfig
 from gad.data.prompts import prompt_of
+from gad.evaluation.sensitivity.analysis_noise import (
+    analysed_direction_kind,
+    analysis_batches,
+    analysis_ids,
+    analysis_noise,
+)
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, end_to_end_kinds, measure_end_to_end
 from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
 from gad.evaluation.sensitivity.response_curve import measure_response_curve
-from gad.evaluation.sensitivity.responses import analysed_direction_kind, analysis_batches, analysis_ids, analysis_noise
 from gad.evaluation.sensitivity.rounding_error import rounding_error_by_step
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.evaluation.sensitivity.spectrum import spectra_table

@@ -9,16 +9,12 @@ from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.diffusion.jvp import Map, exact_jvps
+from gad.diffusion.jvp import Map, exact_jvps, response_differences
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import Along, top_singular_vectors
-from gad.evaluation.sensitivity.responses import (
-    analysis_ids,
-    check_analysed_student,
-    noise_to_image_map,
-    response_differences,
-)
+from gad.evaluation.sensitivity.analysis_noise import analysis_ids, check_analysed_student
 from gad.metrics.response import response_spectrum, spectral_kl
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model

@@ -16,7 +16,7 @@ _MODULES = {
         "control_seed_grids",
         "control_trade_off_plot",
     ],
-    "explore": ["strip_png"],
+    "explorer_strip": ["strip_png"],
     "response_lines": ["noise_level_curves", "response_curves", "spectra_curves", "step_curves"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars"],

@@ -10,8 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from gad.metrics.statistics import Estimate, has_interval, mean_over_seeds
+from gad.report.figures.empty import left_out_if_empty
 from gad.report.figures.outputs import point_clouds, to_pixels
-from gad.report.figures.style import DPI, left_out_if_empty, variant_styles
+from gad.report.figures.style import DPI, variant_styles
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from gad.report.figures.empty import left_out_if_empty
 from gad.report.figures.outputs import to_pixels
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.style import DPI
 
 BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and third object
 

@@ -6,7 +6,8 @@ from matplotlib.figure import Figure
 
 from gad.metrics.statistics import Values, mean_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 

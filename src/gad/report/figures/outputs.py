@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI, PALETTE
 
 
 def to_pixels(images: Tensor) -> np.ndarray:

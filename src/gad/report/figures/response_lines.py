@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 
 from gad.metrics.statistics import mean_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI
 
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 

@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gad.metrics.statistics import mean_over_seeds
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, style_order
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI, PALETTE, style_order
 
 _LABELS = {
     "seed_identification_accuracy": "self identifiability (higher is better)",

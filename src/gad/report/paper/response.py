@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.metrics.summary import direction_kinds
+from gad.report.direction_kinds import direction_kinds
 from gad.report.format import format_estimate
 
 # table, metric, PixArt TDM baseline, with GAD, our group (None: a kind of direction), our metric, whether they compare

@@ -5,18 +5,20 @@ import torch
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
-from gad.evaluation.control.layout.energy import (
+from gad.data.boxes import check_layout_box
+from gad.evaluation.control.layout.attention_maps import (
     blur_attention_maps,
-    check_layout_box,
-    corner_energy,
     enlarge_attention_maps,
+    word_attention_maps,
+)
+from gad.evaluation.control.layout.energy import (
+    corner_energy,
     inner_box_energy,
     layout_box_mask,
     layout_energy,
     outer_box_energy,
-    word_attention_maps,
 )
-from gad.evaluation.control.optimiser import boxdiff_step, optimise_noise
+from gad.evaluation.control.layout.energy_descent import boxdiff_step, optimise_noise
 
 SIDE = 8
 BOXES = [(2, 1, 5, 4), (0, 0, 8, 3), (6, 5, 8, 8)]  # in cells

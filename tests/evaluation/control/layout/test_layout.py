@@ -9,16 +9,15 @@ import torch
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.config.layout import LayoutConfig
-from gad.data.boxes import Detection
+from gad.data.boxes import Detection, GroundTruth, check_layout_box
 from gad.diffusion.noise import draw_noise, low_frequency_part
 from gad.evaluation.control.layout import layout
-from gad.evaluation.control.layout.energy import check_layout_box
+from gad.evaluation.control.layout.energy_descent import boxdiff_step, optimise_noise, turning_step
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts
 from gad.evaluation.control.layout.steering import measure_layout_energy, steer
 from gad.evaluation.control.layout.tokens import word_tokens
-from gad.evaluation.control.optimiser import boxdiff_step, optimise_noise, turning_step
-from gad.metrics.average_precision import GroundTruth
-from gad.metrics.clip_encoder import clip_encoder_score, load_clip_encoder
+from gad.metrics.clip_encoder import load_clip_encoder
+from gad.metrics.clip_score import clip_encoder_score
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import Sampler

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gad.evaluation.control.layout.energy import check_layout_box
+from gad.data.boxes import GroundTruth, check_layout_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt
-from gad.metrics.average_precision import GroundTruth
 
 FILE_SIZE = 512  # pixels on a side of the images that the boxes belong to
 

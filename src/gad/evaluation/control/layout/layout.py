@@ -15,15 +15,14 @@ from torch import Tensor
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, task_sample_ids
-from gad.data.boxes import Detection
+from gad.data.boxes import Detection, GroundTruth, best_overlap, check_layout_box
 from gad.data.emoji.detector import detect_emojis, load_emoji_detector
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
-from gad.evaluation.control.layout.energy import check_layout_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scale_layout_prompt
 from gad.evaluation.control.layout.steering import measure_layout_energy, steer
-from gad.evaluation.control.task import TaskOutput
-from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
+from gad.evaluation.control.task_output import TaskOutput
+from gad.metrics.average_precision import average_precision
 from gad.metrics.clip_encoder import clip_features_in_batches, load_clip_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_detector_labels
 from gad.models.sampler import TEACHER, Sampler

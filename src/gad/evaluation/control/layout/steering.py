@@ -12,16 +12,15 @@ from gad.config.layout import LayoutConfig
 from gad.diffusion.sampling import ddim_step, student_timesteps
 from gad.diffusion.shapes import Latent, PerSample
 from gad.evaluation.control.layout.attention import WANTED_SIDE, AttentionMaps, cross_attention
-from gad.evaluation.control.layout.energy import (
+from gad.evaluation.control.layout.attention_maps import (
     blur_attention_maps,
     enlarge_attention_maps,
-    layout_box_mask,
-    layout_energy,
     word_attention_maps,
 )
+from gad.evaluation.control.layout.energy import layout_box_mask, layout_energy
+from gad.evaluation.control.layout.energy_descent import Energy, boxdiff_step, optimise_noise, turning_step
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
-from gad.evaluation.control.optimiser import Energy, boxdiff_step, optimise_noise, turning_step
 from gad.models.external_sampler import ExternalSampler
 from gad.models.sampler import Sampler
 

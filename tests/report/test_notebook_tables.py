@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from gad.report import figures, summary_tables
-from gad.report.summary_tables import captioned, seed_summary, show_summary, summary_columns
+from gad.report import figures, notebook_tables
+from gad.report.notebook_tables import captioned, seed_summary, show_summary, summary_columns
 
 TABLE = pd.DataFrame(
     {"variant": ["gad", "gad", "teacher"], "seed": [0, 1, 0], "cosine": [0.4, 0.6, 1.0], "error": [0.1, 0.3, None]}
@@ -20,7 +20,7 @@ def test_a_cell_is_the_mean_over_seeds_with_its_interval_and_models_stand_in_the
 
 def test_a_table_can_have_a_row_per_number_or_per_kind(monkeypatch):
     shown = []
-    monkeypatch.setattr(summary_tables, "display", shown.append)
+    monkeypatch.setattr(notebook_tables, "display", shown.append)
     show_summary(TABLE, {"cosine": "cosine ↑"}, "ours", models_across=True)
     assert shown[0].data.columns.tolist() == ["", "teacher", "gad"] and shown[0].caption.startswith("ours: mean over")
     by_kind = seed_summary(TABLE.assign(kind="isotropic"), {"cosine": "cosine ↑"}, by=["kind"])
@@ -28,7 +28,7 @@ def test_a_table_can_have_a_row_per_number_or_per_kind(monkeypatch):
 
 
 def test_what_is_not_measured_is_not_shown(monkeypatch):
-    monkeypatch.setattr(summary_tables, "display", None)  # a call would fail
+    monkeypatch.setattr(notebook_tables, "display", None)  # a call would fail
     show_summary(pd.DataFrame(), {"cosine": "cosine ↑"})
     show_summary(TABLE, summary_columns(TABLE, "query_"))
     assert figures.seed_bars(pd.DataFrame(), num_seeds=0) is None

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Box, box_iou
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
+from gad.data.emoji.scenes import BACKGROUNDS, SIZE, Scene
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import PerSample
 
 GRID = 16  # cells on a side

@@ -9,17 +9,12 @@ from gad.config.variants import VARIANTS
 from gad.distillation.train_students import LOG
 from gad.models.model import load_model
 from gad.report import differences, figures, paper
-from gad.report.ablations import load_ablations, recorded_ablation_tables, recorded_retained_gain
+from gad.report.ablations import load_ablations, recorded_ablation_tables
+from gad.report.committed_results import beside_committed, changed_sections, committed_results
 from gad.report.control_differences import control_gains
 from gad.report.differences import difference_table
-from gad.report.index import (
-    ablation_page_table,
-    beside_committed,
-    changed_sections,
-    committed_results,
-    folded_html,
-    styled_table,
-)
+from gad.report.page_tables import ablation_page_table, folded_html, styled_table
+from gad.report.retained_gain import recorded_retained_gain
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import stage_dir
 

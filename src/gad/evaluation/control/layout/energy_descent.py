@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from gad.diffusion.noise import low_frequency_part
+from gad.diffusion.noise import low_frequency_part, turn_noise
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
@@ -13,16 +12,6 @@ Energy = Callable[[Latent], tuple[PerSample, PerSample]]
 
 Move = Callable[[Latent, Latent, float], Latent]
 """A noise, a direction to move it in and the share of a whole step, to the moved noise."""
-
-
-def turn_noise(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
-    """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
-    z, g = noise.flatten(1), towards.flatten(1)
-    norm = z.norm(dim=1, keepdim=True)
-    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
-    length = along.norm(dim=1, keepdim=True)
-    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
-    return torch.where(length > 0, step, z).view_as(noise)
 
 
 def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
