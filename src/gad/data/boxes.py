@@ -35,7 +35,7 @@ class GroundTruth:
     box: Box
 
 
-def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> float:
+def best_box_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> float:
     """Mean over the asked objects of the largest intersection over union with a detection of that noun, in [0, 1].
 
     Higher is better; an object that is not found counts 0.
@@ -43,7 +43,7 @@ def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> fl
     return float(np.mean([max((box_iou(d.box, a.box) for d in found if d.noun == a.noun), default=0.0) for a in asked]))
 
 
-def check_layout_box(box: Box, image_size: int, where: str = "box") -> None:
+def check_box_in_image(box: Box, image_size: int, where: str = "box") -> None:
     """Raise ValueError, in one line, for a box without area or (partly) outside a square image, in pixels."""
     left, top, right, bottom = box
     if not (left < right and top < bottom):

@@ -1,4 +1,4 @@
-"""The noise-pair stage as its notebook runs it: pairs are made, shown and measured."""
+"""The record of the noise-pair stage."""
 
 from gad.data.noise_pairs import NoisePairs
 from gad.models.stage import Stage

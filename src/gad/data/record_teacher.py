@@ -1,4 +1,4 @@
-"""The teacher stage as its notebook runs it: the teacher is made, looked at and measured.
+"""The teacher stage as its notebook runs it: the teacher is made and measured.
 
 What a teacher lacks (a training log, points, images of captions) is empty.
 """
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from gad.config import Recipe
 from gad.data.emoji.teacher import make_teacher
 from gad.data.emoji.teacher_evaluation import (
-    teacher_caption_accuracy,
+    teacher_evaluation_accuracy,
     teacher_evaluation_prompts,
 )
 from gad.runtime.files import write_json
@@ -35,7 +35,7 @@ def record_teacher(
     metrics = {}
     if len(log):
         metrics = {"final_loss": log["loss"].tail(LAST_STEPS).mean()}
-        metrics |= teacher_caption_accuracy(
+        metrics |= teacher_evaluation_accuracy(
             images["teacher"], teacher_evaluation_prompts(), EMOJI / "evaluators" / "detector"
         )
     elif points:

@@ -40,7 +40,7 @@ def arc_of(x: Tensor, *, resolution: int = 4096) -> Tensor:
     return torch.cdist(x, curve).argmin(dim=1) * ARCS // resolution
 
 
-def teacher_data_points(settings: Recipe) -> dict[str, Tensor]:
+def swiss_roll_teacher_points(settings: Recipe) -> dict[str, Tensor]:
     """The Swiss roll's points ``[N, 2]``, which are all that its teacher is made of."""
     path = stage_dir(settings.name, "teacher") / "points.safetensors"
     return {"data": read_tensors(path)["points"]} if path.exists() else {}

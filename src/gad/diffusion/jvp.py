@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.diffusion.shapes import Latent
-from gad.diffusion.step_size import check_step
+from gad.diffusion.step_size import check_step_size
 
 Map = Callable[[Latent], Latent]
 
@@ -60,12 +60,12 @@ def difference_jvp(phi: Map, x: Latent, direction: Latent, *, h: float) -> Respo
 
     Raises ValueError when h is not positive, or so small that rounding drowns the response.
     """
-    check_step(h, x.dtype)
+    check_step_size(h, x.dtype)
     value = phi(x)
     return Response(value, (phi(x + h * direction) - value) / h)
 
 
-def difference_rounding_floor(
+def difference_jvp_rounding_floor(
     phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]
 ) -> Float[Tensor, "steps B"]:
     """Measured relative disagreement of the differences at h and h / 2, for each h of ``steps`` and sample; 0 is best.
@@ -75,15 +75,15 @@ def difference_rounding_floor(
     """
     value, found = phi(x), []
     for h in steps:
-        check_step(h / 2, x.dtype)
+        check_step_size(h / 2, x.dtype)
         whole, half = ((phi(x + step * direction) - value).flatten(1) / step for step in (h, h / 2))
         found.append((whole - half).norm(dim=1) / half.norm(dim=1))
     return torch.stack(found)
 
 
-def response_differences(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+def difference_jvps(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
     """Value and forward differences, Eq. (5), along every direction ``[K, B, ...]``; one call at the base point."""
-    check_step(h, x.dtype)
+    check_step_size(h, x.dtype)
     value = phi(x)
     return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
 

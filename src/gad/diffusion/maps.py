@@ -18,6 +18,6 @@ def noise_to_image_map(
     return lambda noise: sample(denoise, noise, conditioning, num_steps=num_steps)[-1]
 
 
-def single_call_map(denoise: Denoiser, t: float, conditioning) -> Map:
+def single_call_map(denoise: Denoiser, t: float, conditioning: Conditioning | None) -> Map:
     """The map from x_t to the network's x0 at one time."""
     return lambda x_t: denoise(x_t, torch.full((len(x_t),), t, dtype=x_t.dtype, device=x_t.device), conditioning)

@@ -25,5 +25,6 @@ def expand_per_sample(scale: PerSample, like: Tensor) -> Tensor:
     return scale.view(-1, *[1] * (like.ndim - 1))
 
 
-def _mean(error: Latent) -> PerSample:
+def mean_per_sample(error: Latent) -> PerSample:
+    """The mean over each sample's elements, ``[B]``."""
     return error.flatten(1).mean(dim=1)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import add_noise
 from gad.diffusion.shapes import Latent, PerSample
@@ -50,7 +50,7 @@ class Ladd:
     def to(self, device) -> "Ladd":
         """The same with the heads, and the teacher whose features they read, on ``device``."""
         return replace(
-            self, teacher=denoiser_on_device(self.teacher, device), discriminator=self.discriminator.to(device)
+            self, teacher=guided_denoiser_on_device(self.teacher, device), discriminator=self.discriminator.to(device)
         )
 
     def _logits(self, x0: Latent, batch: Batch, conditioning: Conditioning | None, generator) -> Tensor:
@@ -75,24 +75,24 @@ class Ladd:
         misaligned = None
         if batch.others is not None:
             misaligned = self._logits(batch.endpoint, batch, batch.others, generator)
-        return discriminator_loss(real, fake, misaligned)
+        return ladd_discriminator_loss(real, fake, misaligned)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
         x0 = self._output(student, batch)
-        loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
+        loss = ladd_generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
         free = x0 if self.student_steps == 1 else None
         return self.stored.add_to({"ladd": loss}, student, batch, generator, x0=free)
 
 
-def generator_loss(fake: Logits) -> PerSample:
+def ladd_generator_loss(fake: Logits) -> PerSample:
     """-log D of the student's samples, ``[B]``, mean over logits; falls as they are taken for the teacher's."""
     return F.softplus(-fake).mean(dim=1)
 
 
-def discriminator_loss(real: Logits, fake: Logits, misaligned: Logits | None = None) -> PerSample:
+def ladd_discriminator_loss(real: Logits, fake: Logits, misaligned: Logits | None = None) -> PerSample:
     """-log D(real) - log(1 - D(fake)), ``[B]``; 2 log 2 for a discriminator that knows nothing.
 
     ``misaligned`` are real samples under another sample's prompt: they share the fakes' weight with the student's.

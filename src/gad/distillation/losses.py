@@ -1,14 +1,4 @@
-r"""Distribution matching at re-noised states: TDM, and DMD where the student takes one step.
-
-The student's x0 is re-noised to x_t. Where the teacher at x_t sees more of its data than the fake score sees of the
-student's, the difference of their x0 predictions gives the direction in which x0 has to move:
-
-.. math:: \nabla_\theta L = E\left[ (x_0^F - x_0^T)(x_t, t)\, \partial x_0^S / \partial \theta \right]
-
-That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) uses pseudo-Huber
-instead, which leaves little more than the sign of each element. Everything here is a function of predictions; no
-network is called.
-"""
+"""Losses that several objectives share, as functions of predictions; no network is called."""
 
 from typing import Literal
 

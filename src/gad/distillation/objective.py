@@ -59,7 +59,7 @@ def build_objective(
     return Sid(*parts, config.sid_alpha, score_form)
 
 
-def networks_of_training_step(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
+def networks_of_objective(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
     """The networks that a training step calls: the student's, the auxiliary and the teacher's, where there are such.
 
     The features of LADD's discriminator are read from the objective's own teacher.

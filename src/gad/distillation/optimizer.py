@@ -1,4 +1,4 @@
-"""The optimiser of a student, and of what is trained beside it."""
+"""The optimiser of a student or an auxiliary network."""
 
 import torch
 from torch import nn

@@ -1,11 +1,11 @@
-"""How networks compute while a student trains: dtype, checkpointing, compilation, and the optimisers that fit."""
+"""How networks compute while a student trains: dtype, checkpointing, compilation."""
 
 import torch
 from torch import nn
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.objective import networks_of_training_step
+from gad.distillation.objective import networks_of_objective
 from gad.distillation.trainable import Trainable
 from gad.runtime.devices import can_compile
 from gad.runtime.fsdp import shard
@@ -16,7 +16,7 @@ def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradSc
     return torch.amp.GradScaler(device.type, enabled=config.dtype == "float16")
 
 
-def prepare_networks(
+def prepare_network_precision(
     student: NetworkDenoiser, objective: Trainable, config: StudentConfig, device: torch.device
 ) -> None:
     """Make the networks compute as ``config`` says on ``device``; with its defaults nothing changes.
@@ -50,9 +50,9 @@ def place_networks(
 ) -> Trainable:
     """Prepare the networks, shard them where ``config`` says so, and move them to ``device``, the student's ready to
     learn. Return the objective there; with ``shard`` its teacher is sharded in place."""
-    prepare_networks(student, objective, config, device)
+    prepare_network_precision(student, objective, config, device)
     if config.shard:  # before anything moves: a network need not fit the device
-        shard(networks_of_training_step(student, objective), device)
+        shard(networks_of_objective(student, objective), device)
     student.to(device).network.train().requires_grad_(True)
     return objective.to(device)
 

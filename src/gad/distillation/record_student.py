@@ -1,4 +1,4 @@
-"""The student stage as its notebook runs it: all seeds of a variant are trained, shown and measured."""
+"""The record of the student stage: the last logged values of a variant."""
 
 import pandas as pd
 

@@ -1,11 +1,11 @@
-"""Students of a recipe: where they start, how all seeds of a variant are trained, and how they are saved."""
+"""Students of a recipe: how all seeds of a variant are trained."""
 
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
@@ -14,19 +14,22 @@ from gad.config.variants import effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
-from gad.distillation.cache_keys import student_key
+from gad.distillation.cache_keys import student_cache_key
 from gad.distillation.objective import build_objective
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
 from gad.distillation.training_loop import TrainState, num_training_steps, train
-from gad.distillation.training_record import LOG, write_trained
+from gad.distillation.training_record import LOG, write_training_record
 from gad.models.model import Model
 from gad.models.stage import Stage
-from gad.models.students import finished_seeds, save_student, seed_dir, start_student
-from gad.runtime.distributed import lock_together, make_accelerator, rank_and_world_size
+from gad.models.students import finished_student_seeds, save_student, start_student, student_seed_dir
+from gad.runtime.distributed import distributed_folder_lock, make_accelerator, rank_and_world_size
 from gad.runtime.paths import DATA, stage_dir
 from gad.runtime.side_by_side import side_by_side
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class SeedTraining:
         if accelerator.is_main_process:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
-            save_student(student, self.teacher, seed_dir(self.folder, seed))
+            save_student(student, self.teacher, student_seed_dir(self.folder, seed))
             shutil.rmtree(work)
         else:
             yield from states
@@ -80,14 +83,16 @@ def train_seeds(
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
-    lock_together(folder, student_key(config, variant, pairs))
+    distributed_folder_lock(folder, student_cache_key(config, variant, pairs))
     first = rank_and_world_size()[0] == 0
     if first:
-        write_trained(folder, config, pairs.config)
+        write_training_record(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     kind = effective_variant(variant, config.weight_of(variant))
     training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
-    yield from _train_left(training, [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()])
+    yield from _train_left(
+        training, [seed for seed in config.seeds_of(variant) if not student_seed_dir(folder, seed).exists()]
+    )
     if first:
         join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
         _keep_only(folder, config.seeds_of(variant))
@@ -109,15 +114,17 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
-    for seed in set(finished_seeds(folder)) - set(seeds):
-        shutil.rmtree(seed_dir(folder, seed))
+    for seed in set(finished_student_seeds(folder)) - set(seeds):
+        shutil.rmtree(student_seed_dir(folder, seed))
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
 
 
-def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> pd.DataFrame:
+def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> "pd.DataFrame":
     """Train every seed of a variant that is not finished; returns the log of all, a row per seed and logged step."""
+    import pandas as pd  # here, since it takes seconds
+
     recipe, folder = stage.recipe, stage.folder / variant
     num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}

@@ -25,7 +25,7 @@ def _scaled(encoder: Encoder, factor: float = 1.0) -> Score:
 
     @torch.no_grad()
     def scaled(images: Latent, prompts: Sequence[str]) -> PerSample:
-        return factor * clip_encoder_score(encoder, images, prompts)
+        return factor * clip_cosine_score(encoder, images, prompts)
 
     return scaled
 
@@ -53,6 +53,6 @@ def clip_scores_in_batches(score: Score, images: Latent, prompts: Sequence[str],
     return torch.cat([score(images[part], [prompts[i] for i in part.tolist()]) for part in parts])
 
 
-def clip_encoder_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
+def clip_cosine_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
     """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
     return (encoder.images(images) * encoder.texts(prompts)).sum(1)

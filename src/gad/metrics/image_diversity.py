@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from gad.metrics.image_features import Features, efflite0_distance
+from gad.metrics.image_features import Features, efflite0_feature_distance
 
 
 def intra_prompt_distance(features: Features) -> float:
@@ -11,10 +11,10 @@ def intra_prompt_distance(features: Features) -> float:
     if len(features) < 2:
         raise ValueError(f"a distance between images needs at least 2, got {len(features)}")
     first, second = torch.triu_indices(len(features), len(features), offset=1)
-    return efflite0_distance(features[first], features[second]).mean().item()
+    return efflite0_feature_distance(features[first], features[second]).mean().item()
 
 
-def vendi(features: Features) -> float:
+def vendi_image_diversity(features: Features) -> float:
     """Vendi score with the cosine kernel: the effective number of different images, from 1 to B (higher is better)."""
     from vendi_score import vendi as vendi_score  # here, since it takes seconds
 

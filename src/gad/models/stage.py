@@ -10,7 +10,7 @@ from gad.config import Recipe, Section, StudentConfig, load_recipe
 from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import NamedStudent
-from gad.models.students import load_students, seed_dir
+from gad.models.students import load_students, student_seed_dir
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_cache_dir, stage_dir
 
@@ -72,7 +72,7 @@ def load_stage(recipe: str, name: str) -> Stage:
     return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
 
 
-def first_seed_student(stage: Stage[StudentConfig], variant: str) -> Model:
+def stage_first_seed_student(stage: Stage[StudentConfig], variant: str) -> Model:
     """The variant's student of the first seed."""
     seed = stage.section.seeds_of(variant)[0]
-    return load_model(seed_dir(stage.folder / variant, seed), teacher=stage.teacher)
+    return load_model(student_seed_dir(stage.folder / variant, seed), teacher=stage.teacher)

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from gad.config import Recipe, SensitivityConfig
+from gad.config import Recipe
 from gad.data.prompts import load_prompts
 from gad.preflight.external_files import (
     check_control_files,
     check_evaluators,
     check_external_students,
     check_hub_reachable,
-    how_to_fetch_model,
+    how_to_fetch_external_model,
 )
 from gad.preflight.finding import Finding
 from gad.preflight.pipeline_folder import faults_of_pipeline
@@ -78,7 +78,7 @@ def _check_device(settings: Recipe) -> Iterator[Finding]:
 
 def _fetch_command(source: str, revision: str | None) -> str:
     """How a teacher is fetched, here or on a machine with a network whose files are then carried over."""
-    return f"{how_to_fetch_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
+    return f"{how_to_fetch_external_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
 
 
 def _check_teacher(settings: Recipe) -> Iterator[Finding]:
@@ -133,18 +133,9 @@ def _check_prompts(settings: Recipe) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("missing", f"prompts: {error}", "put a .txt, .csv or .parquet there, or name its column")
         return
-    needed = settings.noise_pairs.num_pairs + num_held_out_prompts(settings.sensitivity)
+    needed = settings.noise_pairs.num_pairs + settings.sensitivity.num_held_out_prompts
     if count < needed:
         yield Finding("warn", f"{count} prompts for {needed} samples: some come again, analysis is not held out",
                       "add prompts, or lower noise_pairs.num_pairs")  # fmt: skip
     else:
         yield Finding("ok", f"{count} prompts")
-
-
-def num_held_out_prompts(config: SensitivityConfig) -> int:
-    """The most prompts that an analysis takes from the end of the list; all of them take the same ones."""
-    asked = [config.num_noises]
-    asked += [config.seeds.num_prompts] if config.seeds else []
-    asked += [config.fidelity.num_images] if config.fidelity else []
-    asked += [section.num_samples for section in (config.negative_prompts, config.inversion) if section]
-    return max(asked)

@@ -31,7 +31,7 @@ def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     for key, source in _evaluators_of(settings).items():
         if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
-            yield Finding("missing", what, how_to_fetch_model(source))
+            yield Finding("missing", what, how_to_fetch_external_model(source))
 
 
 def _evaluators_of(settings: Recipe) -> dict[str, str]:
@@ -58,7 +58,7 @@ def check_external_students(settings: Recipe) -> Iterator[Finding]:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
-                yield Finding("missing", what, f"{how_to_fetch_model(source, revision)}, or drop the entry")
+                yield Finding("missing", what, f"{how_to_fetch_external_model(source, revision)}, or drop the entry")
 
 
 def check_control_files(settings: Recipe) -> Iterator[Finding]:
@@ -117,7 +117,7 @@ def _model_here(source: str, revision: str | None = None) -> bool:
         return False
 
 
-def how_to_fetch_model(source: str, revision: str | None = None) -> str:
+def how_to_fetch_external_model(source: str, revision: str | None = None) -> str:
     """How a model is put in its place; names under ``models/`` are folders that only the user can make."""
     if source.startswith("models/"):
         return f"put its folder at {source}"

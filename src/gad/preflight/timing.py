@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gad.distillation.trainable import Trainable
-from gad.runtime.devices import peak_bytes
+from gad.runtime.devices import peak_memory_bytes
 
 
 class Timed:
@@ -48,7 +48,7 @@ class Timed:
     def begin_step(self, step: int) -> None:
         """Note time and memory; what else is to happen at the beginning of a step extends it."""
         self.times.append(_now())
-        self.peak = peak_bytes()
+        self.peak = peak_memory_bytes()
 
 
 def _now() -> float:
@@ -95,7 +95,7 @@ class Alternating(Timed):
         self.start = _now()
 
 
-def run_by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
+def time_by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
     """What each work returns; all of them run as threads, one at a time. Raises what one of them raises."""
     turns = Turns(len(works))
 

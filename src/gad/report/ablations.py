@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
-from gad.config.recipe import first_recipe_fault, read_recipe_sections
+from gad.config.recipe import read_recipe_sections, recipe_validation_message
 from gad.config.variants import VARIANTS
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
@@ -61,7 +61,7 @@ def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
         try:
             ablations[name] = Ablation.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {first_recipe_fault(error, Ablation)}") from error
+            raise RecipeError(f"ablation {name}: {recipe_validation_message(error, Ablation)}") from error
         _check_settings(name, ablations[name])
         _check_settings(name, ablations[name].shortened())
     return ablations
@@ -84,10 +84,12 @@ def _check_settings(name: str, ablation: Ablation) -> None:
         try:
             type(recipe).model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {setting}: {first_recipe_fault(error, type(recipe))}") from error
+            raise RecipeError(
+                f"ablation {name}: {setting}: {recipe_validation_message(error, type(recipe))}"
+            ) from error
 
 
-def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
+def ablation_experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
     """What DVC calls the experiment: the ablation's name and a hash of all that it changes."""
     return f"{name}-{fingerprint(ablation.recipe, ablation.variants, ablation.common | setting)[:8]}"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from gad.report.direction_kinds import direction_kinds, direction_kinds_read
-from gad.report.format import format_estimate
+from gad.report.format import format_mean
 from gad.report.main_results import main_results
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS, RESULTS
@@ -17,7 +17,7 @@ def committed_results(recipe: str) -> dict | None:
     return read_json(path) if path.exists() else None
 
 
-def keep_committed_results(recipe: str) -> Path:
+def save_committed_results(recipe: str) -> Path:
     """Copy a recipe's numbers and provenance to ``results/<recipe>.json``, to be committed; returns its path."""
     summary = read_json(REPORTS / recipe / "summary.json")
     path = RESULTS / f"{recipe}.json"
@@ -25,7 +25,7 @@ def keep_committed_results(recipe: str) -> Path:
     return path
 
 
-def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
+def beside_committed_results(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
     """This run's headline means beside the committed long run's, with the difference."""
     rows = []
     for label, (stage, group, metric) in main_results(metrics).items():
@@ -35,12 +35,12 @@ def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
                 other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
                 if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
                     row = {"metric": label if len(groups) == 1 else f"{label}, {kind}", "variant": variant}
-                    row |= {"this run": format_estimate(values[metric]), "committed": format_estimate(other)}
+                    row |= {"this run": format_mean(values[metric]), "committed": format_mean(other)}
                     rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
     return pd.DataFrame(rows)
 
 
-def changed_sections(facts: dict, committed: dict) -> str:
+def changed_since_committed_results(facts: dict, committed: dict) -> str:
     """One line that names the recipe's sections that are not as they were in the committed run, by their hashes.
 
     ``facts`` is this run's provenance. Where a section differs, so may the numbers, for that reason alone; a key that

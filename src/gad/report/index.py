@@ -1,4 +1,4 @@
-"""What a report shows of a recipe beside its main numbers, and the index page over all recipes."""
+"""The index page over all recipes."""
 
 import html
 from pathlib import Path

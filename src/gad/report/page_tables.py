@@ -5,10 +5,10 @@ import html
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from gad.report.format import format_estimate, format_unbroken
+from gad.report.format import format_mean, format_unbroken
 
 
-def styled_table(table: pd.DataFrame) -> Styler:
+def styled_page_table(table: pd.DataFrame) -> Styler:
     """The table as a page shows it: no index, short numbers, no line break within an interval.
 
     What the columns "paper's table" and "comparable?" say of all rows alike stands above the table, once.
@@ -25,7 +25,7 @@ def _short(value: object) -> str:
     return format_unbroken(str(value))
 
 
-def folded_html(title: str, table: pd.DataFrame) -> str:
+def folded_page_table(title: str, table: pd.DataFrame) -> str:
     """The table as HTML under a title that opens it."""
     return f"<details><summary>{html.escape(title)}</summary>{table.to_html(index=False)}</details>"
 
@@ -38,6 +38,6 @@ def ablation_page_table(table: pd.DataFrame) -> pd.DataFrame:
         row = {key: line[key] for key in ("setting", "directions", "variant")}
         for metric in metrics:
             estimate = {part: line[f"{metric} {part}"] for part in ("mean", "low", "high", "n")}
-            row[metric] = format_estimate(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
+            row[metric] = format_mean(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
         rows.append(row)
     return pd.DataFrame(rows)

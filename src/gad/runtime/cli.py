@@ -21,6 +21,6 @@ def exit_with_status(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def dvc_command(*arguments: str) -> list[str]:
+def dvc_command_line(*arguments: str) -> list[str]:
     """The command line of DVC with these arguments."""
     return [sys.executable, "-m", "dvc", *arguments]

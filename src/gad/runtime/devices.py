@@ -1,4 +1,4 @@
-"""Tensors on their way to a device."""
+"""The devices of this machine: where tensors go, how many cores there are, how much memory was held."""
 
 import os
 import resource
@@ -38,15 +38,15 @@ def can_compile(device: torch.device) -> bool:
     return True
 
 
-def peak_bytes() -> float:
+def peak_memory_bytes() -> float:
     """The most memory that this process has held: of the GPU where there is one, else of the machine."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated())
     return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def forget_peak() -> None:
-    """Have :func:`peak_bytes` of a GPU begin anew; that of a process is of its whole life."""
+def forget_peak_memory() -> None:
+    """Have :func:`peak_memory_bytes` of a GPU begin anew; that of a process is of its whole life."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 

@@ -14,7 +14,7 @@ def stage_environment() -> dict[str, str]:
     return others | {"PATH": os.pathsep.join(path)}
 
 
-def keep_compiled() -> None:
+def keep_bytecode_in_environment() -> None:
     """Let this process and those it starts write compiled modules, whatever the environment says.
 
     Container images often forbid it; then every stage compiles torch and the rest anew, which doubles its time.

@@ -1,4 +1,4 @@
-"""Hashes of what decides a result, and folders that hold the work of one such hash alone."""
+"""Hashes of what decides a result: values, files and code."""
 
 import ast
 import hashlib
@@ -56,6 +56,6 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def stage_cache_key(stage: str, *values: object) -> str:
+def stage_fingerprint(stage: str, *values: object) -> str:
     """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
     return f"{fingerprint(*values)}-{code_hash(stage)}"

@@ -17,16 +17,16 @@ def lock_folder(folder: Path, cache_key: str) -> None:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        lock_to(folder, cache_key)
+        lock_folder_to(folder, cache_key)
 
 
-def lock_to(folder: Path, cache_key: str) -> None:
+def lock_folder_to(folder: Path, cache_key: str) -> None:
     """Declare that what ``folder`` holds is the work of ``cache_key``, whatever it was said to be before."""
     with atomic_write_path(folder / "fingerprint.txt") as partial:
         partial.write_text(cache_key)
 
 
-def is_locked(folder: Path, cache_key: str) -> bool:
+def folder_is_locked_to(folder: Path, cache_key: str) -> bool:
     """Whether ``folder`` holds the work of ``cache_key``."""
     mark = folder / "fingerprint.txt"
     return mark.exists() and mark.read_text() == cache_key

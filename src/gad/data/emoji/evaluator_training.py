@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from gad.data.emoji import seeds
 from gad.data.emoji.clip import emoji_clip_logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
-from gad.data.emoji.detector_grid import detector_targets_of
-from gad.data.emoji.scenes import Scene, make_scene, scenes_to_images
+from gad.data.emoji.detector_grid import detector_grid_targets
+from gad.data.emoji.scenes import Scene, make_scene, render_scenes
 from gad.models.clip import Clip
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -50,11 +50,11 @@ def _batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tu
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]
         pool = (
-            pool + list(zip(passed, evaluator_reconstructions(vae, scenes_to_images(passed), generator), strict=True))
+            pool + list(zip(passed, evaluator_reconstructions(vae, render_scenes(passed), generator), strict=True))
         )[-POOL:]
         chosen = torch.randperm(len(pool), generator=generator)[: batch_size // 2].tolist()
         rendered = [next(fresh) for _ in range(batch_size - len(chosen))]
-        images = torch.cat([scenes_to_images(rendered), torch.stack([pool[i][1] for i in chosen])])
+        images = torch.cat([render_scenes(rendered), torch.stack([pool[i][1] for i in chosen])])
         yield rendered + [pool[i][0] for i in chosen], _soften(images, generator)
 
 
@@ -83,7 +83,7 @@ def train_detector(
 
     def losses() -> Iterator[dict]:
         for scenes, images in _batches(vae, batch_size=batch_size, seed=seed):
-            parts = detector_losses(detector(images), detector_targets_of(scenes))
+            parts = detector_losses(detector(images), detector_grid_targets(scenes))
             yield {name: WEIGHTS[name] * part.mean() for name, part in parts.items()}
 
     yield from _steps(list(detector.parameters()), losses(), num_steps=num_steps, lr=lr)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES, TINTED, _resized, _size
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES, TINTED, resized_sprite, sprite_size
 
 SIZE = 64  # pixels on a side
 BACKGROUNDS = {
@@ -117,7 +117,7 @@ def _related(boxes: Sequence[Box], relation: str) -> bool:
 def _grid_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
     """A box in the middle of a square that starts at a place of the grid."""
     side = int(rng.choice(GRID_SIDES[count]))
-    width, height = _size(thing.noun, style, side)
+    width, height = sprite_size(thing.noun, style, side)
     left, top = EDGE + GRID * rng.integers(0, (SIZE - 2 * EDGE - side) // GRID + 1, size=2)
     left, top = int(left) + (side - width) // 2, int(top) + (side - height) // 2
     return left, top, left + width, top + height
@@ -126,7 +126,7 @@ def _grid_box(thing: Thing, style: str, count: int, rng: np.random.Generator) ->
 def _free_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
     """A box of any size and at any pixel."""
     low, high = FREE_SIDES[count]
-    width, height = _size(thing.noun, style, int(rng.integers(low, high + 1)))
+    width, height = sprite_size(thing.noun, style, int(rng.integers(low, high + 1)))
     left = int(rng.integers(MARGIN, SIZE - MARGIN - width + 1))
     top = int(rng.integers(MARGIN, SIZE - MARGIN - height + 1))
     return left, top, left + width, top + height
@@ -158,16 +158,16 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     return _place(_draw_prompt(rng), rng, layout)
 
 
-def render(scene: Scene) -> np.ndarray:
+def render_scene(scene: Scene) -> np.ndarray:
     """The scene as an image, ``[64, 64, 3]`` uint8."""
     canvas = Image.new("RGB", (SIZE, SIZE), BACKGROUNDS[scene.prompt.background])
     for thing, (left, top, right, bottom) in zip(scene.prompt.objects, scene.boxes, strict=True):
-        image = _resized(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
+        image = resized_sprite(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
         canvas.paste(image, (left, top), image)
     return np.asarray(canvas)
 
 
-def scenes_to_images(scenes: list[Scene]) -> Tensor:
+def render_scenes(scenes: list[Scene]) -> Tensor:
     """Rendered scenes, ``[B, 3, 64, 64]`` in [-1, 1]."""
-    images = np.stack([render(scene) for scene in scenes])
+    images = np.stack([render_scene(scene) for scene in scenes])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

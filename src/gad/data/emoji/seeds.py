@@ -1,6 +1,7 @@
 """Which seed draws whose emoji scenes and captions: uses that must not share scenes have a seed each.
 
-Captions are few words of a small vocabulary, so short ones come back under several seeds; scenes do not.
+Captions are few words of a small vocabulary, so short ones come back under several seeds; scenes do not. Weights are
+drawn from seeds as well.
 """
 
 from collections.abc import Callable

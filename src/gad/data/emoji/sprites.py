@@ -16,14 +16,8 @@ def _names() -> dict:
 
 
 STYLES = tuple(_names()["styles"])
-
-
 TINTED = tuple(_names()["tinted"])
-
-
 NATURAL = tuple(_names()["natural"])
-
-
 NOUNS = TINTED + NATURAL
 
 
@@ -53,7 +47,7 @@ def _sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
     return rgb
 
 
-def _size(noun: str, style: str, side: int) -> tuple[int, int]:
+def sprite_size(noun: str, style: str, side: int) -> tuple[int, int]:
     """Width and height in pixels of a sprite whose longer side is ``side``."""
     width, height = _sprite(noun, style).size
     scale = side / max(width, height)
@@ -61,5 +55,6 @@ def _size(noun: str, style: str, side: int) -> tuple[int, int]:
 
 
 @cache
-def _resized(noun: str, style: str, colour: str | None, size: tuple[int, int]) -> Image.Image:
+def resized_sprite(noun: str, style: str, colour: str | None, size: tuple[int, int]) -> Image.Image:
+    """The sprite in that width and height."""
     return _sprite(noun, style, colour).resize(size, Image.Resampling.LANCZOS)

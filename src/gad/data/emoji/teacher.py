@@ -1,4 +1,4 @@
-"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its accuracy."""
+"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from torch import nn
 
 from gad.config.teacher import TeacherConfig
 from gad.data.emoji.backbones import build_backbone
-from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
+from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.swiss_roll import make_swiss_roll
-from gad.models.pipelines import FAMILIES, save_pipeline
+from gad.models.pipelines import FAMILIES, save_diffusers_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.folder_lock import lock_folder
@@ -22,7 +22,7 @@ from gad.runtime.paths import ROOT
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
-READING_STEPS = 1000  # for T5, see ``reading.py``
+READING_STEPS = 1000  # for T5, see ``t5_pretraining.py``
 
 
 def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
@@ -71,7 +71,7 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
         write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
     batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
     if section.backbone == "dit":
-        captions = tokenized_captions(pipeline, section.num_scenes)
+        captions = latent_set_tokens(pipeline, section.num_scenes)
         for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed
@@ -87,4 +87,4 @@ def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
             module.half()
-    save_pipeline(pipeline, folder)
+    save_diffusers_pipeline(pipeline, folder)

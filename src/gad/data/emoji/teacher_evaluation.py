@@ -11,7 +11,7 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import load_detector
+from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline, pipeline_family
@@ -32,7 +32,7 @@ def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
 
 
 @torch.no_grad()
-def sample_teacher_images(
+def _sample_pipeline(
     pipeline: "DiffusionPipeline",
     captions: list[str],
     seeds: Sequence[int],
@@ -57,33 +57,33 @@ def sample_teacher_images(
     return torch.cat(parts)
 
 
-def teacher_caption_accuracy(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
+def teacher_evaluation_accuracy(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
     """Share of images right by each measure, in [0, 1] (higher is better), over the prompts that it applies to."""
-    accuracy = caption_accuracy(load_detector(detector_folder), images, prompts)
+    accuracy = caption_accuracy(load_emoji_detector(detector_folder), images, prompts)
     return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}
 
 
-def teacher_test_captions() -> list[str]:
+def teacher_evaluation_captions() -> list[str]:
     """The captions that a teacher is measured by."""
     return [prompt.caption for prompt in teacher_evaluation_prompts()]
 
 
-def teacher_caption_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+def teacher_evaluation_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """An image for each test caption, ``[N, 3, 64, 64]``, by a teacher that was trained here."""
     if log.empty:
         return {}
-    captions = teacher_test_captions()
+    captions = teacher_evaluation_captions()
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
-    images = sample_teacher_images(teacher, captions, range(len(captions)), guidance_scale=scale)
+    images = _sample_pipeline(teacher, captions, range(len(captions)), guidance_scale=scale)
     return {"teacher": images}
 
 
-def teacher_images_at_same_noises(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+def teacher_evaluation_seed_grid(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """Images of the same seeds under each of the first captions, by caption."""
     if log.empty:
         return {}
-    captions = teacher_test_captions()[:CAPTIONS]
+    captions = teacher_evaluation_captions()[:CAPTIONS]
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
     repeated = [caption for caption in captions for _ in range(SEEDS)]
-    images = sample_teacher_images(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)
+    images = _sample_pipeline(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)
     return dict(zip(captions, images.split(SEEDS), strict=True))

@@ -1,10 +1,10 @@
-"""The record of the `control` stage: its rows and numbers, and what its models made of the same noises."""
+"""The record of the `control` stage: its rows and numbers."""
 
 from gad.evaluation.control.task_results import (
     TaskResult,
-    control_outputs_at_same_noises,
-    control_table,
-    save_task_rows,
+    save_task_result_rows,
+    task_result_table,
+    task_results_at_same_noises,
 )
 from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.stage import Stage
@@ -18,10 +18,10 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     """Write the tasks' rows, ``diversity.csv`` (all numbers by seed) and ``outputs.safetensors`` in the stage's folder
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
-    ``over_seeds`` holds every number of :func:`gad.evaluation.control.task_results.control_table`, ``minus_baseline`` the
-    paired differences.
+    ``over_seeds`` holds every number of :func:`gad.evaluation.control.task_results.task_result_table`,
+    ``minus_baseline`` the paired differences.
     """
-    table = control_table(results)
+    table = task_result_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
     metrics = {
         "over_seeds": summary_by_variant(table, names),
@@ -30,9 +30,9 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     write_json(metrics_file(stage.recipe, "control"), metrics)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)
-    save_task_rows(results, stage.folder)
+    save_task_result_rows(results, stage.folder)
     write_table(stage.folder / "diversity.csv", table)
-    outputs = control_outputs_at_same_noises(stage, results)
+    outputs = task_results_at_same_noises(stage, results)
     kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
     write_tensors(stage.folder / "outputs.safetensors", kept)
     return metrics

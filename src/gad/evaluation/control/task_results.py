@@ -28,7 +28,7 @@ class TaskResult:
     outputs: Tensor
 
 
-def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
+def task_result_table(results: Iterable[TaskResult]) -> pd.DataFrame:
     """A row per variant and seed with the headline numbers of all tasks."""
     rows: dict[tuple[str, int], dict] = {}
     for result in results:
@@ -37,19 +37,19 @@ def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
     return pd.DataFrame(list(rows.values()))
 
 
-def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
+def task_result_rows(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
     """The rows of every model, with its variant and seed; empty for a task that did not run."""
     parts = [r.rows.assign(variant=r.variant, seed=r.seed) for r in results if r.task == task]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def save_task_rows(results: list[TaskResult], folder: Path) -> None:
+def save_task_result_rows(results: list[TaskResult], folder: Path) -> None:
     """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
     for task in dict.fromkeys(result.task for result in results):
-        write_table(folder / f"{task}.parquet", rows_of_task(results, task))
+        write_table(folder / f"{task}.parquet", task_result_rows(results, task))
 
 
-def shown_task_outputs(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
+def task_result_outputs(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
     """The saved outputs of the rows where every named column has that value, by variant."""
     found = {}
     for result in results:
@@ -60,6 +60,6 @@ def shown_task_outputs(results: Iterable[TaskResult], task: str, **wanted) -> di
     return found
 
 
-def control_outputs_at_same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
+def task_results_at_same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
     """What one seed of each model makes of the same noises: images of the first prompt, or all 2-D samples."""
-    return shown_task_outputs(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))
+    return task_result_outputs(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))

@@ -16,12 +16,12 @@ def analysis_ids(config: SensitivityConfig) -> range:
     return task_sample_ids(ANALYSIS, config.num_noises)
 
 
-def analysis_batches(ids: range, batch_size: int) -> list[range]:
+def analysis_id_batches(ids: range, batch_size: int) -> list[range]:
     """The ids in batches; all that is measured is measured batch by batch, so memory does not grow with the noises."""
     return [ids[start : start + batch_size] for start in range(0, len(ids), batch_size)]
 
 
-def check_analysed_student(name: str, student: Model, teacher: Model) -> None:
+def check_analysis_student(name: str, student: Model, teacher: Model) -> None:
     """Raise ValueError, in one line, for a student that cannot be given the teacher's noises."""
     if student.latent_shape != teacher.latent_shape:
         ours, theirs = ("x".join(map(str, model.latent_shape)) for model in (student, teacher))
@@ -51,7 +51,7 @@ def analysis_noise(
     return ids, noise, torch.stack(drawn)
 
 
-def analysed_direction_kind(config: SensitivityConfig) -> Direction:
+def analysis_direction_kind(config: SensitivityConfig) -> Direction:
     """The kind of direction of what is measured along one kind alone: isotropic where the recipe has it, else its first
     one that is drawn without asking the teacher."""
     drawn = [kind for kind in config.directions if kind != "singular"]

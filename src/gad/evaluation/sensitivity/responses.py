@@ -1,4 +1,4 @@
-"""Values and derivatives of one map at given noises, and what two of them say about each other."""
+"""Values and derivatives of one map, and what two of them say about each other."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from gad.config import SensitivityConfig
-from gad.diffusion.jvp import Map, Response, exact_jvps_or_none, response_differences
-from gad.evaluation.sensitivity.finite_difference import choose_step
+from gad.diffusion.jvp import Map, Response, difference_jvps, exact_jvps_or_none
+from gad.evaluation.sensitivity.finite_difference import choose_finite_difference_step
 from gad.metrics import response as geometry
 
 Steps = dict[str, float]
@@ -27,28 +27,29 @@ def value_and_responses(
 ) -> tuple[Tensor, Tensor]:
     """Value ``[B, ...]`` and derivatives ``[K, B, ...]`` of a map.
 
-    Where a network has no forward mode, its derivatives are differences at the step of :func:`choose_step`, chosen on
-    the first few noises and stored in ``steps`` under ``key``: so all batches of a map are measured at one step.
+    Where a network has no forward mode, its derivatives are differences at the step of
+    :func:`choose_finite_difference_step`, chosen on the first few noises and stored in ``steps`` under ``key``: so all
+    batches of a map are measured at one step.
     """
     if config.method == "difference":
-        return response_differences(phi, x, directions, h=config.perturbation_scale)
+        return difference_jvps(phi, x, directions, h=config.perturbation_scale)
     exact = exact_jvps_or_none(phi, x, directions)
     if exact is not None:
         return exact
     steps = {} if steps is None else steps
     if key not in steps:
-        steps[key] = choose_step(phi, x, directions[0])
-    return response_differences(phi, x, directions, h=steps[key])
+        steps[key] = choose_finite_difference_step(phi, x, directions[0])
+    return difference_jvps(phi, x, directions, h=steps[key])
 
 
-def compare_responses(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> pd.DataFrame:
+def rows_of_responses(student: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor]) -> pd.DataFrame:
     """One row per noise and direction with the metrics of Table 1; the squared norms give the norm ratio."""
     rows = []
     kl = geometry.spectral_kl(geometry.response_spectrum(student[1]), geometry.response_spectrum(teacher[1]))
     for k, (jvp_student, jvp_teacher) in enumerate(zip(student[1], teacher[1], strict=True)):
         ours, theirs = Response(student[0], jvp_student), Response(teacher[0], jvp_teacher)
         columns = {
-            "pointwise_mse": geometry.pointwise_mse(ours, theirs),
+            "pointwise_mse": geometry.response_value_mse(ours, theirs),
             "jvp_cosine": geometry.jvp_cosine(ours, theirs),
             "jvp_mse": geometry.jvp_mse(ours, theirs),
             "student_power": jvp_student.square().flatten(1).mean(1),

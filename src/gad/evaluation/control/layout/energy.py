@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gad.data.boxes import Box, check_layout_box
+from gad.data.boxes import Box, check_box_in_image
 from gad.diffusion.shapes import PerSample
 from gad.evaluation.control.layout.attention_maps import Map
 
@@ -22,7 +22,7 @@ from gad.evaluation.control.layout.attention_maps import Map
 def layout_box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
     """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, halves upwards so that a box
     has the same cells wherever it is; at least one cell is in it."""
-    check_layout_box(box, image_size)
+    check_box_in_image(box, image_size)
     edges = [math.floor(edge * side / image_size + 0.5) for edge in box]
     mask = torch.zeros(side, side)
     left, top = (min(edge, side - 1) for edge in edges[:2])

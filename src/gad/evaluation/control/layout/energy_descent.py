@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from gad.diffusion.noise import low_frequency_part, turn_noise
+from gad.diffusion.noise import noise_low_frequency_part, turn_noise
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
@@ -14,7 +14,7 @@ Move = Callable[[Latent, Latent, float], Latent]
 """A noise, a direction to move it in and the share of a whole step, to the moved noise."""
 
 
-def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
+def turning_descent_step(angle: float, low_frequency_size: int | None = None) -> Move:
     """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model.
 
     With ``low_frequency_size`` only the part of the noise that is constant on the blocks of such a grid is turned, on a
@@ -25,13 +25,13 @@ def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
         angles = torch.full((len(noise),), share * angle).to(noise)
         if low_frequency_size is None:
             return turn_noise(noise, towards, angles)
-        low, low_towards = (low_frequency_part(part, low_frequency_size) for part in (noise, towards))
+        low, low_towards = (noise_low_frequency_part(part, low_frequency_size) for part in (noise, towards))
         return noise - low + turn_noise(low, low_towards, angles)
 
     return move
 
 
-def boxdiff_step(step_size: float, *, keep_on_shell: bool) -> Move:
+def boxdiff_descent_step(step_size: float, *, keep_on_shell: bool) -> Move:
     """BoxDiff's step, as large as the gradient: how far it leads differs from model to model.
 
     With ``keep_on_shell`` the length of each noise stays, so that it stays likely under N(0, I).
@@ -46,7 +46,7 @@ def boxdiff_step(step_size: float, *, keep_on_shell: bool) -> Move:
     return move
 
 
-def optimise_noise(energy: Energy, noise: Latent, move: Move, *, iterations: int, stop_below: float) -> Latent:
+def descend_energy(energy: Energy, noise: Latent, move: Move, *, iterations: int, stop_below: float) -> Latent:
     """Noise of lower energy: moved against dE/dz at most ``iterations`` times, by sqrt(r_i) of a whole step.
 
     r falls from 1 to .5 (BoxDiff). A sample stays where its second number is ``stop_below`` or less. Samples do not
