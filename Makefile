@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help repro repro-all ablations report test lab prove doctor docs environment
+.PHONY: help repro repro-all ablations report test lab prove doctor docs lock environment
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 15 minutes on 2 cores'
@@ -52,6 +52,10 @@ docs: .venv/.docs
 .venv/.docs: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --no-compile --editable ".[docs]"
 	@touch $@
+
+lock:
+	@uv pip compile pyproject.toml --quiet --extra dev --extra docs --python-version 3.11.7 --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 lab: environment
 	@jupyter lab
