@@ -215,7 +215,7 @@ def draw_ablation_weight(theme: dict):
     rows = [row for row in _table("weight_quick") if row["directions"] == "isotropic"]
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.5))
     for axis, (metric, label) in zip(
-        axes, (("map error, median", "median map error ↓"), ("JVP cosine", "JVP cosine ↑"))
+        axes, (("map error, median", "median map error ↓"), ("JVP cosine", "JVP cosine ↑")), strict=True
     ):
         for variant in ("baseline", "gad"):
             own = [row for row in rows if row["variant"] == variant]
