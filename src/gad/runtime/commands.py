@@ -5,10 +5,11 @@ It imports neither torch nor pydantic, so that help, completion and a mistyped w
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from gad.runtime.cli import NO_BYTECODE, positive_argument
 from gad.runtime.paths import ROOT
@@ -62,7 +63,9 @@ def project_root(folder: Path) -> Path:
 class _PrintCompletion(argparse.Action):
     """Print a shell's completion script and end."""
 
-    def __call__(self, parser, namespace, values, option_string=None) -> NoReturn:
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: object, values: Any, option_string: Any = None
+    ) -> None:
         import shtab  # here, since no other command needs it
 
         print(shtab.complete(build_parser(completing=True), values))
@@ -119,13 +122,13 @@ def build_parser(completing: bool = False) -> argparse.ArgumentParser:
 
 
 def _list_choices(*parsers: argparse.ArgumentParser) -> None:
-    from gad.config.variants import VARIANTS  # here, since the checks of recipes take a while to import
-
     root = project_root(Path.cwd())
-    recipes = sorted(path.stem for path in (root / "pipelines" / "recipes").glob("*.yaml"))
+    texts = {path.stem: path.read_text() for path in sorted((root / "pipelines" / "recipes").glob("*.yaml"))}
+    listed = re.findall(r"^variants: *\[([^]]*)\]", "\n".join(texts.values()), re.M)
+    variants = sorted({name.strip() for names in listed for name in names.split(",")})
     lines = (root / "pipelines" / "ablations.yaml").read_text().splitlines()
     sweeps = [line.partition(":")[0] for line in lines if line[:1].isalpha() and ":" in line]
-    known = {"recipe": recipes, "variant": list(VARIANTS), "names": sweeps}
+    known = {"recipe": list(texts), "variant": variants, "names": sweeps}
     for parser in parsers:
         for action in parser._actions:
             if action.dest in known:
