@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help repro repro-all ablations report test lab prove doctor environment
+.PHONY: help repro repro-all ablations report test lab prove doctor docs lock environment
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 15 minutes on 2 cores'
@@ -19,6 +19,7 @@ help:
 	@echo 'make ablations [NAMES="weight window"] [QUICK=1] [JOBS=2]   queued as experiments, tables in results/ablations'
 	@echo 'make prove BASE=HEAD   whether code changes left the numbers of smoke and swiss_roll as they were; then the locks'
 	@echo 'make doctor RECIPE=pixart_tdm   what a recipe lacks on this machine'
+	@echo 'make docs           the site, in site/; warnings and dead links are errors; a minute'
 
 repro: environment
 	@python pipelines/repro.py
@@ -43,6 +44,18 @@ prove: environment
 
 doctor: environment
 	@python pipelines/doctor.py $(RECIPE)
+
+docs: .venv/.docs
+	@NO_MKDOCS_2_WARNING=1 python -m mkdocs --quiet build --strict
+	@echo "site/index.html"
+
+.venv/.docs: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --no-compile --editable ".[docs]"
+	@touch $@
+
+lock:
+	@uv pip compile pyproject.toml --quiet --extra dev --extra docs --python-version 3.11.7 --no-annotate \
+		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
 
 lab: environment
 	@jupyter lab

@@ -186,10 +186,10 @@ def write_retained(name: str, ablation: Ablation, base: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*")
+    parser.add_argument("names", nargs="*", help="of pipelines/ablations.yaml; all by default")
     parser.add_argument("--jobs", type=positive_argument, default=1, help="experiments at once")
     parser.add_argument("--quick", action="store_true", help="shorter training, tables of their own")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     try:
         ablations = load_ablations()

@@ -5,6 +5,7 @@ python pipelines/doctor.py RECIPE        (make doctor RECIPE=...)
 LOCAL_WORLD_SIZE=8 before it counts the RAM of 8 processes on this machine.
 """
 
+import argparse
 import os
 import sys
 from pathlib import Path
@@ -18,11 +19,10 @@ from gad.preflight.finding import Finding
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python pipelines/doctor.py RECIPE", file=sys.stderr)
-        return 2
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="a file of pipelines/recipes, without .yaml")
     try:
-        settings = load_recipe(arguments[0])
+        settings = load_recipe(parser.parse_args(arguments).recipe)
     except RecipeError as error:
         print(Finding("missing", str(error), "correct it in pipelines/recipes"))
         return 1

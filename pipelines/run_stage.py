@@ -1,6 +1,9 @@
 """Runs one stage: checked recipe → notebook through papermill → executed copy and page in reports/<recipe>/.
 
 python pipelines/run_stage.py STAGE --recipe R [--variant V]
+
+python pipelines/run_stage.py noise_pairs --recipe smoke
+python pipelines/run_stage.py student --recipe smoke --variant gad
 """
 
 import argparse
@@ -153,6 +156,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 config=kernel,
+                shutdown_kernel="immediate",  # all is written when its last cell ends; its own way out takes a second
             )
         except (PapermillExecutionError, DeadKernelError) as error:
             raise _failure(notebook, partial, failed, error, root) from None
@@ -202,9 +206,9 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage")
-    parser.add_argument("--recipe")
-    parser.add_argument("--variant")
+    parser.add_argument("stage", help=", ".join(INPUTS))
+    parser.add_argument("--recipe", help="a file of pipelines/recipes, without .yaml; for every stage but dataset")
+    parser.add_argument("--variant", help="of the stage student: baseline, gad, ...")
     arguments = parser.parse_args()
     keep_bytecode_in_environment()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook

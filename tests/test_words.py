@@ -48,7 +48,8 @@ RIGHT = (  # where a coined word is right
     r"'?teacher\.world'?",  # older keys, which recipes are refused with
     r"'?sensitivity\.sister'?",
 )
-PAGES = ("README.md", "RESULTS.md", "pipelines/ablations.yaml", "params.yaml")
+SITE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+PAGES = ("README.md", "RESULTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "pipelines/ablations.yaml", "params.yaml", *SITE)
 RECIPES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipelines" / "recipes").glob("*.yaml"))
 NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("*.ipynb"))
 CODE = sorted(str(path.relative_to(ROOT)) for room in ("src/gad", "pipelines") for path in (ROOT / room).rglob("*.py"))
@@ -86,6 +87,12 @@ def lines_of(path: Path):
 @pytest.mark.parametrize("name", [*PAGES, *RECIPES])
 def test_pages_and_recipes_use_the_fields_words(name):
     assert not faults(enumerate((ROOT / name).read_text().splitlines(), 1), name)
+
+
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", *SITE])
+def test_no_line_of_a_page_is_over_120_characters(name):
+    long = [number for number, line in enumerate((ROOT / name).read_text().splitlines(), 1) if len(line) > 120]
+    assert not long, f"{name}: lines {long}"
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
