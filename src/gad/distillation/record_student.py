@@ -12,9 +12,11 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.batch import Batch
 from gad.distillation.train_students import LOG, num_training_steps, train_seeds
+from gad.distillation.validation_log import CURVES
 from gad.models.model import Model, load_model
 from gad.models.stage import Stage
 from gad.models.students import seed_dir
+from gad.runtime.cache import stage_cache_dir
 from gad.runtime.files import write_json
 from gad.runtime.paths import DATA, metrics_file, stage_dir
 
@@ -33,11 +35,18 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
     recipe, folder = stage.recipe, stage.folder / variant
     num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
+    options["validation_cache"] = stage_cache_dir(recipe, "validation")  # of the recipe: all of its variants read it
     with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
         for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
             bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
             bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
     return pd.read_csv(folder / LOG).assign(variant=variant)
+
+
+def validation_curves(stage: Stage, variant: str) -> pd.DataFrame:
+    """The held-out curves of all seeds, a row per seed and validated step; empty where the recipe asks for none."""
+    path = stage.folder / variant / CURVES
+    return pd.read_csv(path).assign(variant=variant) if path.exists() else pd.DataFrame()
 
 
 def first_seed_student(stage: Stage[StudentConfig], variant: str) -> Model:

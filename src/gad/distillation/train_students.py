@@ -19,6 +19,8 @@ from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.training_log import join_log_tables, log_training_states
 from gad.distillation.training_loop import TrainState, train
 from gad.distillation.training_record import LOG, NO_RESULT, write_trained
+from gad.distillation.validation_log import ValidationLog, join_curves, remove_curves
+from gad.metrics.validation import Validation, prepare_validation
 from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
@@ -75,6 +77,7 @@ class SeedTraining:
     variant: str
     folder: Path
     live: Path
+    validation: Validation | None = None
 
     def __call__(self, seed: int) -> Iterator[TrainState]:
         """Train a seed and save its student; the same whether it is called here or in a process of its own."""
@@ -84,12 +87,17 @@ class SeedTraining:
         student = start_student(self.teacher, self.config, seed=seed)
         teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
-        states = train(
-            student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
-        )
+        curves = None
+        if self.validation is not None and accelerator.is_main_process:
+            curves = ValidationLog(self.validation, self.teacher, seed, work)
+        given = (student, objective, self.pairs, self.prompts, self.config)
+        states = train(*given, variant=self.variant, seed=seed, folder=work, validate=curves)
         if accelerator.is_main_process:
-            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
+            show = None if curves is None else curves.show
+            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}", show=show)
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
+            if curves is not None:
+                curves.keep(self.folder)
             save_student(student, self.teacher, seed_dir(self.folder, seed))
             shutil.rmtree(work)
         else:
@@ -98,11 +106,12 @@ class SeedTraining:
 
 
 def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
-    """The cache key of a variant's students."""
+    """The cache key of a variant's students and their held-out curves."""
     settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
         exclude=NO_RESULT
     )
-    return stage_cache_key("student", settings, variant, pairs.fingerprint)
+    curves = [] if config.validation is None else [config.validation.model_dump()]
+    return stage_cache_key("student", settings, variant, pairs.fingerprint, *curves)
 
 
 def train_seeds(
@@ -114,12 +123,15 @@ def train_seeds(
     folder: Path,
     live: Path,
     cache: Path | None = None,
+    validation_cache: Path | None = None,
 ) -> Iterator[tuple[int, TrainState]]:
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
-    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away. ``cache`` holds encoded prompts. Where there is
-    room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
+    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds, ``folder/validation.csv``
+    holds their held-out curves where ``config.validation`` asks for them. Work of other settings or code and of seeds
+    that the recipe no longer names is thrown away. ``cache`` holds encoded prompts, ``validation_cache`` what the
+    teacher makes of the validation noises. Where there is room seeds are trained side by side, to the same bits. Of
+    several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
@@ -129,10 +141,16 @@ def train_seeds(
         write_trained(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     kind = effective_variant(variant, config.weight_of(variant))
-    training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
-    yield from _train_left(training, [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()])
+    left = [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()]
+    validation = None
+    if config.validation is not None and first and left:
+        made_for = (teacher, pairs.config, pairs.fingerprint, config.validation)
+        validation = prepare_validation(*made_for, device=config.device, folder=validation_cache)
+    yield from _train_left(SeedTraining(teacher, pairs, prompts, trained, kind, folder, live, validation), left)
     if first:
         join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
+        if config.validation is not None:
+            join_curves(folder, config.seeds_of(variant))
         _keep_only(folder, config.seeds_of(variant))
 
 
@@ -155,5 +173,6 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
     for seed in set(finished_seeds(folder)) - set(seeds):
         shutil.rmtree(seed_dir(folder, seed))
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
+        remove_curves(folder, seed)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
