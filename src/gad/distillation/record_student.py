@@ -1,5 +1,6 @@
 """The student stage as its notebook runs it: all seeds of a variant are trained, shown and measured."""
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.sampling import sample
 from gad.distillation.batch import Batch
 from gad.distillation.train_students import LOG, num_training_steps, train_seeds
-from gad.distillation.validation_log import CURVES
+from gad.distillation.validation_log import CURVES, read_image_rows
 from gad.models.model import Model, load_model
 from gad.models.stage import Stage
 from gad.models.students import seed_dir
@@ -47,6 +48,11 @@ def validation_curves(stage: Stage, variant: str) -> pd.DataFrame:
     """The held-out curves of all seeds, a row per seed and validated step; empty where the recipe asks for none."""
     path = stage.folder / variant / CURVES
     return pd.read_csv(path).assign(variant=variant) if path.exists() else pd.DataFrame()
+
+
+def validation_images(stage: Stage[StudentConfig], variant: str) -> dict[str, np.ndarray]:
+    """Rows of images of the first seed at the validation noises that are shown; empty where there are none."""
+    return read_image_rows(stage.folder / variant, stage.section.seeds_of(variant)[0])
 
 
 def first_seed_student(stage: Stage[StudentConfig], variant: str) -> Model:

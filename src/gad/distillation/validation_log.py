@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,6 +92,22 @@ def remove_curves(folder: Path, seed: int) -> None:
     """Remove what stands in a variant's folder of a seed."""
     seed_curves(folder, seed).unlink(missing_ok=True)
     shutil.rmtree(seed_images(folder, seed), ignore_errors=True)
+
+
+def read_image_rows(folder: Path, seed: int) -> dict[str, np.ndarray]:
+    """The image grids of a seed as rows of pixels by name: ``teacher``, then ``<n> steps`` for each validated step.
+
+    Empty where none were written.
+    """
+    from PIL import Image  # here, since only images need it
+
+    found: dict[str, np.ndarray] = {}
+    for path in sorted(seed_images(folder, seed).glob("*.png")):
+        pixels = np.asarray(Image.open(path))
+        height = (len(pixels) - GAP) // 2
+        found.setdefault("teacher", pixels[:height])
+        found[f"{int(path.stem)} steps"] = pixels[-height:]
+    return found
 
 
 def write_image_rows(path: Path, rows: list[Tensor]) -> None:
