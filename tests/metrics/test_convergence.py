@@ -63,7 +63,7 @@ def test_a_metric_without_an_interval_and_one_that_is_nan_cannot_show_that_they_
     assert not convergence({}, {}, accuracy=NAN, teacher_accuracy=0.9).trained
 
 
-def test_curves_are_judged_by_their_last_doubling_alone():
+def test_the_last_doubling_of_a_curve_alone_counts():
     early = curves(
         jvp_cosine=[0.0, 0.4, 0.7, 0.72], object_accuracy=[0.1, 0.5, 0.8, 0.82], object_accuracy_teacher=0.85
     )
@@ -77,7 +77,7 @@ def test_a_last_step_between_two_doublings_is_compared_with_one_up_to_its_half()
     assert convergence_of_curves(table).reasons == ("jvp cosine moved by 0.22, its interval is ±0.05",)
 
 
-def test_seeds_are_averaged_before_they_are_judged():
+def test_seeds_are_averaged_first():
     one, other = curves(gain=[0, 0, 0.5, 0.6]), curves(gain=[0, 0, 0.5, 0.4]).assign(seed=1)
     assert not convergence_of_curves(one).trained and not convergence_of_curves(other).trained
     assert convergence_of_curves(pd.concat([one, other])).trained

@@ -76,11 +76,11 @@ def convergence_of_curves(curves: pd.DataFrame) -> Convergence:
     The last doubling begins at the last measured step up to half of the last one. Intervals are over validation prompts
     and noises: a few seeds' interval would be too wide to notice anything.
     """
-    last = curves["step"].max()
+    last = int(curves["step"].max())
     earlier = curves.loc[(curves["step"] <= last / 2) & (curves["step"] > 0), "step"]
     if earlier.empty:
         return Convergence((f"{last} steps are too few: nothing was measured after half of them",))
-    before, after = _at(curves, earlier.max()), _at(curves, last)
+    before, after = _at(curves, int(earlier.max())), _at(curves, last)
     if ACCURACY not in after:
         return convergence(before, after)
     teacher = float(curves[f"{ACCURACY}_teacher"].iloc[0])

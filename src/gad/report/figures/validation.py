@@ -46,7 +46,7 @@ def validation_curves(curves: pd.DataFrame, *, title: str = "") -> Figure:
         _references(axis, curves, name)
         for variant, look in style.variant_line_styles(curves["variant"]).items():
             by_step = curves[curves["variant"] == variant].groupby("step")[name]
-            at = [_place(step, curves) for step in by_step.groups]
+            at = [_place(int(step), curves) for step in by_step.groups]
             axis.fill_between(at, by_step.min(), by_step.max(), color=look["color"], alpha=0.18, linewidth=0)
             axis.plot(at, by_step.mean(), label=variant.replace("_", " "), markersize=5, linewidth=1.8, **look)
         _step_axis(axis, curves)
@@ -86,7 +86,7 @@ def _first_step(curves: pd.DataFrame) -> int:
 
 def _place(step: int, curves: pd.DataFrame) -> float:
     """Where a step stands on the logarithmic axis: 0 as far before the first one as that before its double."""
-    return step if step else _first_step(curves) / 2
+    return float(step) if step else _first_step(curves) / 2
 
 
 def _step_axis(axis: Axes, curves: pd.DataFrame) -> None:
