@@ -76,10 +76,9 @@ def test_the_teacher_is_asked_once_for_all_students_of_a_recipe(point_teacher, s
         prepare_validation(point_teacher, smoke.noise_pairs, "other", FEW, folder=tmp_path / "cache")
 
 
-def test_students_of_images_are_measured_along_both_kinds_and_shown(saved, backbone):
-    if backbone != "dit":
-        pytest.skip("one family is enough")
-    teacher = load_model(saved)
+def test_students_of_images_are_measured_along_both_kinds_and_shown(pipelines, tmp_path):
+    pipelines["dit"].save_pretrained(tmp_path)
+    teacher = load_model(tmp_path)
     before = torch.get_rng_state()
     with torch.random.fork_rng():
         validation = prepare_validation(teacher, OF_IMAGES, "hash", FEW)

@@ -10,7 +10,8 @@ from gad.config import NoisePairsConfig, ValidationConfig
 from gad.config.sample_ids import VALIDATION, task_sample_ids
 from gad.data.validation_prompts import ValidationPrompts, validation_prompts
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.guidance import unguided
 from gad.diffusion.noise import Direction, draw_direction, draw_noise
 from gad.diffusion.sampling import sample
 from gad.models.model import Model, text_encoder_on
@@ -33,11 +34,14 @@ class ValidationSet:
     conditioning: Conditioning | None  # one for each noise
 
     def outputs(self, denoise: Denoiser, num_steps: int, part: slice = slice(None)) -> Result:
-        """The noise-to-image map at the noises of ``part`` and its differences along each direction, at step h."""
-        noise, h = self.noise[part], self.config.perturbation_scale
-        conditioning = None if self.conditioning is None else self.conditioning[part]
+        """The noise-to-image map at the noises of ``part`` and its differences along each direction, at step h.
+
+        It is sampled where the network is.
+        """
+        noise, h, device = self.noise[part], self.config.perturbation_scale, _device_of(denoise)
+        conditioning = None if self.conditioning is None else self.conditioning[part].to(device)
         moved = [noise, *(noise + h * direction[part] for direction in self.directions.values())]
-        x0, *others = (sample(denoise, z, conditioning, num_steps=num_steps)[-1] for z in moved)
+        x0, *others = (sample(denoise, z.to(device), conditioning, num_steps=num_steps)[-1].cpu() for z in moved)
         return {"x0": x0, "responses": torch.stack([(other - x0) / h for other in others])}
 
     @property
@@ -52,6 +56,12 @@ class ValidationSet:
         seeds, count = self.config.seeds_per_prompt, self.config.num_noises
         order = sorted(range(count), key=lambda i: (i % seeds // 2, i // seeds, i % 2))
         return order[: self.config.images]
+
+
+def _device_of(denoise: Denoiser) -> torch.device:
+    """Where a denoiser's network is; the CPU without one."""
+    network = unguided(denoise)
+    return next(network.parameters()).device if isinstance(network, NetworkDenoiser) else torch.device("cpu")
 
 
 def validation_set(teacher: Model, pairs: NoisePairsConfig, config: ValidationConfig, device: str) -> ValidationSet:
