@@ -14,6 +14,7 @@ from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
+from gad.config.validation import ValidationConfig
 
 __all__ = [
     "ControlConfig",
@@ -35,6 +36,7 @@ __all__ = [
     "SensitivityConfig",
     "StudentConfig",
     "TeacherConfig",
+    "ValidationConfig",
     "load_recipe",
     "recipe_names",
 ]

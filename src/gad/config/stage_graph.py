@@ -12,6 +12,7 @@ from gad.config.recipe import Recipe, load_recipe
 from gad.runtime.files import atomic_write_path
 from gad.runtime.paths import RECIPES, ROOT
 
+HELD_OUT = ("jvp_cosine_isotropic", "seed_retrieval_accuracy", "object_accuracy")  # curves that are drawn live
 GRAPH = ROOT / "pipelines" / "graph.yaml"
 PARAMS = ROOT / "params.yaml"
 HEAD = "# Made from params.yaml and pipelines/recipes by: python -m gad.config.stage_graph\n"
@@ -28,14 +29,22 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
     return inputs | {"evaluators": "data/emoji/evaluators"}
 
 
-def _plots(recipes: list[Recipe]) -> dict[str, dict[str, str]]:
+def _plots(recipes: list[Recipe]) -> dict[str, dict]:
     """The columns that ``dvc plots show`` draws, by file."""
     logs = (f"data/{recipe.name}/student/{variant}/training.csv" for recipe in recipes for variant in recipe.variants)
+    validated = [
+        f"data/{recipe.name}/live/{variant}/seed_{seed}/plots/metrics/validation"
+        for recipe in recipes
+        for variant in recipe.variants
+        for seed in recipe.student.seeds_of(variant)
+        if recipe.student.validation is not None
+    ]
     images = [
         f"data/{recipe.name}/control/diversity.csv" for recipe in recipes if recipe.teacher.dataset != "swiss_roll"
     ]
     return {
         "training": dict.fromkeys(logs, "total"),
+        "held_out": {name: {f"{folder}/{name}.tsv": name for folder in validated} for name in HELD_OUT},
         "trajectory": {f"data/{recipe.name}/sensitivity/trajectory.csv": "deviation" for recipe in recipes},
         "diversity": dict.fromkeys(images, "vendi"),
         "models": dict.fromkeys(images, "variant"),

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
+from gad.config.validation import ValidationConfig
 from gad.config.variants import VARIANTS
 
 
@@ -41,6 +42,7 @@ class StudentConfig(Section):
     loss: Literal["mse", "smooth_l1"] = "mse"
     checkpoint_every: Count = 100  # steps
     log_every: Count = 10  # steps
+    validation: ValidationConfig | None = None  # held-out curves while training; without it nothing is measured
     seeds: Annotated[list[Seed], Field(min_length=1)]
     side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone
     side_seeds: Count = 1
@@ -75,6 +77,8 @@ class StudentConfig(Section):
         self.parts_of(1)
         if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit"):
             raise ValueError("shard goes with dtype float32 or bfloat16 and optimizer adamw")
+        if self.shard and self.validation is not None:
+            raise ValueError("shard goes without validation, which needs the whole student in one process")
         if self.shard and (self.compile or self.channels_last):
             raise ValueError("shard goes without compile and channels_last")
         if self.shard and self.gad_interval != [0.0, 1.0]:

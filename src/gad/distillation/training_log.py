@@ -1,7 +1,7 @@
 """The table that training writes, a row whenever it tells how far it is."""
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,12 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from dvclive import Live
 
 
-def log_training_states(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
+def log_training_states(
+    states: Iterable[TrainState], seed: int, path: Path, live: Path, *, show: "Callable[[Live], None] | None" = None
+) -> Iterator[TrainState]:
     """The states as they come, each once it stands in the table ``path``.
 
-    dvclive's files in ``live`` are for monitoring; the table is the record.
+    dvclive's files in ``live`` are for monitoring; the table is the record. ``show`` adds further files to monitor.
     """
     from dvclive import Live  # here, since it takes seconds
 
@@ -23,6 +25,8 @@ def log_training_states(states: Iterable[TrainState], seed: int, path: Path, liv
         shown = 0
         for state in states:
             rows = append_log_row(path, seed, state)
+            if show is not None:
+                show(log)
             for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
                 _show_row(log, row)
             shown = len(rows)
@@ -39,15 +43,19 @@ def _show_row(log: "Live", row: dict[str, str]) -> None:
 
 
 def append_log_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
-    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
+    """Add the row of a state to the table ``path`` and return all."""
     found: dict[str, int | float] = {"seed": seed, "step": state.step}
     found |= {"learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    found |= state.terms | state.monitored
-    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in found.items()}
+    return append_row(path, found | state.terms | state.monitored)
+
+
+def append_row(path: Path, values: dict[str, int | float]) -> list[dict[str, str]]:
+    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
+    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in values.items()}
     rows: list[dict[str, str]] = []
     if path.exists():
         with open(path, newline="") as file:
-            rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
+            rows = [old for old in csv.DictReader(file) if int(old["step"]) < values["step"]]
     rows.append(row)
     _write_rows(path, rows)
     return rows

@@ -18,6 +18,7 @@ from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.average_validation import AverageValidation, Validate
 from gad.distillation.batch_source import BatchSource
 from gad.distillation.monitor import Monitor
 from gad.distillation.nan_guard import NanGuard
@@ -51,28 +52,35 @@ def train(
     variant: str,
     seed: int,
     folder: Path,
+    validate: Validate | None = None,
 ) -> Iterator[TrainState]:
     """Train ``student`` in place and yield a state every ``log_every`` steps; it ends as its moving average.
 
     Checkpoints are in ``folder``; ``prompts`` are the encoded captions of all ids. With ``shard`` the objective's
-    teacher has to be its own copy: it is sharded in place. Raises NonFiniteLoss.
+    teacher has to be its own copy: it is sharded in place. ``validate`` is called with the moving average after the
+    steps of ``config.validation``. Raises NonFiniteLoss.
     """
     accelerator = make_accelerator(config.device)
     plain = copy.deepcopy(student.network) if config.shard else None
+    validation = AverageValidation(student, config, validate)
     schedule = student.schedule.to("cpu")  # where batches are drawn
     objective = place_networks(student, objective, config, accelerator.device)
     state = TrainingState(student.network, objective, config, accelerator)
     guard, monitor = NanGuard(variant, seed, accelerator), Monitor(pairs, prompts, schedule, accelerator.device)
     source = BatchSource(pairs, prompts, schedule, config, variant, seed, accelerator)
     update = Updates(student, objective, state, guard, seed)
-    for step in range(state.resume(folder / LAST), config.num_steps):
+    begin = state.resume(folder / LAST)
+    if begin == 0:
+        validation(0, state)
+    for step in range(begin, config.num_steps):
         batches, (logging, saving) = source.at(step), _due(step + 1, config)
         logged = update.auxiliary(batches, step, config.auxiliary_updates)
         # a sharded weight has no gradient of its own
         means, norms = update.gradients(batches, step, logged, norms=logging and not config.shard)
         norm = update.step(step)
-        if logging or saving:
+        if logging or saving or validation.due(step + 1):
             guard.raise_late()
+        validation(step + 1, state)  # before the checkpoint: what one has passed is written
         if saving:
             state.save(folder / LAST, step + 1)
         if logging:

@@ -11,7 +11,7 @@ from gad.runtime.files import read_json, write_json
 TRAINED = "trained.json"
 LOG = "training.csv"  # what was logged, of all seeds
 # of a student that is trained
-NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers"}
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers", "validation"}
 
 
 def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:
