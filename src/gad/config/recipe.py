@@ -16,6 +16,7 @@ from gad.config.sampling import Sampling
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
+from gad.config.student_options import check_sampling_steps
 from gad.config.teacher import TeacherConfig
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
@@ -67,6 +68,7 @@ class Recipe(Section):
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
+        check_sampling_steps(self.student, self.variants, self.noise_pairs.student_steps)
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external models repeat: {names}")

@@ -12,6 +12,7 @@ network is called.
 
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -109,16 +110,21 @@ def diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
     return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
 
 
-def random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
+def random_gradient_loss(
+    student: Response, teacher: Response, direction: Tensor, *, bounded: bool = False
+) -> PerSample:
     r"""A gradient on the student's response with GAD's norm, in a random direction, ``[B]``.
 
     .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
         \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
 
     Its gradient on J_S v has the norm of :func:`gad.distillation.gad_loss.gad_response_loss`'s, whatever ``direction``
-    r is drawn. Only its gradient has a meaning.
+    r is drawn. Only its gradient has a meaning. It closes no gap, and grows with the gap that it opens; where it is
+    ``bounded``, the norm of rho is at most that of the teacher's response.
     """
     gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
+    if bounded:
+        gap = torch.minimum(gap, teacher.jvp.flatten(1).norm(dim=1))
     r = direction.flatten(1)
     rho = (gap[:, None] * r / r.norm(dim=1, keepdim=True)).detach()
     return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)

@@ -12,7 +12,9 @@ from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
 from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss
+from gad.distillation.targets import ComparedOutput
 from gad.distillation.time_window import TimeWindow
+from gad.distillation.trainable import UNWEIGHTED
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Alignment:
 
     jvp_power: float
     kind: Kind
-    weighted_term: Literal["gad", "diversity", "random"] = "gad"
+    weighted_term: Literal["gad", "other_pair", "diversity", "random", "random_bounded"] = "gad"
 
     def zeros(self, batch: Batch) -> dict[str, Tensor]:
         """What ``terms`` names, in its order, all 0: for a paired batch of which no pair is used."""
@@ -43,12 +45,20 @@ class Alignment:
             h = batch.pair_steps
             student, teacher = response_of_pairs(x0, h), response_of_pairs(batch.target, h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
-            if self.weighted_term == "diversity":
-                terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
-            elif self.weighted_term == "random":
-                direction = batch.normal(generator)[: len(h)]
-                terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
+            if self.weighted_term != "gad":
+                terms[self.weighted_term] = self._control(student, teacher, batch, generator)
         return terms
+
+    def _control(self, student: Response, teacher: Response, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The loss of the control that ``weighted_term`` names, for every pair."""
+        match self.weighted_term:
+            case "diversity":
+                return diversity_loss(student, jvp_power=self.jvp_power)
+            case "other_pair":
+                assert batch.other_jvp is not None, "a batch of this control has another pair's responses"
+                return gad_response_loss(student, Response(teacher.x0, batch.other_jvp)) / self.jvp_power
+        direction, bounded = batch.normal(generator)[: len(batch.pair_steps)], self.weighted_term == "random_bounded"
+        return random_gradient_loss(student, teacher, direction, bounded=bounded) / self.jvp_power
 
 
 def response_of_pairs(x0: Latent, h: Tensor) -> Response:
@@ -65,6 +75,10 @@ class Stored:
     only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
     ``stride`` it takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and
     without an anchor only the pairs at which the time window is open.
+
+    ``compared``: which output of the student is compared. ``first_step``: the anchor acts at the first timestep alone,
+    at the weight that keeps its mean over those samples. ``by_ratio``: the terms are left unweighted, for
+    :class:`gad.distillation.gradient_ratio.GradientRatio`.
     """
 
     alignment: Alignment
@@ -72,6 +86,9 @@ class Stored:
     anchor_weight: float
     time_window: TimeWindow = TimeWindow()
     stride: int = 1
+    compared: ComparedOutput = ComparedOutput()
+    first_step: bool = False
+    by_ratio: bool = False
 
     def add_to(
         self,
@@ -96,10 +113,24 @@ class Stored:
         if not len(used):  # other processes may have some: the same names everywhere
             return terms | self.alignment.zeros(batch) | {"total": total}
         part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
-        output = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
+        output = self.compared(student, part) if x0 is None else x0
         stored = self.alignment.terms(output, part, generator)
+        left = {}
         if gad_weight:
-            weighted_term, share = stored[self.alignment.weighted_term], len(used) / len(chosen)
-            total = total + gad_weight * share * self.time_window.mean(weighted_term, part.t[: len(weighted_term)])
-        total = total + self.anchor_weight * stored["matching"].mean()
+            name, share = self.alignment.weighted_term, len(used) / len(chosen)
+            mean = self.time_window.mean(stored[name], part.t[: len(stored[name])])
+            left[UNWEIGHTED + name] = share * mean
+            total = total + gad_weight * share * mean
+        if self.anchor_weight:
+            anchor = self._anchor(stored["matching"], part)
+            left[UNWEIGHTED + "anchor"] = anchor
+            total = total + self.anchor_weight * anchor
+        if self.by_ratio:
+            return terms | stored | left | {"total": next(iter(terms.values())).mean()}
         return terms | stored | {"total": total}
+
+    def _anchor(self, matching: Tensor, part: Batch) -> Tensor:
+        """Mean regression to the stored pairs, or to those at the first timestep."""
+        if not self.first_step:
+            return matching.mean()
+        return self.compared.student_steps * (matching * (part.t == 1)).mean()

@@ -15,9 +15,10 @@ from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.objective import build_objective
+from gad.distillation.regression_start import RegressionStart
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.training_log import join_log_tables, log_training_states
-from gad.distillation.training_loop import TrainState, train
+from gad.distillation.training_loop import TrainState, state_at_initialisation, train
 from gad.distillation.training_record import LOG, NO_RESULT, write_trained
 from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model
@@ -54,6 +55,8 @@ def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None
 
 def num_training_steps(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
+    if VARIANTS[variant].untrained:
+        return 0
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
 
 
@@ -82,11 +85,16 @@ class SeedTraining:
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(self.teacher, self.config, seed=seed)
+        if self.config.start == "regression":
+            start = RegressionStart(self.pairs, self.prompts, self.config, self.live.parent / "start", self.live)
+            shutil.copy(start.apply(student, seed), self.folder / f"start_{seed}.csv")
         teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
-        states = train(
-            student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
-        )
+        given = (student, objective, self.pairs, self.prompts, self.config)
+        if VARIANTS[self.variant].untrained:
+            states = iter([state_at_initialisation(*given)])
+        else:
+            states = train(*given, variant=self.variant, seed=seed, folder=work)
         if accelerator.is_main_process:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
