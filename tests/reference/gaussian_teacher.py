@@ -58,11 +58,28 @@ class Chain:
 
     def target(self, kind: str) -> list[float]:
         """Slopes of the x0 that leads to the teacher's next state, or of the teacher's final x0, at its own states."""
-        pairs = list(zip(self.times, self.times[1:], strict=False))
         if kind == "endpoint":
-            return [S / deviation(t) for t, _ in pairs]
-        ratios = [(deviation(t_next) / deviation(t) - euler(t, t_next, 0.0), euler(t, t_next, 1.0)) for t, t_next in pairs]
-        return [gap / (whole - euler(t, u, 0.0)) for (gap, whole), (t, u) in zip(ratios, pairs, strict=True)]
+            return [S / deviation(t) for t in self.times[:-1]]
+        slopes = []
+        for t, t_next in zip(self.times, self.times[1:], strict=False):
+            still, moved = euler(t, t_next, 0.0), euler(t, t_next, 1.0)
+            slopes.append((deviation(t_next) / deviation(t) - still) / (moved - still))
+        return slopes
+
+    def gad_at_rest(self, paradigm: str, target: str) -> float:
+        """The GAD loss, relative to the teacher's response, of the student at which the base loss has no gradient.
+
+        LADD acts on the last step alone, so the steps before it are where GAD leaves them.
+        """
+        if target == "end_to_end":  # every base loss wants a last x0 with the data's law
+            last = self.states(self.rest(paradigm))[-1] if paradigm != "ladd" else S
+            return (last - S) ** 2 / S**2
+        wanted = self.target(target)
+        if paradigm == "ladd":
+            slopes = [*wanted[:-1], S / self.states(wanted[:-1])[-1]]
+        else:
+            slopes = self.rest(paradigm, weight="scaled")
+        return sum((a - b) ** 2 for a, b in zip(slopes, wanted, strict=True)) / self.steps / S**2
 
     def rest(self, paradigm: str, *, dimensions: float = math.inf, weight: str = "plain") -> list[float]:
         """Slopes at which a base loss has no gradient, its fake score being the best one for this student."""
@@ -81,8 +98,8 @@ class Chain:
             reach, fresh = renoise_factors(mid, t)
             m = c * euler(t_student, mid, a)  # of x_mid
             gap = fake_slope(a * c, m, reach, fresh, t, dimensions) - teacher_slope(t)
-            spread = abs(teacher_slope(t) * reach * m - a * c) if weight == "scaled" else 1.0
-            spread = math.hypot(spread, teacher_slope(t) * fresh) if weight == "scaled" else 1.0  # of x0_S - x0_T
+            spread = math.hypot(teacher_slope(t) * reach * m - a * c, teacher_slope(t) * fresh)  # of x0_S - x0_T
+            spread = spread if weight == "scaled" else 1.0
             total += w * gap * reach * m / spread
         return total
 

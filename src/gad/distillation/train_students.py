@@ -162,6 +162,7 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_seeds(folder)) - set(seeds):
         shutil.rmtree(seed_dir(folder, seed))
-        (folder / f"log_{seed}.csv").unlink(missing_ok=True)
+        for name in ("log", "start"):
+            (folder / f"{name}_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
