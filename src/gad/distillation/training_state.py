@@ -72,7 +72,9 @@ class TrainingState:
     def __init__(self, network: nn.Module, objective: Trainable, config: StudentConfig, accelerator: "Accelerator"):
         self.student = Optimised(network, config, accelerator, lr=config.lr, betas=(0.9, 0.999))
         self.schedule = cosine_with_warmup(self.student.optimizer, config.warmup_steps, config.num_steps)
-        self.average = MovingAverage(self.student.parameters, decay=config.ema_decay)
+        self.average = MovingAverage(
+            self.student.parameters, decay=config.ema_decay, fused=config.optimizer == "adamw_fused"
+        )
         self.auxiliary = None
         if objective.auxiliary is not None:
             lr = config.auxiliary_lr_ratio * config.lr
