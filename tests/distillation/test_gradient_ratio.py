@@ -26,7 +26,7 @@ def losses(parameters, factor):
 def test_a_weight_makes_the_terms_gradient_that_many_times_the_base_losss():
     weights = ratio_weights({BASE: 5.0, "gad": 0.5, "anchor": 20.0}, 0.2)
     assert weights == pytest.approx({"gad": 2.0, "anchor": 0.05})
-    assert ratio_weights({BASE: 5.0, "gad": 0.0}, 0.2)["gad"] > 1e20  # and its gradient is 0 still
+    assert ratio_weights({BASE: 5.0, "gad": 0.0}, 0.2) == {"gad": 0.0}
 
 
 def test_the_total_has_each_term_at_the_ratio(parameters):
@@ -48,6 +48,14 @@ def test_norms_are_running_means_measured_at_every_so_many_steps(parameters):
     other = GradientRatio(1.0, 3, Accelerator(cpu=True))
     other.load_state_dict(ratio.state_dict())
     assert other.norms == ratio.norms
+
+
+def test_a_term_that_is_used_by_no_pair_has_a_norm_of_0_and_no_weight_until_it_is_measured(parameters):
+    ratio, still = GradientRatio(1.0, 3, Accelerator(cpu=True)), torch.zeros(())
+    terms = losses(parameters, 1.0) | {UNWEIGHTED + "gad": still}
+    assert ratio.weigh(terms, 0, parameters)["weight_gad"] == 0 and ratio.norms["gad"] == 0
+    assert ratio.weigh(losses(parameters, 1.0), 1, parameters)["weight_gad"] == 0
+    assert ratio.weigh(losses(parameters, 1.0), 3, parameters)["weight_gad"].item() == pytest.approx(5 / (1 - DECAY))
 
 
 def test_a_step_without_a_term_is_left_alone(parameters):

@@ -1,6 +1,6 @@
 """The rollout that student and fake score share, the warm-up of the auxiliary network, and LADD's released loss."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -96,6 +96,22 @@ def calls_of_steps(point_teacher, pairs, smoke, folder, **changes):
     objective = build_objective(point_teacher, student, pairs, config, variant="baseline", seed=0)
     list(train(student, objective, pairs, None, config, variant="baseline", seed=0, folder=folder))
     return sizes, objective
+
+
+def test_the_drawn_steps_of_a_shared_rollout_do_not_follow_the_drawn_noises(point_teacher, pairs, smoke, tmp_path):
+    config = StudentConfig(**smoke.student.model_dump() | {"paradigm": "tdm", "rollout": "shared", "num_steps": 30})
+    student = start_student(point_teacher, config, seed=0)
+    objective, seen = build_objective(point_teacher, student, pairs, config, variant="baseline", seed=0), {}
+
+    class Noted(type(objective)):
+        def terms(self, student, batch, generator, rollout):
+            for number, t in zip(batch.ids.tolist(), rollout.t.tolist(), strict=True):
+                seen.setdefault(number, set()).add(t)
+            return super().terms(student, batch, generator, rollout)
+
+    noted = Noted(**{field.name: getattr(objective, field.name) for field in fields(objective)})
+    list(train(student, noted, pairs, None, config, variant="baseline", seed=0, folder=tmp_path))
+    assert sum(len(times) for times in seen.values()) / len(seen) > 2.5  # of 4: each noise is used about seven times
 
 
 def test_a_shared_step_calls_the_student_a_third_as_often(point_teacher, pairs, smoke, tmp_path):

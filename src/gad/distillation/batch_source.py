@@ -54,7 +54,9 @@ class BatchSource:
             variant=self.variant,
             batch_size=config.batch_size,
             key=(self.seed, step),
-            partners=partners_at(step % WARMUP / config.num_steps, config.h_schedule, copies),
+            partners=partners_at(
+                min(step % WARMUP, config.num_steps - 1) / config.num_steps, config.h_schedule, copies
+            ),
             misaligned=config.misaligned,
         )
         batch = prepared_batch(batch, self.variant, config.target)

@@ -14,15 +14,16 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 BASE = "base"
 DECAY = 0.9  # of the running means, from one measurement to the next
-SMALLEST = 1e-30  # of a norm, so that a term without any gradient is not divided by
 
 
 def ratio_weights(norms: dict[str, float], ratio: float) -> dict[str, float]:
     r"""The weight of each term with which its gradient has ``ratio`` times the norm of the base loss's.
 
     .. math:: w_i = \text{ratio} \; \| \nabla L_\text{base} \| \,/\, \| \nabla L_i \|
+
+    A term that has had no gradient yet has no weight either.
     """
-    return {name: ratio * norms[BASE] / max(norm, SMALLEST) for name, norm in norms.items() if name != BASE}
+    return {name: ratio * norms[BASE] / norm if norm else 0.0 for name, norm in norms.items() if name != BASE}
 
 
 class GradientRatio:
@@ -56,7 +57,8 @@ class GradientRatio:
     def _measure(self, losses: dict[str, Tensor], parameters: list[nn.Parameter], scale: float) -> None:
         """Take the norms of the losses' gradients into the running means."""
         found = gradient_norms(losses, parameters, scale)
-        norms = {name: torch.tensor(norm, device=self.accelerator.device) for name, norm in found.items()}
+        names = {f"gradient_norm_{name}": 0.0 for name in losses}  # the same in every process, used there or not
+        norms = {name: torch.tensor(norm, device=self.accelerator.device) for name, norm in (names | found).items()}
         for name, norm in average_numbers(norms, self.accelerator).items():
             name, new = name.removeprefix("gradient_norm_"), norm.item()
             self.norms[name] = DECAY * self.norms[name] + (1 - DECAY) * new if name in self.norms else new

@@ -111,7 +111,8 @@ class Stored:
         whole = x0 is not None or self.anchor_weight or self.time_window.always
         used = chosen if whole else chosen[self.time_window.opens(batch.t_here[chosen])]
         if not len(used):  # other processes may have some: the same names everywhere
-            return terms | self.alignment.zeros(batch) | {"total": total}
+            left = {UNWEIGHTED + self.alignment.weighted_term: torch.zeros_like(total)} if self.by_ratio else {}
+            return terms | self.alignment.zeros(batch) | left | {"total": total}
         part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
         output = self.compared(student, part) if x0 is None else x0
         stored = self.alignment.terms(output, part, generator)

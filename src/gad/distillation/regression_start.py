@@ -77,7 +77,7 @@ class RegressionStart:
         work = made / "unfinished"
         work.mkdir(exist_ok=True)
         states = train(student, objective, self.pairs, self.prompts, config, variant="baseline", seed=seed, folder=work)
-        for _ in log_training_states(states, seed, made / LOG, self.live) if writes else states:
+        for _ in log_training_states(states, seed, made / LOG, self.live / f"start_{seed}") if writes else states:
             pass
         if writes:
             write_tensors(made / NETWORK, student.network.state_dict())

@@ -50,7 +50,7 @@ def student_rollout(
     times = student_timesteps(student_steps, batch.noise.device).to(batch.noise)
     node = batch.integers(student_steps, generator)
     with torch.no_grad():
-        if shortest:
+        if shortest and not node.is_meta:  # shapes alone know no steps
             x_t = _walk_to(student, batch, node, student_steps)
         else:
             states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)

@@ -14,6 +14,8 @@ from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
 from gad.distillation.training_state import TrainingState
 from gad.runtime.fsdp import reshard
 
+ROLLOUT = 2**20  # where the number of an update stands, which is smaller; 0 would draw what the batch has drawn
+
 
 @dataclass(frozen=True)
 class Updates:
@@ -32,9 +34,8 @@ class Updates:
         """For each part what both updates of a step share, as the arguments that follow the generator; mostly none."""
         if not isinstance(self.objective, WithRollout):
             return [()] * len(batches)
-        found = (
-            self.objective.rollout(self.student, part, training_step_generator(self.seed, step, 0)) for part in batches
-        )
+        key = (self.seed, step, ROLLOUT)
+        found = (self.objective.rollout(self.student, part, training_step_generator(*key)) for part in batches)
         return [() if rollout is None else (rollout,) for rollout in found]
 
     def auxiliary(self, batches: list[Batch], step: int, updates: int, shared: list[tuple]) -> dict[str, Tensor]:
