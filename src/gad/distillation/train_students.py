@@ -87,7 +87,9 @@ class SeedTraining:
         student = start_student(self.teacher, self.config, seed=seed)
         if self.config.start == "regression":
             start = RegressionStart(self.pairs, self.prompts, self.config, self.live.parent / "start", self.live)
-            shutil.copy(start.apply(student, seed), self.folder / f"start_{seed}.csv")
+            log = start.apply(student, seed)
+            if accelerator.is_main_process:
+                shutil.copy(log, self.folder / f"start_{seed}.csv")
         teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
         given = (student, objective, self.pairs, self.prompts, self.config)
