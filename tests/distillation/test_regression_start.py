@@ -9,6 +9,7 @@ from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.distillation.regression_start import RegressionStart, start_config, start_key
 from gad.distillation.train_students import num_training_steps, start_student, train_seeds
+from gad.evaluation.sensitivity.initialisation import initialisation_metrics
 from gad.models.model import load_model
 from gad.runtime.files import file_lock
 
@@ -87,6 +88,11 @@ def test_without_regression_the_initialisation_is_where_students_are_built(train
     built = start_student(point_teacher, config, seed=1)
     assert torch.equal(load_model(folder / "seed_1").denoiser(x, t), built(x, t))
     assert not (folder / "start_1.csv").exists()
+
+
+def test_the_teachers_network_is_not_taken_for_the_initialisation(point_teacher, smoke, config):
+    with pytest.raises(ValueError, match="start after regression: train the variant initialisation instead"):
+        initialisation_metrics(point_teacher, smoke.model_copy(update={"student": config}))
 
 
 def make_start(teacher, folder, config, root, done):
