@@ -78,6 +78,7 @@ def main() -> None:
             for name, changed in SETTINGS.items():
                 config = StudentConfig(**plain | changed)
                 row[name] = f"{1e3 * seconds_of(teacher, pairs, config):.0f} ms"
+                print(f"{paradigm}, {name}: {row[name]}", flush=True)
             rows.append(row)
     print(pd.DataFrame(rows).to_string(index=False))
 
