@@ -74,7 +74,7 @@ def test_variants_that_a_recipe_cannot_have_are_refused(variants, message):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_that_makes_no_sense_is_refused_with_the_reason(name):
     check_variant(name, "tdm"), check_variant(name, "sid")
-    if name in ("pointwise_anchor", "gad_anchor"):
+    if name in ("pointwise_anchor", "first_step_anchor", "gad_anchor"):
         with pytest.raises(ValueError, match="output matching, which is the anchor itself"):
             check_variant(name, "matching")
         check_variant(name, "ladd")

@@ -10,12 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
-from gad.config.external import ExternalStudent
+from gad.config.external import ExternalStudent, check_first_steps
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.sampling import Sampling
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
+from gad.config.student_options import check_sampling_steps
 from gad.config.teacher import TeacherConfig
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
@@ -67,6 +68,8 @@ class Recipe(Section):
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
+        check_sampling_steps(self.student, self.variants, self.noise_pairs.student_steps)
+        check_first_steps(self.external_models, self.variants, self.noise_pairs.student_steps)
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external models repeat: {names}")
@@ -75,7 +78,7 @@ class Recipe(Section):
             raise ValueError(f"an external model cannot be named {taken[0]}, as the teacher or a variant is")
         if self.teacher.dataset == "swiss_roll":
             of_images = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
-            if of_images or self.external_models:
+            if of_images or any(entry.kind != "first_step" for entry in self.external_models):
                 raise ValueError(f"{(of_images or ['external_models'])[0]} needs images, the Swiss roll is 2-D")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll is 2-D")

@@ -10,16 +10,17 @@ import torch
 from tqdm import tqdm
 
 from gad.config import StudentConfig
-from gad.config.variants import effective_variant
+from gad.config.variants import VARIANTS, effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.distillation.cache_keys import student_cache_key
 from gad.distillation.objective import build_objective
+from gad.distillation.regression_start import RegressionStart
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
-from gad.distillation.training_loop import TrainState, num_training_steps, train
+from gad.distillation.training_loop import TrainState, num_training_steps, state_at_initialisation, train
 from gad.distillation.training_record import LOG, write_training_record
 from gad.models.model import Model
 from gad.models.stage import Stage
@@ -50,11 +51,18 @@ class SeedTraining:
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(self.teacher, self.config, seed=seed)
+        if self.config.start == "regression":
+            start = RegressionStart(self.pairs, self.prompts, self.config, self.live.parent / "start", self.live)
+            log = start.apply(student, seed)
+            if accelerator.is_main_process:
+                shutil.copy(log, self.folder / f"start_{seed}.csv")
         teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
-        states = train(
-            student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
-        )
+        given = (student, objective, self.pairs, self.prompts, self.config)
+        if VARIANTS[self.variant].untrained:
+            states = iter([state_at_initialisation(*given)])
+        else:
+            states = train(*given, variant=self.variant, seed=seed, folder=work)
         if accelerator.is_main_process:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
@@ -116,7 +124,8 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_student_seeds(folder)) - set(seeds):
         shutil.rmtree(student_seed_dir(folder, seed))
-        (folder / f"log_{seed}.csv").unlink(missing_ok=True)
+        for name in ("log", "start"):
+            (folder / f"{name}_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
 

@@ -181,7 +181,7 @@ def load_external(settings: Recipe, teacher: Model, *, device: str = "cpu") -> l
     They are noise-to-image maps: their derivatives are measured with :func:`as_external` of the recipe.
     """
     found: list[NamedStudent] = []
-    for entry in settings.external_models:
+    for entry in (entry for entry in settings.external_models if entry.kind != "first_step"):
         others = [model.pipeline for _, _, model in found]
         found.append((entry.name, 0, load_external_student(entry, teacher, others=others).on(own_device(device))))
     return found

@@ -23,6 +23,7 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
+from gad.distillation.other_pairs import prepared_batch
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
@@ -84,9 +85,9 @@ def _pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> 
 class _Asked(Timed):
     """Keeps the last input of the step: the student and a part of its batch."""
 
-    def terms(self, student, part, generator):
+    def terms(self, student, part, generator, *shared):
         self.student, self.part = student, part
-        return super().terms(student, part, generator)
+        return super().terms(student, part, generator, *shared)
 
 
 def _begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
@@ -139,6 +140,7 @@ def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
         key=(0, 0),
         misaligned=config.misaligned,
     )
+    batch = prepared_batch(batch, variant, config.target)
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 

@@ -54,7 +54,7 @@ def _evaluators_of(settings: Recipe) -> dict[str, str]:
 
 def check_external_students(settings: Recipe) -> Iterator[Finding]:
     """The external models and the pipelines whose parts they use."""
-    for student in settings.external_models:
+    for student in (entry for entry in settings.external_models if entry.kind != "first_step"):
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"

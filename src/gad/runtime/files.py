@@ -2,6 +2,7 @@
 
 Everything is written under a temporary name and then renamed, so a reader never meets half a file."""
 
+import fcntl
 import json
 import math
 import os
@@ -30,6 +31,18 @@ def atomic_write_path(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         _remove(partial)
+
+
+@contextmanager
+def file_lock(path: Path, *, take: bool = True) -> Iterator[None]:
+    """Inside the block no other process of this machine is inside one of the same ``path``; without ``take`` nothing
+    is locked. A process that is killed leaves no lock."""
+    if not take:
+        yield
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        yield
 
 
 def _remove(path: Path) -> None:
