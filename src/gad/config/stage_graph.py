@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
 from gad.runtime.files import atomic_write_path
-from gad.runtime.paths import RECIPES, ROOT
+from gad.runtime.paths import AUTOENCODERS, RECIPES, ROOT
 
 GRAPH = ROOT / "pipelines" / "graph.yaml"
 PARAMS = ROOT / "params.yaml"
@@ -22,7 +22,8 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
     if recipe.teacher.dataset == "swiss_roll":
         points = "src/gad/data/swiss_roll.py"
         return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
-    inputs = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
+    autoencoder = str(AUTOENCODERS[recipe.teacher.autoencoder].relative_to(ROOT))
+    inputs = {"teacher": autoencoder, "teacher_code": "src/gad/data/emoji"}
     if recipe.teacher.pretrained:
         inputs = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
     return inputs | {"evaluators": "data/emoji/evaluators"}

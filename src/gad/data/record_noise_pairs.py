@@ -39,7 +39,7 @@ def shown_pair_ids(teacher: Model, pairs: NoisePairs) -> Tensor:
 
 def captions_of_pairs(pairs: NoisePairs, ids: Tensor) -> list[str]:
     """The caption of each sample id."""
-    return prompt_of(ids, pairs.config.prompts)
+    return prompt_of(ids, pairs.config.prompt_source)
 
 
 def teacher_outputs_of_pairs(stage: Stage, pairs: NoisePairs) -> dict[str, Tensor]:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
         StableDiffusionPipeline,
     )
 
-HIDDEN = 192  # width of the two transformers
+HIDDEN = {16: 192, 8: 128}  # width of the two transformers, by the side of the latents
+UNET_CHANNELS = {16: (64, 128), 8: (48, 96)}  # of the UNet's two levels
 LAYERS = 6
-UNET_CHANNELS = {16: (64, 128), 8: (48, 96)}  # of the UNet's two levels, by the side of the latents
 
 
 def latent_size(vae: "AutoencoderKL") -> int:
@@ -75,14 +75,15 @@ def _dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
 
     tokenizer, text_encoder = t5_text()
+    width = HIDDEN[latent_size(vae)]
     transformer = PixArtTransformer2DModel(
         sample_size=latent_size(vae),
         in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels,
         patch_size=2,
         num_attention_heads=4,
-        attention_head_dim=HIDDEN // 4,
-        cross_attention_dim=HIDDEN,
+        attention_head_dim=width // 4,
+        cross_attention_dim=width,
         num_layers=LAYERS,
         caption_channels=WIDTH,
         norm_type="ada_norm_single",
@@ -100,16 +101,17 @@ def _flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     )
 
     tokenizer, text_encoder = gemma_text()
+    width = HIDDEN[latent_size(vae)]
     transformer = SanaTransformer2DModel(
         sample_size=latent_size(vae),
         in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels,
         patch_size=2,
-        num_attention_heads=HIDDEN // 32,
+        num_attention_heads=width // 32,
         attention_head_dim=32,
         num_cross_attention_heads=4,
-        cross_attention_head_dim=HIDDEN // 4,
-        cross_attention_dim=HIDDEN,
+        cross_attention_head_dim=width // 4,
+        cross_attention_dim=width,
         num_layers=LAYERS,
         caption_channels=WIDTH,
         mlp_ratio=2.5,

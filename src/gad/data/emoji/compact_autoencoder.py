@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.emoji import seeds
-from gad.data.emoji.autoencoder import vae_training_images
+from gad.data.emoji.autoencoder import set_scaling_factor, vae_training_images
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
@@ -63,8 +63,8 @@ def build_compact_vae() -> "AutoencoderKL":
     return vae
 
 
-def _unshuffling_kernel(channels: int) -> Float[Tensor, "4C C 3 3"]:
-    """A stride-2 kernel that moves 2x2 places into channels, as ``pixel_unshuffle(x, 2)``."""
+def _unshuffling_kernel(channels: int) -> Float[Tensor, "F C 3 3"]:
+    """A stride-2 kernel that moves 2x2 places into F = 4C channels, as ``pixel_unshuffle(x, 2)``."""
     kernel = torch.zeros(4 * channels, channels, 3, 3)
     for channel in range(channels):
         for row in range(2):
@@ -101,6 +101,16 @@ def set_linear_encoder(vae: "AutoencoderKL", mean: Float[Tensor, " D"], projecti
     encoder.conv_out.weight[range(COMPONENTS), slots, 1, 1] = 1
     encoder.conv_out.weight[range(COMPONENTS), slots + 3, 1, 1] = -1
     encoder.conv_out.bias[COMPONENTS:] = 2 * torch.tensor(POSTERIOR_STD).log()
+
+
+def build_projection(num_scenes: int = 2048) -> "AutoencoderKL":
+    """The compact autoencoder with its encoder finished, in half precision's values, and its decoder still random."""
+    vae = build_compact_vae()
+    images = vae_training_images(range(num_scenes), seed=seeds.AUTOENCODER, layout="free")
+    set_linear_encoder(vae, *principal_components(images))
+    vae.encoder.half().float()  # as it is saved
+    set_scaling_factor(vae)
+    return vae
 
 
 def train_decoder(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int) -> Iterator[dict]:

@@ -7,11 +7,13 @@ never saw together are evaluated; those with one thing they have all seen.
 """
 
 import hashlib
+from collections.abc import Collection, Sequence
 from functools import cache
 from itertools import combinations
 
+from gad.config.prompts import Captions
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import Prompt, make_scene_prompt
+from gad.data.emoji.scenes import Accept, Prompt, make_scene_prompt
 
 Parts = frozenset[str]
 
@@ -38,9 +40,9 @@ def is_training_caption(prompt: Prompt) -> bool:
 
 @cache
 def evaluator_parts() -> frozenset[Parts]:
-    """The parts of all captions with two things that detector and CLIP have learnt from; takes some seconds."""
+    """The parts of every caption that detector and CLIP have learnt from; takes some seconds."""
     prompts = (make_scene_prompt(index, seed=seeds.EVALUATORS) for index in range(EVALUATOR_SCENES))
-    return frozenset(caption_parts(prompt) for prompt in prompts if len(prompt.things) == 2)
+    return frozenset(map(caption_parts, prompts))
 
 
 def is_evaluation_caption(prompt: Prompt) -> bool:
@@ -48,3 +50,18 @@ def is_evaluation_caption(prompt: Prompt) -> bool:
     if is_training_caption(prompt):
         return False
     return len(prompt.things) == 1 or caption_parts(prompt) not in evaluator_parts()
+
+
+def overlap(prompts: Sequence[Prompt], seen: Collection[Parts]) -> float:
+    """Share of prompts, in [0, 1], all of whose parts stand together in one of the captions that were ``seen``."""
+    return sum(caption_parts(prompt) in seen for prompt in prompts) / len(prompts)
+
+
+def training_captions(captions: Captions) -> Accept | None:
+    """Which prompts teachers and noise pairs are drawn from; None for all."""
+    return None if captions == "all" else is_training_caption
+
+
+def evaluation_captions(captions: Captions) -> Accept | None:
+    """Which prompts analyses and control tasks are drawn from; None for all."""
+    return None if captions == "all" else is_evaluation_caption

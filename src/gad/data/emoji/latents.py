@@ -32,7 +32,7 @@ def latent_set(
     for start in range(0, num_scenes, batch_size):
         images = vae_training_images(range(start, min(start + batch_size, num_scenes)), seed=seed, accept=accept)
         parts.append((vae.encode(images).latent_dist.mean * vae.config.scaling_factor).half())
-    return torch.cat(parts)
+    return torch.cat(parts).contiguous()
 
 
 def tokenized_captions(

@@ -13,8 +13,9 @@ from gad.data.emoji import seeds
 from gad.data.emoji.backbones import build_backbone
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_detector
+from gad.data.emoji.held_out import training_captions
 from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
-from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
+from gad.data.emoji.scenes import SIZE, Accept, Prompt, make_scene_prompt
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
@@ -72,12 +73,13 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_backbone(section.backbone, vae, seed=section.seed)
-    latents = work / "latents.safetensors"
+    latents, accept = work / "latents.safetensors", training_captions(section.captions)
     if not latents.exists():
-        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
-    batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
+        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes, accept=accept)})
+    stored = read_tensors(latents)["latents"]
+    batch, empty = latent_training_batches(pipeline, stored, section.batch_size, accept=accept)
     if section.backbone == "dit":
-        captions = tokenized_captions(pipeline, section.num_scenes)
+        captions = tokenized_captions(pipeline, section.num_scenes, accept=accept)
         for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed
@@ -96,9 +98,9 @@ def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     save_pipeline(pipeline, folder)
 
 
-def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
-    """The captions that a teacher is evaluated on."""
-    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
+def teacher_evaluation_prompts(count: int = 512, accept: Accept | None = None) -> list[Prompt]:
+    """The captions that a teacher is evaluated on, of those that ``accept`` lets pass."""
+    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY, accept=accept) for i in range(count)]
 
 
 @torch.no_grad()
