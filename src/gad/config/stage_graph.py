@@ -17,7 +17,7 @@ PARAMS = ROOT / "params.yaml"
 HEAD = "# Made from params.yaml and pipelines/recipes by: python -m gad.config.stage_graph\n"
 
 
-def _inputs(recipe: Recipe) -> dict[str, str]:
+def stage_inputs(recipe: Recipe) -> dict[str, str]:
     """What a recipe's teacher is made from, by which code, and what its students are evaluated by."""
     if recipe.teacher.dataset == "swiss_roll":
         points = "src/gad/data/swiss_roll.py"
@@ -52,7 +52,7 @@ def stage_graph(params: Path = PARAMS, recipes: Path = RECIPES) -> dict[str, dic
         for name, recipe in loaded.items()
         for variant in recipe.variants
     }
-    inputs = {name: _inputs(recipe) for name, recipe in loaded.items()}
+    inputs = {name: stage_inputs(recipe) for name, recipe in loaded.items()}
     return {"students": students, "inputs": inputs, "plots": _plots([loaded[name] for name in named["main"]])}
 
 
