@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import Recipe, RecipeError, load_recipe, recipe_names
-from gad.config.stage_graph import GRAPH, stage_inputs, stage_graph
+from gad.config.stage_graph import GRAPH, stage_graph, stage_inputs
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
