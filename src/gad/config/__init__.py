@@ -7,7 +7,7 @@ from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisation
 from gad.config.external import ExternalStudent
 from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, ScoreConfig, SeedsConfig
 from gad.config.noise_pairs import NoisePairsConfig
-from gad.config.prompts import PromptsConfig
+from gad.config.prompts import Captions, PromptsConfig, PromptSource
 from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
 from gad.config.sampling import Sampling
 from gad.config.section import Section
@@ -16,6 +16,7 @@ from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
 
 __all__ = [
+    "Captions",
     "ControlConfig",
     "DiversityConfig",
     "FidelityConfig",
@@ -25,6 +26,7 @@ __all__ = [
     "NoisePairsConfig",
     "NoiseQueryConfig",
     "ExternalStudent",
+    "PromptSource",
     "PromptsConfig",
     "Recipe",
     "RecipeError",

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gad.config.prompts import PromptsConfig
+from gad.config.prompts import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.diffusion.step_size import check_step_size
@@ -32,6 +32,7 @@ class NoisePairsConfig(Section):
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
     prompts: PromptsConfig | None = None  # dataset prompts: where they are read from; emoji captions otherwise
+    captions: Captions = "all"  # emoji scenes: which captions pairs and analyses are drawn from
     device: Device = "cpu"  # of the teacher while it samples
     dtype: Dtype = "float32"  # of the teacher's network while it samples; states are float32
 
@@ -47,6 +48,11 @@ class NoisePairsConfig(Section):
         for h in self.steps:
             check_step_size(h, "float32")
         return self
+
+    @property
+    def prompt_source(self) -> PromptSource:
+        """What :func:`gad.data.prompts.prompt_of` reads the prompts of sample ids from."""
+        return self.prompts or (None if self.captions == "all" else self.captions)
 
     @property
     def steps(self) -> list[float]:

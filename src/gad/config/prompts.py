@@ -1,8 +1,12 @@
 """The `noise_pairs.prompts` section: which file of captions a recipe reads."""
 
+from typing import Literal
+
 from pydantic import model_validator
 
 from gad.config.section import Section
+
+Captions = Literal["all", "split_by_words"]  # of emoji scenes; split: analyses read those that no training has seen
 
 
 class PromptsConfig(Section):
@@ -20,3 +24,6 @@ class PromptsConfig(Section):
         if self.dataset and not self.revision:
             raise ValueError(f"data set {self.dataset!r} needs a revision: a commit's hash, or main")
         return self
+
+
+PromptSource = PromptsConfig | Captions | None  # None as "all"

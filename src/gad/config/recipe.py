@@ -57,7 +57,7 @@ class Recipe(Section):
     def sampling(self) -> Sampling:
         """How teacher and students are sampled in the noise pairs, and so wherever they are compared."""
         pairs = self.noise_pairs
-        return Sampling(pairs.teacher_steps, pairs.guidance_scale, pairs.student_steps, pairs.prompts)
+        return Sampling(pairs.teacher_steps, pairs.guidance_scale, pairs.student_steps, pairs.prompt_source)
 
     @model_validator(mode="after")
     def _dataset_allows(self):
@@ -88,6 +88,11 @@ class Recipe(Section):
             raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
         if (self.teacher.dataset == "prompts") != (self.noise_pairs.prompts is not None):
             raise ValueError("noise_pairs.prompts belongs to teacher.dataset prompts, and to no other")
+        split = [key for key in ("teacher", "noise_pairs") if getattr(self, key).captions != "all"]
+        if split and self.teacher.dataset != "emoji":
+            raise ValueError(f"{split[0]}.captions is for dataset emoji, not {self.teacher.dataset}")
+        if split == ["noise_pairs"] and self.teacher.pretrained is None:
+            raise ValueError("noise_pairs.captions split_by_words needs a teacher with teacher.captions split_by_words")
         if self.teacher.dataset == "prompts":
             for name in self.control.tasks:
                 key = "boxes_file" if name == "layout" else "prompts"

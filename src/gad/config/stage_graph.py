@@ -10,19 +10,20 @@ from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
 from gad.runtime.files import atomic_write_path
-from gad.runtime.paths import RECIPES, ROOT
+from gad.runtime.paths import AUTOENCODERS, RECIPES, ROOT
 
 GRAPH = ROOT / "pipelines" / "graph.yaml"
 PARAMS = ROOT / "params.yaml"
 HEAD = "# Made from params.yaml and pipelines/recipes by: python -m gad.config.stage_graph\n"
 
 
-def _inputs(recipe: Recipe) -> dict[str, str]:
+def stage_inputs(recipe: Recipe) -> dict[str, str]:
     """What a recipe's teacher is made from, by which code, and what its students are evaluated by."""
     if recipe.teacher.dataset == "swiss_roll":
         points = "src/gad/data/swiss_roll.py"
         return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
-    inputs = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
+    autoencoder = str(AUTOENCODERS[recipe.teacher.autoencoder].relative_to(ROOT))
+    inputs = {"teacher": autoencoder, "teacher_code": "src/gad/data/emoji"}
     if recipe.teacher.pretrained:
         inputs = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
     return inputs | {"evaluators": "data/emoji/evaluators"}
@@ -51,7 +52,7 @@ def stage_graph(params: Path = PARAMS, recipes: Path = RECIPES) -> dict[str, dic
         for name, recipe in loaded.items()
         for variant in recipe.variants
     }
-    inputs = {name: _inputs(recipe) for name, recipe in loaded.items()}
+    inputs = {name: stage_inputs(recipe) for name, recipe in loaded.items()}
     return {"students": students, "inputs": inputs, "plots": _plots([loaded[name] for name in named["main"]])}
 
 

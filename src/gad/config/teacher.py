@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from gad.config.prompts import Captions
 from gad.config.section import Count, Positive, Section, Seed
 
 
@@ -15,6 +16,8 @@ class TeacherConfig(Section):
     pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
     revision: str | None = None  # of a hub name: a commit's hash
     num_points: Count = 2000  # Swiss roll: points of the data set
+    autoencoder: Literal["standard", "compact"] = "standard"  # emoji: 4x16x16 latents; compact: 12x8x8
+    captions: Captions = "all"  # emoji: of the scenes that are learned from
     num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
     num_steps: Count = 4000
     batch_size: Count = 64  # scenes

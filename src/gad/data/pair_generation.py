@@ -86,7 +86,7 @@ def _trajectories_of(
 
 def pair_generation_cache_key(config: NoisePairsConfig, teacher_hash: str) -> str:
     """The cache key of noise pairs; ``teacher_hash`` is the fingerprint of the teacher's folder."""
-    prompts = prompt_of(range(config.num_pairs), config.prompts)
+    prompts = prompt_of(range(config.num_pairs), config.prompt_source)
     return stage_fingerprint("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
 
 
@@ -111,7 +111,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
             step, parts = config.batch_size, []
             batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
             with teacher.text_encoder_on(device):  # once a shard: it may be the largest network of all
-                encoded = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
+                encoded = [teacher.condition(prompt_of(ids, config.prompt_source)) for ids in batches]
             for ids, conditioning in zip(batches, encoded, strict=True):
                 parts.append(_trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop

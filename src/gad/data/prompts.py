@@ -7,9 +7,10 @@ from typing import SupportsInt
 
 from huggingface_hub import hf_hub_download
 
-from gad.config import PromptsConfig
+from gad.config import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.data.emoji import seeds
+from gad.data.emoji.held_out import evaluation_captions, training_captions
 from gad.data.emoji.scenes import make_scene_prompt
 from gad.runtime.paths import ROOT
 
@@ -75,12 +76,12 @@ def load_prompts(source: PromptsConfig) -> list[str]:
     return list(dict.fromkeys(read_prompts(_prompts_path(source), column=source.column)))
 
 
-def different_prompts(start: int, count: int, source: PromptsConfig | None = None) -> list[str]:
+def different_prompts(start: int, count: int, source: PromptSource = None) -> list[str]:
     """The first ``count`` different prompts of the sample ids from ``start`` on: parts of them share none.
 
     Raises ValueError, in one line, for a source that holds fewer.
     """
-    if source is not None and len(load_prompts(source)) < count:
+    if isinstance(source, PromptsConfig) and len(load_prompts(source)) < count:
         held = len(load_prompts(source))
         raise ValueError(f"{held} different prompts are too few for {count} that no two parts share; give more")
     found: dict[str, None] = {}
@@ -91,15 +92,21 @@ def different_prompts(start: int, count: int, source: PromptsConfig | None = Non
     return list(found)
 
 
-def prompt_of(ids: Iterable[SupportsInt], source: PromptsConfig | None = None) -> list[str]:
+def _caption(sample_id: int, captions: Captions) -> str:
+    """The emoji caption of a sample id; where they are split, an evaluation caption for ids of analyses."""
+    accept = training_captions(captions) if sample_id < WIDTH else evaluation_captions(captions)
+    return make_scene_prompt(sample_id, seed=seeds.NOISE_PAIRS, accept=accept).caption
+
+
+def prompt_of(ids: Iterable[SupportsInt], source: PromptSource = None) -> list[str]:
     """The prompt of each sample id: a caption, or prompt ``id`` of the source, which begins again after its end.
 
     Ids of analyses (:mod:`gad.config.sample_ids`) count from the source's end, each task's by their place in it: number
     k of every task has the same prompt. A source with as many prompts as noise pairs and the largest task together
     keeps the two apart.
     """
-    if source is None:
-        return [make_scene_prompt(int(i), seed=seeds.NOISE_PAIRS).caption for i in ids]
+    if not isinstance(source, PromptsConfig):
+        return [_caption(int(i), source or "all") for i in ids]
     prompts = load_prompts(source)
     count = len(prompts)
     return [prompts[i % count if i < WIDTH else -1 - (i % WIDTH) % count] for i in map(int, ids)]

@@ -5,7 +5,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 DATA = ROOT / "data"
 SPRITES = DATA / "sprites"
-EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, evaluators/
+EMOJI = DATA / "emoji"  # what all emoji recipes share: vae/, vae_compact/, evaluators/
+AUTOENCODERS = {"standard": EMOJI / "vae", "compact": EMOJI / "vae_compact"}  # by teacher.autoencoder
 RECIPES = ROOT / "pipelines" / "recipes"
 REPORTS = ROOT / "reports"
 RESULTS = ROOT / "results"  # long results, committed with their provenance

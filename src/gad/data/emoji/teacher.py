@@ -9,6 +9,7 @@ from torch import nn
 
 from gad.config.teacher import TeacherConfig
 from gad.data.emoji.backbones import build_backbone
+from gad.data.emoji.held_out import training_captions
 from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
@@ -66,12 +67,13 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
     vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
     pipeline = build_backbone(section.backbone, vae, seed=section.seed)
-    latents = work / "latents.safetensors"
+    latents, accept = work / "latents.safetensors", training_captions(section.captions)
     if not latents.exists():
-        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
-    batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
+        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes, accept=accept)})
+    stored = read_tensors(latents)["latents"]
+    batch, empty = latent_training_batches(pipeline, stored, section.batch_size, accept=accept)
     if section.backbone == "dit":
-        captions = latent_set_tokens(pipeline, section.num_scenes)
+        captions = latent_set_tokens(pipeline, section.num_scenes, accept=accept)
         for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed

@@ -28,11 +28,16 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 
 
-def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
-    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+def load_autoencoder(folder: Path) -> "AutoencoderKL":
+    """An autoencoder as later stages see it, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
-    vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
+    return AutoencoderKL.from_pretrained(folder).eval().requires_grad_(False)
+
+
+def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
+    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+    vae = load_autoencoder(folder / "vae")
     return vae, load_emoji_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
 
 
@@ -84,8 +89,10 @@ def _measure_dataset(
     return metrics | {"num_scenes": num_scenes}
 
 
-def record_dataset_validation(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
+def record_dataset_validation(vae: "AutoencoderKL", compact: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
     """Write the dataset's measurements to ``data/emoji/metrics/dataset.json`` and return it."""
     metrics = _measure_dataset(vae, detector, clip)
+    through_compact = _measure_dataset(compact, detector, clip)
+    metrics["compact"] = {name: through_compact[name] for name in ("psnr_db", "reconstructed")}
     write_json(metrics_file("emoji", "dataset"), metrics)
     return metrics

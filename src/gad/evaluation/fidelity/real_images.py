@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from gad.config import FidelityConfig
+from gad.config import Captions, FidelityConfig
 from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.emoji import seeds
+from gad.data.emoji.held_out import evaluation_captions
 from gad.data.emoji.scenes import make_scene, render_scenes
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.paths import ROOT
@@ -29,11 +30,14 @@ def _folder_images(folder: Path, count: int, side: int) -> Iterator[Tensor]:
         yield flat.view(1, side, side, 3).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def real_features(config: FidelityConfig, dataset: str, features: FeaturesOf, side: int) -> Tensor | None:
+def real_features(
+    config: FidelityConfig, dataset: str, features: FeaturesOf, side: int, captions: Captions = "all"
+) -> Tensor | None:
     """Features of real images: a folder's, or scenes of the same captions; None where there are none."""
     if config.data is not None:
         return torch.cat([features(image) for image in _folder_images(ROOT / config.data, config.num_images, side)])
     if dataset != "emoji":
         return None
     ids = task_sample_ids(FIDELITY, config.num_images)
-    return features(render_scenes([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))
+    accept = evaluation_captions(captions)
+    return features(render_scenes([make_scene(i, seed=seeds.NOISE_PAIRS, accept=accept) for i in ids]))

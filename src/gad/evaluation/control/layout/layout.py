@@ -87,7 +87,7 @@ def prepare_layout(teacher: Sampler, settings: Recipe, cached: ResultCache = at_
     config, size = settings.control.layout, _image_size(teacher)
     assert config is not None
     if config.boxes_file is None:
-        prompts = emoji_layouts(config.num_prompts, config.first_prompt)
+        prompts = emoji_layouts(config.num_prompts, config.first_prompt, settings.noise_pairs.captions)
     else:
         entries = boxdiff_two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
         prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
