@@ -9,7 +9,8 @@ from pandas.io.formats.style import Styler
 from gad.metrics.summary import direction_kinds
 from gad.report.format import format_estimate, format_unbroken
 from gad.report.main_results import direction_kinds_read, main_result_tables, main_results
-from gad.runtime.files import atomic_write_path, read_json, write_json
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS, RESULTS, metrics_file
 
 STYLE = """

@@ -3,13 +3,14 @@
 import ast
 import hashlib
 import json
-import shutil
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from gad.runtime.files import atomic_write_path, read_json
+from gad.runtime.atomic import atomic_write_path, remove_whole
 from gad.runtime.paths import ROOT
 
 
@@ -23,33 +24,30 @@ def fingerprint(*values: object) -> str:
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
-                if file.suffix == ".pyc":  # appears by itself beside code
-                    continue
+            for file in sorted(_files_below(value)) if value.is_dir() else [value]:
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
 
 
-def drop_damaged_shards(folder: Path) -> None:
-    """Remove the shards in ``folder`` that are not what its manifest says, and with them the manifest.
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files at any depth, behind links as well: parts of a model often lie on another disk, or in a hub's cache.
 
-    So they are made again. Any number of processes may do so, each before it asks which shards are there.
+    Left out is what appears by itself: compiled code, and partial files that a kill has left.
     """
-    manifest = folder / "manifest.json"
-    if not manifest.exists():
-        return
-    try:
-        shards = read_json(manifest)["shards"]
-    except FileNotFoundError:  # another process has been faster
-        return
-    there = {folder / name: hashed for name, hashed in shards.items() if (folder / name).exists()}
-    damaged = [path for path, hashed in there.items() if file_hash(path) != hashed]
-    for path in damaged:
-        path.unlink(missing_ok=True)
-    if damaged:
-        manifest.unlink(missing_ok=True)
+    real = folder.resolve()
+    if real in above:
+        raise ValueError(f"{folder} is a link to a folder that holds it: remove the link")
+    for path in folder.iterdir():
+        if path.suffix in (".pyc", ".partial"):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, (*above, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there")
 
 
 def _without_docstrings(source: str) -> str:
@@ -91,7 +89,8 @@ def lock_folder(folder: Path, cache_key: str) -> None:
     """
     mark = folder / "fingerprint.txt"
     if folder.exists() and (not mark.exists() or mark.read_text() != cache_key):
-        shutil.rmtree(folder)
+        mark.unlink(missing_ok=True)  # first: whatever a kill leaves of the rest is nobody's work
+        remove_whole(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         lock_to(folder, cache_key)
