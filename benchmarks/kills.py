@@ -18,7 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "pipelines"), str(ROOT / "benchmarks")]  # of this tree
+for room in ("src", "pipelines", "benchmarks"):  # of this tree, whichever is installed
+    sys.path.insert(0, str(ROOT / room))
 
 from artefacts import EXCEPTIONS, contents, copied_state, differing, not_whole
 from prove import copy_of
@@ -95,6 +96,14 @@ class Trials:
         found |= {"again": second.told() if lost else ""}
         return found | {"work_lost": killed.seconds + second.seconds - self.seconds[stage]}
 
+    def keep(self, stage: str, names: list[str], place: Path) -> None:
+        """Copies of artefacts as they are now, and as the uninterrupted run left them."""
+        later = [self.store / after for after in STAGES[STAGES.index(stage) + 1 :]][:1]
+        for label, root in [("now", self.tree), *[("reference", root) for root in later]]:
+            for name in (name for name in names if (root / name).exists()):
+                (place / label / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(root / name, place / label / name)
+
 
 def summary_of(found: list[dict]) -> dict:
     """Counts by recipe and stage, and over all; what went wrong, in full."""
@@ -117,6 +126,7 @@ def main() -> int:
     parser.add_argument("--recipe", nargs="+", default=["smoke", "emoji"], help="smoke and emoji unless named")
     parser.add_argument("--kills", type=positive_argument, default=100, help="over all recipes and stages (100)")
     parser.add_argument("--seed", type=int, default=0, help="of stages, kinds and moments (0)")
+    parser.add_argument("--keep", type=Path, help="a folder for copies of what differs: the reference's and the other")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "kills.json")
     arguments = parser.parse_args()
     draw, found = random.Random(arguments.seed), []
@@ -132,6 +142,8 @@ def main() -> int:
         for number in range(arguments.kills):
             (trial, stage), kind = order[number % len(order)], draw.choice(list(KINDS))
             kill = trial.kill(stage, kind, draw)
+            if arguments.keep and kill["differing"]:
+                trial.keep(stage, kill["differing"], arguments.keep / str(number + 1))
             found.append(kill)
             print(
                 f"{number + 1}: {trial.recipe} {stage}, {kind} at {kill['moment']:.1f} s: " + line_of(kill), flush=True

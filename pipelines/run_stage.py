@@ -6,10 +6,11 @@ python pipelines/run_stage.py STAGE --recipe R [--variant V]
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ruamel.yaml import YAML
 
@@ -20,8 +21,10 @@ from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
 from gad.preflight.rounding import check_rounding
+from gad.runtime.atomic import WriteError
 from gad.runtime.cli import keep_compiled
 from gad.runtime.paths import ROOT
+from gad.runtime.stage_lock import stage_locks
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
     import nbformat
@@ -36,6 +39,8 @@ INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "control": ["teacher", "student"],
     "report": ["student", "sensitivity", "fidelity", "control"],
 }
+UNFINISHED = "unfinished.txt"  # in the folder of an analysis that has not ended
+MARKED = ("sensitivity", "fidelity", "control")
 FREE_DISK = 200_000_000  # bytes; a stage writes less
 ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it costs a network a third of its speed
     "MALLOC_MMAP_MAX_": "0",
@@ -78,6 +83,9 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
         if not folder.is_dir() or not any(folder.iterdir()):
             how = command(label, f"{name} --recipe {recipe}")
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {how}")
+        if (folder / UNFINISHED).exists() or name == "noise_pairs" and not (folder / "manifest.json").exists():
+            how = command(f"{name}@{recipe}", f"{name} --recipe {recipe}")
+            raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}, which is unfinished; run: {how}")
     if "student" in INPUTS[stage] and not (root / "data" / recipe / "student" / "baseline").is_dir():
         how = command(f"student@{recipe}-baseline", f"student --recipe {recipe} --variant baseline")
         raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {how}")
@@ -117,10 +125,14 @@ def _failure(notebook: Path, partial: Path, failed: Path, error: Exception, root
     import nbformat
     from papermill.exceptions import PapermillExecutionError
 
+    if not isinstance(error, PapermillExecutionError):
+        partial.unlink(missing_ok=True)
+        return StageError(
+            f"the kernel of {notebook.name} was killed or ran out of memory; start again: it goes on from what is done"
+        )
     partial.replace(failed)
     title = failing_cell(nbformat.read(failed, as_version=4))
-    reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
-    reason = " ".join(reason.split())[:500]
+    reason = " ".join(f"{error.ename}: {error.evalue}".split())[:500]
     return StageError(
         f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
     )
@@ -154,7 +166,9 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 stderr_file=sys.stderr,
                 config=kernel,
             )
-        except (PapermillExecutionError, DeadKernelError) as error:
+        except (PapermillExecutionError, DeadKernelError, RuntimeError) as error:
+            if type(error) is RuntimeError and "ernel died" not in str(error):  # before it has answered once
+                raise
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
     half.write_text(notebook_page_html(partial))
@@ -189,15 +203,36 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
             check_trained(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
     check_parameters(notebook, parameters)
-    page = root / "reports" / (recipe or "emoji") / name
-    execute(notebook, parameters, page, root)
-    if recipe:  # what gad.evaluation.jobs has kept of it has served
-        shutil.rmtree(root / "data" / recipe / "live" / "cache" / stage, ignore_errors=True)
-    if stage == "report":
-        from gad.report.index import write_index
+    page, data = root / "reports" / (recipe or "emoji") / name, root / "data" / (recipe or "emoji")
+    inputs = [each for each in INPUTS[stage] if each != "student"]
+    if "student" in INPUTS[stage]:
+        inputs += [f"student-{each}" for each in VARIANTS if (data / "student" / each).exists()]
+    with stage_locks(data / "live" / "locks", name, inputs):
+        mark = data / stage / UNFINISHED
+        if stage in MARKED:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text("the stage that writes this folder has not ended: run it again\n")
+        execute(notebook, parameters, page, root)
+        mark.unlink(missing_ok=True)
+        # what gad.evaluation.jobs has kept of it has served
+        shutil.rmtree(data / "live" / "cache" / stage, ignore_errors=True)
+        if stage == "report":
+            from gad.report.index import write_index
 
-        write_index()
+            write_index()
     return page
+
+
+def stop_on_signal() -> None:
+    """Have SIGTERM, as a scheduler sends it, end this process as Ctrl-C does: with its kernel, and in one line."""
+
+    def stop(number: int, frame: object) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: a second one would cut the ending short
+        raise KeyboardInterrupt(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a job in the background
+            signal.signal(number, stop)
 
 
 def main() -> int:
@@ -206,6 +241,7 @@ def main() -> int:
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
+    stop_on_signal()
     keep_compiled()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
@@ -222,8 +258,13 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error.filename or ROOT}: {error.strerror or error}", file=sys.stderr)
+        told = error if isinstance(error, WriteError) else f"{error.filename or ROOT}: {error.strerror or error}"
+        print(f"error: {told}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stopped:
+        number = next(iter(stopped.args), signal.SIGINT)
+        print(f"stopped by {signal.Signals(number).name}; start again: it goes on from what is done", file=sys.stderr)
+        return 128 + number
     print(f"{page.relative_to(ROOT)}.html")
     return 0
 

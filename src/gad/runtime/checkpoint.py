@@ -31,7 +31,8 @@ def _hashes(path: Path) -> list[str]:
 
 
 def write_checkpoint(path: Path, state: dict) -> None:
-    """Write a checkpoint, and its hash before it, beside those of earlier ones: one of them stays if this one is not finished."""
+    """Write a checkpoint, and its hash before it, beside those of earlier ones: one of them stays if this one is not
+    finished."""
     with atomic_write_path(path) as partial:
         torch.save(state, partial)
         with atomic_write_path(_hash_file(path)) as hashed:

@@ -1,4 +1,4 @@
-"""A lock of a stage: two runs of it at once would write the same files.
+"""Locks of stages: two runs of one at once would write the same files, and none shall read what another writes.
 
 The operating system holds it for the process and lets it go when that ends, however it ends; so no lock of a dead
 process is left, and no clock is asked. Where disks are shared but their locks are not, the owner's entry changes every
@@ -11,8 +11,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -25,12 +25,32 @@ class StageLockedError(ValueError):
 
 
 @contextmanager
-def stage_lock(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock at ``path`` for ``what`` is being done. Raises StageLockedError, in one line, where a living
-    process holds it."""
+def stage_locks(folder: Path, stage: str, inputs: Iterable[str]) -> Iterator[None]:
+    """Hold the lock of a stage as its writer, and those of its inputs as one of their readers. ``folder`` holds the
+    locks of a recipe.
+
+    Raises StageLockedError, in one line, where a living process stands in the way.
+    """
+    with ExitStack() as held:
+        held.enter_context(_writing(folder / f"{stage}.lock", stage))
+        for name in inputs:
+            held.enter_context(_reading(folder / f"{name}.lock", name))
+        yield
+
+
+@contextmanager
+def _reading(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+") as file:
-        _acquire(file, path, what)
+        _acquire(file, path, what, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def _writing(path: Path, what: str) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
+        _acquire(file, path, what, fcntl.LOCK_EX)
         stopped = threading.Event()
         beats = threading.Thread(target=_beat, args=(file, what, stopped), daemon=True)
         beats.start()
@@ -42,24 +62,25 @@ def stage_lock(path: Path, what: str) -> Iterator[None]:
             _write_entry(file, "")
 
 
-def _acquire(file: IO[str], path: Path, what: str) -> None:
-    owner = _entry(path)
+def _acquire(file: IO[str], path: Path, what: str, kind: int) -> None:
+    owner, known = _entry(path), True
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise StageLockedError(_held(what, owner)) from None
     except OSError:
-        pass  # a file system without locks: the entry alone tells
-    here = owner.get("host") == socket.gethostname()
-    if owner and not here:
+        known = False  # a file system without locks: the entry alone tells
+    if owner and not (known and owner["host"] == socket.gethostname()):
         if _changes(path):
             raise StageLockedError(_held(what, owner))
-        print(f"took over the lock of {what}: process {owner.get('pid')} on {owner.get('host')} is gone", flush=True)
+        print(f"took over the lock of {what}: process {owner['pid']} on {owner['host']} is gone", flush=True)
 
 
 def _held(what: str, owner: dict) -> str:
-    who = f"process {owner['pid']} on {owner['host']}" if owner else "another process"
-    return f"{what} is being run by {who}; wait for it, or end it and start again"
+    who = (
+        f"being run by process {owner['pid']} on {owner['host']}" if owner else "in use by another stage that reads it"
+    )
+    return f"{what} is {who}; wait for it, or end it and start again"
 
 
 def _changes(path: Path) -> bool:
