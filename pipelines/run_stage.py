@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -91,12 +92,23 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
         raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {how}")
 
 
-def check_disk(root: Path) -> None:
-    free = shutil.disk_usage(root).free
-    if free < FREE_DISK:
-        raise StageError(
-            f"only {free / 1e6:.0f} MB free on the disk of the project; a stage needs {FREE_DISK / 1e6:.0f}"
-        )
+def check_disk(root: Path, data: Path) -> None:
+    """Raise StageError where a disk is full: the project's, or one that a recipe's folders are links to."""
+    links = [path for path in (data, *(data.iterdir() if data.is_dir() else ())) if path.is_dir()]
+    for folder in dict.fromkeys(path.resolve() for path in (root, *links)):
+        free = shutil.disk_usage(folder).free
+        if free < FREE_DISK:
+            raise StageError(
+                f"only {free / 1e6:.0f} MB free on the disk of {folder}; a stage needs {FREE_DISK / 1e6:.0f}"
+            )
+
+
+def locks_of(stage: str, name: str, data: Path) -> AbstractContextManager[None]:
+    """The lock of a stage, ``name`` with its variant, and those of all it reads in a recipe's folder ``data``."""
+    inputs = [each for each in INPUTS[stage] if each != "student"]
+    if "student" in INPUTS[stage]:
+        inputs += [f"student-{each}" for each in VARIANTS if (data / "student" / each).exists()]
+    return stage_locks(data / "live" / "locks", name, inputs)
 
 
 def warn_of_rounding(stage: str, settings: Recipe) -> None:
@@ -197,17 +209,14 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     notebook = find_notebook(stage, root)
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
-    check_disk(root)
+    check_disk(root, root / "data" / (recipe or "emoji"))
     if recipe:
         if "student" in INPUTS[stage]:
             check_trained(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
     check_parameters(notebook, parameters)
     page, data = root / "reports" / (recipe or "emoji") / name, root / "data" / (recipe or "emoji")
-    inputs = [each for each in INPUTS[stage] if each != "student"]
-    if "student" in INPUTS[stage]:
-        inputs += [f"student-{each}" for each in VARIANTS if (data / "student" / each).exists()]
-    with stage_locks(data / "live" / "locks", name, inputs):
+    with locks_of(stage, name, data):
         mark = data / stage / UNFINISHED
         if stage in MARKED:
             mark.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """The student stage as its notebook runs it: all seeds of a variant are trained, shown and measured."""
 
+from collections.abc import Callable, Iterable
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -14,7 +16,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.train_students import LOG, num_training_steps, train_seeds
 from gad.models.model import Model, load_model
 from gad.models.stage import Stage
-from gad.models.students import seed_dir
+from gad.models.students import finished_seeds, seed_dir
 from gad.runtime.files import write_json
 from gad.runtime.paths import DATA, metrics_file, stage_dir
 
@@ -28,14 +30,44 @@ def pair_response_rows(batch: Batch, student: Response, teacher: Response) -> pd
     return pd.DataFrame({name: values.tolist() for name, values in rows.items()})
 
 
+class SeedProgress:
+    """Steps of several seeds on one bar, whose reports come in any order. Its rate is of steps that are made now.
+
+    ``finished`` tells the seeds that an earlier run has finished; it is asked at the first report, when what is not
+    this training's work is gone.
+    """
+
+    def __init__(self, bar: tqdm, num_steps: int, log_every: int, finished: Callable[[], Iterable[int]]):
+        self.bar, self.num_steps, self.log_every, self.finished = bar, num_steps, log_every, finished
+        self.steps: dict[int, int] = {}  # by seed
+
+    def report(self, seed: int, step: int) -> None:
+        """Count a seed's steps up to ``step``; those before its first report come from a checkpoint."""
+        if not self.steps:
+            self.steps = {other: self.num_steps for other in self.finished() if other != seed}
+            self._skip(sum(self.steps.values()))
+        if seed not in self.steps:
+            self.steps[seed] = max(0, step - self.log_every)
+            self._skip(self.steps[seed])
+        self.bar.update(max(0, step - self.steps[seed]))
+        self.steps[seed] = max(step, self.steps[seed])
+
+    def _skip(self, steps: int) -> None:
+        """Show steps as done that an earlier run has made; tqdm's rate leaves out the initial ones."""
+        self.bar.initial += steps
+        self.bar.n += steps
+        self.bar.last_print_n += steps
+
+
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> pd.DataFrame:
     """Train every seed of a variant that is not finished; returns the log of all, a row per seed and logged step."""
     recipe, folder = stage.recipe, stage.folder / variant
     num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
     with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
+        progress = SeedProgress(bar, num_steps, config.log_every, lambda: set(seeds) & set(finished_seeds(folder)))
         for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
-            bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
+            progress.report(seed, state.step)
             bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
     return pd.read_csv(folder / LOG).assign(variant=variant)
 

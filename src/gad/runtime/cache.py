@@ -70,7 +70,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 class ResultCache:
     """Results by name: made, cached in ``folder`` and read back from there; without a folder made alone.
 
-    A result that is damaged on the disk is made again. With ``wait`` nothing is made: another process makes it and is waited for.
+    A result that is damaged on the disk is made again. With ``wait`` nothing is made: another process makes it and is
+    waited for.
     """
 
     folder: Path | None = None
