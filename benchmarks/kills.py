@@ -11,6 +11,7 @@ stage at once), its runner or its kernel alone (SIGKILL), SIGTERM of the runner,
 import argparse
 import random
 import shutil
+import signal
 import statistics
 import sys
 from collections import defaultdict
@@ -81,12 +82,12 @@ class Trials:
     def kill(self, stage: str, kind: str, draw: random.Random) -> dict:
         """Kill a stage once and run it to its end. Returns what was found, with the seconds of work that were lost."""
         moment, signal_kind = draw.random(), KINDS[kind]
-        while True:  # one that has ended before its moment was not killed: another moment
+        while True:  # one that has ended before its moment was not killed
             copied_state(self.store / stage, self.recipe, self.tree)
             killed = StageProcess(self.tree, stage, self.recipe)
             if killed.kill_at(moment * self.seconds[stage], signal_kind):
                 break
-            moment *= 0.9
+            self.seconds[stage] = killed.seconds  # the machine is less busy than it was
         left = not_whole(self.tree, self.recipe, self.reference[stage])
         second = StageProcess(self.tree, stage, self.recipe)
         lost = second.wait()
@@ -129,6 +130,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="a folder for copies of what differs: the reference's and the other")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "kills.json")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background hands on that it is ignored
     draw, found = random.Random(arguments.seed), []
     with TemporaryDirectory(prefix="gad-kills-") as folder:
         tree = copy_of(None, Path(folder) / "tree")

@@ -55,7 +55,7 @@ class StageProcess:
         return " | ".join(lines[-4:])[-600:]
 
     def kill_at(self, moment: float, kind: tuple | None) -> bool:
-        """Kill that many seconds after the start, a kernel as soon as there is one; whether it was still running."""
+        """Kill that many seconds after the start, a kernel as soon as there is one; whether that ended it."""
         while time.monotonic() - self.start < moment or (kind and kind[0] == "kernel" and not self._kernel()):
             if self.runner.poll() is not None:
                 return False
@@ -64,10 +64,10 @@ class StageProcess:
         if self.runner.poll() is not None:
             return False
         self._kill(kind, started)
-        self.runner.wait()
+        ended_well = self.runner.wait() == 0
         self.seconds = time.monotonic() - self.start
         self._expect_end(started)
-        return True
+        return not ended_well
 
     def _kill(self, kind: tuple | None, started: list[psutil.Process]) -> None:
         if kind is None:

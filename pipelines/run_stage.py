@@ -4,26 +4,31 @@ python pipelines/run_stage.py STAGE --recipe R [--variant V]
 """
 
 import argparse
+import logging
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ruamel.yaml import YAML
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
+if __name__ == "__main__":
+    from gad.runtime.cli import leave_on_signal
+
+    leave_on_signal()  # the imports below take a second
+
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_trained
 from gad.preflight.rounding import check_rounding
 from gad.runtime.atomic import WriteError
-from gad.runtime.cli import keep_compiled
+from gad.runtime.cli import keep_compiled, raise_on_signal, stopped_status
 from gad.runtime.paths import ROOT
 from gad.runtime.stage_lock import stage_locks
 
@@ -159,6 +164,8 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
 
     from gad.report.notebook_html import notebook_page_html
 
+    # nbclient's own line, which is the first of two that say the same
+    logging.getLogger("papermill").addFilter(lambda record: "Kernel died" not in record.getMessage())
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
@@ -177,6 +184,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 config=kernel,
+                shutdown_kernel="immediate",  # asked to end, it would print a traceback where a stage is stopped
             )
         except (PapermillExecutionError, DeadKernelError, RuntimeError) as error:
             if type(error) is RuntimeError and "ernel died" not in str(error):  # before it has answered once
@@ -232,25 +240,13 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     return page
 
 
-def stop_on_signal() -> None:
-    """Have SIGTERM, as a scheduler sends it, end this process as Ctrl-C does: with its kernel, and in one line."""
-
-    def stop(number: int, frame: object) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # once is enough: a second one would cut the ending short
-        raise KeyboardInterrupt(number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a job in the background
-            signal.signal(number, stop)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stage")
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
-    stop_on_signal()
+    raise_on_signal()
     keep_compiled()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
@@ -271,9 +267,7 @@ def main() -> int:
         print(f"error: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
-        number = next(iter(stopped.args), signal.SIGINT)
-        print(f"stopped by {signal.Signals(number).name}; start again: it goes on from what is done", file=sys.stderr)
-        return 128 + number
+        return stopped_status(stopped)
     print(f"{page.relative_to(ROOT)}.html")
     return 0
 
