@@ -58,11 +58,10 @@ class StageProcess:
         """Kill that many seconds after the start, a kernel as soon as there is one; whether that ended it."""
         while time.monotonic() - self.start < moment or (kind and kind[0] == "kernel" and not self._kernel()):
             if self.runner.poll() is not None:
+                self.wait()
                 return False
             time.sleep(POLL)
         started = self._all()
-        if self.runner.poll() is not None:
-            return False
         self._kill(kind, started)
         ended_well = self.runner.wait() == 0
         self.seconds = time.monotonic() - self.start
@@ -78,7 +77,7 @@ class StageProcess:
             os.killpg(self.runner.pid, kind[1])
         else:
             target = self._kernel() if kind[0] == "kernel" else self.runner
-            (target or self.runner).send_signal(kind[1])
+            _quietly(target or self.runner, "send_signal", kind[1])
 
     def _all(self) -> list[psutil.Process]:
         try:
@@ -102,8 +101,8 @@ class StageProcess:
             _quietly(process, "kill")
 
 
-def _quietly(process: psutil.Process, name: str) -> None:
+def _quietly(process: psutil.Process, name: str, *arguments) -> None:
     try:
-        getattr(process, name)()
+        getattr(process, name)(*arguments)
     except psutil.NoSuchProcess:
         pass

@@ -104,7 +104,7 @@ def mounted(folder: Path, options: str):
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def allow_small_disks(root: Path) -> None:
