@@ -14,13 +14,14 @@ model or batch of noises. ``torchrun`` does, too.
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from run_stage import StageError, check_inputs
+from run_stage import StageError, check_inputs, locks_of
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
@@ -105,9 +106,11 @@ def main() -> int:
         from gad.runtime.distributed import rank_and_world_size  # here, as all that imports torch, which takes seconds
 
         rank, processes = rank_and_world_size()
-        for line in work(stage, settings, variant):
-            if rank == 0 or stage != "student":  # whose processes do the same
-                print(f"[{rank + 1}/{processes}] {line}", flush=True)
+        name = "-".join(part for part in (stage, variant) if part)
+        with locks_of(stage, name, DATA / settings.name) if rank == 0 else nullcontext():  # one for all of a launch
+            for line in work(stage, settings, variant):
+                if rank == 0 or stage != "student":  # whose processes do the same
+                    print(f"[{rank + 1}/{processes}] {line}", flush=True)
     except (StageError, ValueError, FloatingPointError, OSError) as error:  # FloatingPointError: a loss is not finite
         print(f"error: {error}", file=sys.stderr)
         return 1

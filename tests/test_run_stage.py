@@ -120,6 +120,18 @@ def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, r
     run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
 
 
+@pytest.mark.parametrize("name", ["noise_pairs", "sensitivity"])
+def test_an_unfinished_input_names_the_command_that_ends_it(project, name):
+    stage = "student" if name == "noise_pairs" else "report"
+    for other in run_stage.INPUTS[stage]:
+        (project / "data" / "smoke" / other).mkdir(parents=True)
+        (project / "data" / "smoke" / other / "done").touch()
+    (project / "data" / "smoke" / name / "unfinished.txt").touch()
+    told = f"^stage '{stage}' needs data/smoke/{name}, which is unfinished; run: .*run_stage.py {name} --recipe smoke$"
+    with pytest.raises(run_stage.StageError, match=told):
+        run_stage.check_inputs(stage, "smoke", stage, project)
+
+
 def test_a_step_that_drowns_is_told_before_the_stage_that_it_spoils(capsys):
     settings = load_recipe("pixart_tdm")
     for stage in ("teacher", "noise_pairs", "sensitivity"):  # pairs are float32

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gad.runtime import paths
-from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 from gad.runtime.folder_lock import lock_folder
 
 

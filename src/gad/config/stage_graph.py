@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 from gad.runtime.paths import RECIPES, ROOT
 
 GRAPH = ROOT / "pipelines" / "graph.yaml"

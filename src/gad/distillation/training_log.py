@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from dvclive import Live

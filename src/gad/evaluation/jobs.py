@@ -14,7 +14,7 @@ from typing import Any
 
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_weights_key
-from gad.runtime.cache import Result, ResultCache, at_once
+from gad.runtime.cache import Result, ResultCache, at_once, is_whole_result
 from gad.runtime.distributed import distributed_folder_lock, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
@@ -71,7 +71,7 @@ class JobResults:
     def lack(self, names: Sequence[str]) -> bool:
         """Whether the result of one of those models is missing."""
         assert self.cached.folder is not None
-        return not all((self.cached.folder / name).exists() for name in names)
+        return not all(is_whole_result(self.cached.folder / name) for name in names)
 
 
 def _job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> JobResults:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
-from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 
 FREQUENCIES = 4  # sine and cosine pairs that tell the network its time
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.runtime.files import atomic_write_path, read_json
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin

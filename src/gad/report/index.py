@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from gad.report.main_results import main_result_tables, recipe_metrics
-from gad.runtime.files import atomic_write_path, read_json, write_json
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS
 
 STYLE = """

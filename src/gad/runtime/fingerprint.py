@@ -3,6 +3,8 @@
 import ast
 import hashlib
 import json
+import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -21,13 +23,30 @@ def fingerprint(*values: object) -> str:
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
-                if file.suffix == ".pyc":  # appears by itself beside code
-                    continue
+            for file in sorted(_files_below(value)) if value.is_dir() else [value]:
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
+
+
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Files at any depth, behind links as well: parts of a model often lie on another disk, or in a hub's cache.
+
+    Left out is what appears by itself: compiled code, and partial files that a kill has left.
+    """
+    real = folder.resolve()
+    if real in above:
+        raise ValueError(f"{folder} is a link to a folder that holds it: remove the link")
+    for path in folder.iterdir():
+        if path.suffix in (".pyc", ".partial"):
+            continue
+        if path.is_dir():
+            yield from _files_below(path, (*above, real))
+        elif path.is_file():
+            yield path
+        elif path.is_symlink():
+            raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there")
 
 
 def _without_docstrings(source: str) -> str:

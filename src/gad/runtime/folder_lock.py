@@ -1,9 +1,8 @@
 """Folders that hold the work of one cache key alone."""
 
-import shutil
 from pathlib import Path
 
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path, remove_whole
 
 
 def lock_folder(folder: Path, cache_key: str) -> None:
@@ -14,7 +13,8 @@ def lock_folder(folder: Path, cache_key: str) -> None:
     """
     mark = folder / "fingerprint.txt"
     if folder.exists() and (not mark.exists() or mark.read_text() != cache_key):
-        shutil.rmtree(folder)
+        mark.unlink(missing_ok=True)  # first: whatever a kill leaves of the rest is nobody's work
+        remove_whole(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         lock_folder_to(folder, cache_key)

@@ -27,7 +27,6 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
         "over_seeds": summary_by_variant(table, names),
         "minus_baseline": summary_against(table, names, "baseline"),
     }
-    write_json(metrics_file(stage.recipe, "control"), metrics)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)
     save_task_result_rows(results, stage.folder)
@@ -35,4 +34,5 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     outputs = task_results_at_same_noises(stage, results)
     kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
     write_tensors(stage.folder / "outputs.safetensors", kept)
+    write_json(metrics_file(stage.recipe, "control"), metrics)  # last: it says that the rest is there
     return metrics
