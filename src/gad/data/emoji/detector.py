@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -20,6 +20,8 @@ from gad.data.boxes import Detection
 from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
 from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
+from gad.models.weights import load_weights_whole
+from gad.runtime.files import read_tensors
 from gad.runtime.paths import EMOJI
 
 COLOUR_CLASSES = (*COLOURS, "natural")
@@ -135,14 +137,18 @@ def save_detector(detector: Detector, folder: Path) -> None:
 
 
 def load_detector(folder: Path) -> Detector:
-    """The saved detector in float32, frozen, in evaluation mode."""
+    """The saved detector in float32, frozen, in evaluation mode. Raises ValueError, in one line, where its weights are
+    not whole or its words are not the atlas's."""
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
     config = json.loads((folder / "config.json").read_text())
     if (config["nouns"], config["styles"]) != (list(NOUNS), list(STYLES)):
         raise ValueError(f"the detector in {folder} knows other nouns or styles than the sprite atlas")
     detector = Detector(config["width"])
-    detector.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        load_weights_whole(detector, read_tensors(folder / "model.safetensors"))
+    except ValueError as error:
+        raise ValueError(f"cannot load the detector in {folder}: {error}; or run: dvc repro dataset") from error
     return detector.float().eval().requires_grad_(False)
 
 
