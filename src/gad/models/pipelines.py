@@ -1,7 +1,6 @@
 """The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
 
 import importlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +10,9 @@ from torch import nn
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.models.families import Family, family_by_name, faults_of_inputs, latent_side
+from gad.models.saved_folders import make_portable
 from gad.models.weights import library_messages, load_whole, one_line
-from gad.runtime.files import atomic_write_path, read_json
+from gad.runtime.files import atomic_write_path
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -139,14 +139,14 @@ def load_pipeline(
 def _check_tokenizer(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Raise ValueError for a tokenizer without its words, which transformers takes for an empty one, or of another text
     encoder."""
-    tokenizer, place = pipeline.tokenizer, folder / "tokenizer"
-    names = dict(tokenizer.vocab_files_names)
-    whole = names.pop("tokenizer_file", None)
-    if not (whole and (place / whole).is_file() or all((place / name).is_file() for name in names.values())):
-        raise ValueError(f"{place} has no {whole or ''} or {' and '.join(names.values())}; fetch the folder again")
+    tokenizer = pipeline.tokenizer
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise ValueError(f"cannot load a diffusers pipeline from {folder}: the tokenizer has no words; fetch it again")
     known = pipeline.text_encoder.config.vocab_size
     if len(tokenizer) > known:
-        raise ValueError(f"{place} has {len(tokenizer)} words, the text encoder {known}; fetch both of one model")
+        raise ValueError(
+            f"{folder}: tokenizer has {len(tokenizer)} words, text_encoder {known}; fetch both of one model"
+        )
 
 
 def _networks_of(index: dict) -> "dict[str, type[ModelMixin] | type[PreTrainedModel]]":
@@ -194,25 +194,8 @@ def check_teacher(folder: Path) -> None:
 
 
 def save_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
-    """Write a pipeline as a diffusers folder, whole or not at all.
-
-    The path it was loaded from, which diffusers adds to every config, is left out: equal pipelines give equal bytes on
-    every machine. Text encoders name float32 as their dtype, whatever their weights have on the disk: transformers
-    loads them in the dtype that they name, diffusers loads networks in float32 unless asked, and a pipeline runs in
-    one.
-    """
+    """Write a pipeline as a diffusers folder, whole or not at all, that is the same on every machine and runs as stock
+    loading brings it back."""
     with atomic_write_path(folder) as partial:
         pipeline.save_pretrained(partial)
-        for path in partial.rglob("*.json"):
-            values = read_json(path)
-            if isinstance(values, dict) and _portable(values):
-                path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
-
-
-def _portable(values: dict) -> bool:
-    """Make a config the same on every machine and for every loader; returns whether it was not."""
-    changed = values.pop("_name_or_path", None) is not None
-    if "transformers_version" in values and values.get("dtype", "float32") != "float32":
-        values["dtype"] = "float32"
-        changed = True
-    return changed
+        make_portable(partial)

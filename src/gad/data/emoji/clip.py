@@ -12,6 +12,7 @@ from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
 from gad.models.clip import Clip, image_features, text_features
+from gad.models.saved_folders import make_portable
 from gad.models.weights import load_whole
 
 WIDTH = 128
@@ -57,6 +58,7 @@ def save_emoji_clip(clip: Clip, folder: Path) -> None:
     clip.model.half().save_pretrained(partial)
     clip.model.float()
     clip.tokenizer.save_pretrained(partial)
+    make_portable(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
