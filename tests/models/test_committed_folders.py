@@ -18,7 +18,9 @@ TEACHERS = sorted(path.parent for path in DATA.glob("*/teacher/model_index.json"
 
 def draws(pipeline: DiffusionPipeline) -> np.ndarray:
     pipeline.set_progress_bar_config(disable=True)
-    options = dict(pipeline_family(pipeline).sample_options, num_inference_steps=2, output_type="np")
+    options = dict(
+        pipeline_family(pipeline).sample_options, num_inference_steps=2, output_type="np", height=64, width=64
+    )
     return pipeline("an apple", generator=torch.Generator().manual_seed(0), **options).images
 
 
