@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from safetensors import safe_open
 from torch import nn
+
+from gad.runtime.files import read_json
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import ModelMixin
@@ -130,6 +133,7 @@ def load_whole(
             raise WeightsError(fault or one_line(error)) from error
     absent = {key for key in info["missing_keys"] if key.partition(".")[0] in fresh}
     missing = [key for key in info["missing_keys"] if key not in absent]
+    missing += _lost_in_shards(Path(source) / (options.get("subfolder") or ""))
     if lacking is not None:
         lacking |= absent
     own = {name for name, _ in network.named_children()} | {prefix.removesuffix(".") for prefix in WRAPPERS}
@@ -139,6 +143,19 @@ def load_whole(
     if fault or info["error_msgs"]:
         raise WeightsError(fault or one_line(RuntimeError(info["error_msgs"][0])))
     return network
+
+
+def _lost_in_shards(folder: Path) -> list[str]:
+    """Keys that an index of shards names and no shard holds: diffusers believes the index."""
+    lost: set[str] = set()
+    for index in folder.glob("*.safetensors.index.json"):
+        if (folder / index.name.removesuffix(".index.json")).is_file():  # whole beside it: which is read differs
+            continue
+        places: dict[str, str] = read_json(index)["weight_map"]
+        for shard in {*places.values()}:
+            with safe_open(folder / shard, framework="pt") as file:
+                lost |= {key for key, place in places.items() if place == shard} - {*file.keys()}
+    return sorted(lost)
 
 
 def load_weights_whole(network: nn.Module, state: object) -> None:
