@@ -30,7 +30,7 @@ FAULTS = [
     (reweighted(lambda held: held | {KEY: torch.ones(3)}), f"have another shape in {KEY}"),
     (reweighted(lambda held: {f"_orig_mod.{k}": v for k, v in held.items()}), "begin with _orig_mod."),
     (lambda folder: (folder / "config.json").write_text("{"), "no JSON"),
-    (lambda folder: write_json(folder / "config.json", {"width": 8}), "unexpected keyword argument 'width'"),
+    (lambda folder: write_json(folder / "config.json", {"width": 8}), "argument"),
     (lambda folder: write_json(folder / "config.json", read_json(folder / "config.json") | {"hidden": 9}), "shape in"),
 ]
 

@@ -106,7 +106,7 @@ FAULTS |= {
     "no size": (configured("unet", sample_size=None), "sample_size: None; gad needs one number"),
     "no words": (emptied("tokenizer"), "the tokenizer has no words|tokenizer/ has no"),
     "no such class": (changed(vae=["diffusers", "NoVae"]), "`diffusers` has no class `NoVae`"),
-    "no such library": (changed(vae=["nolibrary", "NoVae"]), "No module named 'nolibrary'"),
+    "no such library": (changed(vae=["nolibrary", "NoVae"]), "No module named 'nolibrary'|vae/ has neither"),
 }  # fmt: skip
 
 
@@ -176,15 +176,13 @@ def test_an_old_name_that_the_loader_knows_is_no_fault(folder):
 
 
 def test_what_the_libraries_say_is_shown_unless_a_reason_is_named(folder):
-    changed(another_part=["diffusers", "UNet2DModel"])(folder)
+    changed(another_part=["diffusers", "DDIMScheduler"])(folder)
     records: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("diffusers").addHandler(handler)
     try:
-        load_pipeline(folder)
-    except ValueError:
-        pass  # a part without a folder
+        load_pipeline(folder, shapes_only=True)
     finally:
         logging.getLogger("diffusers").removeHandler(handler)
     assert any("another_part" in record for record in records)
