@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.schedulers import scheduler_class, scheduler_fault
 from gad.config.section import Count, Section, Seed
 
 Option = str | bool | int | float | None
@@ -61,3 +62,26 @@ class ExternalStudent(Section):
         if given is not None and len(given) != self.num_steps:
             raise ValueError(f"{self.name}: num_steps is {self.num_steps}, but {len(given)} times are given")
         return self
+
+    @model_validator(mode="after")
+    def _scheduler_takes_its_options(self):
+        """Of a class that is named here; one that only the folder names is compared when the folder is read."""
+        if self.scheduler and "class" in self.scheduler:
+            try:
+                kind = scheduler_class(self.scheduler["class"])
+            except ValueError as error:
+                raise ValueError(f"{self.name}: scheduler: {error}") from error
+            fault = scheduler_fault(kind, self.scheduler_options, self.times, eta=self.eta)
+            if fault:
+                raise ValueError(f"{self.name}: scheduler: {fault}")
+        return self
+
+    @property
+    def scheduler_options(self) -> dict[str, Option]:
+        """What replaces options of the folder's own scheduler, without the class."""
+        return {name: value for name, value in (self.scheduler or {}).items() if name != "class"}
+
+    @property
+    def times(self) -> dict[str, list[int] | list[float] | None]:
+        """The times that the network is asked at, by the name that a scheduler takes them under."""
+        return {"timesteps": self.timesteps, "sigmas": self.sigmas}

@@ -15,7 +15,7 @@ from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DCo
 from torch import nn
 
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.models.pipelines import FAMILIES
+from gad.models.families import FAMILIES
 from gad.runtime.files import read_json
 from gad.runtime.paths import ROOT
 

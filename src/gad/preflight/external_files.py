@@ -1,15 +1,24 @@
 """Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
 
 import socket
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from gad.config import Recipe
+from gad.config import ExternalStudent, Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
+from gad.data.emoji.clip import load_emoji_clip
+from gad.data.emoji.detector import load_emoji_detector
 from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
 from gad.evaluation.control.prompts import control_prompts
+from gad.evaluation.sensitivity.seed_classifiers import classifier_network
+from gad.metrics.clip_encoder import clip_network
+from gad.metrics.image_features import vision_network
+from gad.metrics.object_detector import detector_network
+from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
 from gad.runtime.paths import EMOJI, ROOT
@@ -22,43 +31,72 @@ TIMEOUT = 3.0  # seconds
 
 
 def check_evaluators(settings: Recipe) -> Iterator[Finding]:
-    """The models that scores come from."""
+    """The models that scores come from, loaded without their weights."""
     if settings.teacher.dataset == "emoji":
-        found = _holds_files(EMOJI / "evaluators")
-        yield Finding(
-            "ok" if found else "missing", "evaluators of the emoji dataset", "" if found else "dvc repro dataset"
-        )
-    for key, source in _evaluators_of(settings).items():
+        yield _emoji_evaluators()
+    for key, (source, load) in _evaluators_of(settings).items():
         if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
             yield Finding("missing", what, how_to_fetch_external_model(source))
+        elif load is not None:
+            try:
+                load(source, shapes_only=True, local_files_only=True)
+            except ValueError as error:
+                yield Finding("missing", f"{key}: {error}", f"name another, or {how_to_fetch_external_model(source)}")
 
 
-def _evaluators_of(settings: Recipe) -> dict[str, str]:
-    """Every evaluator that the recipe names, a folder or a name on the hub, by its key."""
+def _emoji_evaluators() -> Finding:
+    """Whether the dataset's own evaluators are there and whole; they are small, so they are loaded."""
+    try:
+        load_emoji_detector()
+        load_emoji_clip(EMOJI / "evaluators" / "clip")
+    except (ValueError, OSError) as error:
+        return Finding("missing", f"evaluators of the emoji dataset: {error}", "dvc repro dataset")
+    return Finding("ok", "evaluators of the emoji dataset")
+
+
+def _evaluators_of(settings: Recipe) -> dict[str, tuple[str, Callable | None]]:
+    """Every evaluator that the recipe names, a folder or a name on the hub, and how it is loaded, by its key."""
     control, measures = settings.control, settings.sensitivity
-    named = {"control.clip": control.clip}
+    named: dict[str, tuple[str | None, Callable | None]] = {"control.clip": (control.clip, clip_network)}
     if control.layout:
-        named["control.layout.detector"] = control.layout.detector
+        named["control.layout.detector"] = (control.layout.detector, detector_network)
     if measures.seeds and measures.seeds.classifier != PIXELS:
-        named["sensitivity.seeds.classifier"] = measures.seeds.classifier
+        classifier = partial(classifier_network, num_labels=measures.seeds.num_seeds)
+        named["sensitivity.seeds.classifier"] = (measures.seeds.classifier, classifier)
     if measures.fidelity:
-        scores = measures.fidelity.scores.items()
-        for name, score in scores:
-            named[f"sensitivity.fidelity.scores.{name}"] = score.model
-            named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = score.tokenizer
+        for name, score in measures.fidelity.scores.items():
+            named[f"sensitivity.fidelity.scores.{name}"] = (score.model, partial(clip_network, revision=score.revision))
+            named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = (score.tokenizer, None)
         if measures.fidelity.features != EFFLITE0:
-            named["sensitivity.fidelity.features"] = measures.fidelity.features
-    return {key: source for key, source in named.items() if source is not None}
+            named["sensitivity.fidelity.features"] = (measures.fidelity.features, vision_network)
+    return {key: (source, load) for key, (source, load) in named.items() if source is not None}
 
 
 def check_external_students(settings: Recipe) -> Iterator[Finding]:
-    """The external models and the pipelines whose parts they use."""
+    """The external models and the pipelines whose parts they use: all that a run refuses, without their weights."""
     for student in settings.external_models:
+        lacking = False
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
+                lacking = True
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
                 yield Finding("missing", what, f"{how_to_fetch_external_model(source, revision)}, or drop the entry")
+        if not lacking:
+            yield from _try_external_student(student)
+
+
+def _try_external_student(student: ExternalStudent) -> Iterator[Finding]:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            external_latent_shape(load_external_pipeline(student, shapes_only=True, fetch=False), student)
+        except ValueError as error:
+            yield Finding("missing", f"students, {error}", "correct the entry in external_models, or drop it")
+    for message in (str(warning.message) for warning in warned):
+        if message.startswith(f"{student.name}: "):
+            what, _, do = message.partition("; ")
+            yield Finding("warn", f"students, {what}", do)
 
 
 def check_control_files(settings: Recipe) -> Iterator[Finding]:
