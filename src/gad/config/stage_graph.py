@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
 from gad.runtime.files import atomic_write_path
-from gad.runtime.paths import RECIPES, ROOT
+from gad.runtime.paths import RECIPES, ROOT, project_path
 
 GRAPH = ROOT / "pipelines" / "graph.yaml"
 PARAMS = ROOT / "params.yaml"
@@ -24,7 +24,9 @@ def _inputs(recipe: Recipe) -> dict[str, str]:
         return {"teacher": points, "teacher_code": "src/gad/models/exact.py", "evaluators": points}
     inputs = {"teacher": "data/emoji/vae", "teacher_code": "src/gad/data/emoji"}
     if recipe.teacher.pretrained:
-        inputs = {"teacher": recipe.teacher.pretrained, "teacher_code": "src/gad/data/emoji/teacher.py"}
+        named = recipe.teacher.pretrained
+        source = str(project_path(named)) if named.startswith("~") else named  # DVC knows no home folder
+        inputs = {"teacher": source, "teacher_code": "src/gad/data/emoji/teacher.py"}
     return inputs | {"evaluators": "data/emoji/evaluators"}
 
 

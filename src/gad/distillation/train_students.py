@@ -24,6 +24,7 @@ from gad.models.model import Model
 from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
 from gad.models.students import finished_seeds, seed_dir
 from gad.runtime.distributed import lock_together, make_accelerator, rank_and_world_size
+from gad.runtime.files import remove_folder
 from gad.runtime.fingerprint import stage_cache_key
 from gad.runtime.side_by_side import side_by_side
 
@@ -91,7 +92,7 @@ class SeedTraining:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
             save_student(student, self.teacher, seed_dir(self.folder, seed))
-            shutil.rmtree(work)
+            remove_folder(work)
         else:
             yield from states
         accelerator.wait_for_everyone()
@@ -153,7 +154,7 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_seeds(folder)) - set(seeds):
-        shutil.rmtree(seed_dir(folder, seed))
+        remove_folder(seed_dir(folder, seed))
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
-        shutil.rmtree(work)
+        remove_folder(work)

@@ -3,13 +3,13 @@
 import ast
 import hashlib
 import json
-import shutil
+import os
 from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from gad.runtime.files import atomic_write_path, read_json
+from gad.runtime.files import atomic_write_path, linked_folder, read_json, remove_folder
 from gad.runtime.paths import ROOT
 
 
@@ -18,12 +18,28 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder at any depth, sorted; links to folders are followed, as whoever reads the files does.
+
+    Raises ValueError, in one line, for a link that leads back to a folder around it.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = {os.path.realpath(parent) for parent in [Path(place), *Path(place).parents]}
+        for name in folders:
+            link = Path(place, name)
+            if link.is_symlink() and os.path.realpath(link) in around:
+                raise ValueError(f"the link {link} leads back to a folder around it; remove it")
+        found += [path for path in (Path(place, name) for name in names) if path.is_file()]
+    return sorted(found)
+
+
 def fingerprint(*values: object) -> str:
     """A short hash of plain values and of the files and folders named by the paths among them."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
+            for file in files_below(value) if value.is_dir() else [value]:
                 if file.suffix == ".pyc":  # appears by itself beside code
                     continue
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
@@ -74,7 +90,8 @@ def code_hash(stage: str) -> str:
     files = sorted(file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room]))
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(file.read_text())}".encode())
+        source = file.read_text(encoding="utf-8")
+        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(source)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -90,9 +107,9 @@ def lock_folder(folder: Path, cache_key: str) -> None:
     DVC keeps the old files of a persistent output even when its parameters or the code have changed.
     """
     mark = folder / "fingerprint.txt"
-    if folder.exists() and (not mark.exists() or mark.read_text() != cache_key):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not is_locked(folder, cache_key):
+        remove_folder(folder, keep_link=True)
+    linked_folder(folder).mkdir(parents=True, exist_ok=True)
     if not mark.exists():
         lock_to(folder, cache_key)
 
@@ -100,10 +117,10 @@ def lock_folder(folder: Path, cache_key: str) -> None:
 def lock_to(folder: Path, cache_key: str) -> None:
     """Declare that what ``folder`` holds is the work of ``cache_key``, whatever it was said to be before."""
     with atomic_write_path(folder / "fingerprint.txt") as partial:
-        partial.write_text(cache_key)
+        partial.write_text(cache_key, encoding="utf-8")
 
 
 def is_locked(folder: Path, cache_key: str) -> bool:
     """Whether ``folder`` holds the work of ``cache_key``."""
     mark = folder / "fingerprint.txt"
-    return mark.exists() and mark.read_text() == cache_key
+    return mark.exists() and mark.read_text(encoding="utf-8") == cache_key

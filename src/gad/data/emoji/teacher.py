@@ -1,6 +1,5 @@
 """The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its accuracy."""
 
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +19,9 @@ from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.data.swiss_roll import make_swiss_roll
 from gad.models.pipelines import FAMILIES, pipeline_family, save_pipeline
-from gad.runtime.files import read_tensors, write_json, write_tensors
+from gad.runtime.files import read_tensors, remove_folder, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint, lock_folder
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -48,7 +47,7 @@ def _write_pointer(source: str, folder: Path, revision: str | None = None) -> No
     """
     from diffusers import DiffusionPipeline  # here, since it takes seconds
 
-    path = ROOT / source
+    path = project_path(source)
     try:
         options = {} if path.is_dir() or not revision else {"revision": revision}
         name = DiffusionPipeline.load_config(path if path.is_dir() else source, **options)["_class_name"]
@@ -85,7 +84,7 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
         pipeline, batch, empty, num_steps=steps, lr=lr, seed=seed, checkpoint=work / "checkpoint.pt"
     )
     _save_half(pipeline, folder)
-    shutil.rmtree(work)
+    remove_folder(work, keep_link=True)
 
 
 def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:

@@ -29,7 +29,7 @@ from gad.metrics.object_detector import load_hub_detector, missing_detector_labe
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import folder_or_hub_name, project_path
 
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")
@@ -55,8 +55,7 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
     if config.detector is None:
         dataset = load_emoji_detector()
         return lambda images: detect_emojis(dataset, images, threshold=LOWEST_SCORE)
-    local = ROOT / config.detector
-    found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
+    found = load_hub_detector(folder_or_hub_name(config.detector), device=device)
     missing = missing_detector_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
@@ -90,7 +89,8 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     if config.boxes_file is None:
         prompts = emoji_layouts(config.num_prompts, config.first_prompt)
     else:
-        entries = boxdiff_two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
+        held = read_boxdiff(project_path(config.boxes_file))
+        entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
         prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
     for prompt in prompts:
         for thing in prompt.targets:
