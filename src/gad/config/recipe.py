@@ -3,13 +3,14 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 from pydantic import ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
+from gad.config.effect import keys_without_effect, with_any
 from gad.config.external import ExternalStudent
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.sampling import Sampling
@@ -17,9 +18,10 @@ from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
-from gad.config.variants import VARIANTS, check_variant
+from gad.config.variants import SCORE_FORMS, VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
+ROUNDING = 1e-6  # of student timesteps, which are float32
 RENAMED = {  # keys of older recipes, which are refused with the new name
     "students": "external_models",
     "teacher.world": "teacher.dataset",
@@ -51,7 +53,8 @@ class Recipe(Section):
     control: ControlConfig
     external_models: list[ExternalStudent] = []  # measured beside our students
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is downloaded
-    dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
+    # layers of a dry run's networks; all of them by default
+    dry_run_depth: Annotated[Count | None, with_any("dry_run")] = None
 
     @property
     def sampling(self) -> Sampling:
@@ -67,6 +70,7 @@ class Recipe(Section):
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
+        self._check_that_gad_acts()
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external models repeat: {names}")
@@ -93,6 +97,26 @@ class Recipe(Section):
                 key = "boxes_file" if name == "layout" else "prompts"
                 if getattr(getattr(self.control, name), key) is None:
                     raise ValueError(f"control.{name}.{key} is needed: teacher.dataset prompts has none of its own")
+            negative = self.sensitivity.negative_prompts
+            if negative and negative.negative_prompt is None:
+                key = "sensitivity.negative_prompts.negative_prompt"
+                raise ValueError(f"{key} is needed: teacher.dataset prompts has none of its own")
+        return self
+
+    def _check_that_gad_acts(self):
+        """Raise ValueError, in one line, where a variant's term would never act."""
+        student, steps = self.student, self.noise_pairs.student_steps
+        (low, high), times = student.gad_interval, [1 - step / steps for step in range(steps)]
+        terms = {name: VARIANTS[name].weighted_term for name in self.variants}
+        on_pairs = [name for name, term in terms.items() if term and term not in SCORE_FORMS]
+        if on_pairs and not any(low - ROUNDING <= time <= high + ROUNDING for time in times):
+            shown = ", ".join(f"{time:g}" for time in times)
+            raise ValueError(f"student.gad_interval {student.gad_interval} has no student timestep ({shown})")
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self):
+        for fault in keys_without_effect(self):
+            raise ValueError(fault)
         return self
 
 

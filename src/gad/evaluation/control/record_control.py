@@ -4,6 +4,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gad.config import ControlConfig
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_task_rows, shown_task_outputs
 from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.stage import Stage
@@ -30,14 +31,14 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
     ``over_seeds`` holds every number of :func:`gad.evaluation.control.tasks.control_table`, ``minus_baseline`` the
-    paired differences.
+    paired differences, and of images ``caption_overlap`` the captions that the students were trained with.
     """
     table = control_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
     metrics = {
         "over_seeds": summary_by_variant(table, names),
         "minus_baseline": summary_against(table, names, "baseline"),
-    }
+    } | report_caption_overlap(stage)
     write_json(metrics_file(stage.recipe, "control"), metrics)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gad.config import SensitivityConfig
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
@@ -58,7 +59,7 @@ def record_fidelity(
     returns the metrics.
 
     A group of metrics per measurement that the recipe has, with its differences to the baseline at equal seeds, and
-    ``two_level``, the scores' differences paired by image as well.
+    ``two_level``, the scores' differences paired by image as well; of images ``caption_overlap`` besides.
     """
     tables = {"fidelity": fidelity_table(scored, distances)}
     tables |= {"inversion": mean_table(inversion), "negative": mean_table(negative)}
@@ -68,7 +69,7 @@ def record_fidelity(
     if len(differences):
         write_table(stage.folder / "differences.csv", differences)
     groups = {name: (table, number_columns(table)) for name, table in tables.items()}
-    metrics = grouped_metrics(groups) | {"two_level": two_level_intervals(differences)}
+    metrics = grouped_metrics(groups) | {"two_level": two_level_intervals(differences)} | report_caption_overlap(stage)
     write_json(metrics_file(stage.recipe, "fidelity"), metrics)
     return metrics
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.sensitivity.end_to_end import end_to_end_table
 from gad.evaluation.sensitivity.per_noise_level import noise_level_table, wide_noise_level_table
 from gad.evaluation.sensitivity.seed_identification import seed_table
@@ -35,7 +36,8 @@ def record_sensitivity(
     ``data/<recipe>/metrics/sensitivity.json``; returns the metrics.
 
     A group of metrics per kind of direction, noise level and so on, each with its differences to the baseline at equal
-    seeds, and ``two_level``, the differences paired by noise and prompt as well.
+    seeds, and ``two_level``, the differences paired by noise and prompt as well; of images ``caption_overlap``
+    besides, the captions that the students were trained with.
     """
     tables = {
         "table": pd.concat([end_to_end_table(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
@@ -53,6 +55,7 @@ def record_sensitivity(
     metrics = grouped_metrics(_groups(tables, spectra, seeds)) | {
         "two_level": two_level_intervals(tables["differences"])
     }
+    metrics |= report_caption_overlap(stage)
     write_json(metrics_file(stage.recipe, "sensitivity"), metrics)
     return metrics
 

@@ -78,6 +78,18 @@ def _image_size(sampler: Sampler) -> int:
     return sampler.model.image_side
 
 
+def layout_prompts(config: LayoutConfig, size: int = FILE_SIZE) -> list[LayoutPrompt]:
+    """The prompts with their boxes in images of that size: the dataset's own, or those of ``boxes_file``.
+
+    Raises ValueError as :func:`gad.evaluation.control.layout.boxdiff_file.read_boxdiff`.
+    """
+    if config.boxes_file is None:
+        return emoji_layouts(config.num_prompts, config.first_prompt)
+    held = read_boxdiff(project_path(config.boxes_file))
+    entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
+    return [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
+
+
 def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
@@ -86,12 +98,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     """
     config, size = settings.control.layout, _image_size(teacher)
     assert config is not None
-    if config.boxes_file is None:
-        prompts = emoji_layouts(config.num_prompts, config.first_prompt)
-    else:
-        held = read_boxdiff(project_path(config.boxes_file))
-        entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
-        prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
+    prompts = layout_prompts(config, size)
     for prompt in prompts:
         for thing in prompt.targets:
             check_layout_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
