@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruamel.yaml import YAML
-
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
@@ -21,6 +19,7 @@ IGNORED = ignore_foreign_packages()  # before anything is imported from them
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
+from gad.config.yaml_file import read_params
 from gad.distillation.training_record import check_trained
 from gad.preflight.rounding import check_rounding
 from gad.runtime.cli import keep_compiled
@@ -82,7 +81,7 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+    listed = read_params(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
         return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"

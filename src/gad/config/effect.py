@@ -4,11 +4,14 @@ A key that is set to another value than its default where it has none is refused
 nothing wrong, and lets an experiment change the key that decides.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from gad.config.section import Section
+
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")  # owner/name; a folder of the project may look so as well
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ EXTRA_CALL = OnlyIf(
 )
 HUB_TEACHER = OnlyIf(
     "with pretrained, a name on the hub",
-    lambda _, section: section.pretrained is not None and not section.pretrained.startswith((".", "/", "~")),
+    lambda _, section: section.pretrained is not None and bool(HUB_NAME.fullmatch(section.pretrained)),
 )
 DIFFERENCES = OnlyIf(
     "with method difference, or beside external_models",

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 from pydantic import ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
 from gad.config.effect import keys_without_effect, with_any
@@ -19,6 +17,7 @@ from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
 from gad.config.variants import SCORE_FORMS, VARIANTS, check_variant
+from gad.config.yaml_file import RecipeError, read_recipe_sections
 from gad.runtime.paths import RECIPES
 
 ROUNDING = 1e-6  # of student timesteps, which are float32
@@ -35,10 +34,6 @@ def translate_old_recipe_keys(section: str, values: dict) -> dict:
     """A section's plain values, as an older version has recorded them, under the keys of today."""
     prefix = f"{section}."
     return {RENAMED.get(prefix + key, prefix + key).removeprefix(prefix): value for key, value in values.items()}
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be used; the message is one line that says what is wrong and where."""
 
 
 class Recipe(Section):
@@ -123,19 +118,6 @@ class Recipe(Section):
 def recipe_names(folder: Path = RECIPES) -> list[str]:
     """Every recipe there is."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def read_recipe_sections(path: Path, what: str) -> dict:
-    """The mapping in a YAML file. Raises RecipeError, in one line that begins with ``what``, where it holds none."""
-    try:
-        values = YAML(typ="safe", pure=True).load(path)  # YAML 1.2, as DVC: 1e-5 is a number
-    except YAMLError as error:
-        raise RecipeError(f"{what}: not YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise RecipeError(f"{what}: cannot read {error.filename}: {error.strerror}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{what}: expected sections, found {type(values).__name__}")
-    return values
 
 
 def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:

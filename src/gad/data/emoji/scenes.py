@@ -39,7 +39,7 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
 
 
 def _names() -> dict:
-    return json.loads((SPRITES / "atlas.json").read_text())
+    return json.loads((SPRITES / "atlas.json").read_text(encoding="utf-8"))
 
 
 STYLES = tuple(_names()["styles"])
