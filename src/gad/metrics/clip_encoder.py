@@ -11,7 +11,7 @@ from gad.data.emoji.clip import load_emoji_clip
 from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.paths import EMOJI, folder_or_hub_name, project_path
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def load_clip_encoder(
         return _emoji_encoder()
     words, words_revision = (source, revision) if tokenizer is None else (tokenizer, None)
     clip = _load_pretrained(source, revision, words, words_revision, device)
-    mean, std = pretrained_normalisation(_place(words), words_revision)
+    mean, std = pretrained_normalisation(folder_or_hub_name(words), words_revision)
     side = clip.model.config.vision_config.image_size
 
     def images(batch: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def load_clip_encoder(
     def texts(prompts: Sequence[str]) -> Tensor:
         return clip_model_text_features(clip, prompts).cpu()
 
-    path = ROOT / source
+    path = project_path(source)
     version = fingerprint(path) if path.is_dir() else getattr(clip.model.config, "_commit_hash", None) or "hub"
     return Encoder(f"{source}:{version}", images, texts, clip.model.logit_scale.exp().item())
 
@@ -76,11 +76,6 @@ def _emoji_encoder() -> Encoder:
     )
 
 
-def _place(source: str) -> str:
-    """A folder of the project by its whole path; a hub name as it is."""
-    return str(ROOT / source) if (ROOT / source).is_dir() else source
-
-
 def _load_pretrained(
     source: str, revision: str | None, words: str, words_revision: str | None, device: torch.device | str
 ) -> Clip:
@@ -89,8 +84,8 @@ def _load_pretrained(
 
     logging.disable_progress_bar()
     try:
-        model = CLIPModel.from_pretrained(_place(source), revision=revision, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(_place(words), revision=words_revision)
+        model = CLIPModel.from_pretrained(folder_or_hub_name(source), revision=revision, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(folder_or_hub_name(words), revision=words_revision)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error

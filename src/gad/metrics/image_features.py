@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
 from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from efficientnet_lite_pytorch import EfficientNet
@@ -76,6 +77,7 @@ def load_features(source: str, *, batch_size: int = 64, device: torch.device | s
 
     if source == EFFLITE0:
         return lambda images: efflite0_features(images, batch_size=batch_size)
+    source = folder_or_hub_name(source)
     try:
         model = AutoModel.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False).to(device)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken

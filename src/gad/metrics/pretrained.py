@@ -1,6 +1,5 @@
 """What pretrained image networks want of images, and what to do where one is missing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.diffusion.shapes import Latent
+from gad.runtime.files import read_json
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -37,7 +37,7 @@ def pretrained_normalisation(source: str, revision: str | None) -> tuple[list[fl
         _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )  # fmt: skip
-    values = json.loads(Path(path).read_text()) if path else {}
+    values = read_json(Path(path)) if path else {}
     return list(values.get("image_mean", CLIP_MEAN)), list(values.get("image_std", CLIP_STD))
 
 

@@ -23,7 +23,7 @@ from gad.models.pipelines import load_pipeline, pipeline_family, pipeline_networ
 from gad.models.sampler import NamedStudent
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin
@@ -37,8 +37,8 @@ PICKLED = ["*.bin", "*.ckpt", "*.pt", "*.pth", "*.msgpack"]  # of whole pipeline
 
 def _place(source: str, revision: str | None = None) -> str | Path:
     """A local folder as a path, seen from the project's root; a hub name as it is, or fetched at its revision."""
-    path = ROOT / source
-    if path.exists() or source.startswith((".", "/")):
+    path = project_path(source)
+    if path.exists() or source.startswith((".", "/", "~")):
         return path
     return Path(snapshot_download(source, revision=revision, ignore_patterns=PICKLED)) if revision else source
 

@@ -182,4 +182,4 @@ def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None
         for path in partial.rglob("*.json"):
             values = read_json(path)
             if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
-                path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+                path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,6 +1,5 @@
 """A small CLIP: how well an image fits a caption, learnt from rendered scenes."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
+from gad.runtime.files import atomic_write_path
 
 WIDTH = 128
 LAYERS = 4
@@ -51,13 +51,10 @@ def emoji_clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> Per
 
 def save_emoji_clip(clip: Clip, folder: Path) -> None:
     """Write half-precision weights and the tokenizer as a transformers folder, complete or not at all."""
-    partial = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    clip.model.half().save_pretrained(partial)
-    clip.model.float()
-    clip.tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with atomic_write_path(folder) as partial:
+        clip.model.half().save_pretrained(partial)
+        clip.model.float()
+        clip.tokenizer.save_pretrained(partial)
 
 
 def load_emoji_clip(folder: Path) -> Clip:

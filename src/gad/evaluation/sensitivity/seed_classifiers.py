@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel
@@ -83,6 +84,7 @@ def _fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str 
     """
     from transformers import AutoModelForImageClassification  # here, since it takes seconds
 
+    source = folder_or_hub_name(source)
     try:
         start = AutoModelForImageClassification.from_pretrained(
             source, num_labels=config.num_seeds, ignore_mismatched_sizes=True, dtype=torch.float32
