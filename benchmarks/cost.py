@@ -26,10 +26,10 @@ from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.models.model import Model, load_model
-from gad.preflight.timing import Alternating, Timed, Turns, run_by_turns
+from gad.models.students import start_student
+from gad.preflight.timing import Alternating, Timed, Turns, time_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.paths import stage_dir
 
@@ -168,7 +168,7 @@ def main() -> None:
         parser.error(fault)
     timed = [name for name in variants if sparse(name)[1] is None]
     peaks = {name: peak_alone(recipe, name) for name in timed}
-    laps = run_by_turns([partial(laps_of, recipe, name, arguments.turns) for name in timed])
+    laps = time_by_turns([partial(laps_of, recipe, name, arguments.turns) for name in timed])
     laps = with_sparse(dict(zip(timed, laps, strict=True)), variants)
     print(f"{recipe}: {arguments.turns} turns of each variant")
     print(compare(laps, {name: peaks[sparse(name)[0]] for name in variants}).to_string())

@@ -31,11 +31,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import Recipe, load_recipe
-from gad.preflight.architectures import architecture_of, build_architecture, count_network_parameters
-from gad.preflight.cost import Cost, utilisation
+from gad.preflight.architectures import architecture_network_parameters, architecture_of, build_architecture
+from gad.preflight.cost import Cost, cost_utilisation
 from gad.preflight.dry_run import TIMED, dry_run_flops, dry_run_part, dry_run_steps, dry_run_teacher
 from gad.preflight.estimate import estimate_memory_bytes
-from gad.preflight.timing import Alternating, Turns, run_by_turns
+from gad.preflight.timing import Alternating, Turns, time_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 
 THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
@@ -119,7 +119,7 @@ def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
     if not parts:
         return rows
     print(f"{recipe}: taking turns of {', '.join(parts)}", file=sys.stderr, flush=True)
-    laps = run_by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
+    laps = time_by_turns([partial(laps_of, recipe, part, arguments) for part in parts])
     timed = {part: {"laps": own, "seconds": median(own)} for part, own in zip(parts, laps, strict=True)}
     return [row | timed.get(row["part"], {}) for row in rows]
 
@@ -154,7 +154,7 @@ def table(rows: list[dict]) -> pd.DataFrame:
     result = []
     for row in rows:
         cost = Cost(*(row[name] for name in ("stage", "unit", "seconds", "flops", "tokens", "peak")))
-        mfu = utilisation(cost, device_name(), row["dtype"])
+        mfu = cost_utilisation(cost, device_name(), row["dtype"])
         result.append(
             {
                 "part": row["part"],
@@ -196,7 +196,8 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
     whole = depth is None and arguments.size is None
     cut = "" if whole else f", REDUCED to depth {depth or 'full'}, latent size {arguments.size or 'full'}"
     print(
-        f"\n{recipe} on {device_name()}, {settings.student.dtype}, {count_network_parameters(network) / 1e9:.3f} B{cut}"
+        f"\n{recipe} on {device_name()}, {settings.student.dtype}, "
+        f"{architecture_network_parameters(network) / 1e9:.3f} B{cut}"
     )
     print(table(rows).to_string(index=False))
     print("\n".join(added(rows)))

@@ -23,13 +23,13 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config import load_recipe
-from gad.data.pair_generation import teacher_trajectory
+from gad.data.pair_generation import generate_pair_trajectory
 from gad.data.prompts import prompt_of
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import student_timesteps
-from gad.models.model import Model, load_model, text_encoder_on
-from gad.models.pipelines import FAMILIES, pipeline_family, pipeline_network, stock_scheduler
+from gad.diffusion.sampling import sampling_timesteps
+from gad.models.model import Model, load_model
+from gad.models.pipelines import FAMILIES, pipeline_family, pipeline_network, pipeline_stock_scheduler
 from gad.preflight.architectures import BETAS, Architecture, architecture_of
 from gad.preflight.dry_run import random_teacher
 from gad.runtime.cli import exit_with_status, positive_argument
@@ -71,9 +71,9 @@ def stock_options(model: Model, num_steps: int) -> dict:
     pipeline, options = model.pipeline, dict(pipeline_family(model.pipeline).sample_options)
     if "use_resolution_binning" in options and model.encode is None:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
-    pipeline.scheduler = stock_scheduler(pipeline)
+    pipeline.scheduler = pipeline_stock_scheduler(pipeline)
     if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
-        options["sigmas"] = student_timesteps(num_steps)[:-1].tolist()
+        options["sigmas"] = sampling_timesteps(num_steps)[:-1].tolist()
     size = model.latent_shape[-1] * pipeline.vae_scale_factor
     return options | {"height": size, "width": size, "num_inference_steps": num_steps, "output_type": "latent"}
 
@@ -90,13 +90,16 @@ def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scal
 
 def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, device: torch.device):
     """What :func:`gad.data.pair_generation.generate_noise_pairs` does for the same noises."""
-    denoise = denoiser_on_device(model.guided(config.guidance_scale), device)
+    denoise = guided_denoiser_on_device(model.guided(config.guidance_scale), device)
     batches = [slice(start, start + config.batch_size) for start in range(0, len(prompts), config.batch_size)]
-    with text_encoder_on(model, device):
+    with model.text_encoder_on(device):
         encoded = [model.condition(prompts[part]) for part in batches]
     asked = zip(batches, encoded, strict=True)
     return torch.cat(
-        [teacher_trajectory(denoise, noise[i].to(device), prompt.to(device), config)[:, -1] for i, prompt in asked]
+        [
+            generate_pair_trajectory(denoise, noise[i].to(device), prompt.to(device), config)[:, -1]
+            for i, prompt in asked
+        ]
     )
 
 

@@ -27,8 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.data.pair_generation import generate_noise_pairs
 from gad.preflight.architectures import architecture_of
 from gad.preflight.dry_run import dry_run_pairs, random_teacher
-from gad.preflight.timing import peak_bytes
 from gad.runtime.cli import exit_with_status, positive_argument
+from gad.runtime.devices import peak_memory_bytes
 from gad.runtime.distributed import make_accelerator
 
 STEPS = 4  # training steps that are timed
@@ -96,7 +96,7 @@ def share_pairs(recipe: str, arguments) -> dict | None:
     accelerator.wait_for_everyone()
     seconds, first = time.perf_counter() - start, accelerator.is_main_process
     accelerator.end_training()
-    return {"seconds": seconds, "peak": peak_bytes(), "pairs": config.num_pairs} if first else None
+    return {"seconds": seconds, "peak": peak_memory_bytes(), "pairs": config.num_pairs} if first else None
 
 
 TABLES = {

@@ -25,12 +25,13 @@ from gad.report.ablations import (
     QUICK,
     RETAINED,
     Ablation,
+    ablation_experiment_name,
     ablation_overrides,
     ablation_result_table,
-    experiment_name,
     load_ablations,
 )
-from gad.runtime.cli import dvc_command, positive_argument, stage_environment
+from gad.runtime.cli import dvc_command_line, positive_argument
+from gad.runtime.environment import stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
 
@@ -47,7 +48,9 @@ def dvc(*arguments: str, check: bool = True) -> str:
     It goes to files: a pipe would stay open, and be waited for, as long as workers live that the command has started.
     """
     with TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
-        done = subprocess.run(dvc_command(*arguments), cwd=ROOT, env=stage_environment(), stdout=out, stderr=errors)
+        done = subprocess.run(
+            dvc_command_line(*arguments), cwd=ROOT, env=stage_environment(), stdout=out, stderr=errors
+        )
         out.seek(0), errors.seek(0)
         if check and done.returncode:
             lines = [line for line in errors if line.strip()] or ["dvc failed"]
@@ -150,7 +153,7 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
 def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
     revisions = recorded(base)
-    names = [experiment_name(name, ablation, setting) for setting in ablation.settings]
+    names = [ablation_experiment_name(name, ablation, setting) for setting in ablation.settings]
     metrics = [metrics_at(revisions.get(experiment), ablation.recipe) for experiment in names]
     if not any(metrics):
         return None
@@ -172,7 +175,7 @@ def write_retained(name: str, ablation: Ablation, base: str) -> None:
     revisions, tables = recorded(base), []
     with TemporaryDirectory() as folder:
         for number, setting in enumerate(ablation.settings):
-            revision = revisions.get(experiment_name(name, ablation, setting))
+            revision = revisions.get(ablation_experiment_name(name, ablation, setting))
             if revision is None:
                 return
             file = f"{folder}/{number}.csv"
@@ -214,7 +217,8 @@ def main() -> int:
         if not arguments.table:
             trained = load_recipe(ablation.recipe).variants
             named = {
-                experiment_name(name, ablation, s): ablation_overrides(ablation, s, trained) for s in ablation.settings
+                ablation_experiment_name(name, ablation, s): ablation_overrides(ablation, s, trained)
+                for s in ablation.settings
             }
             stages = [f"{stage}@{ablation.recipe}" for stage in ("sensitivity", "control")]
             failed += run(named, stages, arguments.jobs, base)

@@ -24,8 +24,8 @@ from run_stage import StageError, check_inputs
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
-from gad.distillation.training_record import check_trained
-from gad.runtime.cli import keep_compiled
+from gad.distillation.training_record import check_training_record
+from gad.runtime.environment import keep_bytecode_in_environment
 from gad.runtime.paths import DATA, ROOT, stage_dir
 
 EVALUATIONS = ("sensitivity", "fidelity", "control")
@@ -33,12 +33,12 @@ EVALUATIONS = ("sensitivity", "fidelity", "control")
 
 def evaluate(stage: str, settings: Recipe):
     """A line for each part of a stage's evaluation that this process has done."""
-    from gad.evaluation.control.tasks import precompute_control
+    from gad.evaluation.control.tasks import precompute_tasks
     from gad.evaluation.fidelity.precompute import precompute_fidelity
     from gad.evaluation.sensitivity.precompute import precompute_sensitivity
     from gad.models.stage import load_stage
 
-    precompute = {"sensitivity": precompute_sensitivity, "fidelity": precompute_fidelity, "control": precompute_control}
+    precompute = {"sensitivity": precompute_sensitivity, "fidelity": precompute_fidelity, "control": precompute_tasks}
     loaded = load_stage(settings.name, stage)
     yield from precompute[stage](loaded.teacher, loaded.models, loaded.settings, cache_dir=loaded.cache)
 
@@ -79,7 +79,7 @@ def check(stage: str, recipe: str, variant: str | None) -> Recipe:
         check_variant(variant, settings.student.paradigm)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), ROOT)
     if stage in EVALUATIONS:
-        check_trained(settings, stage_dir(recipe, "student"))
+        check_training_record(settings, stage_dir(recipe, "student"))
     return settings
 
 
@@ -98,7 +98,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if (arguments.variant is None) == (arguments.stage == "student"):
         parser.error("the stage student needs --variant, the others have none")
-    keep_compiled()
+    keep_bytecode_in_environment()
     stage, variant = arguments.stage, arguments.variant
     try:
         settings = check(stage, arguments.recipe, variant)

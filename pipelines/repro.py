@@ -15,7 +15,8 @@ from ruamel.yaml import YAML
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config.stage_graph import write_stage_graph
-from gad.runtime.cli import dvc_command, stage_environment
+from gad.runtime.cli import dvc_command_line
+from gad.runtime.environment import stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 RWLOCK = Path(".dvc") / "tmp" / "rwlock"
@@ -40,7 +41,7 @@ def clear_stale_lock(root: Path) -> None:
 
 
 def dvc_repro(arguments: list[str]) -> int:
-    return subprocess.call(dvc_command("repro", *arguments), cwd=ROOT, env=stage_environment())
+    return subprocess.call(dvc_command_line("repro", *arguments), cwd=ROOT, env=stage_environment())
 
 
 def main(arguments: list[str]) -> int:
@@ -66,9 +67,9 @@ def main(arguments: list[str]) -> int:
     ]
     status = dvc_repro(["--single-item", "--force", *missing]) if missing else 0
     if "--all" in arguments and not status:
-        from gad.report.index import keep_committed_results  # here, since it imports pandas
+        from gad.report.committed_results import save_committed_results  # here, since it imports pandas
 
-        print("to be committed:", *(keep_committed_results(recipe).relative_to(ROOT) for recipe in recipes))
+        print("to be committed:", *(save_committed_results(recipe).relative_to(ROOT) for recipe in recipes))
     return status
 
 

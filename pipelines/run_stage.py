@@ -18,9 +18,9 @@ sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a cop
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
-from gad.distillation.training_record import check_trained
+from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
-from gad.runtime.cli import keep_compiled
+from gad.runtime.environment import keep_bytecode_in_environment
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
@@ -187,7 +187,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     check_disk(root)
     if recipe:
         if "student" in INPUTS[stage]:
-            check_trained(settings, root / "data" / recipe / "student")
+            check_training_record(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
     check_parameters(notebook, parameters)
     page = root / "reports" / (recipe or "emoji") / name
@@ -207,7 +207,7 @@ def main() -> int:
     parser.add_argument("--recipe")
     parser.add_argument("--variant")
     arguments = parser.parse_args()
-    keep_compiled()
+    keep_bytecode_in_environment()
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs

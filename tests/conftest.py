@@ -10,7 +10,7 @@ from gad.config import load_recipe
 from gad.data.emoji.autoencoder import build_vae
 from gad.data.emoji.backbones import BUILDERS, build_backbone
 from gad.data.emoji.clip import load_emoji_clip
-from gad.data.emoji.detector import load_detector
+from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.teacher import make_teacher
 from gad.data.emoji.validation import validation_scenes
 from gad.data.noise_pairs import NoisePairs
@@ -19,7 +19,7 @@ from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.paths import EMOJI
 
 
@@ -88,7 +88,7 @@ def saved(pipeline, backbone, tmp_path_factory):
 @pytest.fixture(scope="session")
 def conditioning(pipeline):
     """Two encoded prompts."""
-    return encode_prompts(pipeline, PROMPTS)
+    return text_encoding_of_prompts(pipeline, PROMPTS)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def truth():
 
 @pytest.fixture(scope="session")
 def detector():
-    return load_detector(EMOJI / "evaluators" / "detector")
+    return load_emoji_detector(EMOJI / "evaluators" / "detector")
 
 
 @pytest.fixture(scope="session")

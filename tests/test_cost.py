@@ -7,7 +7,7 @@ import time
 import pytest
 from scripts import ROOT, load_script
 
-from gad.preflight.timing import Turns, run_by_turns
+from gad.preflight.timing import Turns, time_by_turns
 
 cost = load_script("benchmarks/cost.py")
 
@@ -46,7 +46,7 @@ def test_works_take_turns_and_one_that_ends_early_leaves_the_others_theirs():
         return [float(mine)]
 
     counts = (3, 1, 2)
-    found = run_by_turns([lambda turns, mine, count=count: work(count, turns, mine) for count in counts])
+    found = time_by_turns([lambda turns, mine, count=count: work(count, turns, mine) for count in counts])
     assert found == [[0.0], [1.0], [2.0]]
     assert seen[::2] == seen[1::2] == [(0, 0), (1, 0), (2, 0), (0, 1), (2, 1), (0, 2)]
 
@@ -63,5 +63,5 @@ def test_a_work_that_fails_is_heard_of_and_nobody_waits_for_it():
         return []
 
     with pytest.raises(ValueError, match="no pairs"):
-        run_by_turns([ends, fails])
+        time_by_turns([ends, fails])
     assert done == [0]

@@ -8,12 +8,12 @@ from gad.config import StudentConfig
 from gad.config.layout import LayoutConfig
 from gad.diffusion.jvp import exact_jvps
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steer
 from gad.models.model import load_model
 from gad.models.sampler import Sampler
+from gad.models.students import start_student
 
 PROMPTS = ["a red car on a white background", "a dog on a pink background"]
 

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
-from gad.distillation.training_record import check_trained, write_trained
+from gad.distillation.training_record import check_training_record, write_training_record
 
 run_stage = load_script("pipelines/run_stage.py")
 repro = load_script("pipelines/repro.py")
@@ -139,22 +139,22 @@ def test_students_of_other_settings_or_lacking_a_seed_are_refused(tmp_path):
     for name in ("baseline", "gad"):
         for seed in settings.student.seeds:
             (tmp_path / name / f"seed_{seed}").mkdir(parents=True)
-        write_trained(tmp_path / name, settings.student, settings.noise_pairs)
-    check_trained(settings, tmp_path)
+        write_training_record(tmp_path / name, settings.student, settings.noise_pairs)
+    check_training_record(settings, tmp_path)
     harmless = settings.student.model_copy(update={"device": "cuda", "accumulate": 2})
-    check_trained(settings.model_copy(update={"student": harmless}), tmp_path)
+    check_training_record(settings.model_copy(update={"student": harmless}), tmp_path)
     faster = settings.model_copy(update={"student": settings.student.model_copy(update={"lr": 0.5})})
     message = (
         "^students of baseline were trained with student.lr .* where the recipe says 0.5; train it again: .*baseline$"
     )
     with pytest.raises(ValueError, match=message):
-        check_trained(faster, tmp_path)
+        check_training_record(faster, tmp_path)
     longer = settings.model_copy(update={"noise_pairs": settings.noise_pairs.model_copy(update={"seed": 9})})
     with pytest.raises(ValueError, match="noise_pairs.seed 0 where the recipe says 9"):
-        check_trained(longer, tmp_path)
+        check_training_record(longer, tmp_path)
     (tmp_path / "gad" / f"seed_{settings.student.seeds[-1]}").rmdir()
     with pytest.raises(ValueError, match=f"^gad lacks the student of seed {settings.student.seeds[-1]}, which"):
-        check_trained(settings, tmp_path)
+        check_training_record(settings, tmp_path)
 
 
 def test_a_variant_that_the_paradigm_cannot_have_is_refused_before_anything_runs(project):

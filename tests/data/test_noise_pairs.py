@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from gad.config import PromptsConfig
-from gad.data.noise_pairs import NoisePairs, make_pair
-from gad.data.pair_generation import generate_noise_pairs, independent_noise
+from gad.data.noise_pairs import NoisePairs, noise_pair_of
+from gad.data.pair_generation import generate_independent_noise, generate_noise_pairs
 from gad.data.prompts import load_prompts
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
@@ -37,28 +37,30 @@ def test_members_are_the_pair_and_independent_noises(point_pairs, smoke):
     ids, copies = torch.tensor([3, 20, 63]), smoke.noise_pairs.directions_per_noise
     assert len(point_pairs) == smoke.noise_pairs.num_pairs
     for k in range(copies):
-        pair = make_pair(ids, (2, 1, 1), smoke.noise_pairs, index=k)
+        pair = noise_pair_of(ids, (2, 1, 1), smoke.noise_pairs, index=k)
         assert torch.equal(point_pairs.trajectories(ids, 0)[:, 0], pair.noise)
         assert torch.equal(point_pairs.trajectories(ids, 1 + k)[:, 0], pair.perturbed)
-        free = independent_noise(ids, (2, 1, 1), smoke.noise_pairs, index=k)
+        free = generate_independent_noise(ids, (2, 1, 1), smoke.noise_pairs, index=k)
         assert torch.equal(point_pairs.trajectories(ids, 1 + copies + k)[:, 0], free)
 
 
 def test_a_pair_is_a_noise_and_a_step_from_it(smoke):
-    pair = make_pair(range(4), (2, 1, 1), smoke.noise_pairs)
+    pair = noise_pair_of(range(4), (2, 1, 1), smoke.noise_pairs)
     assert torch.equal(pair.perturbed, pair.noise + smoke.noise_pairs.perturbation_scale * pair.direction)
 
 
 def test_no_noise_is_used_twice(smoke):
     config, all_models = smoke.noise_pairs, range(smoke.noise_pairs.num_pairs)
-    noises = [make_pair(all_models, (2, 1, 1), config).noise]
-    noises += [independent_noise(all_models, (2, 1, 1), config, index=k) for k in range(config.directions_per_noise)]
+    noises = [noise_pair_of(all_models, (2, 1, 1), config).noise]
+    noises += [
+        generate_independent_noise(all_models, (2, 1, 1), config, index=k) for k in range(config.directions_per_noise)
+    ]
     assert len(torch.cat(noises).flatten(1).unique(dim=0)) == 3 * config.num_pairs
 
 
 def test_stored_nodes_are_those_of_the_teachers_ode(point_pairs, point_teacher, smoke):
     config, ids = smoke.noise_pairs, torch.arange(16)
-    noise = make_pair(ids, (2, 1, 1), config).noise
+    noise = noise_pair_of(ids, (2, 1, 1), config).noise
     states = sample(point_teacher.denoiser, noise, None, num_steps=config.teacher_steps)
     kept = states[:: config.teacher_steps // config.student_steps].transpose(0, 1)
     assert torch.allclose(point_pairs.trajectories(ids, 0), kept, atol=1e-5)
@@ -239,10 +241,10 @@ def test_singular_pairs_do_not_depend_on_batch_and_shard_size(make):
 
 def test_other_directions_come_back_from_the_seed(point_pairs, smoke):
     ids = torch.tensor([4, 60])
-    pair = make_pair(ids, (2, 1, 1), smoke.noise_pairs, index=1)
+    pair = noise_pair_of(ids, (2, 1, 1), smoke.noise_pairs, index=1)
     assert torch.equal(point_pairs.directions(ids, 1), pair.direction)
 
 
 def test_a_singular_direction_without_its_basis_is_refused(smoke):
     with pytest.raises(ValueError, match="a basis of their own"):
-        make_pair([0], (2, 1, 1), smoke.noise_pairs.model_copy(update=SINGULAR))
+        noise_pair_of([0], (2, 1, 1), smoke.noise_pairs.model_copy(update=SINGULAR))

@@ -4,13 +4,13 @@ import torch
 from gad.data.emoji.backbones import build_backbone
 from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.guidance import Guided
-from gad.diffusion.jvp import difference_jvp, difference_rounding_floor, exact_jvp, exact_jvps
+from gad.diffusion.jvp import difference_jvp, difference_jvp_rounding_floor, exact_jvp, exact_jvps
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule
-from gad.diffusion.step_size import smallest_step
+from gad.diffusion.step_size import smallest_step_size
 from gad.models.exact import ExactDenoiser
 from gad.models.pipelines import pipeline_denoiser, pipeline_network
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 
 T = torch.tensor([0.3, 0.8], dtype=torch.float64)
 
@@ -71,7 +71,7 @@ def test_jvp_is_linear_in_the_direction(exact, point):
 def test_both_forms_agree_on_every_model_family(backbone, vae, conditioning, noise, guidance_scale):
     pipeline = build_backbone(backbone, vae, seed=0)
     pipeline_network(pipeline).double().eval()
-    guided = Guided(pipeline_denoiser(pipeline), encode_prompts(pipeline, [""]), guidance_scale)
+    guided = Guided(pipeline_denoiser(pipeline), text_encoding_of_prompts(pipeline, [""]), guidance_scale)
     x = noise.double()
     v = x.flip(0)
     exact = exact_jvp(lambda x: guided(x, T, conditioning), x, v)
@@ -102,11 +102,13 @@ def test_a_step_that_is_not_positive_is_refused(exact, point, h):
 
 
 def test_coarser_numbers_need_larger_steps():
-    floors = [smallest_step(dtype) for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)]
+    floors = [smallest_step_size(dtype) for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)]
     assert floors == sorted(floors)
 
 
 def test_measured_disagreement_is_smaller_at_a_good_step_than_at_either_end(exact, point):
     x, v = (part.float() for part in point)
-    coarse, good, fine = difference_rounding_floor(lambda x: exact(x, T.float()), x, v, steps=(1.0, 1e-3, 2e-6)).amax(1)
+    coarse, good, fine = difference_jvp_rounding_floor(
+        lambda x: exact(x, T.float()), x, v, steps=(1.0, 1e-3, 2e-6)
+    ).amax(1)
     assert good < coarse and good < fine

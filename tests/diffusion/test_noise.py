@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gad.diffusion.noise import draw_direction, draw_noise, low_frequency_part, perturb
+from gad.diffusion.noise import draw_direction, draw_noise, noise_low_frequency_part, perturb
 
 SHAPE = (4, 8, 8)
 
@@ -59,8 +59,8 @@ def test_low_frequency_direction_has_unit_variance_per_mode():
 
 def test_low_frequency_part_is_a_projection():
     z = draw_noise([0], SHAPE, seed=0).double()
-    part = low_frequency_part(z, 4)
-    assert torch.allclose(low_frequency_part(part, 4), part, atol=1e-15)
+    part = noise_low_frequency_part(z, 4)
+    assert torch.allclose(noise_low_frequency_part(part, 4), part, atol=1e-15)
     assert (part * (z - part)).sum().abs() < 1e-12
 
 

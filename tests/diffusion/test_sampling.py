@@ -3,12 +3,12 @@ import torch
 from diffusers import DDIMScheduler, DiffusionPipeline, FlowMatchEulerDiscreteScheduler
 from tiny import PROMPTS
 
-from gad.diffusion.sampling import ddim_step, ddim_step_target, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps, x0_of_ddim_step
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
-from gad.distillation.train_students import save_student, start_student
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network, pipeline_schedule
+from gad.models.students import save_student, start_student
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 DDIM = {"timestep_spacing": "trailing", "clip_sample": False, **BETAS}
@@ -22,7 +22,7 @@ SCHEDULERS = {
 
 def sigmas_of(num_steps: int) -> list[float]:
     """What flow pipelines are told: left to itself, FlowMatchEuler goes from 1 to 0.001 and then to 0."""
-    return student_timesteps(num_steps)[:-1].tolist()
+    return sampling_timesteps(num_steps)[:-1].tolist()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_chain_matches_the_diffusers_scheduler_step_by_step(kind, num_steps, noi
         **({"sigmas": sigmas_of(num_steps)} if kind == "flow" else {"num_inference_steps": num_steps})
     )
     x = noise
-    for number, (timestep, t) in enumerate(zip(scheduler.timesteps, student_timesteps(num_steps)[:-1], strict=True)):
+    for number, (timestep, t) in enumerate(zip(scheduler.timesteps, sampling_timesteps(num_steps)[:-1], strict=True)):
         t = t.expand(2)
         assert torch.allclose(schedule.timestep(t).float(), timestep.float())
         output = from_x0(schedule, denoise(x, t), x, t, parameterisation)
@@ -62,7 +62,7 @@ def test_chain_starts_at_the_noise_and_ends_at_the_last_x0(noise):
     states = sample(denoise, noise, None, num_steps=3)
     assert states.shape == (4, *noise.shape)
     assert torch.equal(states[0], noise)
-    assert torch.allclose(states[3], denoise(states[2], student_timesteps(3)[2].expand(2)), atol=1e-6)
+    assert torch.allclose(states[3], denoise(states[2], sampling_timesteps(3)[2].expand(2)), atol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", [CosineSchedule(), FlowSchedule(), pipeline_schedule(SCHEDULERS["v"]())[0]])
@@ -71,7 +71,7 @@ def test_step_target_inverts_ddim_step(schedule, noise):
     for t, t_next in [(1.0, 0.5), (0.5, 0.25), (0.25, 0.0)]:
         t, t_next = (torch.full((2,), time, dtype=torch.float64) for time in (t, t_next))
         x_next = ddim_step(schedule, x_t, x0, t, t_next)
-        assert torch.allclose(ddim_step_target(schedule, x_t, x_next, t, t_next), x0, atol=1e-9)
+        assert torch.allclose(x0_of_ddim_step(schedule, x_t, x_next, t, t_next), x0, atol=1e-9)
 
 
 def stock_latents(pipeline, latents, *, num_steps, guidance_scale):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gad.diffusion.noise import draw_direction, draw_noise, span_part
+from gad.diffusion.noise import draw_direction, draw_noise, noise_span_part
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_singular_vectors
 
@@ -100,8 +100,8 @@ def test_every_family_has_them_and_nothing_is_left_in_its_network(pipeline, cond
 def test_the_part_in_their_span_is_a_projection_with_unit_variance_along_each(linear):
     directions, _ = top_singular_vectors(linear[0], torch.zeros(3, *SHAPE).double(), 4, ids=range(3), seed=0)
     w = draw_noise(range(3), SHAPE, seed=1).double()
-    part = span_part(w, directions)
-    assert torch.allclose(span_part(part, directions), part, atol=1e-12)
+    part = noise_span_part(w, directions)
+    assert torch.allclose(noise_span_part(part, directions), part, atol=1e-12)
     assert (part * (w - part)).sum().abs() < 1e-12
     along = (directions * part).flatten(2).sum(2)
     assert torch.allclose(along, (directions * w).flatten(2).sum(2), atol=1e-12)

@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from gad.config import NoisePairsConfig, StudentConfig, load_recipe
-from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.noise_pairs import NoisePairs, noise_pair_of
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
-from gad.distillation.batch_source import partners_at
+from gad.distillation.batch_source import batch_source_partners, draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.distillation.training_loop import train
+from gad.models.students import start_student
 
 GRADED = {"directions_per_noise": 3, "perturbation_scale": 0.4, "smallest_scale": 0.1}
 
@@ -75,7 +74,7 @@ def test_graded_steps_fall_from_the_largest_to_the_smallest(smoke):
     assert config.steps == pytest.approx([0.4, 0.2, 0.1])
     assert smoke.noise_pairs.steps == [0.3, 0.3]
     for index, h in enumerate(config.steps):
-        pair = make_pair([0], (2, 1, 1), config, index=index)
+        pair = noise_pair_of([0], (2, 1, 1), config, index=index)
         assert pair.h == h and torch.allclose(pair.perturbed, pair.noise + h * pair.direction)
 
 
@@ -105,16 +104,16 @@ def test_each_pair_of_a_batch_knows_its_own_step(graded):
     assert set(batch.h.tolist()) == set(torch.tensor(graded.config.steps).tolist())
     for row in range(32):
         index = int((torch.tensor(graded.config.steps) - batch.h[row]).abs().argmin())
-        pair = make_pair([int(batch.ids[row])], (2, 1, 1), graded.config, index=index)
+        pair = noise_pair_of([int(batch.ids[row])], (2, 1, 1), graded.config, index=index)
         assert torch.equal(moved[row], pair.perturbed[0])
 
 
 def test_steps_fall_or_rise_as_training_goes_on(graded):
-    assert [partners_at(float(p), "decreasing", 3).start for p in (0, 0.34, 0.99)] == [0, 1, 2]
-    assert [partners_at(float(p), "increasing", 3).start for p in (0, 0.34, 0.99)] == [2, 1, 0]
-    assert partners_at(0.5, "any", 3) == range(3)
+    assert [batch_source_partners(float(p), "decreasing", 3).start for p in (0, 0.34, 0.99)] == [0, 1, 2]
+    assert [batch_source_partners(float(p), "increasing", 3).start for p in (0, 0.34, 0.99)] == [2, 1, 0]
+    assert batch_source_partners(0.5, "any", 3) == range(3)
     options = {"variant": "gad", "batch_size": 16, "key": (0, 0)}
-    late = draw_batch(graded, None, CosineSchedule(), **options, partners=partners_at(0.9, "decreasing", 3))
+    late = draw_batch(graded, None, CosineSchedule(), **options, partners=batch_source_partners(0.9, "decreasing", 3))
     assert late.h.tolist() == pytest.approx([0.1] * 8)
 
 

@@ -4,14 +4,15 @@ import pytest
 
 from gad.data.emoji.teacher import make_teacher
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import generate_noise_pairs, pairs_key
+from gad.data.pair_generation import generate_noise_pairs, pair_generation_cache_key
 from gad.distillation import cache_keys
-from gad.distillation.cache_keys import renew_cache_keys
-from gad.distillation.train_students import student_key, train_seeds
+from gad.distillation.cache_keys import renew_cache_keys, student_cache_key
+from gad.distillation.train_students import train_seeds
 from gad.models.model import load_model
 from gad.runtime import paths
 from gad.runtime.files import read_json, write_json
-from gad.runtime.fingerprint import fingerprint, is_locked, lock_to
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.folder_lock import folder_is_locked_to, lock_folder_to
 
 
 @pytest.fixture
@@ -32,18 +33,18 @@ def made(smoke, tmp_path, monkeypatch):
 
     assert train() > 0
     keys = {
-        folders["noise_pairs"]: pairs_key(smoke.noise_pairs, teacher_hash),
-        baseline: student_key(smoke.student, "baseline", NoisePairs(folders["noise_pairs"])),
+        folders["noise_pairs"]: pair_generation_cache_key(smoke.noise_pairs, teacher_hash),
+        baseline: student_cache_key(smoke.student, "baseline", NoisePairs(folders["noise_pairs"])),
     }
     for folder in keys:
-        lock_to(folder, "of other code")
+        lock_folder_to(folder, "of other code")
     return keys, train
 
 
 def test_renewed_keys_are_those_of_the_present_code_and_nothing_is_trained_again(made):
     keys, train = made
     assert list(renew_cache_keys()) == ["smoke: noise pairs", "smoke: students of baseline"]
-    assert all(is_locked(folder, key) for folder, key in keys.items())
+    assert all(folder_is_locked_to(folder, key) for folder, key in keys.items())
     assert train() == 0
 
 
@@ -53,7 +54,7 @@ def test_students_of_other_settings_keep_their_old_key(made):
     write_json(baseline / "trained.json", read_json(baseline / "trained.json") | {"student.lr": 0.5})
     lines = list(renew_cache_keys())
     assert lines[0] == "smoke: noise pairs" and lines[1].startswith("smoke: left as it is: students of baseline were")
-    assert is_locked(baseline, "of other code") and train() > 0
+    assert folder_is_locked_to(baseline, "of other code") and train() > 0
 
 
 def test_records_of_older_keys_are_read_under_their_new_names(made):
@@ -65,4 +66,4 @@ def test_records_of_older_keys_are_read_under_their_new_names(made):
         name = next(key for key in values if key.endswith("student_steps"))
         values[name.replace("student_steps", "num_nodes")] = values.pop(name)
         write_json(path, record, digits=17)
-    assert len(list(renew_cache_keys())) == 2 and all(is_locked(folder, key) for folder, key in keys.items())
+    assert len(list(renew_cache_keys())) == 2 and all(folder_is_locked_to(folder, key) for folder, key in keys.items())

@@ -6,16 +6,13 @@ import pytest
 import torch
 
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, add_noise, from_x0
-from gad.distillation import losses as adversarial
-from gad.distillation import losses as distribution
+from gad.distillation.fake_score import fake_score_loss
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.distillation.losses import (
-    distribution_matching_loss,
-    importance_weight,
-    min_snr_weight,
-    renoise,
-    score_identity_loss,
-)
+from gad.distillation.ladd import ladd_discriminator_loss, ladd_generator_loss
+from gad.distillation.losses import min_snr_weight
+from gad.distillation.renoising import renoising_factors, renoising_importance_weight
+from gad.distillation.sid import sid_loss
+from gad.distillation.tdm import tdm_loss
 from gad.models.exact import ExactDenoiser
 
 
@@ -25,20 +22,20 @@ def draw(count: int, *shape: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
 
 def test_a_discriminator_that_knows_nothing_costs_two_log_two():
     nothing = torch.zeros(2, 5)
-    assert torch.allclose(adversarial.discriminator_loss(nothing, nothing, nothing), torch.full((2,), 2 * math.log(2)))
+    assert torch.allclose(ladd_discriminator_loss(nothing, nothing, nothing), torch.full((2,), 2 * math.log(2)))
 
 
 def test_the_generator_wants_the_logits_that_the_discriminator_denies_it():
     logits = torch.zeros(2, 5, requires_grad=True)
-    adversarial.generator_loss(logits).sum().backward()
+    ladd_generator_loss(logits).sum().backward()
     wanted, logits.grad = logits.grad, None
-    adversarial.discriminator_loss(torch.zeros(2, 5), logits, torch.zeros(2, 5)).sum().backward()
+    ladd_discriminator_loss(torch.zeros(2, 5), logits, torch.zeros(2, 5)).sum().backward()
     assert (wanted < 0).all() and (logits.grad > 0).all()
 
 
 def test_importance_weight_is_one_for_equal_noises():
     (added,) = draw(1, 3, 2, 2, 2)
-    assert torch.equal(importance_weight(added, added), torch.ones(3, dtype=torch.float64))
+    assert torch.equal(renoising_importance_weight(added, added), torch.ones(3, dtype=torch.float64))
 
 
 def test_released_form_cancels_h():
@@ -50,10 +47,10 @@ def test_released_form_cancels_h():
 @pytest.mark.parametrize("schedule", [CosineSchedule(), FlowSchedule()])
 def test_renoising_in_two_steps_is_renoising_in_one(schedule):
     low, high = torch.tensor([0.2], dtype=torch.float64), torch.tensor([0.7], dtype=torch.float64)
-    a, b = renoise(schedule, low, high)
+    a, b = renoising_factors(schedule, low, high)
     assert torch.allclose(a * schedule.alpha(low), schedule.alpha(high))
     assert torch.allclose((a * schedule.sigma(low)).square() + b.square(), schedule.sigma(high).square())
-    start = renoise(schedule, torch.zeros_like(low), high)
+    start = renoising_factors(schedule, torch.zeros_like(low), high)
     assert torch.allclose(torch.stack(start), torch.stack([schedule.alpha(high), schedule.sigma(high)]))
 
 
@@ -86,10 +83,10 @@ def scores(shift, count: int = 4000):
 
 
 LOSSES = {
-    "tdm": lambda x0, real, fake: distribution_matching_loss(x0, real, fake),
-    "tdm_huber": lambda x0, real, fake: distribution_matching_loss(x0, real, fake, kind="pseudo_huber"),
-    "sid": lambda x0, real, fake: score_identity_loss(x0, real, fake, alpha=1.0),
-    "sid_half": lambda x0, real, fake: score_identity_loss(x0, real, fake, alpha=0.5),
+    "tdm": lambda x0, real, fake: tdm_loss(x0, real, fake),
+    "tdm_huber": lambda x0, real, fake: tdm_loss(x0, real, fake, kind="pseudo_huber"),
+    "sid": lambda x0, real, fake: sid_loss(x0, real, fake, alpha=1.0),
+    "sid_half": lambda x0, real, fake: sid_loss(x0, real, fake, alpha=0.5),
 }
 
 
@@ -171,11 +168,11 @@ def test_score_forms_vanish_when_the_scores_answer_alike():
 
 def test_fake_score_loss_sends_no_gradient_to_the_student():
     prediction, x0 = (tensor.clone().requires_grad_() for tensor in draw(2, 3, 2, 2, 2))
-    distribution.fake_score_loss(prediction, x0, torch.ones(3, dtype=torch.float64)).sum().backward()
+    fake_score_loss(prediction, x0, torch.ones(3, dtype=torch.float64)).sum().backward()
     assert x0.grad is None and prediction.grad.abs().max() > 0
 
 
 def test_no_score_gets_a_gradient_from_distribution_matching():
     x0, real, fake = (tensor.clone().requires_grad_() for tensor in draw(3, 3, 2, 2, 2))
-    distribution_matching_loss(x0, real, fake).sum().backward()
+    tdm_loss(x0, real, fake).sum().backward()
     assert real.grad is None and fake.grad is None and x0.grad.abs().max() > 0

@@ -10,9 +10,15 @@ from reference import gad_losses as slow_gad
 
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
+from gad.distillation import fake_score, ladd, losses, pair_terms, renoising, sid, tdm
 from gad.distillation import gad_loss as forms
-from gad.distillation import losses
-from gad.distillation.losses import matching_loss, score_identity_loss
+from gad.distillation.fake_score import fake_score_loss
+from gad.distillation.ladd import ladd_discriminator_loss, ladd_generator_loss
+from gad.distillation.losses import matching_loss
+from gad.distillation.pair_terms import pair_term_diversity_loss, pair_term_random_gradient_loss
+from gad.distillation.renoising import renoising_importance_weight
+from gad.distillation.sid import sid_loss
+from gad.distillation.tdm import tdm_loss
 
 GUIDANCE = 4.5
 
@@ -52,19 +58,19 @@ def response(student, teacher):
 
 
 def diversity(student):
-    return losses.diversity_loss(still(student), jvp_power=0.4)
+    return pair_term_diversity_loss(still(student), jvp_power=0.4)
 
 
 def random_gradient(student, teacher):  # along a drawn direction, which asks for no gradient
-    return losses.random_gradient_loss(still(student), still(teacher), LATENTS[2])
+    return pair_term_random_gradient_loss(still(student), still(teacher), LATENTS[2])
 
 
 CASES = {
-    "generator_loss": (losses.generator_loss, slow.generator, LOGITS[:1]),
-    "discriminator_loss": (losses.discriminator_loss, slow.discriminator, LOGITS),
-    "discriminator_loss, one prompt": (losses.discriminator_loss, slow.discriminator, LOGITS[:2]),
-    "fake_score_loss": (losses.fake_score_loss, slow.fake_score, (*LATENTS[:2], WEIGHT)),
-    "importance_weight": (losses.importance_weight, slow.importance, LATENTS[:2]),
+    "ladd_generator_loss": (ladd_generator_loss, slow.generator, LOGITS[:1]),
+    "ladd_discriminator_loss": (ladd_discriminator_loss, slow.discriminator, LOGITS),
+    "ladd_discriminator_loss, one prompt": (ladd_discriminator_loss, slow.discriminator, LOGITS[:2]),
+    "fake_score_loss": (fake_score_loss, slow.fake_score, (*LATENTS[:2], WEIGHT)),
+    "renoising_importance_weight": (renoising_importance_weight, slow.importance, LATENTS[:2]),
     "gad_response_loss": (response, slow_gad.gad_response, LATENTS[:2]),
     "gad_score_loss": (forms.gad_score_loss, slow_gad.gad_score, LATENTS[:3]),
     "gad_score_fixed_loss": (forms.gad_score_fixed_loss, slow_gad.gad_score, LATENTS[:3]),
@@ -73,8 +79,8 @@ CASES = {
         partial(slow_gad.gad_released, guidance=GUIDANCE),
         LATENTS,
     ),
-    "diversity_loss": (diversity, partial(slow_gad.diversity, power=0.4), [SIZES * LATENTS[0]]),
-    "random_gradient_loss": (random_gradient, partial(slow_gad.random_gradient, r=LATENTS[2]), LATENTS[:2]),
+    "pair_term_diversity_loss": (diversity, partial(slow_gad.diversity, power=0.4), [SIZES * LATENTS[0]]),
+    "pair_term_random_gradient_loss": (random_gradient, partial(slow_gad.random_gradient, r=LATENTS[2]), LATENTS[:2]),
 }
 for kind in ("mse", "smooth_l1"):
     CASES[f"matching_loss, {kind}"] = (
@@ -83,14 +89,14 @@ for kind in ("mse", "smooth_l1"):
         LATENTS[:2],
     )
 for kind in ("mse", "pseudo_huber"):
-    CASES[f"distribution_matching_loss, {kind}"] = (
-        partial(losses.distribution_matching_loss, kind=kind),
+    CASES[f"tdm_loss, {kind}"] = (
+        partial(tdm_loss, kind=kind),
         partial(slow.distribution_matching, kind=kind),
         LATENTS[:3],
     )
 for alpha in (0.5, 1.0, 1.2):
-    CASES[f"score_identity_loss, alpha {alpha}"] = (
-        partial(score_identity_loss, alpha=alpha),
+    CASES[f"sid_loss, alpha {alpha}"] = (
+        partial(sid_loss, alpha=alpha),
         partial(slow.score_identity, alpha=alpha),
         LATENTS[:3],
     )
@@ -109,11 +115,13 @@ def test_value_and_gradient_equal_those_of_the_slow_loss(name):
 
 
 def test_no_loss_is_without_a_slow_one():
-    functions = [(name, f) for module in (forms, losses) for name, f in inspect.getmembers(module, inspect.isfunction)]
-    written = {name for name, f in functions if f.__module__ in (forms.__name__, losses.__name__)}
+    homes = (forms, losses, fake_score, ladd, pair_terms, renoising, sid, tdm)
+    functions = [f for module in homes for _, f in inspect.getmembers(module, inspect.isfunction)]
+    written = {f.__name__ for f in functions if f.__module__ in {module.__name__ for module in homes}}
     named = {name for name in written if name.endswith(("_loss", "_weight"))}
+    of_losses = {f.__name__ for f in functions if f.__module__ in (forms.__name__, losses.__name__)}
     assert named == {name.split(",")[0] for name in CASES} and len(named) > 10
-    assert written - named == {"_mean", "pseudo_huber", "renoise"}  # parts of losses
+    assert of_losses - named == {"pseudo_huber"}  # a part of losses
 
 
 def test_smooth_l1_is_asked_on_both_sides_of_its_bend_and_min_snr_of_its_cap():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.monitor import PROBE_PAIRS, Monitor, gradient_norms
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from gad.config.variants import VARIANTS
-from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.noise_pairs import NoisePairs, noise_pair_of
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import ddim_step
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
 from gad.models.mlp import build_point_network, point_denoiser
@@ -72,7 +72,7 @@ def test_a_student_without_any_response_has_gad_term_one(point_teacher, smoke, s
 def test_the_baseline_draws_no_perturbed_member(point_pairs, smoke):
     all_models, copies = torch.arange(len(point_pairs)), smoke.noise_pairs.directions_per_noise
     perturbed = torch.cat(
-        [make_pair(all_models, (2, 1, 1), smoke.noise_pairs, index=k).perturbed for k in range(copies)]
+        [noise_pair_of(all_models, (2, 1, 1), smoke.noise_pairs, index=k).perturbed for k in range(copies)]
     )
     known = {tuple(row) for row in perturbed.flatten(1).tolist()}
     seen = set()
@@ -89,7 +89,7 @@ def test_paired_batches_hold_each_noise_and_its_partner_at_the_same_node(point_p
     assert torch.equal(ids, partners) and torch.equal(t, t_partner)
     value, moved = batch.x_t.chunk(2)
     for row in (t == 1).nonzero().flatten().tolist():
-        candidates = [make_pair([int(ids[row])], (2, 1, 1), smoke.noise_pairs, index=k) for k in range(2)]
+        candidates = [noise_pair_of([int(ids[row])], (2, 1, 1), smoke.noise_pairs, index=k) for k in range(2)]
         assert torch.equal(value[row], candidates[0].noise[0])
         assert any(torch.equal(moved[row], pair.perturbed[0]) for pair in candidates)
 

@@ -8,9 +8,10 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import batch_random_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
+from gad.models.students import start_student
 
 PARADIGMS = ["ladd", "tdm", "sid"]
 
@@ -33,9 +34,9 @@ def step(teacher, pairs, config, variant):
     student = NetworkDenoiser(plain.network, call, plain.schedule, plain.parameterisation)
     objective = build_objective(teacher, plain, pairs, config, variant=variant, seed=0)
     batch = draw_batch(pairs, None, student.schedule, variant=variant, batch_size=12, key=(0, 0))
-    terms = objective.terms(student, batch, training_step_generator(0))
+    terms = objective.terms(student, batch, batch_random_generator(0))
     gradient = torch.autograd.grad(terms["total"], list(student.network.parameters()))
-    extra = objective.stored.add_to({"base": torch.zeros(12)}, student, batch, training_step_generator(0))
+    extra = objective.stored.add_to({"base": torch.zeros(12)}, student, batch, batch_random_generator(0))
     return terms, torch.cat([g.flatten() for g in gradient]), sizes, extra
 
 

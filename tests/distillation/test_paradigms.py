@@ -9,15 +9,18 @@ from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
 from gad.diffusion.shapes import expand_per_sample
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import batch_random_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
-from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
+from gad.distillation.train_students import train_seeds
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser
+from gad.models.students import start_student
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
 SCORES = ["tdm", "sid"]
@@ -42,12 +45,12 @@ def gradients(network) -> list:
 def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
     batch = batch_of(point_pairs, student)
-    objective.auxiliary_loss(student, batch, training_step_generator(0)).mean().backward()
+    objective.auxiliary_loss(student, batch, batch_random_generator(0)).mean().backward()
     assert all(g is None for g in gradients(student.network))
     assert all(g is not None for g in gradients(objective.auxiliary))
     objective.auxiliary.zero_grad()
     objective.auxiliary.requires_grad_(False)
-    objective.terms(student, batch, training_step_generator(0))["total"].backward()
+    objective.terms(student, batch, batch_random_generator(0))["total"].backward()
     assert all(g is None for g in gradients(objective.auxiliary))
     assert all(g is not None for g in gradients(student.network))
 
@@ -56,7 +59,7 @@ def test_gradients_of_student_and_fake_score_never_mix(paradigm, point_teacher, 
 def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student, batch_size=512)
-    state = renoised_output(student, batch, training_step_generator(0), student_steps=2, onward=onward)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=2, onward=onward)
     assert state.t.min() >= EARLIEST and state.t.max() <= 1 - MARGIN
     first = state.t > 0.5  # of both student steps, 1 and 1/2, only the first is re-noised to here
     assert 0.35 < first.float().mean() < 0.65 if onward else 0.15 < first.float().mean() < 0.35
@@ -67,7 +70,7 @@ def test_answers_are_renoised_between_data_and_their_node(onward, point_pairs):
 def test_with_one_node_the_answer_is_that_to_the_stored_noise(point_pairs):
     student = point_denoiser(build_point_network(16, 2, seed=0))
     batch = batch_of(point_pairs, student)
-    state = renoised_output(student, batch, training_step_generator(0), student_steps=1, onward=True)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=1, onward=True)
     assert torch.equal(state.x0, student(batch.noise, torch.ones(8)))
 
 
@@ -82,8 +85,8 @@ def one_node(point_teacher, smoke, tmp_path_factory):
 def test_with_one_node_tdm_has_the_gradient_of_dmd(point_teacher, one_node, smoke):
     objective, student = build("tdm", point_teacher, one_node, smoke.student)
     batch, parameters = batch_of(one_node, student), list(student.network.parameters())
-    ours = torch.autograd.grad(objective.terms(student, batch, training_step_generator(0))["total"], parameters)
-    state = renoised_output(student, batch, training_step_generator(0), student_steps=1, onward=True)
+    ours = torch.autograd.grad(objective.terms(student, batch, batch_random_generator(0))["total"], parameters)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=1, onward=True)
     with torch.no_grad():
         real, fake = (score(state.x_t, state.t, None) for score in (objective.teacher, objective.fake))
         weight = 1 / (state.x0 - real).abs().flatten(1).mean(1)
@@ -106,7 +109,7 @@ def test_the_distance_of_tdm_follows_the_number_of_nodes_unless_the_recipe_names
 def test_no_gradient_when_the_fake_score_is_the_teacher(paradigm, point_teacher, point_pairs, smoke):
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student)
     same = replace(objective, teacher=objective.fake)
-    same.terms(student, batch_of(point_pairs, student), training_step_generator(0))["total"].backward()
+    same.terms(student, batch_of(point_pairs, student), batch_random_generator(0))["total"].backward()
     assert max(g.abs().max().item() for g in gradients(student.network)) < 1e-3  # rounding, divided by a small scale
 
 
@@ -116,7 +119,7 @@ def test_weight_zero_is_the_base_loss_bit_for_bit(paradigm, point_teacher, point
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     plain, _ = build(paradigm, point_teacher, point_pairs, smoke.student, variant="noise_augmentation")
     batch = batch_of(point_pairs, student, variant="gad")
-    a, b = (o.terms(student, batch, training_step_generator(0)) for o in (objective, plain))
+    a, b = (o.terms(student, batch, batch_random_generator(0)) for o in (objective, plain))
     assert torch.equal(a["total"], b["total"]) and torch.equal(a["total"], a[paradigm].mean())
 
 
@@ -125,7 +128,7 @@ def test_total_is_the_base_loss_and_the_weighted_terms_on_stored_pairs(paradigm,
     weights = {"gad_weight": 0.7, "anchor_weight": 0.2}
     objective, student = build(paradigm, point_teacher, point_pairs, smoke.student, variant="gad_anchor", **weights)
     batch = batch_of(point_pairs, student, variant="gad")
-    terms = objective.terms(student, batch, training_step_generator(0))
+    terms = objective.terms(student, batch, batch_random_generator(0))
     by_hand = terms[paradigm].mean() + 0.7 * terms["gad"].mean() + 0.2 * terms["matching"].mean()
     assert torch.allclose(terms["total"], by_hand)
     gap = (student(batch.x_t, batch.t) - batch.target).square().flatten(1).mean(1)
@@ -207,7 +210,7 @@ def test_every_family_takes_every_paradigm(paradigm, pipeline, smoke, tmp_path):
     prompts = teacher.condition(["a red car on a white background"] * 2)
     batch = batch_of(pairs, student, variant="gad", prompts=prompts, batch_size=2)
     objective.auxiliary.requires_grad_(False)
-    terms = objective.terms(student, batch, training_step_generator(0))
+    terms = objective.terms(student, batch, batch_random_generator(0))
     terms["total"].backward()
     assert all(term.isfinite().all() for term in terms.values())
     assert all(g is None for g in gradients(denoiser.network)) and any(

@@ -8,15 +8,16 @@ import torch
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.guidance import Guided
-from gad.distillation.batch import Batch, draw_batch, training_step_generator
+from gad.distillation.batch import Batch, batch_random_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.losses import min_snr_weight
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import Renoised, renoised_output
-from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_term
-from gad.distillation.train_students import start_student
+from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_score_term
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
+from gad.models.students import start_student
 
 FORMS = ["score", "score_fixed", "released"]
 H = 0.3  # of the smoke recipe's pairs
@@ -27,7 +28,7 @@ def setting(point_teacher, point_pairs, smoke):
     student = start_student(point_teacher, smoke.student, seed=0)
     fake = point_denoiser(build_point_network(16, 2, seed=4))
     batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=12, key=(0, 0))
-    state = renoised_output(student, batch, training_step_generator(0), student_steps=2, onward=True)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=2, onward=True)
     return student, (point_teacher.denoiser, fake), batch, state
 
 
@@ -42,11 +43,11 @@ def test_score_forms_ask_both_scores_at_the_unperturbed_states_along_the_pairs_o
     with torch.no_grad():
         real, fake = (difference(score, x_t, t, direction) for score in scores)
     base = {"total": torch.zeros(())}
-    terms = ScoreForm("score", 1.7, 0.5).add_to(base, scores, student, batch, state, training_step_generator(1))
+    terms = ScoreForm("score", 1.7, 0.5).add_to(base, scores, student, batch, state, batch_random_generator(1))
     slow = ((fake - real) * x_t).flatten(1).mean(1) / 1.7
     assert torch.allclose(terms["score"], slow, rtol=1e-4, atol=1e-6)
     assert torch.allclose(terms["total"], 0.5 * slow.mean(), rtol=1e-4, atol=1e-6)
-    fixed = ScoreForm("score_fixed", 1.7, 0.5).add_to(base, scores, student, batch, state, training_step_generator(1))
+    fixed = ScoreForm("score_fixed", 1.7, 0.5).add_to(base, scores, student, batch, state, batch_random_generator(1))
     value, moved = student(batch.x_t, batch.t, None).chunk(2)
     own = (moved - value) / H
     with torch.no_grad():
@@ -61,10 +62,10 @@ def test_the_released_term_compares_two_points_and_two_times(setting):
     moved = state.x_t.detach() + RELEASED_STEP * v / 2**0.5
     same = replace(state, x0=student(moved, state.t, None))  # only then is its student gap zero
     (gradient,) = torch.autograd.grad(
-        released_term(scores, student, None, same, v).sum(), list(student.parameters())[:1], allow_unused=True
+        released_score_term(scores, student, None, same, v).sum(), list(student.parameters())[:1], allow_unused=True
     )
     assert gradient.abs().max() < 1e-6
-    assert released_term(scores, student, None, state, v).shape == (12,)
+    assert released_score_term(scores, student, None, state, v).shape == (12,)
 
 
 @pytest.mark.parametrize("form", ["score", "score_fixed"])
@@ -79,7 +80,7 @@ def test_in_sid_the_forms_vanish_when_the_fake_score_is_the_teacher_under_guidan
         student = start_student(teacher, config, seed=0)
         objective = build_objective(teacher, student, pairs, config, variant=f"gad_{form}", seed=0)  # fake: a copy
         batch = draw_batch(pairs, prompts, student.schedule, variant="gad", batch_size=2, key=(0, 0))
-        term = objective.terms(student, batch, training_step_generator(0))[form].abs().max().item()
+        term = objective.terms(student, batch, batch_random_generator(0))[form].abs().max().item()
         largest[paradigm] = term * pairs.jvp_power()
     assert largest["sid"] < 1e-6 and largest["tdm"] > 1e-4  # TDM's fake score is not guided
 
@@ -93,13 +94,13 @@ def test_sids_fake_score_is_taught_under_the_guidance_with_which_it_is_asked(pip
     student = start_student(teacher, config, seed=0)
     sid = build_objective(teacher, student, pairs, config, variant="baseline", seed=0)
     batch = draw_batch(pairs, prompts, student.schedule, variant="baseline", batch_size=2, key=(0, 0))
-    state = renoised_output(student, batch, training_step_generator(0), student_steps=sid.student_steps, onward=False)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=sid.student_steps, onward=False)
     plain, empty = (
         sid.fake(state.x_t, state.t, asked) for asked in (batch.conditioning, sid.teacher.uncond.repeated(2))
     )
     weight = min_snr_weight(student.schedule, state.t) * state.importance
     slow = weight * (empty + 2 * (plain - empty) - state.x0).square().flatten(1).mean(1)
-    assert torch.allclose(sid.auxiliary_loss(student, batch, training_step_generator(0)), slow, rtol=1e-3)
+    assert torch.allclose(sid.auxiliary_loss(student, batch, batch_random_generator(0)), slow, rtol=1e-3)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -110,7 +111,7 @@ def test_only_the_student_gets_a_gradient(form, paradigm, point_teacher, point_p
     objective = build_objective(point_teacher, student, point_pairs, config, variant=f"gad_{form}", seed=0)
     objective.auxiliary.requires_grad_(False)
     batch = draw_batch(point_pairs, None, student.schedule, variant=f"gad_{form}", batch_size=8, key=(0, 0))
-    terms = objective.terms(student, batch, training_step_generator(0))
+    terms = objective.terms(student, batch, batch_random_generator(0))
     assert form in terms
     terms["total"].backward()
     assert all(parameter.grad is None for parameter in objective.auxiliary.parameters())
@@ -125,7 +126,7 @@ def test_weight_zero_is_noise_augmentation_bit_for_bit(form, point_teacher, poin
         student = start_student(point_teacher, config, seed=0)
         objective = build_objective(point_teacher, student, point_pairs, config, variant=variant, seed=0)
         batch = draw_batch(point_pairs, None, student.schedule, variant=variant, batch_size=8, key=(0, 0))
-        totals.append(objective.terms(student, batch, training_step_generator(0))["total"])
+        totals.append(objective.terms(student, batch, batch_random_generator(0))["total"])
     assert torch.equal(*totals)
 
 
@@ -140,6 +141,6 @@ def test_every_family_takes_every_form_under_guidance(form, pipeline, conditioni
     state = Renoised(noise.clone().requires_grad_(True), noise.clone().requires_grad_(True), t, torch.ones(2))
     scores = (Guided(network, conditioning[[0]], 3.0), network)
     terms = ScoreForm(form, 1.0, 1.0).add_to(
-        {"total": torch.zeros(())}, scores, network, batch, state, training_step_generator(0)
+        {"total": torch.zeros(())}, scores, network, batch, state, batch_random_generator(0)
     )
     assert torch.isfinite(terms[form]).all()

@@ -10,7 +10,7 @@ from gad.config import StudentConfig
 from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.train_students import train_seeds
-from gad.models.students import finished_seeds
+from gad.models.students import finished_student_seeds
 from gad.runtime.side_by_side import portable_error
 
 CHANGES = {"num_steps": 200, "log_every": 20, "checkpoint_every": 20}  # long enough to be killed on the way
@@ -61,7 +61,7 @@ def test_after_its_process_was_killed_a_seed_goes_on_to_the_same_bits(start, who
     trainers()[seed].kill()  # they were started in order
     with pytest.raises(ChildProcessError, match=rf"^the process of seed {seed} was killed by SIGKILL; .*checkpoint$"):
         list(run)
-    assert trainers() == [] and seed not in finished_seeds(tmp_path / "broken")
+    assert trainers() == [] and seed not in finished_student_seeds(tmp_path / "broken")
     steps = [state.step for other, state in start("broken") if other == seed]
     assert steps[0] > 20 and contents(tmp_path / "broken") == whole
 

@@ -17,7 +17,8 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, TableSchedule
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import batch_random_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
 from gad.models.model import Model
 from gad.models.pipelines import call_pixart
@@ -119,12 +120,12 @@ def test_a_step_of_four_nodes_equals_the_slow_one_in_every_parameterisation(sett
     objective, student, batch, empty = setting
     networks = (student, objective.teacher.denoiser, objective.fake)
     slow = [alone(network, batch.conditioning, empty) for network in networks]
-    steps = steps_of(batch, student.schedule, student.parameterisation, training_step_generator(DRAWS))
-    terms = objective.terms(student, batch, training_step_generator(DRAWS))
+    steps = steps_of(batch, student.schedule, student.parameterisation, batch_random_generator(DRAWS))
+    terms = objective.terms(student, batch, batch_random_generator(DRAWS))
     assert torch.equal(terms["total"], terms["tdm"].mean())
     losses = [step.student_loss(*slow, w=GUIDANCE, kind="pseudo_huber") for step in steps]
     check(terms["tdm"], torch.stack(losses), student.network)
     objective.fake.network.requires_grad_(True)
-    ours = objective.auxiliary_loss(student, batch, training_step_generator(DRAWS))
+    ours = objective.auxiliary_loss(student, batch, batch_random_generator(DRAWS))
     losses = [step.fake_score_loss(slow[0], slow[2]) for step in steps]
     check(ours, torch.stack(losses), objective.fake.network)

@@ -7,19 +7,19 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, PNDMSchedu
 from tiny import PROMPTS
 
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
-from gad.data.noise_pairs import NoisePairs, make_pair
+from gad.data.noise_pairs import NoisePairs, noise_pair_of
 from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import save_student, start_student, train_seeds
-from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, end_to_end_table, measure_end_to_end
+from gad.distillation.train_students import train_seeds
+from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, measure_end_to_end, summarise_end_to_end
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
-from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_table
+from gad.evaluation.sensitivity.trajectory import measure_trajectories, summarise_trajectories
 from gad.models.model import Model, load_model
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.sampler import Sampler
-from gad.models.students import seed_dir, student_usage_line
+from gad.models.students import save_student, start_student, student_seed_dir, student_usage_line
 
 PAIRS = NoisePairsConfig(
     num_pairs=4,
@@ -72,13 +72,13 @@ def weights(model):
 @torch.no_grad()
 def test_stored_answers_are_guided_and_each_has_its_own_prompt(teacher, pairs):
     ids = torch.arange(4)
-    pair = make_pair(ids, teacher.latent_shape, PAIRS)
+    pair = noise_pair_of(ids, teacher.latent_shape, PAIRS)
     expected = sample(teacher.guided(3.0), pair.perturbed, teacher.condition(prompt_of(ids)), num_steps=2)
     assert torch.allclose(pairs.trajectories(ids, 1), expected[[0, 2]].transpose(0, 1), atol=1e-4)
 
 
 def test_every_seed_leaves_the_teacher_its_own_way(teacher, students):
-    zero, one = (load_model(seed_dir(students, seed)) for seed in (0, 1))
+    zero, one = (load_model(student_seed_dir(students, seed)) for seed in (0, 1))
     assert not torch.equal(weights(zero), weights(teacher))
     assert not torch.equal(weights(zero), weights(one))
 
@@ -95,7 +95,7 @@ def test_a_killed_seed_goes_on_to_the_same_weights(teacher, pairs, students, tmp
     next(run)
     run.close()
     list(train_seeds(teacher, pairs, config, **options))
-    resumed, whole = (load_model(seed_dir(folder, 1)) for folder in (tmp_path / "gad", students))
+    resumed, whole = (load_model(student_seed_dir(folder, 1)) for folder in (tmp_path / "gad", students))
     assert torch.equal(weights(resumed), weights(whole))
 
 
@@ -128,9 +128,9 @@ def test_a_student_is_saved_with_a_scheduler_that_samples_it_whatever_its_teache
 
 
 def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(students):
-    student = load_model(seed_dir(students, 0))
+    student = load_model(student_seed_dir(students, 0))
     prompt, noise = prompt_of([7])[0], draw_noise([7], student.latent_shape, seed=0)
-    pipe = DiffusionPipeline.from_pretrained(seed_dir(students, 0))
+    pipe = DiffusionPipeline.from_pretrained(student_seed_dir(students, 0))
     pipe.set_progress_bar_config(disable=True)
     for num_steps in (1, 2):
         line = student_usage_line(student, num_steps).removesuffix(")")
@@ -142,8 +142,8 @@ def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(s
 
 def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, students, smoke):
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
-    named = [("gad", seed, load_model(seed_dir(students, seed))) for seed in (0, 1)]
-    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, named, settings)))
+    named = [("gad", seed, load_model(student_seed_dir(students, seed))) for seed in (0, 1)]
+    table = summarise_end_to_end(pd.concat(measure_end_to_end(teacher, named, settings)))
     assert table["directions"].tolist() == [*end_to_end_kinds(SENSITIVITY)] * 2
     assert [*end_to_end_kinds(SENSITIVITY)] == [
         "isotropic",
@@ -152,14 +152,14 @@ def test_sensitivity_measures_students_along_both_kinds_of_direction(teacher, st
         "low_frequency, h = 0.5",
     ]
     assert table.notna().all(axis=None)
-    assert trajectory_table(pd.concat(measure_trajectories(teacher, named, settings)))["deviation"].gt(0).all()
+    assert summarise_trajectories(pd.concat(measure_trajectories(teacher, named, settings)))["deviation"].gt(0).all()
 
 
 def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
     pairs = PAIRS.model_copy(update={"guidance_scale": 1.0, "student_steps": 2})
     isotropic = SENSITIVITY.model_copy(update={"directions": ["isotropic"]})
     settings = smoke.model_copy(update={"noise_pairs": pairs, "sensitivity": isotropic})
-    row = end_to_end_table(pd.concat(measure_end_to_end(teacher, [("copy", 0, teacher)], settings))).iloc[0]
+    row = summarise_end_to_end(pd.concat(measure_end_to_end(teacher, [("copy", 0, teacher)], settings))).iloc[0]
     gains = row["jacobian_norm_ratio"], row["gain_median"]
     assert (row["jvp_cosine"], *gains) == pytest.approx((1, 1, 1), abs=1e-4)
     assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
@@ -170,7 +170,7 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": with_singular})
     start = Model(start_student(teacher, STUDENT, seed=0), teacher.latent_shape, teacher.pipeline)
     plain = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": SENSITIVITY})
-    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, [("start", 0, start)], plain))).set_index(
+    table = summarise_end_to_end(pd.concat(measure_end_to_end(teacher, [("start", 0, start)], plain))).set_index(
         "directions"
     )
     found = initialisation_metrics(teacher, settings)

@@ -12,10 +12,10 @@ from gad.config import StudentConfig
 from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student, train_seeds
+from gad.distillation.train_students import train_seeds
 from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
-from gad.models.students import finished_seeds, load_students
+from gad.models.students import finished_student_seeds, load_students, start_student
 from gad.runtime import fingerprint, paths
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
@@ -114,7 +114,7 @@ def test_a_process_that_was_killed_can_be_resumed(start, point_teacher, smoke, t
     whole = finish(start("whole"))
     list(generate_noise_pairs(tmp_path / "pairs", point_teacher, "hash", smoke.noise_pairs))
     assert fork(KILLED, tmp_path, processes=1).returncode == -signal.SIGKILL
-    assert finished_seeds(tmp_path / "broken") == []
+    assert finished_student_seeds(tmp_path / "broken") == []
     assert finish(start("broken")) == whole
 
 

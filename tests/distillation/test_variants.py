@@ -11,16 +11,22 @@ from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.jvp import Response
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.gad_loss import gad_response_loss
-from gad.distillation.losses import LARGEST, diversity_loss, random_gradient_loss
 from gad.distillation.objective import build_objective
-from gad.distillation.pair_terms import Alignment, Stored
+from gad.distillation.pair_terms import (
+    LARGEST,
+    Alignment,
+    Stored,
+    pair_term_diversity_loss,
+    pair_term_random_gradient_loss,
+)
 from gad.distillation.regression import Matching
 from gad.distillation.time_window import TimeWindow
-from gad.distillation.train_students import num_training_steps, start_student
+from gad.distillation.training_loop import num_training_steps
 from gad.metrics.summary import summary_against
 from gad.models.mlp import build_point_network, point_denoiser
+from gad.models.students import start_student
 
 ALIGNMENT = Alignment(jvp_power=1.7, kind="mse")
 
@@ -43,12 +49,12 @@ def response(jvp):
 def test_diversity_is_minus_the_relative_size_of_the_response(jvps):
     student, _, _ = jvps
     slow = [-((sum(x * x for x in row) / len(row) / 0.4) ** 0.5) for row in student.detach().flatten(1).tolist()]
-    loss = diversity_loss(response(student), jvp_power=0.4)
+    loss = pair_term_diversity_loss(response(student), jvp_power=0.4)
     assert loss.tolist() == pytest.approx(slow)
     (gradient,) = torch.autograd.grad(loss.sum(), student)
     assert ((gradient * student).flatten(1).sum(1) < 0).all()  # downhill is a larger response
     far = (100 * student.detach()).requires_grad_(True)
-    bounded = diversity_loss(response(far), jvp_power=0.4)
+    bounded = pair_term_diversity_loss(response(far), jvp_power=0.4)
     assert bounded.tolist() == [-LARGEST] * 5 and not torch.autograd.grad(bounded.sum(), far)[0].any()
 
 
@@ -56,7 +62,7 @@ def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):
     student, teacher, r = jvps
     ours, theirs = response(student), response(teacher)
     (gad,) = torch.autograd.grad(gad_response_loss(ours, theirs).sum(), student)
-    (random,) = torch.autograd.grad(random_gradient_loss(ours, theirs, r).sum(), student)
+    (random,) = torch.autograd.grad(pair_term_random_gradient_loss(ours, theirs, r).sum(), student)
     assert torch.allclose(gad.flatten(1).norm(dim=1), random.flatten(1).norm(dim=1), rtol=1e-12)
     cosine = torch.nn.functional.cosine_similarity(random.flatten(1), r.flatten(1))
     assert torch.allclose(cosine, torch.ones_like(cosine))

@@ -5,13 +5,13 @@ import math
 import pandas as pd
 import pytest
 
-from gad.distillation.train_students import start_student
 from gad.evaluation.control.tasks import TASKS, run_tasks
 from gad.evaluation.fidelity.fidelity import measure_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
 from gad.models.model import Model
+from gad.models.students import start_student
 from gad.runtime import paths
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from gad.config import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig, load_recipe
-from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
 from gad.evaluation.fidelity.fidelity import measure_fidelity
@@ -13,13 +12,14 @@ from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
 from gad.evaluation.fidelity.precompute import precompute_fidelity
 from gad.evaluation.jobs import Job, job_names_of_models, precompute_jobs, results_of_jobs
-from gad.evaluation.sensitivity.seed_identification import measure_seeds, seeds_job
+from gad.evaluation.sensitivity.seed_identification import measure_seeds, seed_identification_evaluation
 from gad.models.model import Model, load_model
 from gad.models.pipelines import pipeline_denoiser
-from gad.models.sampler import TEACHER, Sampler, all_samplers
-from gad.models.weights_hash import model_key
+from gad.models.sampler import TEACHER, Sampler, samplers_of_models
+from gad.models.students import start_student
+from gad.models.weights_hash import model_weights_key
 from gad.runtime import cache, paths
-from gad.runtime.cache import ResultCache, at_once, read_result, write_result
+from gad.runtime.cache import ResultCache, at_once, read_cached_result, write_cached_result
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def same(ours, theirs) -> bool:
 def test_a_result_comes_back_as_it_was_kept(tmp_path):
     rows = pd.DataFrame({"number": [0.1, float("nan")], "text": ["a", None], "boxes": [[[0.5, 1.0]], []]})
     kept = {"rows": rows, "none": pd.DataFrame(), "outputs": torch.randn(3, 2), "empty": torch.zeros(0, 2)}
-    write_result(tmp_path / "part", kept)
-    back = read_result(tmp_path / "part")
+    write_cached_result(tmp_path / "part", kept)
+    back = read_cached_result(tmp_path / "part")
     pd.testing.assert_frame_equal(back["rows"], rows)
     assert back["rows"]["boxes"].tolist() == [[[0.5, 1.0]], []] and back["none"].equals(pd.DataFrame())
     assert torch.equal(back["outputs"], kept["outputs"]) and back["empty"].shape == (0, 2)
@@ -64,7 +64,7 @@ def test_what_is_shared_is_dealt_out_and_had_whole(tmp_path, monkeypatch):
 
     monkeypatch.setenv("WORLD_SIZE", "2")
     for number in (1, 3):  # what the second process has made
-        write_result(tmp_path / f"name_1_{number}", numbers[number])
+        write_cached_result(tmp_path / f"name_1_{number}", numbers[number])
     monkeypatch.setenv("RANK", "0")
     assert [float(found["x"]) for found in ResultCache(tmp_path).batches("name", 5, 1, make)] == [0, 1, 2, 3, 4]
     assert made == [0, 2, 4]
@@ -88,7 +88,7 @@ def test_parts_of_another_size_are_not_mixed_in(tmp_path):
 
 def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelines, data, monkeypatch):
     teacher = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
-    recipe, kept, write = load_recipe("emoji_quick"), [], cache.write_result
+    recipe, kept, write = load_recipe("emoji_quick"), [], cache.write_cached_result
 
     def settings(size: int):
         pairs = recipe.noise_pairs.model_copy(update={"teacher_steps": 1, "guidance_scale": 1.0})
@@ -105,7 +105,7 @@ def test_another_batch_size_changes_no_answer_of_a_stage_that_was_killed(pipelin
     asked = (teacher, [("gad", 3, teacher)])
     plain = [rows for rows, _ in measure_fidelity(*asked, settings(8))]
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(cache, "write_result", killed)
+        patched.setattr(cache, "write_cached_result", killed)
         list(measure_fidelity(*asked, settings(8), cache_dir=data / "cache"))
     again = [rows for rows, _ in measure_fidelity(*asked, settings(4), cache_dir=data / "cache")]
     assert kept and [rows["sample"].tolist() for rows in again] == [list(range(16))] * 2
@@ -124,7 +124,7 @@ def test_results_are_the_same_bits_with_parts_and_without(smoke, point_teacher, 
 
 def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teacher, students, data, monkeypatch):
     asked, plain = [], list(control.run_tasks(point_teacher, students, smoke))
-    run, climb = diversity.run, noise_optimisation.ascend_all_noises
+    run, climb = diversity.run_diversity, noise_optimisation.ascend_all_noises
 
     def counted(sampler, inputs, config):
         asked.append((sampler.name, sampler.seed))
@@ -135,7 +135,7 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
             raise KeyboardInterrupt
         return climb(sampler, inputs, config)
 
-    monkeypatch.setattr(diversity, "run", counted)
+    monkeypatch.setattr(control.TASKS["diversity"], "run", counted)
     monkeypatch.setattr(noise_optimisation, "ascend_all_noises", killed)
     with pytest.raises(KeyboardInterrupt):
         list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
@@ -151,13 +151,13 @@ def test_a_killed_stage_goes_on_from_the_models_that_are_done(smoke, point_teach
 
 
 def test_other_weights_or_settings_are_asked_again(smoke, point_teacher, students, data, monkeypatch):
-    asked, run = [], diversity.run
+    asked, run = [], diversity.run_diversity
 
     def counted(sampler, inputs, config):
         asked.append((sampler.name, sampler.seed))
         return run(sampler, inputs, config)
 
-    monkeypatch.setattr(diversity, "run", counted)
+    monkeypatch.setattr(control.TASKS["diversity"], "run", counted)
     alone = {"noise_query": None, "noise_optimisation": None}
     smoke = smoke.model_copy(update={"control": smoke.control.model_copy(update=alone)})
     list(control.run_tasks(point_teacher, students, smoke, cache_dir=data / "cache"))
@@ -194,14 +194,14 @@ def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):
 def test_a_model_is_told_by_its_weights_wherever_it_was_loaded_from(saved):
     teacher = load_model(saved)
     student = load_model(saved, teacher=teacher)
-    assert model_key(teacher) == model_key(load_model(saved))
-    before = model_key(student, teacher=teacher)
+    assert model_weights_key(teacher) == model_weights_key(load_model(saved))
+    before = model_weights_key(student, teacher=teacher)
     with torch.no_grad():
         next(teacher.pipeline.vae.parameters()).add_(1e-3)  # shared, so the teacher's hash tells
-    assert model_key(student, teacher=teacher) == before
+    assert model_weights_key(student, teacher=teacher) == before
     with torch.no_grad():
         next(student.denoiser.parameters()).add_(1e-3)
-    assert model_key(student, teacher=teacher) != before
+    assert model_weights_key(student, teacher=teacher) != before
 
 
 def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipelines, data, monkeypatch):
@@ -227,8 +227,8 @@ def test_pictures_of_every_model_are_the_same_bits_with_parts_and_without(pipeli
         return [table for part in found for table in (part if isinstance(part, tuple) else (part,))]
 
     plain = measured(None)
-    models = all_samplers(teacher, [("gad", 3, teacher)], settings.sampling)
-    lines = list(precompute_jobs([seeds_job(models[0], settings)], models, data / "cache"))
+    models = samplers_of_models(teacher, [("gad", 3, teacher)], settings.sampling)
+    lines = list(precompute_jobs([seed_identification_evaluation(models[0], settings)], models, data / "cache"))
     lines += precompute_fidelity(teacher, [("gad", 3, teacher)], settings, cache_dir=data / "cache")
     assert len(lines) == 8
     monkeypatch.setattr(Sampler, "generate", None)

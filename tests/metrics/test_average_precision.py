@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import YolosConfig, YolosForObjectDetection
 
-from gad.data.boxes import Detection
-from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
+from gad.data.boxes import Detection, GroundTruth, best_box_overlap
+from gad.metrics.average_precision import average_precision
 from gad.metrics.object_detector import (
     HubDetector,
     detector_class_scores,
@@ -30,13 +30,13 @@ ASKED = [[GroundTruth("car", BOX), GroundTruth("dog", (40, 40, 60, 60))], [Groun
 def test_a_perfect_renderer_gets_one():
     found = [[seen(thing.noun, thing.box) for thing in things] for things in ASKED]
     assert average_precision(found, ASKED) == {"ap": pytest.approx(1), "ap50": pytest.approx(1)}
-    assert all(best_overlap(one, things) == pytest.approx(1) for one, things in zip(found, ASKED, strict=True))
+    assert all(best_box_overlap(one, things) == pytest.approx(1) for one, things in zip(found, ASKED, strict=True))
 
 
 def test_boxes_shifted_by_half_their_width_overlap_by_a_third_and_count_for_nothing():
     found = [[seen(thing.noun, shifted(thing.box, 0.5)) for thing in things] for things in ASKED]
     assert average_precision(found, ASKED) == {"ap": 0, "ap50": 0}
-    assert all(best_overlap(one, things) == pytest.approx(1 / 3) for one, things in zip(found, ASKED, strict=True))
+    assert all(best_box_overlap(one, things) == pytest.approx(1 / 3) for one, things in zip(found, ASKED, strict=True))
 
 
 def test_boxes_shifted_by_a_fifth_pass_four_of_the_ten_thresholds():

@@ -1,15 +1,9 @@
 import pytest
 import torch
 
-from gad.metrics.image_features import (
-    FEATURES,
-    efflite0_distance,
-    efflite0_features,
-    frechet_distance,
-    intra_prompt_distance,
-    project_features,
-    vendi,
-)
+from gad.metrics.image_diversity import intra_prompt_distance, vendi_image_diversity
+from gad.metrics.image_features import FEATURES, efflite0_feature_distance, efflite0_features, project_features
+from gad.metrics.set_distances import frechet_distance
 
 
 def normal(*shape, seed=0) -> torch.Tensor:
@@ -18,18 +12,18 @@ def normal(*shape, seed=0) -> torch.Tensor:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_vendi_of_orthogonal_vectors_is_their_number(count):
-    assert vendi(3 * torch.eye(count, 8)) == pytest.approx(count)
+    assert vendi_image_diversity(3 * torch.eye(count, 8)) == pytest.approx(count)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_vendi_of_equal_vectors_is_one(count):
-    assert vendi(torch.ones(count, 8)) == pytest.approx(1, abs=1e-6)
+    assert vendi_image_diversity(torch.ones(count, 8)) == pytest.approx(1, abs=1e-6)
 
 
 def test_vendi_does_not_see_length_or_order():
     features = normal(6, 5)
     scaled = features.flip(0) * torch.arange(1, 7)[:, None]
-    assert vendi(scaled) == pytest.approx(vendi(features))
+    assert vendi_image_diversity(scaled) == pytest.approx(vendi_image_diversity(features))
 
 
 def test_frechet_distance_of_a_set_with_itself_is_zero():
@@ -83,6 +77,6 @@ def test_features_do_not_depend_on_the_batch_size(truth):
 
 def test_the_same_image_is_at_distance_zero_and_others_are_not(truth):
     features = efflite0_features(truth[1][:4])
-    assert efflite0_distance(features, features).abs().max() < 1e-6
-    assert efflite0_distance(features, features.roll(1, 0)).min() > 0.01
+    assert efflite0_feature_distance(features, features).abs().max() < 1e-6
+    assert efflite0_feature_distance(features, features.roll(1, 0)).min() > 0.01
     assert intra_prompt_distance(features) > intra_prompt_distance(features[[0, 0, 0]]) == pytest.approx(0, abs=1e-6)

@@ -3,19 +3,15 @@ import pytest
 import torch
 
 from gad.diffusion.jvp import Response
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
-from gad.evaluation.sensitivity.responses import (
-    analysis_noise,
-    compare_responses,
-    noise_to_image_map,
-    summarise_responses,
-    value_and_responses,
-)
-from gad.evaluation.sensitivity.trajectory import measure_trajectories, trajectory_deviation, trajectory_table
+from gad.evaluation.sensitivity.analysis_noise import analysis_noise
+from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
+from gad.evaluation.sensitivity.responses import rows_of_responses, summarise_responses, value_and_responses
+from gad.evaluation.sensitivity.trajectory import measure_trajectories, summarise_trajectories, trajectory_deviation
 from gad.metrics import response as geometry
 from gad.models.model import Model
+from gad.models.students import start_student
 
 TEACHER = torch.diag(torch.tensor([3.0, 4.0], dtype=torch.float64))
 STUDENT = torch.tensor([[3.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
@@ -41,7 +37,7 @@ def test_linear_maps_by_hand():
     assert torch.allclose(geometry.jvp_mse(student, teacher), 8 * half)  # (0 + 16) / 2
     assert geometry.jacobian_norm_ratio(student, teacher) == pytest.approx(0.6)
     by_hand = (student.x0 - teacher.x0).square().flatten(1).sum(1) / 2
-    assert torch.allclose(geometry.pointwise_mse(student, teacher), by_hand)
+    assert torch.allclose(geometry.response_value_mse(student, teacher), by_hand)
 
 
 def test_spectral_kl_by_hand():
@@ -56,33 +52,33 @@ def test_spectral_kl_does_not_see_the_scale():
 
 
 def test_identical_models_have_cosine_and_norm_ratio_one_and_no_error():
-    summary = summarise_responses(compare_responses(linear(TEACHER), linear(TEACHER)))
+    summary = summarise_responses(rows_of_responses(linear(TEACHER), linear(TEACHER)))
     assert (summary["jvp_cosine"], summary["jacobian_norm_ratio"]) == pytest.approx((1, 1))
     assert (summary["jvp_mse"], summary["spectral_kl"], summary["pointwise_mse"]) == pytest.approx((0, 0, 0))
 
 
 def test_constant_student_has_norm_ratio_zero_and_finite_metrics():
-    summary = summarise_responses(compare_responses(linear(0 * TEACHER), linear(TEACHER)))
+    summary = summarise_responses(rows_of_responses(linear(0 * TEACHER), linear(TEACHER)))
     assert summary["jacobian_norm_ratio"] == 0 and summary["jvp_cosine"] == 0
     assert summary["jvp_mse"] == pytest.approx((9 / 2 + 16 / 2) / 2)
     assert summary["spectral_kl"] > 10 and summary["spectral_kl"] < float("inf")
 
 
 def test_halved_response_has_norm_ratio_one_half_and_cosine_one():
-    summary = summarise_responses(compare_responses(linear(TEACHER / 2), linear(TEACHER)))
+    summary = summarise_responses(rows_of_responses(linear(TEACHER / 2), linear(TEACHER)))
     assert (summary["jvp_cosine"], summary["jacobian_norm_ratio"]) == pytest.approx((1, 0.5))
     assert summary["spectral_kl"] == pytest.approx(0, abs=1e-12)
 
 
 def test_a_constant_offset_changes_the_values_only():
-    plain, shifted = (compare_responses(linear(STUDENT, offset), linear(TEACHER)) for offset in (0.0, 5.0))
+    plain, shifted = (rows_of_responses(linear(STUDENT, offset), linear(TEACHER)) for offset in (0.0, 5.0))
     same = ["jvp_cosine", "jvp_mse", "student_power", "teacher_power", "spectral_kl"]
     assert plain[same].equals(shifted[same])
     assert not plain["pointwise_mse"].equals(shifted["pointwise_mse"])
 
 
 def test_compare_has_a_row_per_noise_and_direction():
-    rows = compare_responses(linear(STUDENT), linear(TEACHER))
+    rows = rows_of_responses(linear(STUDENT), linear(TEACHER))
     assert rows[["direction", "noise"]].values.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert rows["student_power"].tolist() == [4.5, 4.5, 0, 0]
     assert rows["teacher_power"].tolist() == [4.5, 4.5, 8, 8]
@@ -150,7 +146,7 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
     students = [("baseline", 0, student), ("gad", 1, student)]
     rows = list(measure_end_to_end(point_teacher, students, settings))
     assert [len(part) for part in rows] == [32, 32]
-    table = end_to_end_table(pd.concat(rows))
+    table = summarise_end_to_end(pd.concat(rows))
     assert table[["variant", "seed", "directions"]].values.tolist() == [
         ["baseline", 0, "isotropic"],
         ["gad", 1, "isotropic"],
@@ -162,6 +158,8 @@ def test_stage_measures_every_student_against_its_teacher(point_teacher, student
 def test_the_teacher_does_not_deviate_from_itself(point_teacher, smoke):
     pairs = smoke.noise_pairs.model_copy(update={"student_steps": smoke.noise_pairs.teacher_steps})
     settings = smoke.model_copy(update={"noise_pairs": pairs})
-    table = trajectory_table(pd.concat(measure_trajectories(point_teacher, [("teacher", 0, point_teacher)], settings)))
+    table = summarise_trajectories(
+        pd.concat(measure_trajectories(point_teacher, [("teacher", 0, point_teacher)], settings))
+    )
     assert table["t"].tolist() == [0.75, 0.5, 0.25, 0]
     assert table["deviation"].tolist() == [0] * 4

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from gad.metrics.image_features import frechet_distance, project_features
+from gad.metrics.image_features import project_features
 from gad.metrics.precision_recall import precision_recall_density_coverage
-from gad.metrics.set_distances import kernel_distance, set_distances
+from gad.metrics.set_distances import frechet_distance, kernel_distance, set_distances
 
 
 def draw(count: int, dim: int, *, mean: float = 0.0, scale: float = 1.0, key: int = 0) -> torch.Tensor:

@@ -11,10 +11,10 @@ from gad.metrics.statistics import (
     bootstrap_mean,
     crossed_intervals,
     crossed_mean,
-    effect_of,
+    effect_statistics,
     holm,
-    mean_over_seeds,
     paired_difference,
+    t_interval_over_seeds,
 )
 from gad.metrics.summary import summary_against, summary_by_variant
 
@@ -22,7 +22,7 @@ REPEATS = 1000
 
 
 def test_t_interval_by_hand():
-    estimate = mean_over_seeds([1.0, 2.0, 6.0])
+    estimate = t_interval_over_seeds([1.0, 2.0, 6.0])
     half = 4.302652729911275 * math.sqrt(7) / math.sqrt(3)  # t(0.975, 2 degrees of freedom), variance (4 + 1 + 9) / 2
     assert estimate.mean == pytest.approx(3)
     assert (estimate.low, estimate.high) == pytest.approx((3 - half, 3 + half))
@@ -30,19 +30,19 @@ def test_t_interval_by_hand():
 
 
 def test_one_seed_has_no_interval():
-    estimate = mean_over_seeds([2.5])
+    estimate = t_interval_over_seeds([2.5])
     assert estimate.mean == 2.5 and math.isnan(estimate.low) and math.isnan(estimate.high)
     assert str(estimate) == "2.5"
 
 
 def test_equal_values_have_an_interval_of_no_width():
-    assert (mean_over_seeds([2.0, 2.0]).low, mean_over_seeds([2.0, 2.0]).high) == (2.0, 2.0)
+    assert (t_interval_over_seeds([2.0, 2.0]).low, t_interval_over_seeds([2.0, 2.0]).high) == (2.0, 2.0)
 
 
 @pytest.mark.parametrize("n", [3, 5, 20])
 def test_interval_covers_the_mean_in_95_of_100_repeats(n):
     draws = np.random.default_rng(0).normal(1.0, 2.0, size=(1000, n))
-    covered = [estimate.low <= 1.0 <= estimate.high for estimate in map(mean_over_seeds, draws)]
+    covered = [estimate.low <= 1.0 <= estimate.high for estimate in map(t_interval_over_seeds, draws)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.021)  # three standard errors
 
 
@@ -132,8 +132,8 @@ def test_the_bootstrap_leans_with_a_skewed_sample_and_does_not_change_from_run_t
 
 def test_the_effect_behind_an_interval_is_that_of_the_sample():
     values = np.random.default_rng(2).normal(0.8, 1.0, size=6)
-    estimate = mean_over_seeds(values)
-    effect = effect_of(**vars(estimate))
+    estimate = t_interval_over_seeds(values)
+    effect = effect_statistics(**vars(estimate))
     assert effect.p == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
     assert effect.hedges_g == pytest.approx((1 - 3 / 19) * values.mean() / values.std(ddof=1))
 
@@ -143,27 +143,29 @@ def test_an_interval_with_more_freedom_than_its_seeds_leave_has_the_p_of_its_own
     estimate = crossed_mean(values)
     error = (estimate.high - estimate.low) / 2 / stats.t.ppf(0.975, estimate.freedom)
     assert estimate.freedom > 10
-    assert effect_of(**vars(estimate)).p == pytest.approx(2 * stats.t.sf(abs(estimate.mean) / error, estimate.freedom))
+    assert effect_statistics(**vars(estimate)).p == pytest.approx(
+        2 * stats.t.sf(abs(estimate.mean) / error, estimate.freedom)
+    )
 
 
 @pytest.mark.parametrize("n", [3, 5, 16])
 def test_the_minimum_detectable_effect_is_seen_in_80_of_100_samples(n):
-    estimate = mean_over_seeds(np.arange(n) - (n - 1) / 2)  # mean 0, a known standard deviation
+    estimate = t_interval_over_seeds(np.arange(n) - (n - 1) / 2)  # mean 0, a known standard deviation
     deviation = np.arange(n).std(ddof=1)
-    visible = effect_of(**vars(estimate)).minimum_detectable
+    visible = effect_statistics(**vars(estimate)).minimum_detectable
     draws = np.random.default_rng(3).normal(visible, deviation, size=(4000, n))
     assert np.mean(stats.ttest_1samp(draws, 0, axis=1).pvalue < 0.05) == pytest.approx(0.8, abs=0.02)
 
 
 def test_one_pair_has_no_effect_size():
-    assert all(np.isnan(value) for value in vars(effect_of(1.0, None, None, 1)).values())
-    two = effect_of(**vars(mean_over_seeds([1.0, 1.2])))
+    assert all(np.isnan(value) for value in vars(effect_statistics(1.0, None, None, 1)).values())
+    two = effect_statistics(**vars(t_interval_over_seeds([1.0, 1.2])))
     assert np.isnan(two.hedges_g) and two.p < 0.1
 
 
 def test_equal_differences_are_certain_and_no_difference_is_none():
-    assert effect_of(2.0, 2.0, 2.0, 3).p == 0 and effect_of(2.0, 2.0, 2.0, 3).hedges_g == np.inf
-    assert effect_of(0.0, 0.0, 0.0, 3).p == 1 and effect_of(0.0, 0.0, 0.0, 3).hedges_g == 0
+    assert effect_statistics(2.0, 2.0, 2.0, 3).p == 0 and effect_statistics(2.0, 2.0, 2.0, 3).hedges_g == np.inf
+    assert effect_statistics(0.0, 0.0, 0.0, 3).p == 1 and effect_statistics(0.0, 0.0, 0.0, 3).hedges_g == 0
 
 
 def test_holm_by_hand():

@@ -16,14 +16,14 @@ from gad.data.emoji.text_encoders import clip_text
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steering_energy, steering_plan
-from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
-from gad.models.external import as_external, load_external, load_external_student, share_equal_parts
+from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
+from gad.models.external import as_external, load_external, load_external_student, share_external_parts
 from gad.models.external_sampler import external_scheduler_steps
 from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.sampler import Sampler
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
 
@@ -74,7 +74,7 @@ def recipe_of(*students):
 def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, teacher):
     settings = as_external(recipe_of(entry(foreign)))
     rows = measure_end_to_end(teacher, load_external(settings, teacher), settings)
-    table = end_to_end_table(pd.concat(rows))
+    table = summarise_end_to_end(pd.concat(rows))
     assert table[["variant", "seed"]].values.tolist() == [["foreign", 0]]
     assert -1 < table["jvp_cosine"].item() < 1 and table["pointwise_mse"].item() > 0
     assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
@@ -134,7 +134,7 @@ def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(fore
 
 
 def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
-    conditioning = encode_prompts(pipeline, PROMPTS)
+    conditioning = text_encoding_of_prompts(pipeline, PROMPTS)
     *_, (_, ours) = external_scheduler_steps(pipeline, NOISE, conditioning, num_steps=2)
     theirs = pipeline(
         PROMPTS, latents=NOISE, num_inference_steps=2, guidance_scale=1.0, output_type="latent", height=64, width=64,
@@ -170,7 +170,7 @@ def test_layout_control_makes_the_first_calls_alone_of_a_map_with_its_own_sample
 def test_the_teacher_brought_from_outside_answers_like_the_teacher(pipelines, teacher, tmp_path):
     pipelines["unet"].save_pretrained(tmp_path / "copy")
     settings = as_external(recipe_of(entry(tmp_path / "copy", name="copy")))
-    table = end_to_end_table(pd.concat(measure_end_to_end(teacher, load_external(settings, teacher), settings)))
+    table = summarise_end_to_end(pd.concat(measure_end_to_end(teacher, load_external(settings, teacher), settings)))
     assert table["jvp_cosine"].item() == pytest.approx(1, abs=1e-3)
     assert table["jacobian_norm_ratio"].item() == pytest.approx(1, abs=1e-3)
 
@@ -201,7 +201,7 @@ def test_parts_of_equal_weights_that_are_used_otherwise_are_not_shared(foreign, 
     pipeline = load_pipeline(foreign)
     pipeline.vae.register_to_config(scaling_factor=2 * pipeline.vae.config.scaling_factor)
     own = pipeline.vae
-    share_equal_parts(pipeline, [teacher.pipeline])
+    share_external_parts(pipeline, [teacher.pipeline])
     assert pipeline.vae is own
 
 

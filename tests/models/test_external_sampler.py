@@ -6,13 +6,13 @@ import torch
 from tiny import PROMPTS
 
 from gad.config import ExternalStudent, load_recipe
-from gad.diffusion.sampling import ddim_step, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps
 from gad.diffusion.schedule import FlowSchedule
-from gad.evaluation.sensitivity.spectrum import spectra_table
+from gad.evaluation.sensitivity.spectrum import measure_spectra
 from gad.evaluation.sensitivity.trajectory import interpolate_trajectory, measure_trajectories, trajectory_states_at
 from gad.models.external import load_external, load_external_student
 from gad.models.model import Model
-from gad.models.pipelines import pipeline_denoiser, stock_scheduler
+from gad.models.pipelines import pipeline_denoiser, pipeline_stock_scheduler
 
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 
@@ -20,7 +20,7 @@ NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 @pytest.fixture
 def copied(pipeline, tmp_path):
     """A pipeline's model, and its folder with a scheduler that walks our times."""
-    own, pipeline.scheduler = pipeline.scheduler, stock_scheduler(pipeline)
+    own, pipeline.scheduler = pipeline.scheduler, pipeline_stock_scheduler(pipeline)
     pipeline.save_pretrained(tmp_path / "copy")
     pipeline.scheduler = own
     return Model(pipeline_denoiser(pipeline), (4, 16, 16), pipeline), tmp_path / "copy"
@@ -32,7 +32,7 @@ def entry(folder, num_steps, **changes) -> ExternalStudent:
 
 def flow_sigmas(model, num_steps):
     """Of a flow's own Euler scheduler, which has to be told our times."""
-    return {"sigmas": student_timesteps(num_steps)[:-1].tolist()} if isinstance(model.schedule, FlowSchedule) else {}
+    return {"sigmas": sampling_timesteps(num_steps)[:-1].tolist()} if isinstance(model.schedule, FlowSchedule) else {}
 
 
 def recipe_of(student):
@@ -70,7 +70,7 @@ def test_eulers_method_in_sigma_walks_the_same_path_as_ddim(copied):
 def test_between_two_nodes_the_path_is_the_way_of_the_step(point_teacher):
     denoise, z = point_teacher.denoiser, torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(denoise, z, None, num_steps=3)
-    at = student_timesteps(3).tolist()
+    at = sampling_timesteps(3).tolist()
     found = interpolate_trajectory(denoise.schedule, states, at, (1.0, 0.8, 0.5, 0.0))
     by_hand = [z]
     for k, time in ((0, 0.8), (1, 0.5)):
@@ -93,6 +93,6 @@ def test_the_teachers_copy_does_not_deviate_and_has_its_spectrum(copied):
     rows = pd.concat(measure_trajectories(model, named, settings))
     size = sample(model.denoiser, NOISE, model.condition(PROMPTS), num_steps=2)[-1].square().mean().item()
     assert rows["variant"].unique() == ["copy"] and (rows["deviation"] < 1e-6 * max(size, 1)).all()
-    spectra = spectra_table(model, named, settings)
+    spectra = measure_spectra(model, named, settings)
     values = spectra.pivot(index=["noise", "index"], columns="variant", values="singular_value")
     assert values["copy"].tolist() == pytest.approx(values["teacher"].tolist(), rel=0.05)  # of two rounds

@@ -9,15 +9,15 @@ from gad.data.emoji.backbones import build_backbone
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
 from gad.diffusion.guidance import Guided
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network, save_pipeline
-from gad.models.text_encoding import encode_prompts
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network, save_diffusers_pipeline
+from gad.models.text_encoding import text_encoding_of_prompts
 
 TIMES = torch.tensor([0.3, 0.9])
 
 
 @pytest.fixture
 def empty(pipeline):
-    return encode_prompts(pipeline, [""])
+    return text_encoding_of_prompts(pipeline, [""])
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def test_samples_in_a_batch_do_not_mix(pipeline, conditioning, noise):
 @torch.no_grad()
 def test_padding_does_not_change_what_masked_families_say(pipelines, backbone, noise):
     denoiser = pipeline_denoiser(pipelines[backbone])
-    conditioning = encode_prompts(pipelines[backbone], PROMPTS)
+    conditioning = text_encoding_of_prompts(pipelines[backbone], PROMPTS)
     mask = conditioning.prompt_attention_mask
     changed = torch.where(mask[..., None] == 1, conditioning.prompt_embeds, 7.0)
     assert not torch.equal(changed, conditioning.prompt_embeds)
@@ -83,7 +83,7 @@ def test_padding_does_not_change_what_masked_families_say(pipelines, backbone, n
 
 def test_a_prompt_longer_than_the_tokenizer_is_cut_with_a_warning(pipeline):
     with pytest.warns(UserWarning, match=rf"prompt cut from \d+ to {MAX_TOKENS} tokens"):
-        conditioning = encode_prompts(pipeline, ["red car " * MAX_TOKENS])
+        conditioning = text_encoding_of_prompts(pipeline, ["red car " * MAX_TOKENS])
     assert conditioning.prompt_embeds.shape[1] == MAX_TOKENS
 
 
@@ -99,7 +99,7 @@ def test_text_conditioning_equals_encode_prompt_of_the_stock_pipeline(pipeline, 
 
 
 def test_encoding_does_not_depend_on_the_batch_size(pipeline, conditioning):
-    singly = encode_prompts(pipeline, PROMPTS, batch_size=1)
+    singly = text_encoding_of_prompts(pipeline, PROMPTS, batch_size=1)
     assert torch.allclose(singly.prompt_embeds, conditioning.prompt_embeds, atol=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_a_loaded_pipeline_is_frozen_and_says_the_same(saved, pipeline, conditio
 
 def test_a_saved_pipeline_does_not_say_where_it_came_from(saved, tmp_path):
     for name in ("first", "second"):
-        save_pipeline(load_pipeline(saved), tmp_path / name)
+        save_diffusers_pipeline(load_pipeline(saved), tmp_path / name)
     texts = [sorted((tmp_path / name).rglob("*.json")) for name in ("first", "second")]
     assert not any("_name_or_path" in path.read_text() for path in texts[0])
     assert [p.read_bytes() for p in texts[0]] == [p.read_bytes() for p in texts[1]]

@@ -3,9 +3,9 @@
 import pytest
 
 from gad.data.swiss_roll import make_swiss_roll
-from gad.distillation.train_students import save_student, start_student
 from gad.models.model import load_model
 from gad.models.stage import load_stage
+from gad.models.students import save_student, start_student
 from gad.runtime import paths
 from gad.runtime.files import write_tensors
 

@@ -5,15 +5,14 @@ import copy
 import torch
 from tiny import PROMPTS
 
-from gad.distillation.train_students import save_student
 from gad.models.model import load_model
-from gad.models.students import load_students, seed_dir
+from gad.models.students import load_students, save_student, student_seed_dir
 from gad.runtime import paths
 
 
 def test_students_share_what_is_their_teachers_and_keep_their_own_network(saved, monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    teacher, place = load_model(saved), seed_dir(paths.stage_dir("smoke", "student", "gad"), 0)
+    teacher, place = load_model(saved), student_seed_dir(paths.stage_dir("smoke", "student", "gad"), 0)
     trained = copy.deepcopy(teacher.denoiser)
     next(trained.network.parameters()).add_(0.1)
     save_student(trained, teacher, place)

@@ -10,21 +10,28 @@ from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, Re
 from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.precision import can_compile, make_student_optimizer, prepare_networks
-from gad.distillation.train_students import start_student, teacher_copy_for_training, train_seeds
+from gad.distillation.optimizer import make_student_optimizer
+from gad.distillation.precision import prepare_network_precision
+from gad.distillation.train_students import train_seeds
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.evaluation.sensitivity.end_to_end import measure_end_to_end
 from gad.models.model import load_model
 from gad.models.pipelines import pipeline_network
-from gad.models.students import seed_dir
+from gad.models.students import start_student, student_seed_dir
 from gad.preflight import dry_run
-from gad.preflight.architectures import ARCHITECTURES, architecture_of, build_architecture, count_network_parameters
-from gad.preflight.cost import utilisation
-from gad.preflight.doctor import num_held_out_prompts
-from gad.preflight.estimate import estimate_image_tokens
+from gad.preflight.architectures import (
+    ARCHITECTURES,
+    architecture_image_tokens,
+    architecture_network_parameters,
+    architecture_of,
+    build_architecture,
+)
+from gad.preflight.cost import cost_utilisation
 from gad.preflight.flops import step_flops
+from gad.runtime.devices import can_compile
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 
 
@@ -33,13 +40,17 @@ from gad.runtime.paths import RECIPES as RECIPES_FOLDER
     [("sd21", 865_910_724), ("pixart", 610_856_096), ("sana_600m", 591_747_872), ("sana_1600m", 1_604_462_752)],
 )
 def test_a_dry_runs_network_has_the_published_number_of_parameters(name, published):
-    assert count_network_parameters(build_architecture(ARCHITECTURES[name], device="meta")) == published
+    assert architecture_network_parameters(build_architecture(ARCHITECTURES[name], device="meta")) == published
 
 
 def test_the_published_teachers_of_the_recipes_are_known():
     found = {name: architecture_of(load_recipe(name).teacher.pretrained) for name in ("sd21_ladd", "pixart_tdm")}
     assert found == {"sd21_ladd": ARCHITECTURES["sd21"], "pixart_tdm": ARCHITECTURES["pixart"]}
-    assert [estimate_image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [4096, 1024, 256]
+    assert [architecture_image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [
+        4096,
+        1024,
+        256,
+    ]
     with pytest.raises(ValueError, match="no published architecture is known for 'someone/other'"):
         architecture_of("someone/other")
 
@@ -61,7 +72,7 @@ def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path)
     states = list(train_seeds(teacher, pairs, settings.student, variant="gad", **options))
     assert [state.step for _, state in states] == [1, 2]
     assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == 1
-    student = load_model(seed_dir(tmp_path / "gad", 0))
+    student = load_model(student_seed_dir(tmp_path / "gad", 0))
     assert type(student.pipeline) is type(teacher.pipeline)
     found = list(measure_end_to_end(teacher, [("gad", 0, student)], settings))
     assert found[0]["jvp_cosine"].notna().all()
@@ -113,7 +124,7 @@ def test_half_precision_answers_in_float32_and_close_to_the_whole(hub_run):
     t = torch.full((4,), 0.5)
     with torch.no_grad():
         whole = student(noise, t, prompts)
-        prepare_networks(student, objective, config, torch.device("cpu"))
+        prepare_network_precision(student, objective, config, torch.device("cpu"))
         half = student(noise, t, prompts)
     assert half.dtype == torch.float32 and not torch.equal(half, whole)
     assert (half - whole).norm() < 0.05 * whole.norm()
@@ -126,7 +137,7 @@ def test_checkpointing_gives_the_same_gradients(hub_run):
     for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}):
         changes["channels_last"] = False
         config, student, objective = prepared(hub_run, **changes)
-        prepare_networks(student, objective, config, torch.device("cpu"))
+        prepare_network_precision(student, objective, config, torch.device("cpu"))
         student.network.train().requires_grad_(True)
         noise = pairs.trajectories(torch.arange(4), 0)[:, 0]
         student(noise, torch.full((4,), 0.7), prompts).square().mean().backward()
@@ -152,7 +163,7 @@ def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
     prompts, found = encode_pair_prompts(teacher, pairs), []
     for changes in ({"gradient_checkpointing": False}, {"gradient_checkpointing": True}, {"gad_weight": 0.0}):
         config, student, objective = prepared(hub_run, **changes, channels_last=False, dtype="bfloat16")
-        prepare_networks(student, objective, config, torch.device("cpu"))
+        prepare_network_precision(student, objective, config, torch.device("cpu"))
         options = {"variant": "gad", "batch_size": 2, "key": (0, 0)}
         found.append(step_flops(student, objective, draw_batch(pairs, prompts, student.schedule, **options), config))
     assert found[0] == found[1] and (found[2] < found[0] or pairs.config.student_steps == 1)
@@ -164,7 +175,7 @@ def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, poi
         student = start_student(point_teacher, config, seed=0)
         objective = build_objective(point_teacher, student, point_pairs, config, variant="gad", seed=0)
         with pytest.raises(ValueError, match=told):
-            prepare_networks(student, objective, config, torch.device("cpu"))
+            prepare_network_precision(student, objective, config, torch.device("cpu"))
 
 
 def test_training_goes_on_without_a_compiler_and_says_so_in_one_line(hub_run, monkeypatch):
@@ -172,7 +183,7 @@ def test_training_goes_on_without_a_compiler_and_says_so_in_one_line(hub_run, mo
     config, student, objective = prepared(hub_run, compile=True)
     monkeypatch.setattr(torch, "compile", lambda function: raises("no compiler\nand a long story"))
     with pytest.warns(UserWarning, match="^torch.compile does not work here, going on without: no compiler$"):
-        prepare_networks(student, objective, config, torch.device("cpu"))
+        prepare_network_precision(student, objective, config, torch.device("cpu"))
     assert student.network._compiled_call_impl is None
 
 
@@ -185,7 +196,7 @@ def test_a_compiled_network_answers_as_the_plain_one(smoke, point_teacher, point
     x_t, t = point_pairs.trajectories(torch.arange(8), 0)[:, 0], torch.full((8,), 0.7)
     with torch.no_grad():
         plain = student(x_t, t, None)
-        prepare_networks(student, objective, config, torch.device("cpu"))
+        prepare_network_precision(student, objective, config, torch.device("cpu"))
         assert student.network._compiled_call_impl is not None
         assert torch.allclose(student(x_t, t, None), plain, atol=1e-5)
 
@@ -221,12 +232,12 @@ def test_the_doctor_counts_the_prompts_of_the_largest_analysis():
     seeds = SeedsConfig(num_seeds=2, train_prompts=30, val_prompts=10, test_prompts=20)
     absent = dict.fromkeys(("seeds", "fidelity", "negative_prompts", "inversion"))
     small = config.model_copy(update={"num_noises": 8} | absent)
-    assert num_held_out_prompts(small) == 8
-    assert num_held_out_prompts(small.model_copy(update={"seeds": seeds})) == 60
+    assert small.num_held_out_prompts == 8
+    assert small.model_copy(update={"seeds": seeds}).num_held_out_prompts == 60
     assert (
-        num_held_out_prompts(small.model_copy(update={"negative_prompts": NegativePromptsConfig(num_samples=70)})) == 70
+        small.model_copy(update={"negative_prompts": NegativePromptsConfig(num_samples=70)}).num_held_out_prompts == 70
     )
-    assert num_held_out_prompts(small.model_copy(update={"inversion": InversionConfig(num_samples=50)})) == 50
+    assert small.model_copy(update={"inversion": InversionConfig(num_samples=50)}).num_held_out_prompts == 50
 
 
 def test_a_recipe_with_prompts_in_the_wrong_world_is_refused(tmp_path):
@@ -261,8 +272,8 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     assert all(cost.seconds > 0 and cost.tokens > 0 and cost.peak > 0 for cost in costs.values())
     assert costs["sensitivity"].tokens == (1 + 4) * 4 * 8 * 16 and costs["control"].tokens == 8 * 16
     assert costs["baseline"].tokens == 4 * 16 and costs["gad"].flops > costs["baseline"].flops > 0
-    assert utilisation(costs["gad"], "CPU", "float32") is None
-    measured = utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
+    assert cost_utilisation(costs["gad"], "CPU", "float32") is None
+    measured = cost_utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)
     whole = dry_run.dry_run_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
     assert whole == costs["gad"].flops

@@ -9,10 +9,10 @@ from scripts import load_script
 
 from gad.config import PromptsConfig, load_recipe
 from gad.config.external import ExternalStudent
-from gad.preflight import doctor
+from gad.preflight import doctor, external_files
 from gad.preflight import pipeline_folder as folders
-from gad.preflight.doctor import check_hub_reachable, examine_recipe
-from gad.preflight.external_files import check_detector_labels
+from gad.preflight.doctor import examine_recipe
+from gad.preflight.external_files import check_detector_labels, check_hub_reachable
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 def empty_hub(monkeypatch):
     """No hub cache and no network: what a fresh machine behind a wall looks like."""
     monkeypatch.setattr(doctor, "try_to_load_from_cache", lambda *a, **k: None)
-    monkeypatch.setattr(doctor, "HUB", "nowhere.invalid")
+    monkeypatch.setattr(external_files, "HUB", "nowhere.invalid")
 
 
 @pytest.fixture

@@ -19,16 +19,16 @@ from gad.config import RecipeError, load_recipe
 from gad.config.stage_graph import stage_graph
 from gad.report.ablations import (
     QUICK,
+    ablation_experiment_name,
     ablation_overrides,
     ablation_result_table,
-    experiment_name,
     load_ablations,
     recorded_ablation_tables,
-    recorded_retained_gain,
 )
 from gad.report.figures import ablation_marks
-from gad.report.index import ablation_page_table
+from gad.report.page_tables import ablation_page_table
 from gad.report.paper import paper_ablation
+from gad.report.retained_gain import recorded_retained_gain
 
 ablate = load_script("pipelines/ablate.py")
 
@@ -47,8 +47,10 @@ def write(tmp_path):
 def test_the_projects_ablations_are_all_possible():
     ablations = load_ablations(ROOT / "pipelines" / "ablations.yaml")
     assert {"strategies", "weight", "step", "schedule", "window", "directions"} <= set(ablations)
-    names = [experiment_name(name, a, s) for name, a in ablations.items() for s in a.settings]
-    names += [experiment_name(name + QUICK, a.shortened(), s) for name, a in ablations.items() for s in a.settings]
+    names = [ablation_experiment_name(name, a, s) for name, a in ablations.items() for s in a.settings]
+    names += [
+        ablation_experiment_name(name + QUICK, a.shortened(), s) for name, a in ablations.items() for s in a.settings
+    ]
     assert len(set(names)) == len(names)
 
 
@@ -133,7 +135,7 @@ def test_names_depend_on_the_changes_and_variants_alone(write):
     other = load_ablations(write("{student.gad_interval: [0.2, 0.6]}"))["a"]
     more = one.model_copy(update={"variants": ["baseline", "gad", "equal_time"]})
     all_models = (one, one.model_copy(update={"title": "x"}), other, more)
-    assert len({experiment_name("a", ablation, ablation.settings[0]) for ablation in all_models}) == 3
+    assert len({ablation_experiment_name("a", ablation, ablation.settings[0]) for ablation in all_models}) == 3
 
 
 def test_a_variant_that_is_unknown_and_a_missing_baseline_are_refused(write):
@@ -185,7 +187,7 @@ def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
 
 def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path, monkeypatch, capsys):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
-    names = [experiment_name("a", ablation, setting) for setting in ablation.settings]
+    names = [ablation_experiment_name("a", ablation, setting) for setting in ablation.settings]
     found = dict.fromkeys(names, "1a2b3c4")
     monkeypatch.setattr(ablate, "ROOT", tmp_path)
     monkeypatch.setattr(ablate, "RESULTS", tmp_path / "results")
@@ -201,7 +203,7 @@ def test_a_whole_table_outlives_a_run_that_records_a_part_of_it(write, tmp_path,
 
 def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeypatch):
     ablation = load_ablations(write("{}\n    - {student.gad_weight: 0.2}"))["a"]
-    names = [experiment_name("a", ablation, setting) for setting in ablation.settings]
+    names = [ablation_experiment_name("a", ablation, setting) for setting in ablation.settings]
     found, gains = {names[0]: "1a2b3c4"}, {"1a2b3c4": 0.2, "5d6e7f8": 0.1}
 
     def get(command, url, path, rev, revision, out, file):  # each revision's students by seed, as DVC fetches them
@@ -230,7 +232,7 @@ def test_a_revision_is_read_without_its_line_end():
 def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(monkeypatch, tmp_path):
     ended = tmp_path / "ended"
     command = ["sh", "-c", f"(sleep 30; touch {ended}) & echo $!"]
-    monkeypatch.setattr(ablate, "dvc_command", lambda *arguments: command)
+    monkeypatch.setattr(ablate, "dvc_command_line", lambda *arguments: command)
     worker = int(ablate.dvc("queue", "start"))
     assert not ended.exists()
     os.kill(worker, signal.SIGTERM)

@@ -5,15 +5,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gad.diffusion.noise import low_frequency_part, span_part
-from gad.distillation.train_students import start_student
+from gad.diffusion.noise import noise_low_frequency_part, noise_span_part
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import Sampler
+from gad.models.students import start_student
 from gad.report import explorer as explore
 from gad.report import figures
 from gad.report.explorer import ANGLES, Explorer, Place
-from gad.report.explorer_widget import explorer_panel
+from gad.report.explorer_widget import make_explorer_widget
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def projection(explorer, place, latent):
     if place.direction == "isotropic":
         return latent
     if place.direction == "low_frequency":
-        return low_frequency_part(latent, 4)
-    return span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
+        return noise_low_frequency_part(latent, 4)
+    return noise_span_part(latent, explorer._singular(place, explorer.noises(place, [0])))
 
 
 @pytest.mark.parametrize("kind", explore.DIRECTIONS)
@@ -74,9 +74,9 @@ def test_the_teacher_is_asked_once_for_each_place(pictures):
 
 def test_students_are_redrawn_in_under_half_a_second(pictures):
     place = Place("a red car", 1, "low_frequency")
-    figures.strip_png(pictures.look(place, 0))
+    figures.explorer_strip_png(pictures.look(place, 0))
     start = time.process_time()
-    figures.strip_png(pictures.look(place, 12))
+    figures.explorer_strip_png(pictures.look(place, 12))
     assert time.process_time() - start < 0.5
 
 
@@ -91,13 +91,13 @@ def test_points_walk_too(points):
 
 def test_the_strip_shows_each_model_beside_the_others(points):
     seen = points.look(Place("", 0, "isotropic"), 0)
-    picture = Image.open(io.BytesIO(figures.strip_png(seen, reference=torch.zeros(1, 2))))
+    picture = Image.open(io.BytesIO(figures.explorer_strip_png(seen, reference=torch.zeros(1, 2))))
     assert picture.size == (2 * 192 + 8, 192 + 18)
     assert len(picture.getcolors(1 << 16)) > 2  # something is drawn
 
 
 def test_moving_a_slider_changes_the_picture(points):
-    box = explorer_panel(["smoke"], "smoke", lambda recipe: points, figures.strip_png)
+    box = make_explorer_widget(["smoke"], "smoke", lambda recipe: points, figures.explorer_strip_png)
     _, sliders = box.children[:2]
     seed, direction, angle = sliders.children
     image = box.children[2]
@@ -110,7 +110,7 @@ def test_moving_a_slider_changes_the_picture(points):
 
 def test_another_recipe_brings_its_prompts_and_directions(points, pictures):
     opened = {"smoke": points, "emoji": pictures}
-    box = explorer_panel(list(opened), "smoke", opened.__getitem__, figures.strip_png)
+    box = make_explorer_widget(list(opened), "smoke", opened.__getitem__, figures.explorer_strip_png)
     recipe, prompt = box.children[0].children
     recipe.value = "emoji"
     assert prompt.options == ("a red car", "a dog") and prompt.value == "a red car"
@@ -122,9 +122,9 @@ def test_a_recipe_of_points_is_drawn_on_its_own_points(points, pictures):
 
     def picture(answers, *, reference):
         drawn.append(reference)
-        return figures.strip_png(answers, reference=reference)
+        return figures.explorer_strip_png(answers, reference=reference)
 
-    box = explorer_panel(list(opened), "emoji", opened.__getitem__, picture)
+    box = make_explorer_widget(list(opened), "emoji", opened.__getitem__, picture)
     assert drawn[-1] is None
     box.children[0].children[0].value = "smoke"
     assert drawn[-1].shape == (len(points.teacher.model.denoiser.points), 2)

@@ -4,18 +4,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gad.metrics.paired import paired_outputs, paired_table, paired_values, two_level_intervals
-from gad.metrics.statistics import mean_over_seeds
-from gad.metrics.summary import direction_kinds
+from gad.metrics.paired import paired_outputs, paired_table, paired_two_level_intervals, paired_values
+from gad.metrics.statistics import t_interval_over_seeds
 from gad.report.ablations import METRICS
-from gad.report.differences import DETECTABLE, SIGNIFICANT, difference_table, further_differences, two_level_table
-from gad.report.index import beside_committed, changed_sections, styled_table
-from gad.report.main_results import direction_kind_title, main_result_tables
-from gad.report.paper import layout_beside_ours, response_beside_ours, seeds_beside_ours
+from gad.report.committed_results import beside_committed_results, changed_since_committed_results
+from gad.report.differences import DETECTABLE, SIGNIFICANT, difference_table, further_differences, two_level_differences
+from gad.report.direction_kinds import direction_kind_title, direction_kinds
+from gad.report.main_results import main_result_tables
+from gad.report.page_tables import styled_page_table
+from gad.report.paper import image_seeds_beside_ours, layout_beside_ours, response_beside_ours
 
 
 def estimate(*values):
-    return vars(mean_over_seeds(values)) if len(values) > 1 else {"mean": values[0], "low": None, "high": None, "n": 1}
+    return (
+        vars(t_interval_over_seeds(values))
+        if len(values) > 1
+        else {"mean": values[0], "low": None, "high": None, "n": 1}
+    )
 
 
 @pytest.fixture
@@ -96,9 +101,9 @@ def test_an_error_of_the_answers_stands_once_however_many_kinds_of_direction_the
         "jvp_cosine": 2,
         "pointwise_mse": 1,
     }
-    named = two_level_table(metrics)["metric"].tolist()
+    named = two_level_differences(metrics)["metric"].tolist()
     assert sorted(named) == ["jvp_cosine, isotropic", "jvp_cosine, low_frequency", "pointwise_mse, isotropic"]
-    again = beside_committed(metrics, {"metrics": metrics})["metric"].tolist()
+    again = beside_committed_results(metrics, {"metrics": metrics})["metric"].tolist()
     assert again.count("map error") == 2 and again.count("JVP cosine, low_frequency") == 2  # rows of two variants
     assert "map error, low_frequency" not in again
 
@@ -121,24 +126,28 @@ def test_all_other_differences_stand_below_without_p_values(metrics):
 
 
 def test_the_intervals_to_quote_cover_seeds_and_noises(metrics):
-    row = two_level_table(metrics).iloc[0]
+    row = two_level_differences(metrics).iloc[0]
     assert (row["metric"], row["variant"], row[SIGNIFICANT]) == ("jvp_cosine, isotropic", "gad", "")
     assert row["minus baseline"].startswith("0.15 [-0.4")  # .15 -+ 12.7 * .05
     assert float(row["p, Holm"]) == pytest.approx(0.2, abs=0.01)  # t = 3 with one degree of freedom
     assert float(row[DETECTABLE]) > 0.5
     without = metrics | {"sensitivity": metrics["sensitivity"] | {"two_level": {}}}
-    assert two_level_table(without).empty and direction_kinds(without["sensitivity"]) == ["isotropic"]
+    assert two_level_differences(without).empty and direction_kinds(without["sensitivity"]) == ["isotropic"]
 
 
 def test_sections_that_the_committed_run_had_otherwise_are_named():
     committed = {"provenance": {"section_hashes": {"student": "a", "control": "b"}}}
-    assert changed_sections({"section_hashes": {"student": "a", "control": "c"}}, committed).endswith("run's: control")
-    assert changed_sections(committed["provenance"], committed) == "the recipe is the committed run's"
+    assert changed_since_committed_results({"section_hashes": {"student": "a", "control": "c"}}, committed).endswith(
+        "run's: control"
+    )
+    assert changed_since_committed_results(committed["provenance"], committed) == "the recipe is the committed run's"
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_seed_accuracy_that_the_paper_does_not_give_is_left_blank():
-    table = seeds_beside_ours({"teacher": {"seed_identification_accuracy": estimate(0.5, 0.6)}}).set_index("model")
+    table = image_seeds_beside_ours({"teacher": {"seed_identification_accuracy": estimate(0.5, 0.6)}}).set_index(
+        "model"
+    )
     assert table.loc["teacher", "paper, teacher alignment"] == "" and table.loc["TCD", "paper, self"] == 87.3
 
 
@@ -177,7 +186,7 @@ def test_differences_are_paired_by_seed_and_noise_whatever_the_order_of_rows():
     row = paired_table(rows, ["score"]).iloc[0]
     for name in ("seeds", "noises", "both"):
         assert row[f"{name} low"] < 0.5 < row[f"{name} high"] and row[f"{name} high"] - row[f"{name} low"] < 0.5
-    held = two_level_intervals(paired_table(rows, ["score"]))["gad"]["score, isotropic"]
+    held = paired_two_level_intervals(paired_table(rows, ["score"]))["gad"]["score, isotropic"]
     assert held["n"] == 3 and held["low"] == row["both low"]
 
 
@@ -230,9 +239,9 @@ def test_layout_stands_beside_the_papers_table_5_where_it_was_measured():
 def test_a_page_says_once_what_holds_for_all_rows_and_breaks_no_interval():
     notes = ["Order only.", "Order only."]
     table = pd.DataFrame({"paper, AP": [6.6, np.nan], "ours": ["0.5 [0.4, 0.6]", "0.1 (n = 1)"], "comparable?": notes})
-    page = styled_table(table).to_html()
+    page = styled_page_table(table).to_html()
     assert page.count("Order only.") == 1 and "comparable? Order only.</caption>" in page
     assert ">6.6<" in page and "nan" not in page
     assert "0.5 [0.4,\N{NO-BREAK SPACE}0.6]" in page and "0.1 (n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1)" in page
     table.loc[1, "comparable?"] = "No."
-    assert ">Order only.<" in styled_table(table).to_html() and ">No.<" in styled_table(table).to_html()
+    assert ">Order only.<" in styled_page_table(table).to_html() and ">No.<" in styled_page_table(table).to_html()

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from gad.metrics.statistics import ratio_of_means
-from gad.report.ablations import RETAINED, Ablation, recorded_retained_gain
-from gad.report.retained_gain import retained_gain_table
+from gad.report.ablations import RETAINED, Ablation
+from gad.report.retained_gain import recorded_retained_gain, retained_gain_table
 
 
 def test_the_intervals_bounds_are_the_ratios_that_a_paired_t_test_just_tells():

@@ -9,10 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from gad.config import StudentConfig
 from gad.diffusion.guidance import Guided
-from gad.distillation.batch import draw_batch, training_step_generator
+from gad.distillation.batch import batch_random_generator
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student
 from gad.models.model import load_model
+from gad.models.students import start_student
 
 READS = ("aten::_local_scalar_dense", "aten::nonzero", "aten::is_nonzero", "aten::item", "aten::equal")
 
@@ -48,8 +49,8 @@ def test_a_step_on_a_device_waits_for_nothing(point_teacher, point_pairs, smoke,
             for part in batch.split(2):
                 part = part.to("meta")
                 if objective.auxiliary is not None:
-                    objective.auxiliary_loss(away, part, training_step_generator(0))
-                assert objective.terms(away, part, training_step_generator(1))["total"].is_meta
+                    objective.auxiliary_loss(away, part, batch_random_generator(0))
+                assert objective.terms(away, part, batch_random_generator(1))["total"].is_meta
 
 
 def test_networks_of_every_family_are_asked_without_waiting(saved, noise, conditioning):

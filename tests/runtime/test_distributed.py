@@ -25,7 +25,7 @@ from gad.config import load_recipe
 from gad.models.exact import ExactDenoiser
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
-from gad.runtime.distributed import rank_and_world_size, wait_until
+from gad.runtime.distributed import rank_and_world_size, distributed_wait_until
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.train_students import train_seeds
 from gad.models.model import Model
@@ -34,7 +34,7 @@ settings = load_recipe("smoke")
 root = Path(sys.argv[1])
 teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 list(generate_noise_pairs(root / "pairs", teacher, "hash", settings.noise_pairs))
-wait_until((root / "pairs" / "manifest.json").exists)
+distributed_wait_until((root / "pairs" / "manifest.json").exists)
 pairs = NoisePairs(root / "pairs")
 for name, (variant, changes) in json.loads(sys.argv[2]).items():
     config = settings.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes)

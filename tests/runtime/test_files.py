@@ -5,7 +5,7 @@ import torch
 
 from gad.runtime import paths
 from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import lock_folder
+from gad.runtime.folder_lock import lock_folder
 
 
 def test_an_error_leaves_the_old_file_and_nothing_half_written(tmp_path):

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from gad.config.prompts import PromptsConfig
 from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
-from gad.diffusion.step_size import check_step
+from gad.diffusion.step_size import check_step_size
 
 NO_MATTER = {"batch_size", "device"}  # settings that change no output beyond rounding
 
@@ -45,7 +45,7 @@ class NoisePairsConfig(Section):
             scales = f"smallest_scale {self.smallest_scale:g} is larger than perturbation_scale"
             raise ValueError(f"{scales} {self.perturbation_scale:g}; steps fall from the second to the first")
         for h in self.steps:
-            check_step(h, "float32")
+            check_step_size(h, "float32")
         return self
 
     @property

@@ -124,7 +124,7 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
     try:
         return Recipe.model_validate({**values, "name": name})
     except ValidationError as error:
-        raise RecipeError(f"recipe {name}: {first_recipe_fault(error, Recipe)}") from error
+        raise RecipeError(f"recipe {name}: {recipe_validation_message(error, Recipe)}") from error
 
 
 def _keys(model: type[Section] | None, section: Sequence[str | int]) -> list[str]:
@@ -137,7 +137,7 @@ def _keys(model: type[Section] | None, section: Sequence[str | int]) -> list[str
     return [] if model is None else list(model.model_fields)
 
 
-def first_recipe_fault(error: ValidationError, model: type[Section]) -> str:
+def recipe_validation_message(error: ValidationError, model: type[Section]) -> str:
     """The first fault of a ``model`` with its place; a misspelt key with the name that was probably meant."""
     faults = error.errors()
     # a misspelt key is often a missing one too: say what was written

@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
-from gad.diffusion.step_size import check_step
+from gad.diffusion.step_size import check_step_size
 
 
 class SensitivityConfig(Section):
@@ -31,5 +31,14 @@ class SensitivityConfig(Section):
     @model_validator(mode="after")
     def _step_survives(self):
         for h in (self.perturbation_scale, self.finite_step or self.perturbation_scale):
-            check_step(h, "float32")
+            check_step_size(h, "float32")
         return self
+
+    @property
+    def num_held_out_prompts(self) -> int:
+        """The most prompts that an analysis takes from the end of the list; all of them take the same ones."""
+        asked = [self.num_noises]
+        asked += [self.seeds.num_prompts] if self.seeds else []
+        asked += [self.fidelity.num_images] if self.fidelity else []
+        asked += [section.num_samples for section in (self.negative_prompts, self.inversion) if section]
+        return max(asked)

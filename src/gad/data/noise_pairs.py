@@ -11,9 +11,11 @@ from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
 from gad.config.recipe import translate_old_recipe_keys
 from gad.diffusion.noise import Ids, draw_direction, draw_noise, perturb
-from gad.diffusion.sampling import student_timesteps
+from gad.diffusion.sampling import sampling_timesteps
+from gad.models.stage import Stage
 from gad.runtime.files import read_json
 from gad.runtime.fingerprint import file_hash, fingerprint
+from gad.runtime.paths import stage_dir
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class NoisePair:
     perturbed: Tensor
 
 
-def make_pair(
+def noise_pair_of(
     ids: Ids,
     shape: tuple[int, int, int],
     config: NoisePairsConfig,
@@ -68,7 +70,7 @@ class NoisePairs:
         if teacher not in (None, manifest.get("teacher", teacher)):  # pairs of older code do not tell
             raise ValueError(f"the noise pairs in {folder} are another teacher's: run noise_pairs again")
         self.folder, self.fingerprint = folder, fingerprint(manifest["shards"])
-        self.times = student_timesteps(self.config.student_steps)
+        self.times = sampling_timesteps(self.config.student_steps)
         self._shape = tuple(manifest["shape"])
         self._shards, self._directions = [], []
         for name, expected in manifest["shards"].items():
@@ -99,7 +101,7 @@ class NoisePairs:
     def directions(self, ids: Tensor, index: int) -> Tensor:
         """Direction number ``index`` of each sample id, ``[B, C, H, W]``: stored, or drawn again from the seed."""
         if not self._directions:
-            return make_pair(ids.tolist(), self._shape, self.config, index=index).direction
+            return noise_pair_of(ids.tolist(), self._shape, self.config, index=index).direction
         size = self.config.shard_size
         return torch.stack([self._directions[i // size][i % size, index] for i in ids.tolist()])
 
@@ -112,3 +114,9 @@ class NoisePairs:
             change = self.trajectories(ids, 1 + steps.index(h))[:, -1] - value
             powers.append((change.square().mean() / h**2).item())
         return sum(powers) / len(powers)
+
+
+def finished_noise_pairs(stage: Stage) -> NoisePairs:
+    """The recipe's finished noise pairs. Raises ValueError where they are another recipe's or another teacher's."""
+    folder, teacher_hash = stage_dir(stage.recipe, "noise_pairs"), fingerprint(stage_dir(stage.recipe, "teacher"))
+    return NoisePairs(folder, stage.settings.noise_pairs, teacher=teacher_hash)

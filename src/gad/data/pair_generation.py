@@ -7,22 +7,26 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from gad.config import NoisePairsConfig
 from gad.config.noise_pairs import NO_MATTER
-from gad.data.noise_pairs import make_pair
+from gad.data.noise_pairs import NoisePairs, noise_pair_of
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.noise import Ids, draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.singular_vectors import top_singular_vectors
-from gad.models.model import Model, text_encoder_on
+from gad.models.model import Model
+from gad.models.stage import Stage
 from gad.runtime.devices import own_device
-from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
+from gad.runtime.distributed import distributed_folder_lock, distributed_wait_until, rank_and_world_size
 from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged_shards, file_hash, stage_cache_key
+from gad.runtime.fingerprint import file_hash, fingerprint, stage_fingerprint
+from gad.runtime.paths import stage_dir
+from gad.runtime.shards import drop_damaged_shards
 
 
 def _singular_basis(
@@ -39,13 +43,15 @@ def _singular_basis(
     )
 
 
-def independent_noise(ids: Ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int) -> Tensor:
+def generate_independent_noise(
+    ids: Ids, shape: tuple[int, int, int], config: NoisePairsConfig, *, index: int
+) -> Tensor:
     """Independent noise number ``index`` of each sample id, from ids that no pair uses."""
     return draw_noise([config.num_pairs * (1 + index) + int(i) for i in ids], shape, seed=config.seed)
 
 
 @torch.no_grad()
-def teacher_trajectory(
+def generate_pair_trajectory(
     denoise: Denoiser, noise: Tensor, conditioning: Conditioning | None, config: NoisePairsConfig
 ) -> Tensor:
     """The trajectory from each noise at the student timesteps, ``[B, S + 1, C, H, W]``."""
@@ -69,19 +75,19 @@ def _trajectories_of(
     if config.direction == "singular":
         found = _singular_basis(denoise, noise.to(device), conditioning, config, ids)
         basis, stored["strengths"] = (part.cpu() for part in found)
-    moved = [make_pair(ids, shape, config, index=k, basis=basis) for k in copies]
+    moved = [noise_pair_of(ids, shape, config, index=k, basis=basis) for k in copies]
     if basis is not None:
         stored["directions"] = torch.stack([pair.direction for pair in moved], dim=1)
     noises = [noise, *(pair.perturbed for pair in moved)]
-    noises += [independent_noise(ids, shape, config, index=k) for k in copies]
-    trajectories = [teacher_trajectory(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
+    noises += [generate_independent_noise(ids, shape, config, index=k) for k in copies]
+    trajectories = [generate_pair_trajectory(denoise, noise.to(device), conditioning, config).cpu() for noise in noises]
     return {"trajectories": torch.stack(trajectories, dim=1)} | stored
 
 
-def pairs_key(config: NoisePairsConfig, teacher_hash: str) -> str:
+def pair_generation_cache_key(config: NoisePairsConfig, teacher_hash: str) -> str:
     """The cache key of noise pairs; ``teacher_hash`` is the fingerprint of the teacher's folder."""
     prompts = prompt_of(range(config.num_pairs), config.prompts)
-    return stage_cache_key("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
+    return stage_fingerprint("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
 
 
 def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config: NoisePairsConfig) -> Iterator[int]:
@@ -92,10 +98,10 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
     every n-th shard, and the first one the manifest when all are there.
     """
     rank, processes = rank_and_world_size()
-    lock_together(folder, pairs_key(config, teacher_hash))
+    distributed_folder_lock(folder, pair_generation_cache_key(config, teacher_hash))
     drop_damaged_shards(folder)
     device = own_device(config.device)
-    denoise = denoiser_on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
+    denoise = guided_denoiser_on_device(_in_dtype(teacher, config.dtype).guided(config.guidance_scale), device)
     starts = range(0, config.num_pairs, config.shard_size)
     paths = [folder / f"shard_{start:06d}.safetensors" for start in starts]
     for start in starts[rank::processes]:
@@ -104,7 +110,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
         if not path.exists():
             step, parts = config.batch_size, []
             batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
-            with text_encoder_on(teacher, device):  # once a shard: it may be the largest network of all
+            with teacher.text_encoder_on(device):  # once a shard: it may be the largest network of all
                 encoded = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
             for ids, conditioning in zip(batches, encoded, strict=True):
                 parts.append(_trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
@@ -116,7 +122,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
             write_tensors(path, shard)
     if rank > 0:
         return
-    wait_until(lambda: all(path.exists() for path in paths))
+    distributed_wait_until(lambda: all(path.exists() for path in paths))
     hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
     manifest: dict[str, object] = {"config": config.model_dump(), "teacher": teacher_hash}
     manifest |= {"shards": hashes, "shape": list(teacher.latent_shape)}
@@ -130,3 +136,12 @@ def _in_dtype(teacher: Model, dtype: str) -> Model:
     denoiser = copy.deepcopy(teacher.denoiser)
     denoiser.network.to(getattr(torch, dtype))
     return replace(teacher, denoiser=denoiser)
+
+
+def generate_stage_noise_pairs(stage: Stage[NoisePairsConfig]) -> NoisePairs:
+    """The recipe's noise pairs, made where they are not finished yet."""
+    config, teacher_hash = stage.section, fingerprint(stage_dir(stage.recipe, "teacher"))
+    with tqdm(total=config.num_pairs, desc="noise pairs", mininterval=2) as bar:
+        for done in generate_noise_pairs(stage.folder, stage.teacher, teacher_hash, config):
+            bar.update(done - bar.n)
+    return NoisePairs(stage.folder)

@@ -5,6 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from gad.config import Recipe
+from gad.runtime.files import read_tensors
+from gad.runtime.paths import stage_dir
+
 TURNS = (1.5, 4.5)  # the Swiss roll's angle runs over these multiples of pi
 SCALE = 1 / 9.0  # brings the points to about unit variance
 ARCS = 16  # equal pieces of the angle, the modes that coverage counts
@@ -34,3 +38,9 @@ def arc_of(x: Tensor, *, resolution: int = 4096) -> Tensor:
     angle = (low**2 + share * (high**2 - low**2)).sqrt()
     curve = SCALE * angle[:, None] * torch.stack([angle.cos(), angle.sin()], dim=1)
     return torch.cdist(x, curve).argmin(dim=1) * ARCS // resolution
+
+
+def swiss_roll_teacher_points(settings: Recipe) -> dict[str, Tensor]:
+    """The Swiss roll's points ``[N, 2]``, which are all that its teacher is made of."""
+    path = stage_dir(settings.name, "teacher") / "points.safetensors"
+    return {"data": read_tensors(path)["points"]} if path.exists() else {}

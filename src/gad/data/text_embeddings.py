@@ -8,9 +8,9 @@ from torch import Tensor
 from gad.data.noise_pairs import NoisePairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
-from gad.models.model import Model, text_encoder_on
+from gad.models.model import Model
 from gad.runtime.devices import own_device
-from gad.runtime.distributed import rank_and_world_size, wait_until
+from gad.runtime.distributed import distributed_wait_until, rank_and_world_size
 from gad.runtime.files import read_tensors, write_tensors
 from gad.runtime.fingerprint import fingerprint
 
@@ -30,14 +30,14 @@ def encode_pair_prompts(
         return teacher.condition(prompts)
     path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
     if rank_and_world_size()[0] == 0 and not path.exists():
-        with text_encoder_on(teacher, own_device(device)):
+        with teacher.text_encoder_on(own_device(device)):
             whole = _encode(teacher, prompts, getattr(torch, dtype))
         for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large
             old.unlink()
         mask = whole.prompt_attention_mask
         write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
         del whole, mask  # they are read back from the file
-    wait_until(path.exists)
+    distributed_wait_until(path.exists)
     tensors = read_tensors(path)
     return Conditioning(tensors["embeds"], tensors.get("mask"))
 

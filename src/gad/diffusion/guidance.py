@@ -53,10 +53,10 @@ def unguided(denoiser: Denoiser) -> Denoiser:
     return denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
 
 
-def denoiser_on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
+def guided_denoiser_on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
     """A denoiser with its network, and its empty prompt, on ``device``."""
     if isinstance(denoiser, Guided):
         return Guided(
-            denoiser_on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale
+            guided_denoiser_on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale
         )
     return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser

@@ -3,6 +3,7 @@ r"""A map's value and its directional derivative, taken together at one point.
 .. math:: J_\Phi(x)\,v = \lim_{h \to 0} \frac{\Phi(x + h v) - \Phi(x)}{h}
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,12 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gad.diffusion.shapes import Latent
-from gad.diffusion.step_size import check_step
+from gad.diffusion.step_size import check_step_size
 
 Map = Callable[[Latent], Latent]
+
+
+NO_FORWARD_MODE = ("forward AD", "autograd.Function", "vmap support", "functorch transform.")  # what PyTorch says then
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,12 @@ def difference_jvp(phi: Map, x: Latent, direction: Latent, *, h: float) -> Respo
 
     Raises ValueError when h is not positive, or so small that rounding drowns the response.
     """
-    check_step(h, x.dtype)
+    check_step_size(h, x.dtype)
     value = phi(x)
     return Response(value, (phi(x + h * direction) - value) / h)
 
 
-def difference_rounding_floor(
+def difference_jvp_rounding_floor(
     phi: Map, x: Latent, direction: Latent, *, steps: Sequence[float]
 ) -> Float[Tensor, "steps B"]:
     """Measured relative disagreement of the differences at h and h / 2, for each h of ``steps`` and sample; 0 is best.
@@ -71,7 +75,31 @@ def difference_rounding_floor(
     """
     value, found = phi(x), []
     for h in steps:
-        check_step(h / 2, x.dtype)
+        check_step_size(h / 2, x.dtype)
         whole, half = ((phi(x + step * direction) - value).flatten(1) / step for step in (h, h / 2))
         found.append((whole - half).norm(dim=1) / half.norm(dim=1))
     return torch.stack(found)
+
+
+def difference_jvps(phi: Map, x: Tensor, directions: Tensor, *, h: float) -> tuple[Tensor, Tensor]:
+    """Value and forward differences, Eq. (5), along every direction ``[K, B, ...]``; one call at the base point."""
+    check_step_size(h, x.dtype)
+    value = phi(x)
+    return value, torch.stack([(phi(x + h * direction) - value) / h for direction in directions])
+
+
+def exact_jvps_or_none(phi: Map, x: Tensor, directions: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Value and exact derivatives ``[K, B, ...]``, or None where an operation of the network has no forward mode.
+
+    Warns, with PyTorch's reason, in that case; every other error of the network is raised.
+    """
+    try:
+        return exact_jvps(phi, x, directions)
+    except RuntimeError as error:  # NotImplementedError is one
+        reason = str(error).splitlines()[0]
+        if not any(sign in reason for sign in NO_FORWARD_MODE):
+            raise
+        warnings.warn(
+            f"derivatives are taken by difference, for the network has no forward mode: {reason[:120]}", stacklevel=2
+        )
+        return None

@@ -33,7 +33,7 @@ def draw_noise(ids: Ids, shape: tuple[int, ...], *, seed: int) -> Latent:
     return torch.stack([_normal(shape, seed, int(i), 0) for i in ids])
 
 
-def low_frequency_part(latent: Latent, size: int) -> Latent:
+def noise_low_frequency_part(latent: Latent, size: int) -> Latent:
     """The projection P on latents that are constant on each block of a ``size`` x ``size`` grid.
 
     Raises ValueError when the grid does not divide the latent.
@@ -44,12 +44,12 @@ def low_frequency_part(latent: Latent, size: int) -> Latent:
     return F.interpolate(F.adaptive_avg_pool2d(latent, size), size=(height, width), mode="nearest")
 
 
-def span_part(latent: Latent, basis: Float[Tensor, "K B C H W"]) -> Latent:
+def noise_span_part(latent: Latent, basis: Float[Tensor, "K B C H W"]) -> Latent:
     """The projection P of each latent on the space that its own orthonormal ``basis`` spans."""
     return torch.einsum("kbchw,bk->bchw", basis, torch.einsum("kbchw,bchw->bk", basis, latent))
 
 
-def direction_part(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | None = None) -> Latent:
+def noise_direction_part(latent: Latent, kind: Direction, *, size: int = 4, basis: Tensor | None = None) -> Latent:
     """P latent, the part in the space that directions of ``kind`` are drawn from.
 
     Raises ValueError where singular directions come without their ``basis``, which no seed brings back.
@@ -59,8 +59,8 @@ def direction_part(latent: Latent, kind: Direction, *, size: int = 4, basis: Ten
             raise ValueError(
                 "singular directions are drawn in a basis of their own: give it, see gad.diffusion.singular_vectors"
             )
-        return span_part(latent, basis)
-    return latent if kind == "isotropic" else low_frequency_part(latent, size)
+        return noise_span_part(latent, basis)
+    return latent if kind == "isotropic" else noise_low_frequency_part(latent, size)
 
 
 def draw_direction(
@@ -79,7 +79,7 @@ def draw_direction(
     ``size`` x ``size`` modes of a channel and none elsewhere · singular: unit variance along each vector of ``basis``.
     """
     direction = torch.stack([_normal(shape, seed, int(i), 1 + index) for i in ids])
-    return direction_part(direction, kind, size=size, basis=basis)
+    return noise_direction_part(direction, kind, size=size, basis=basis)
 
 
 def perturb(
@@ -101,5 +101,15 @@ def perturb(
     if step == "straight":
         return noise + h * direction
     angle = math.atan(h)
-    turned = direction_part(noise, kind, size=size, basis=basis)
+    turned = noise_direction_part(noise, kind, size=size, basis=basis)
     return noise + (math.cos(angle) - 1) * turned + math.sin(angle) * direction
+
+
+def turn_noise(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
+    """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
+    z, g = noise.flatten(1), towards.flatten(1)
+    norm = z.norm(dim=1, keepdim=True)
+    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
+    length = along.norm(dim=1, keepdim=True)
+    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
+    return torch.where(length > 0, step, z).view_as(noise)

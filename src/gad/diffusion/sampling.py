@@ -11,7 +11,7 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory, expand_per_sample
 
 
-def student_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
+def sampling_timesteps(num_steps: int, device: torch.device | None = None) -> Tensor:
     """The times 1, 1 - 1/S, ..., 1/S, 0 of S sampling steps, ``[S + 1]``, made on ``device``: no copy to wait for.
 
     They are the timesteps of diffusers' DDIM with trailing spacing where S divides 1000. Its flow scheduler has to be
@@ -20,7 +20,7 @@ def student_timesteps(num_steps: int, device: torch.device | None = None) -> Ten
     return torch.arange(num_steps, -1, -1, device=device) / num_steps
 
 
-def next_student_timestep(t: float, student_steps: int) -> float:
+def next_sampling_timestep(t: float, student_steps: int) -> float:
     """The first timestep below ``t`` of a sampler of so many steps."""
     return math.ceil(t * student_steps - 1e-4) / student_steps - 1 / student_steps
 
@@ -38,7 +38,7 @@ def ddim_step(schedule: Schedule, x_t: Latent, x0: Latent, t: PerSample, t_next:
     return alpha_next * x0 + sigma_next * (x_t - alpha * x0) / sigma
 
 
-def ddim_step_target(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
+def x0_of_ddim_step(schedule: Schedule, x_t: Latent, x_next: Latent, t: PerSample, t_next: PerSample) -> Latent:
     """The x0 with which :func:`ddim_step` leads from ``x_t`` to ``x_next``: its inverse in x0."""
     alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
     alpha_next, sigma_next = (
@@ -60,7 +60,7 @@ def sample(
     """All states from noise (first) to data (last), ``[S + 1, B, C, H, W]``; or those from step ``start``,
     where
     ``noise`` is the state, to step ``stop``."""
-    times = student_timesteps(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
+    times = sampling_timesteps(num_steps, noise.device)[start : None if stop is None else stop + 1].to(noise)
     states = [noise]
     for t, t_next in zip(times[:-1].unbind(), times[1:].unbind(), strict=True):
         t, t_next = t.expand(len(noise)), t_next.expand(len(noise))

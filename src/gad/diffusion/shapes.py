@@ -23,3 +23,8 @@ PromptMask = Bool[Tensor, "B L"] | Int[Tensor, "B L"]
 def expand_per_sample(scale: PerSample, like: Tensor) -> Tensor:
     """One number per sample, shaped ``[B, 1, ...]`` to multiply ``like``."""
     return scale.view(-1, *[1] * (like.ndim - 1))
+
+
+def mean_per_sample(error: Latent) -> PerSample:
+    """The mean over each sample's elements, ``[B]``."""
+    return error.flatten(1).mean(dim=1)

@@ -6,7 +6,7 @@ It imports nothing, since recipes are checked with it before anything heavy is l
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}  # as torch.finfo(dtype).eps
 
 
-def smallest_step(dtype: object) -> float:
+def smallest_step_size(dtype: object) -> float:
     """The smallest h whose difference quotient keeps its rounding error under about a tenth, in units of noise.
 
     ``dtype`` is a torch.dtype or its name. Rounding gives an error of u |Phi| / (h |J v|), with u the dtype's unit
@@ -15,9 +15,9 @@ def smallest_step(dtype: object) -> float:
     return 10 * EPS[_name(dtype)] / 2
 
 
-def check_step(h: float, dtype: object) -> None:
+def check_step_size(h: float, dtype: object) -> None:
     """Raise ValueError, naming an h that would do, when ``h`` cannot be used with networks of ``dtype``."""
-    floor = smallest_step(dtype)
+    floor = smallest_step_size(dtype)
     if not h > 0:
         raise ValueError(f"perturbation_scale h must be positive, not {h:g}")
     if h < floor:

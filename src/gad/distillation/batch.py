@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.sampling import ddim_step_target
+from gad.diffusion.sampling import x0_of_ddim_step
 from gad.diffusion.shapes import Latent, PerSample
 from gad.runtime.devices import send_to_device
 
@@ -97,58 +96,22 @@ class Batch:
         return send_to_device(torch.randint(high, (self.size,), generator=generator)[self.rows], self.noise.device)
 
 
-def training_step_generator(*key: int) -> torch.Generator:
+def batch_random_generator(*key: int) -> torch.Generator:
     """A generator that depends on the key alone, so a resumed run draws the same numbers."""
     # hashed to 32 bits: torch's generator on the CPU ignores the upper half of its seed
     return torch.Generator().manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
 
 
-def draw_batch(
-    pairs: NoisePairs,
-    prompts: Conditioning | None,
-    schedule,
-    *,
-    variant: str,
-    batch_size: int,
-    key: tuple[int, int],
-    partners: range | None = None,
-    misaligned: bool = False,
-) -> Batch:
-    """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
-
-    Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
-    members, so the base loss of every variant sees an equal number of stored trajectories.
-    ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with the prompt of the sample
-    before as each sample's other one.
-    """
-    generator = training_step_generator(*key)
-    copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
-    count = batch_size // 2 if paired else batch_size
-    ids = torch.randint(len(pairs), (count,), generator=generator)
-    node = torch.randint(pairs.config.student_steps, (count,), generator=generator)
-    if not paired:
-        member = torch.randint(1 + copies, (count,), generator=generator)
-        member = torch.where(member > 0, member + copies, member)
-        batch = _stored_states(pairs, prompts, schedule, ids, member, node)
-    else:
-        allowed = partners or range(copies)
-        partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
-        batch = stored_pairs(pairs, prompts, schedule, ids, partner, node)
-    if not misaligned or prompts is None:
-        return batch
-    return replace(batch, others=prompts[batch.ids.roll(1)])
-
-
-def stored_pairs(
+def batch_of_stored_pairs(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, partner: Tensor, node: Tensor
 ) -> Batch:
     """The paired batch of sample ids with the partner of that number, each pair at its timestep."""
     member = torch.cat([torch.zeros_like(partner), 1 + partner])
-    batch = _stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
+    batch = batch_of_stored_states(pairs, prompts, schedule, ids.repeat(2), member, node.repeat(2))
     return replace(batch, h=torch.tensor(pairs.config.steps)[partner])
 
 
-def _stored_states(
+def batch_of_stored_states(
     pairs: NoisePairs, prompts: Conditioning | None, schedule, ids: Tensor, member: Tensor, node: Tensor
 ) -> Batch:
     """The batch of the given members of sample ids, each at its timestep."""
@@ -156,6 +119,6 @@ def _stored_states(
     rows = torch.arange(len(ids))
     x_t, x_next = states[rows, node], states[rows, node + 1]
     t, t_next = pairs.times[node], pairs.times[node + 1]
-    target = ddim_step_target(schedule, x_t, x_next, t, t_next)
+    target = x0_of_ddim_step(schedule, x_t, x_next, t, t_next)
     ends, conditioning = (states[:, 0], states[:, -1]), None if prompts is None else prompts[ids]
     return Batch(ids, x_t, t, t, target, *ends, conditioning, None, None, rows, len(ids))

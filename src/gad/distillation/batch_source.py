@@ -1,19 +1,22 @@
-"""The batches of a run, step by step, and this process's share of each."""
+"""The batches of a run, drawn step by step, and this process's share of each."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from gad.config import StudentConfig
+from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.schedule import Schedule
-from gad.distillation.batch import Batch, draw_batch
+from gad.distillation.batch import Batch, batch_of_stored_pairs, batch_of_stored_states, batch_random_generator
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
 
 
-def partners_at(progress: float, schedule: str, copies: int) -> range:
+def batch_source_partners(progress: float, schedule: str, copies: int) -> range:
     """Which of a noise's ``copies`` partners may be drawn at that share of the training, in [0, 1).
 
     Partners' steps h fall with their number: "decreasing" goes through them in order, "increasing" backwards.
@@ -51,8 +54,44 @@ class BatchSource:
             variant=self.variant,
             batch_size=config.batch_size,
             key=(self.seed, step),
-            partners=partners_at(step / config.num_steps, config.h_schedule, copies),
+            partners=batch_source_partners(step / config.num_steps, config.h_schedule, copies),
             misaligned=config.misaligned,
         )
         own = batch.split(config.parts_of(processes))[self.accelerator.process_index :: processes]
         return [part.to(self.accelerator.device) for part in own]
+
+
+def draw_batch(
+    pairs: NoisePairs,
+    prompts: Conditioning | None,
+    schedule,
+    *,
+    variant: str,
+    batch_size: int,
+    key: tuple[int, int],
+    partners: range | None = None,
+    misaligned: bool = False,
+) -> Batch:
+    """The batch of a training step; it depends on ``key`` = (seed, step) alone, so a resumed run sees the same data.
+
+    Unpaired variants draw ``batch_size`` independent noises; the paired ones draw half as many pairs and use both
+    members, so the base loss of every variant sees an equal number of stored trajectories.
+    ``partners`` restricts which of a noise's partners may be drawn. ``misaligned``: with the prompt of the sample
+    before as each sample's other one.
+    """
+    generator = batch_random_generator(*key)
+    copies, paired = pairs.config.directions_per_noise, VARIANTS[variant].paired
+    count = batch_size // 2 if paired else batch_size
+    ids = torch.randint(len(pairs), (count,), generator=generator)
+    node = torch.randint(pairs.config.student_steps, (count,), generator=generator)
+    if not paired:
+        member = torch.randint(1 + copies, (count,), generator=generator)
+        member = torch.where(member > 0, member + copies, member)
+        batch = batch_of_stored_states(pairs, prompts, schedule, ids, member, node)
+    else:
+        allowed = partners or range(copies)
+        partner = allowed.start + torch.randint(len(allowed), (count,), generator=generator)
+        batch = batch_of_stored_pairs(pairs, prompts, schedule, ids, partner, node)
+    if not misaligned or prompts is None:
+        return batch
+    return replace(batch, others=prompts[batch.ids.roll(1)])

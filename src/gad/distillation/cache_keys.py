@@ -1,15 +1,16 @@
-"""New cache keys for noise pairs and students whose numbers a change of code has left as they were."""
+"""The cache key of students, and new keys where a change of code has left the numbers as they were."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from gad.config import Recipe, load_recipe, recipe_names
+from gad.config import Recipe, StudentConfig, load_recipe, recipe_names
 from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
-from gad.data.pair_generation import pairs_key
-from gad.distillation.train_students import student_key
-from gad.distillation.training_record import check_trained
-from gad.runtime.fingerprint import fingerprint, lock_to
+from gad.data.pair_generation import pair_generation_cache_key
+from gad.distillation.training_loop import num_training_steps
+from gad.distillation.training_record import NO_RESULT, check_training_record
+from gad.runtime.fingerprint import fingerprint, stage_fingerprint
+from gad.runtime.folder_lock import lock_folder_to
 from gad.runtime.paths import stage_dir
 
 
@@ -32,10 +33,18 @@ def _renewed(settings: Recipe) -> Iterator[str]:
         return
     teacher = fingerprint(stage_dir(recipe, "teacher"))
     pairs = NoisePairs(folder, settings.noise_pairs, teacher=teacher)
-    lock_to(folder, pairs_key(settings.noise_pairs, teacher))
+    lock_folder_to(folder, pair_generation_cache_key(settings.noise_pairs, teacher))
     yield f"{recipe}: noise pairs"
     students: Path = stage_dir(recipe, "student")
-    check_trained(settings, students)
+    check_training_record(settings, students)
     for variant in (name for name in VARIANTS if (students / name).exists()):
-        lock_to(students / variant, student_key(settings.student, variant, pairs))
+        lock_folder_to(students / variant, student_cache_key(settings.student, variant, pairs))
         yield f"{recipe}: students of {variant}"
+
+
+def student_cache_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
+    """The cache key of a variant's students."""
+    settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
+        exclude=NO_RESULT
+    )
+    return stage_fingerprint("student", settings, variant, pairs.fingerprint)

@@ -2,9 +2,9 @@
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import unguided
-from gad.diffusion.shapes import PerSample
+from gad.diffusion.shapes import Latent, PerSample, mean_per_sample
 from gad.distillation.batch import Batch
-from gad.distillation.losses import fake_score_loss, min_snr_weight
+from gad.distillation.losses import min_snr_weight
 from gad.distillation.renoising import Renoised
 
 
@@ -19,3 +19,8 @@ def fake_score_of(teacher: Denoiser, student: NetworkDenoiser) -> NetworkDenoise
     source = unguided(teacher)
     start = source if isinstance(source, NetworkDenoiser) else student
     return start.copied()
+
+
+def fake_score_loss(prediction: Latent, x0: Latent, weight: PerSample) -> PerSample:
+    """Denoising loss of the fake score on the student's x0, ``[B]``: weight · mean (x0_F(x_t, t) - sg x0)²."""
+    return weight * mean_per_sample((prediction - x0.detach()).square())

@@ -12,12 +12,8 @@ released
 """
 
 from gad.diffusion.jvp import Response
-from gad.diffusion.shapes import Latent, PerSample
+from gad.diffusion.shapes import Latent, PerSample, mean_per_sample
 from gad.distillation.losses import pseudo_huber
-
-
-def _mean(error: Latent) -> PerSample:
-    return error.flatten(1).mean(dim=1)
 
 
 def gad_response_loss(student: Response, teacher: Response) -> PerSample:
@@ -28,7 +24,7 @@ def gad_response_loss(student: Response, teacher: Response) -> PerSample:
     Zero when both move alike; blind to a constant offset between them; lower is better. The paper's loss on
     differences is h² d times this one.
     """
-    return _mean((student.jvp - teacher.jvp.detach()).square())
+    return mean_per_sample((student.jvp - teacher.jvp.detach()).square())
 
 
 def gad_score_loss(x_t: Latent, fake: Latent, real: Latent) -> PerSample:
@@ -39,7 +35,7 @@ def gad_score_loss(x_t: Latent, fake: Latent, real: Latent) -> PerSample:
     ``fake`` and ``real`` are the two scores' responses to v in x0, per unit of h, at x_t. For noise predictions the
     sign is the other way round, as eps = (x_t - alpha x0) / sigma. Only its gradient has a meaning.
     """
-    return _mean((fake - real).detach() * x_t)
+    return mean_per_sample((fake - real).detach() * x_t)
 
 
 def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> PerSample:
@@ -57,7 +53,7 @@ def gad_score_fixed_loss(student_jvp: Latent, fake: Latent, real: Latent) -> Per
     favour one orientation of J_S over its mirror image.) So it matches how far samples spread, not which noise goes
     where. Only its gradient has a meaning; no gradient reaches a score.
     """
-    return _mean((fake - real).detach() * student_jvp)
+    return mean_per_sample((fake - real).detach() * student_jvp)
 
 
 def gad_released_loss(student_gap: Latent, real_gap: Latent, uncond_gap: Latent, fake_gap: Latent, *, guidance: float):
@@ -70,5 +66,5 @@ def gad_released_loss(student_gap: Latent, real_gap: Latent, uncond_gap: Latent,
     """
     guided = real_gap + (guidance - 1) * (real_gap - uncond_gap)
     target = (student_gap + guided - fake_gap).detach()
-    scale = _mean((student_gap - guided).detach().abs()).clamp(min=1e-8)
-    return _mean(pseudo_huber(student_gap - target)) / scale
+    scale = mean_per_sample((student_gap - guided).detach().abs()).clamp(min=1e-8)
+    return mean_per_sample(pseudo_huber(student_gap - target)) / scale

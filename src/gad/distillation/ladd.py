@@ -3,21 +3,27 @@
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import add_noise
-from gad.diffusion.shapes import Latent
+from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.discriminator import Discriminator
-from gad.distillation.losses import discriminator_loss, generator_loss, matching_loss
+from gad.distillation.losses import matching_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.trainable import Networks, trainable_denoiser
 
 LATEST = 0.75  # the re-noised times' upper end
+
+
+Logits = Float[Tensor, "B K"]
+"""A discriminator's logits: one number per head and place; positive means "the teacher's, and of this prompt"."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Ladd:
     def to(self, device) -> "Ladd":
         """The same with the heads, and the teacher whose features they read, on ``device``."""
         return replace(
-            self, teacher=denoiser_on_device(self.teacher, device), discriminator=self.discriminator.to(device)
+            self, teacher=guided_denoiser_on_device(self.teacher, device), discriminator=self.discriminator.to(device)
         )
 
     def _logits(self, x0: Latent, batch: Batch, conditioning: Conditioning | None, generator) -> Tensor:
@@ -69,13 +75,29 @@ class Ladd:
         misaligned = None
         if batch.others is not None:
             misaligned = self._logits(batch.endpoint, batch, batch.others, generator)
-        return discriminator_loss(real, fake, misaligned)
+        return ladd_discriminator_loss(real, fake, misaligned)
 
     def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
         x0 = self._output(student, batch)
-        loss = generator_loss(self._logits(x0, batch, batch.conditioning, generator))
+        loss = ladd_generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
         free = x0 if self.student_steps == 1 else None
         return self.stored.add_to({"ladd": loss}, student, batch, generator, x0=free)
+
+
+def ladd_generator_loss(fake: Logits) -> PerSample:
+    """-log D of the student's samples, ``[B]``, mean over logits; falls as they are taken for the teacher's."""
+    return F.softplus(-fake).mean(dim=1)
+
+
+def ladd_discriminator_loss(real: Logits, fake: Logits, misaligned: Logits | None = None) -> PerSample:
+    """-log D(real) - log(1 - D(fake)), ``[B]``; 2 log 2 for a discriminator that knows nothing.
+
+    ``misaligned`` are real samples under another sample's prompt: they share the fakes' weight with the student's.
+    """
+    fakes = F.softplus(fake).mean(dim=1)
+    if misaligned is not None:
+        fakes = (fakes + F.softplus(misaligned).mean(dim=1)) / 2
+    return F.softplus(-real).mean(dim=1) + fakes

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
-from gad.distillation.batch import stored_pairs
-from gad.distillation.pair_terms import response_of_pairs
+from gad.distillation.batch import batch_of_stored_pairs
+from gad.distillation.pair_terms import pair_term_response
 from gad.metrics.response import jacobian_norm_ratio, jvp_cosine
 
 PROBE_PAIRS = 16
@@ -19,14 +19,14 @@ class Monitor:
     def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
         ids = torch.arange(min(PROBE_PAIRS, len(pairs)))
         zero = torch.zeros_like(ids)
-        self.batch = stored_pairs(pairs, prompts, schedule, ids, zero, zero).to(device)
+        self.batch = batch_of_stored_pairs(pairs, prompts, schedule, ids, zero, zero).to(device)
 
     @torch.no_grad()
     def measure(self, student: Denoiser) -> dict[str, float]:
         """``monitor_jvp_cosine``, higher is better, and ``monitor_gain``, 1 is best; by difference at the pairs' h."""
         batch = self.batch
-        ours = response_of_pairs(student(batch.x_t, batch.t, batch.conditioning), batch.pair_steps)
-        theirs = response_of_pairs(batch.target, batch.pair_steps)
+        ours = pair_term_response(student(batch.x_t, batch.t, batch.conditioning), batch.pair_steps)
+        theirs = pair_term_response(batch.target, batch.pair_steps)
         cosine = jvp_cosine(ours, theirs).mean().item()
         return {"monitor_jvp_cosine": cosine, "monitor_gain": jacobian_norm_ratio(ours, theirs)}
 

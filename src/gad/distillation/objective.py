@@ -1,5 +1,7 @@
 """From a recipe's student section to the objective that trains it."""
 
+from torch import nn
+
 from gad.config import StudentConfig
 from gad.config.variants import SCORE_FORMS, check_variant
 from gad.data.noise_pairs import NoisePairs
@@ -13,6 +15,7 @@ from gad.distillation.score_terms import ScoreForm
 from gad.distillation.sid import Sid
 from gad.distillation.tdm import Tdm
 from gad.distillation.time_window import TimeWindow
+from gad.distillation.trainable import Trainable
 from gad.models.model import Model
 
 Objective = Matching | Ladd | Tdm | Sid
@@ -54,3 +57,12 @@ def build_objective(
         kind = config.tdm_loss or ("mse" if pairs.config.student_steps == 1 else "pseudo_huber")
         return Tdm(*parts, kind, score_form)
     return Sid(*parts, config.sid_alpha, score_form)
+
+
+def networks_of_objective(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
+    """The networks that a training step calls: the student's, the auxiliary and the teacher's, where there are such.
+
+    The features of LADD's discriminator are read from the objective's own teacher.
+    """
+    auxiliary = [] if objective.auxiliary is None else [objective.auxiliary]
+    return [student.network, *auxiliary, *(denoiser.network for denoiser in objective.networks().frozen)]

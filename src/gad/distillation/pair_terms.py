@@ -1,18 +1,23 @@
 """The terms on stored noise pairs: GAD's response form, its controls, and the pointwise anchor, its strongest rival."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Response
-from gad.diffusion.shapes import Latent, expand_per_sample
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
-from gad.distillation.losses import Kind, diversity_loss, matching_loss, random_gradient_loss
+from gad.distillation.losses import Kind, matching_loss
 from gad.distillation.time_window import TimeWindow
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    import pandas as pd
+
+LARGEST = 3.0  # times the teacher's typical response, up to which a larger one counts as more diverse
 
 
 @dataclass(frozen=True)
@@ -41,17 +46,17 @@ class Alignment:
         terms = {"matching": matching_loss(x0, batch.target, kind=self.kind)}
         if batch.paired:
             h = batch.pair_steps
-            student, teacher = response_of_pairs(x0, h), response_of_pairs(batch.target, h)
+            student, teacher = pair_term_response(x0, h), pair_term_response(batch.target, h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
             if self.weighted_term == "diversity":
-                terms["diversity"] = diversity_loss(student, jvp_power=self.jvp_power)
+                terms["diversity"] = pair_term_diversity_loss(student, jvp_power=self.jvp_power)
             elif self.weighted_term == "random":
                 direction = batch.normal(generator)[: len(h)]
-                terms["random"] = random_gradient_loss(student, teacher, direction) / self.jvp_power
+                terms["random"] = pair_term_random_gradient_loss(student, teacher, direction) / self.jvp_power
         return terms
 
 
-def response_of_pairs(x0: Latent, h: Tensor) -> Response:
+def pair_term_response(x0: Latent, h: Tensor) -> Response:
     """Value and difference quotient of the outputs for a paired batch, ``[B/2]``. Eq. (5)."""
     value, moved = x0.chunk(2)
     return Response(value, (moved - value) / expand_per_sample(h, value))
@@ -103,3 +108,41 @@ class Stored:
             total = total + gad_weight * share * self.time_window.mean(weighted_term, part.t[: len(weighted_term)])
         total = total + self.anchor_weight * stored["matching"].mean()
         return terms | stored | {"total": total}
+
+
+def pair_term_diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
+    r"""Minus the size of the student's response, relative to the teacher's, ``[B]``: any response is a good one.
+
+    .. math:: - \min\Big( \big( \tfrac{1}{d} \| J_S v \|_2^2 \,/\, p \big)^{1/2},\; 3 \Big), \qquad
+        p = E \tfrac{1}{d} \|J_T v\|_2^2
+
+    The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has
+    no bound, and beside a base loss that is weak far from the data the student's outputs then grow until they overflow.
+    """
+    return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
+
+
+def pair_term_random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
+    r"""A gradient on the student's response with GAD's norm, in a random direction, ``[B]``.
+
+    .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
+        \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
+
+    Its gradient on J_S v has the norm of :func:`gad.distillation.gad_loss.gad_response_loss`'s, whatever ``direction``
+    r is drawn. Only its gradient has a meaning.
+    """
+    gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
+    r = direction.flatten(1)
+    rho = (gap[:, None] * r / r.norm(dim=1, keepdim=True)).detach()
+    return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)
+
+
+def pair_term_response_rows(batch: Batch, student: Response, teacher: Response) -> "pd.DataFrame":
+    """A row per pair of a batch: its time and step, the size of both responses, their cosine, and the gap's size."""
+    import pandas as pd  # here, since it takes seconds
+
+    sizes = {"student": student.jvp, "teacher": teacher.jvp, "gap": student.jvp - teacher.jvp}
+    rows = {"t": batch.t[: len(batch.pair_steps)], "h": batch.pair_steps}
+    rows |= {name: jvp.square().flatten(1).mean(1).sqrt() for name, jvp in sizes.items()}
+    rows["cosine"] = torch.cosine_similarity(student.jvp.flatten(1), teacher.jvp.flatten(1))
+    return pd.DataFrame({name: values.tolist() for name, values in rows.items()})

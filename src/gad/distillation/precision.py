@@ -1,28 +1,14 @@
-"""How networks compute while a student trains: dtype, checkpointing, compilation, and the optimisers that fit."""
-
-import warnings
+"""How networks compute while a student trains: dtype, checkpointing, compilation."""
 
 import torch
 from torch import nn
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.objective import networks_of_objective
 from gad.distillation.trainable import Trainable
+from gad.runtime.devices import can_compile
 from gad.runtime.fsdp import shard
-
-
-def make_student_optimizer(
-    parameters: list[nn.Parameter], config: StudentConfig, *, lr: float, betas: tuple[float, float]
-):
-    """AdamW without decay: fused on a GPU, or with states of 8 bits, for which bitsandbytes has to be installed."""
-    if config.optimizer == "adamw_8bit":
-        try:
-            from bitsandbytes.optim import AdamW8bit
-        except ImportError as error:
-            raise ValueError("optimizer adamw_8bit needs bitsandbytes; run: pip install bitsandbytes") from error
-        return AdamW8bit(parameters, lr=lr, betas=betas, weight_decay=0.0)
-    fused = True if parameters[0].device.type == "cuda" else None
-    return torch.optim.AdamW(parameters, lr=lr, betas=betas, weight_decay=0.0, fused=fused)
 
 
 def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradScaler:
@@ -30,16 +16,7 @@ def make_scaler(config: StudentConfig, device: torch.device) -> torch.amp.GradSc
     return torch.amp.GradScaler(device.type, enabled=config.dtype == "float16")
 
 
-def networks_of_training_step(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:
-    """The networks that a training step calls: the student's, the auxiliary and the teacher's, where there are such.
-
-    The features of LADD's discriminator are read from the objective's own teacher.
-    """
-    auxiliary = [] if objective.auxiliary is None else [objective.auxiliary]
-    return [student.network, *auxiliary, *(denoiser.network for denoiser in objective.networks().frozen)]
-
-
-def prepare_networks(
+def prepare_network_precision(
     student: NetworkDenoiser, objective: Trainable, config: StudentConfig, device: torch.device
 ) -> None:
     """Make the networks compute as ``config`` says on ``device``; with its defaults nothing changes.
@@ -73,9 +50,9 @@ def place_networks(
 ) -> Trainable:
     """Prepare the networks, shard them where ``config`` says so, and move them to ``device``, the student's ready to
     learn. Return the objective there; with ``shard`` its teacher is sharded in place."""
-    prepare_networks(student, objective, config, device)
+    prepare_network_precision(student, objective, config, device)
     if config.shard:  # before anything moves: a network need not fit the device
-        shard(networks_of_training_step(student, objective), device)
+        shard(networks_of_objective(student, objective), device)
     student.to(device).network.train().requires_grad_(True)
     return objective.to(device)
 
@@ -91,15 +68,3 @@ def _checkpoint(network: nn.Module) -> None:
     if enable is None:
         raise ValueError(f"gradient_checkpointing is for diffusers networks, not for {type(network).__name__}")
     enable()
-
-
-def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile works on this machine; says so in one line where it does not."""
-    try:
-        torch.compile(lambda x: 2 * x + 1)(torch.ones(4, device=device))
-    except Exception as error:  # no compiler, no Triton, an unknown device: many kinds
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"torch.compile does not work here, going on without: {reason}", stacklevel=2)
-        return False
-    torch._dynamo.config.suppress_errors = True  # what cannot be compiled runs as it is
-    return True

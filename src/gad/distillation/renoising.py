@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.sampling import ddim_step, sample, student_timesteps
-from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
+from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps
+from gad.diffusion.schedule import Schedule
+from gad.diffusion.shapes import Latent, PerSample, expand_per_sample, mean_per_sample
 from gad.distillation.batch import Batch
-from gad.distillation.losses import importance_weight, renoise
 
 EARLIEST = 0.02  # the re-noised times' lower end
 MARGIN = 0.01  # how far they stay below the student timestep
@@ -32,7 +32,7 @@ def renoised_output(
     ``onward`` (TDM): x0 is taken to the next timestep first and re-noised to a time between that and its
     own. Else (SiD): it is re-noised from clean data to any time before its own.
     """
-    count, times = len(batch.noise), student_timesteps(student_steps, batch.noise.device).to(batch.noise)
+    count, times = len(batch.noise), sampling_timesteps(student_steps, batch.noise.device).to(batch.noise)
     node, uniform, eps = batch.integers(student_steps, generator), batch.uniform(generator), batch.normal(generator)
     with torch.no_grad():
         states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)
@@ -42,9 +42,27 @@ def renoised_output(
     x_mid = ddim_step(student.schedule, x_student, x0, t_student, t_mid)
     low, high = t_mid.clamp(min=EARLIEST), t_student - MARGIN
     t = low + (high - low) * uniform
-    a, b = renoise(student.schedule, t_mid, t)
+    a, b = renoising_factors(student.schedule, t_mid, t)
     x_t = expand_per_sample(a, eps) * x_mid + expand_per_sample(b, eps) * eps
     mixed = (x_t - expand_per_sample(student.schedule.alpha(t), eps) * x0) / expand_per_sample(
         student.schedule.sigma(t), eps
     )
-    return Renoised(x0, x_t, t, importance_weight(eps, mixed).detach())
+    return Renoised(x0, x_t, t, renoising_importance_weight(eps, mixed).detach())
+
+
+def renoising_importance_weight(added: Latent, mixed: Latent) -> PerSample:
+    r"""exp(-|mixed|² / 2) / exp(-|added|² / 2) with means over elements, ``[B]``; 1 when the two are alike.
+
+    On a sampling trajectory x_t holds the noise that was already in x_mid. ``added`` is the unit noise put on x_mid,
+    ``mixed`` all the noise in x_t as one unit noise: (x_t - alpha_t x0) / sigma_t.
+    """
+    return (mean_per_sample(added.square() - mixed.square()) / 2).exp()
+
+
+def renoising_factors(schedule: Schedule, t_mid: PerSample, t: PerSample) -> tuple[PerSample, PerSample]:
+    """Factors (a, b) with x_t = a x_mid + b eps: forward diffusion from t_mid to a later t, ``[B]`` each.
+
+    a = alpha_t / alpha_mid, b = sqrt(sigma_t² - a² sigma_mid²); from t_mid = 0 they are alpha_t and sigma_t.
+    """
+    a = schedule.alpha(t) / schedule.alpha(t_mid)
+    return a, (schedule.sigma(t).square() - (a * schedule.sigma(t_mid)).square()).clamp(min=0).sqrt()

@@ -16,7 +16,7 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
-from gad.distillation.pair_terms import response_of_pairs
+from gad.distillation.pair_terms import pair_term_response
 from gad.distillation.renoising import Renoised
 from gad.distillation.time_window import TimeWindow
 
@@ -58,14 +58,14 @@ class ScoreForm:
         if not weight:
             return terms
         if self.form == "released":
-            term = released_term(scores, student, batch.conditioning, state, batch.normal(generator))
+            term = released_score_term(scores, student, batch.conditioning, state, batch.normal(generator))
         else:
             if self.form == "score":
-                fake, real = self._jvps(scores, batch, state, response_of_pairs(batch.noise, batch.pair_steps).jvp)
+                fake, real = self._jvps(scores, batch, state, pair_term_response(batch.noise, batch.pair_steps).jvp)
                 term = gad_score_loss(state.x_t[: len(fake)], fake, real) / self.jvp_power
             else:
                 output = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
-                own = response_of_pairs(output, batch.pair_steps).jvp
+                own = pair_term_response(output, batch.pair_steps).jvp
                 alpha = expand_per_sample(
                     student.schedule.alpha(state.t[: len(own)]), own
                 )  # what a step of x0 is in x_t
@@ -91,7 +91,7 @@ class ScoreForm:
         return fake, real
 
 
-def released_term(
+def released_score_term(
     scores: Scores, student: Denoiser, prompts: Conditioning | None, state: Renoised, v: Latent
 ) -> PerSample:
     """The script's term, ``[B]``: a step of norm ``RELEASED_STEP`` along v, its student gap across two points."""

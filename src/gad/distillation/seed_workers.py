@@ -12,8 +12,7 @@ import torch
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.model import Model
-from gad.runtime.devices import own_device
-from gad.runtime.side_by_side import available_cores
+from gad.runtime.devices import available_cores, own_device
 
 START = 10.0  # seconds until a process has imported everything
 STEP = {"2-D": 0.005, "images": 0.5}  # seconds of a small network's training step on one core, roughly

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided, denoiser_on_device
-from gad.diffusion.shapes import PerSample
+from gad.diffusion.guidance import Guided, guided_denoiser_on_device
+from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
-from gad.distillation.losses import score_identity_loss
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
@@ -38,7 +37,7 @@ class Sid:
 
     def to(self, device) -> "Sid":
         """The same with both networks on ``device``."""
-        return replace(self, teacher=denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
+        return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``, under the guidance with which it is used: so the two scores agree
@@ -52,7 +51,7 @@ class Sid:
         state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=False)
         alike = (self.teacher, _guided_alike(self.fake, self.teacher))
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
-        loss = score_identity_loss(state.x0, real, fake, alpha=self.alpha)
+        loss = sid_loss(state.x0, real, fake, alpha=self.alpha)
         free = state.x0 if self.student_steps == 1 else None
         terms = self.stored.add_to({"sid": loss}, student, batch, generator, x0=free)
         if self.score_form is None:
@@ -64,3 +63,15 @@ class Sid:
 def _guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
     """The fake score under the teacher's guidance, if it has any: two equal scores then stay equal."""
     return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake
+
+
+def sid_loss(x0: Latent, real: Latent, fake: Latent, *, alpha: float = 1.0) -> PerSample:
+    """The SiD loss ``[B]``, mean over elements, divided by sg mean|x0 - real|; 0 when real equals fake.
+
+    ``x0``, ``real`` and ``fake`` all carry gradients to the student. alpha = 1 leaves (y_T - y_F) · (y_F - x0).
+    It is no distance and can be negative.
+    """
+    gap = real - fake
+    loss = (gap * ((real - x0) - alpha * gap)).flatten(1).mean(dim=1)
+    scale = (x0 - real).detach().abs().flatten(1).mean(dim=1).clamp(min=1e-8)
+    return loss / scale

@@ -1,26 +1,34 @@
-"""Distillation that matches distributions with a fake score: TDM (DMD's loss for a one-step student) and
-SiD.
+r"""Trajectory distribution matching with a fake score: TDM, and DMD where the student takes one step.
 
 The student is sampled from the stored noises without a gradient, to one timestep per sample. Its x0 prediction there is
-re-noised, and teacher and fake score predict x0 from it. The fake score is a second network that learns to denoise the
-student's outputs. Both networks are evaluated at the same x_t.
+re-noised to x_t, and teacher and fake score predict x0 from it. The fake score is a second network that learns to
+denoise the student's outputs. Where the teacher at x_t sees more of its data than the fake score sees of the student's,
+the difference of their x0 predictions gives the direction in which x0 has to move:
+
+.. math:: \nabla_\theta L = E\left[ (x_0^F - x_0^T)(x_t, t)\, \partial x_0^S / \partial \theta \right]
+
+That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) uses pseudo-Huber
+instead, which leaves little more than the sign of each element.
 """
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import denoiser_on_device
-from gad.diffusion.shapes import PerSample
+from gad.diffusion.guidance import guided_denoiser_on_device
+from gad.diffusion.shapes import Latent, PerSample, mean_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
-from gad.distillation.losses import DistanceKind, distribution_matching_loss
+from gad.distillation.losses import pseudo_huber
 from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import renoised_output
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.trainable import Networks, trainable_denoiser
+
+DistanceKind = Literal["mse", "pseudo_huber"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ class Tdm:
 
     def to(self, device) -> "Tdm":
         """The same with both networks on ``device``."""
-        return replace(self, teacher=denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
+        return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
         """The fake score's denoising loss, ``[B]``."""
@@ -61,10 +69,23 @@ class Tdm:
         state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=True)
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
-        loss = distribution_matching_loss(state.x0, real, fake, kind=self.kind)
+        loss = tdm_loss(state.x0, real, fake, kind=self.kind)
         free = state.x0 if self.student_steps == 1 else None
         terms = self.stored.add_to({"tdm": loss}, student, batch, generator, x0=free)
         if self.score_form is None:
             return terms
         scores = (self.teacher, self.fake)
         return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
+
+
+def tdm_loss(x0: Latent, real: Latent, fake: Latent, *, kind: DistanceKind = "mse") -> PerSample:
+    """Loss ``[B]`` whose gradient on the student's ``x0`` points along fake - real; 0 when they agree.
+
+    D(x0, sg[x0 + real - fake]) / mean|x0 - real|, where D is half the squared error or pseudo-Huber, mean over
+    elements. ``real`` is the teacher's (guided) and ``fake`` the fake score's x0 at the same x_t; neither gets a
+    gradient, nor does the weight.
+    """
+    target = (x0 + real - fake).detach()
+    scale = mean_per_sample((x0 - real).detach().abs()).clamp(min=1e-8)
+    error = x0 - target
+    return mean_per_sample(error.square() / 2 if kind == "mse" else pseudo_huber(error)) / scale

@@ -1,67 +1,35 @@
-"""Students of a recipe: where they start, how all seeds of a variant are trained, and how they are saved."""
+"""Students of a recipe: how all seeds of a variant are trained."""
 
-import copy
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from tqdm import tqdm
 
 from gad.config import StudentConfig
-from gad.config.variants import VARIANTS, effective_variant
+from gad.config.variants import effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.cache_keys import student_cache_key
 from gad.distillation.objective import build_objective
 from gad.distillation.seed_workers import threads_per_seed, workers_for
+from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
-from gad.distillation.training_loop import TrainState, train
-from gad.distillation.training_record import LOG, NO_RESULT, write_trained
-from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
+from gad.distillation.training_loop import TrainState, num_training_steps, train
+from gad.distillation.training_record import LOG, write_training_record
 from gad.models.model import Model
-from gad.models.pipelines import pipeline_family, pipeline_network, save_pipeline, stock_scheduler
-from gad.models.students import finished_seeds, seed_dir
-from gad.runtime.distributed import lock_together, make_accelerator, rank_and_world_size
-from gad.runtime.fingerprint import stage_cache_key
+from gad.models.stage import Stage
+from gad.models.students import finished_student_seeds, save_student, start_student, student_seed_dir
+from gad.runtime.distributed import distributed_folder_lock, make_accelerator, rank_and_world_size
+from gad.runtime.paths import DATA, stage_dir
 from gad.runtime.side_by_side import side_by_side
 
-
-def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
-    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
-    if not isinstance(teacher.denoiser, NetworkDenoiser):
-        return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
-    return teacher.denoiser.copied()
-
-
-def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image.
-
-    Its scheduler walks our times, whatever the teacher came with.
-    """
-    if teacher.pipeline is None:
-        assert isinstance(student.network, PointNetwork)
-        return save_point_network(student.network, folder)
-    name = pipeline_family(teacher.pipeline).network
-    original = {name: pipeline_network(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
-    teacher.pipeline.register_modules(**{name: student.network, "scheduler": stock_scheduler(teacher.pipeline)})
-    try:
-        save_pipeline(teacher.pipeline, folder)
-    finally:
-        teacher.pipeline.register_modules(**original)
-
-
-def num_training_steps(config: StudentConfig, variant: str) -> int:
-    """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
-    return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))
-
-
-def teacher_copy_for_training(teacher: Model, config: StudentConfig) -> Model:
-    """The teacher itself, or where its weights will be cast or parted a copy: students start from all their bits."""
-    if config.dtype == "float32" and not config.shard or not isinstance(teacher.denoiser, NetworkDenoiser):
-        return teacher
-    return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -90,19 +58,11 @@ class SeedTraining:
         if accelerator.is_main_process:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
             shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
-            save_student(student, self.teacher, seed_dir(self.folder, seed))
+            save_student(student, self.teacher, student_seed_dir(self.folder, seed))
             shutil.rmtree(work)
         else:
             yield from states
         accelerator.wait_for_everyone()
-
-
-def student_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
-    """The cache key of a variant's students."""
-    settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
-        exclude=NO_RESULT
-    )
-    return stage_cache_key("student", settings, variant, pairs.fingerprint)
 
 
 def train_seeds(
@@ -123,14 +83,16 @@ def train_seeds(
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
-    lock_together(folder, student_key(config, variant, pairs))
+    distributed_folder_lock(folder, student_cache_key(config, variant, pairs))
     first = rank_and_world_size()[0] == 0
     if first:
-        write_trained(folder, config, pairs.config)
+        write_training_record(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     kind = effective_variant(variant, config.weight_of(variant))
     training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
-    yield from _train_left(training, [seed for seed in config.seeds_of(variant) if not seed_dir(folder, seed).exists()])
+    yield from _train_left(
+        training, [seed for seed in config.seeds_of(variant) if not student_seed_dir(folder, seed).exists()]
+    )
     if first:
         join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
         _keep_only(folder, config.seeds_of(variant))
@@ -152,8 +114,22 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
-    for seed in set(finished_seeds(folder)) - set(seeds):
-        shutil.rmtree(seed_dir(folder, seed))
+    for seed in set(finished_student_seeds(folder)) - set(seeds):
+        shutil.rmtree(student_seed_dir(folder, seed))
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
         shutil.rmtree(work)
+
+
+def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> "pd.DataFrame":
+    """Train every seed of a variant that is not finished; returns the log of all, a row per seed and logged step."""
+    import pandas as pd  # here, since it takes seconds
+
+    recipe, folder = stage.recipe, stage.folder / variant
+    num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
+    options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
+    with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
+        for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
+            bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
+            bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
+    return pd.read_csv(folder / LOG).assign(variant=variant)

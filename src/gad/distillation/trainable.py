@@ -1,13 +1,16 @@
 """What a training loop needs of an objective, and the networks that an objective brings."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from gad.config import StudentConfig
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import unguided
+from gad.models.model import Model
 
 
 @dataclass(frozen=True)
@@ -52,3 +55,10 @@ def trainable_denoiser(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:
     """The denoiser under any guidance, if it has a network; else nothing."""
     bare = unguided(denoiser)
     return (bare,) if isinstance(bare, NetworkDenoiser) else ()
+
+
+def teacher_copy_for_training(teacher: Model, config: StudentConfig) -> Model:
+    """The teacher itself, or where its weights will be cast or parted a copy: students start from all their bits."""
+    if config.dtype == "float32" and not config.shard or not isinstance(teacher.denoiser, NetworkDenoiser):
+        return teacher
+    return replace(teacher, denoiser=copy.deepcopy(teacher.denoiser))

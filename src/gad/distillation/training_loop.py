@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import nn
 
 from gad.config import StudentConfig
+from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
@@ -94,3 +95,8 @@ def _finish(student: NetworkDenoiser, state: TrainingState, plain: nn.Module | N
     if plain is not None:
         student.network = gather_sharded_weights(student.network, plain)
     student.to("cpu").network.eval().requires_grad_(False)
+
+
+def num_training_steps(config: StudentConfig, variant: str) -> int:
+    """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
+    return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))

@@ -20,12 +20,12 @@ def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]
     return facts | {f"noise_pairs.{name}": value for name, value in matter.items()}
 
 
-def write_trained(folder: Path, student: StudentConfig, pairs: NoisePairsConfig) -> None:
+def write_training_record(folder: Path, student: StudentConfig, pairs: NoisePairsConfig) -> None:
     """Write what decides the students of a variant's ``folder``: its settings, and those of its pairs."""
     write_json(folder / TRAINED, _facts(student, pairs), digits=17)
 
 
-def check_trained(settings: Recipe, folder: Path) -> None:
+def check_training_record(settings: Recipe, folder: Path) -> None:
     """Raise ValueError, in one line, for a variant in ``folder`` whose students were trained with other settings than
     the recipe's, or that lacks some of its seeds. Variants that are not there at all are not missed."""
     for variant in (name for name in VARIANTS if (folder / name).exists()):

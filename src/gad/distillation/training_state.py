@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from gad.config import StudentConfig
 from gad.distillation.learning_rate import cosine_with_warmup
-from gad.distillation.precision import make_scaler, make_student_optimizer
+from gad.distillation.optimizer import make_student_optimizer
+from gad.distillation.precision import make_scaler
 from gad.distillation.trainable import Trainable
 from gad.runtime.checkpoint import resume_checkpoint_parts, save_checkpoint_parts
 from gad.runtime.distributed import average_gradients

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import Batch, training_step_generator
+from gad.distillation.batch import Batch, batch_random_generator
 from gad.distillation.monitor import gradient_norms
 from gad.distillation.nan_guard import NanGuard
 from gad.distillation.trainable import Trainable, WithAuxiliary
@@ -41,7 +41,7 @@ class Updates:
         for update in range(updates):
             losses = []
             for part in batches:
-                generator = training_step_generator(self.seed, step, 2 + update)
+                generator = batch_random_generator(self.seed, step, 2 + update)
                 losses.append(objective.auxiliary_loss(self.student, part, generator))
                 trained.backward(losses[-1].mean() / len(batches))
                 losses[-1] = losses[-1].detach()
@@ -63,7 +63,7 @@ class Updates:
         means: dict[str, Tensor] = {}
         found: dict[str, float] = {}
         for part in batches:
-            terms = self.objective.terms(self.student, part, training_step_generator(self.seed, step, 1)) | logged
+            terms = self.objective.terms(self.student, part, batch_random_generator(self.seed, step, 1)) | logged
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + self.guard.wide(term.detach().mean()) / len(batches)
             self.guard.check_terms(means, step)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from gad.models.sampler import Sampler
-from gad.models.weights_hash import model_key
+from gad.models.weights_hash import model_weights_key
 from gad.runtime.cache import Result, ResultCache, at_once
-from gad.runtime.distributed import lock_together, rank_and_world_size
+from gad.runtime.distributed import distributed_folder_lock, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
 
@@ -28,18 +28,18 @@ def job_names_of_models(all_models: Sequence[Sampler]) -> list[str]:
     names, seen = [], set()
     for number, sampler in enumerate(all_models):
         teacher = all_models[0].model if number else None
-        decides = (model_key(sampler.model, teacher=teacher), sampler.num_steps, sampler.guidance_scale)
+        decides = (model_weights_key(sampler.model, teacher=teacher), sampler.num_steps, sampler.guidance_scale)
         names.append(f"{sampler.name}_{sampler.seed}_{fingerprint(*decides, sampler.name in seen)}")
         seen.add(sampler.name)
     return names
 
 
-def files_in_settings(values) -> list[Path]:
+def job_settings_files(values) -> list[Path]:
     """The files and folders that a section's plain values name, from the project's root, for a fingerprint."""
     if isinstance(values, dict):
         values = list(values.values())
     if isinstance(values, list):
-        return [path for value in values for path in files_in_settings(value)]
+        return [path for value in values for path in job_settings_files(value)]
     return [ROOT / values] if isinstance(values, str) and values and os.path.exists(ROOT / values) else []
 
 
@@ -82,7 +82,7 @@ def _job_results(job: Job, folder: Path | None = None, *, wait: bool = False) ->
     if folder is None:
         return JobResults(job, at_once, cache(lambda: job.prepare(at_once)))
     own, cache_key = folder / job.name, job.cache_key()
-    lock_together(own, cache_key)
+    distributed_folder_lock(own, cache_key)
     return JobResults(job, ResultCache(own), cache(lambda: job.prepare(ResultCache(own / "shared", wait))))
 
 

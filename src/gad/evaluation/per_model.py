@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from gad.config import Recipe
-from gad.evaluation.jobs import Job, files_in_settings, results_of_jobs
+from gad.evaluation.jobs import Job, job_settings_files, results_of_jobs
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, Sampler, all_samplers
-from gad.models.weights_hash import model_key
+from gad.models.sampler import NamedStudent, Sampler, samplers_of_models
+from gad.models.weights_hash import model_weights_key
 from gad.runtime.cache import Result
-from gad.runtime.fingerprint import stage_cache_key
+from gad.runtime.fingerprint import stage_fingerprint
 from gad.runtime.paths import EMOJI
 
 
@@ -26,10 +26,10 @@ def per_model_section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     section |= {"evaluators": config.fidelity.scores if config.fidelity else {}, "dataset": settings.teacher.dataset}
     section["evaluators"] = {key: score.model_dump() for key, score in section["evaluators"].items()}
     section["captions"] = prompts.model_dump() if prompts else None
-    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    by = (model_weights_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
-    return stage_cache_key(
-        "sensitivity" if name == "seeds" else "fidelity", name, section, *by, *files_in_settings(section), *evaluators
+    return stage_fingerprint(
+        "sensitivity" if name == "seeds" else "fidelity", name, section, *by, *job_settings_files(section), *evaluators
     )
 
 
@@ -44,7 +44,7 @@ def measured_per_model(
 
     Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
-    models = all_samplers(teacher, students, settings.sampling)
+    models = samplers_of_models(teacher, students, settings.sampling)
     for _, sampler, found in results_of_jobs([job_of(models[0], settings)], models, cache_dir):
         tables = {key: rows for key, rows in found.items() if isinstance(rows, pd.DataFrame)}
         yield {key: rows.assign(variant=sampler.name, seed=sampler.seed) for key, rows in tables.items()}

@@ -3,23 +3,14 @@
 import io
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gad.data.boxes import Box, Detection, box_iou
+from gad.data.boxes import Box, Detection, GroundTruth
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from pycocotools.coco import COCO
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """An object that an image should show, with its box in pixels."""
-
-    noun: str
-    box: Box
 
 
 def _sides(box: Box) -> list[float]:
@@ -82,11 +73,3 @@ def average_precision(found: Sequence[Sequence[Detection]], asked: Sequence[Sequ
 
 def _mean(precision: np.ndarray) -> float:
     return float(precision[precision > -1].mean())
-
-
-def best_overlap(found: Sequence[Detection], asked: Sequence[GroundTruth]) -> float:
-    """Mean over the asked objects of the largest intersection over union with a detection of that noun, in [0, 1].
-
-    Higher is better; an object that is not found counts 0.
-    """
-    return float(np.mean([max((box_iou(d.box, a.box) for d in found if d.noun == a.noun), default=0.0) for a in asked]))

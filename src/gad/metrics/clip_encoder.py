@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gad.data.emoji.clip import load_emoji_clip
-from gad.diffusion.shapes import PerSample
 from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
-from gad.models.clip import Clip, image_features, text_features
+from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import EMOJI, ROOT
 
@@ -24,11 +23,6 @@ class Encoder:
     images: Callable[[Tensor], Tensor]
     texts: Callable[[Sequence[str]], Tensor]
     inverse_temperature: float = 1.0  # that the model itself scales cosines by
-
-
-def clip_encoder_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
-    """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
-    return (encoder.images(images) * encoder.texts(prompts)).sum(1)
 
 
 def clip_features_in_batches(encoder: Encoder, images: Tensor, *, batch_size: int = 64) -> Tensor:
@@ -59,10 +53,12 @@ def load_clip_encoder(
     side = clip.model.config.vision_config.image_size
 
     def images(batch: Tensor) -> Tensor:
-        return image_features(clip, preprocess_for_pretrained(batch, side, mean, std).to(device)).to(batch.device)
+        return clip_model_image_features(clip, preprocess_for_pretrained(batch, side, mean, std).to(device)).to(
+            batch.device
+        )
 
     def texts(prompts: Sequence[str]) -> Tensor:
-        return text_features(clip, prompts).cpu()
+        return clip_model_text_features(clip, prompts).cpu()
 
     path = ROOT / source
     version = fingerprint(path) if path.is_dir() else getattr(clip.model.config, "_commit_hash", None) or "hub"
@@ -74,7 +70,9 @@ def _emoji_encoder() -> Encoder:
     folder = EMOJI / "evaluators" / "clip"
     clip = load_emoji_clip(folder)
     return Encoder(
-        f"emoji evaluator:{fingerprint(folder)}", partial(image_features, clip), partial(text_features, clip)
+        f"emoji evaluator:{fingerprint(folder)}",
+        partial(clip_model_image_features, clip),
+        partial(clip_model_text_features, clip),
     )
 
 

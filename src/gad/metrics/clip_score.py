@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gad.config import ScoreConfig
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.clip_encoder import Encoder, clip_encoder_score, load_clip_encoder
+from gad.metrics.clip_encoder import Encoder, load_clip_encoder
 
 Score = Callable[[Tensor, Sequence[str]], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] and a prompt each, to one number per image."""
@@ -25,7 +25,7 @@ def _scaled(encoder: Encoder, factor: float = 1.0) -> Score:
 
     @torch.no_grad()
     def scaled(images: Latent, prompts: Sequence[str]) -> PerSample:
-        return factor * clip_encoder_score(encoder, images, prompts)
+        return factor * clip_cosine_score(encoder, images, prompts)
 
     return scaled
 
@@ -51,3 +51,8 @@ def clip_scores_in_batches(score: Score, images: Latent, prompts: Sequence[str],
         raise ValueError(f"images {bad[:5]} are not finite and cannot be scored")
     parts = torch.arange(len(images)).split(batch_size)
     return torch.cat([score(images[part], [prompts[i] for i in part.tolist()]) for part in parts])
+
+
+def clip_cosine_score(encoder: Encoder, images: Tensor, prompts: Sequence[str]) -> PerSample:
+    """Cosine of each image with its own prompt, in [-1, 1]; higher is better."""
+    return (encoder.images(images) * encoder.texts(prompts)).sum(1)

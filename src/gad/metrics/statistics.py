@@ -14,19 +14,19 @@ Values = ArrayLike | tuple[float | int, ...]
 """Numbers; a tuple is named by itself, since at run time numpy's type asks a sequence for ``__reversed__``."""
 
 
-def has_interval(low: float | None) -> bool:
+def has_confidence_interval(low: float | None) -> bool:
     """Whether an interval with that lower end is one: None and NaN stand for none, in files and in memory."""
     return low is not None and not np.isnan(low)
 
 
-def with_interval(mean: float, low: float | None, high: float | None) -> str:
+def mean_with_interval(mean: float, low: float | None, high: float | None) -> str:
     """``mean [low, high]`` to three digits, or the mean alone where there is no interval."""
-    return f"{mean:.3g} [{low:.3g}, {high:.3g}]" if has_interval(low) else f"{mean:.3g}"
+    return f"{mean:.3g} [{low:.3g}, {high:.3g}]" if has_confidence_interval(low) else f"{mean:.3g}"
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
     """Whether there is an interval and 0 lies outside."""
-    return low is not None and high is not None and has_interval(low) and (low > 0 or high < 0)
+    return low is not None and high is not None and has_confidence_interval(low) and (low > 0 or high < 0)
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Estimate:
     n: int
 
     def __str__(self) -> str:
-        return with_interval(self.mean, self.low, self.high)
+        return mean_with_interval(self.mean, self.low, self.high)
 
 
-def mean_over_seeds(values: Values) -> Estimate:
+def t_interval_over_seeds(values: Values) -> Estimate:
     """Mean of one number per seed with the 95 % t interval; a single seed has none (NaN)."""
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
@@ -53,7 +53,7 @@ def mean_over_seeds(values: Values) -> Estimate:
 
 def paired_difference(values: Values, reference: Values) -> Estimate:
     """Mean of value - reference over equal seeds with the 95 % t interval of the differences."""
-    return mean_over_seeds(np.asarray(values, dtype=float) - np.asarray(reference, dtype=float))
+    return t_interval_over_seeds(np.asarray(values, dtype=float) - np.asarray(reference, dtype=float))
 
 
 def bootstrap_mean(values: Values, *, resamples: int = 2000, seed: int = 0) -> Estimate:
@@ -141,11 +141,13 @@ def _detectable_noncentrality(freedom: float) -> float:
     return optimize.brentq(lacking, 0.0, 10 * edge)
 
 
-def effect_of(mean: float, low: float | None, high: float | None, n: int, freedom: float | None = None) -> Effect:
+def effect_statistics(
+    mean: float, low: float | None, high: float | None, n: int, freedom: float | None = None
+) -> Effect:
     """The effect behind a mean of ``n`` paired differences and its 95 % t interval, which holds all that is needed;
     its degrees of ``freedom`` are n - 1 unless given."""
     nothing = float("nan")
-    if n < 2 or low is None or high is None or not has_interval(low):
+    if n < 2 or low is None or high is None or not has_confidence_interval(low):
         return Effect(nothing, nothing, nothing)
     freedom = n - 1 if freedom is None else freedom
     error = (high - low) / 2 / stats.t.ppf(0.975, freedom)  # standard error of the mean

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from gad.metrics.statistics import mean_over_seeds, paired_difference
+from gad.metrics.statistics import paired_difference, t_interval_over_seeds
 
 
 def summary_by_variant(table: pd.DataFrame, metrics: Sequence[str]) -> dict:
     """``{variant: {metric: {mean, low, high, n}}}`` over seeds, from a table with a row per variant and seed."""
     return {
-        variant: {metric: vars(mean_over_seeds(group[metric])) for metric in metrics}
+        variant: {metric: vars(t_interval_over_seeds(group[metric])) for metric in metrics}
         for variant, group in table.groupby("variant", sort=False)
     }
 
@@ -33,7 +33,7 @@ def summary_against(table: pd.DataFrame, metrics: Sequence[str], reference: str)
     return result
 
 
-def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise_samples(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant and seed with the mean of every number over its samples; empty for no rows."""
     if rows.empty:
         return pd.DataFrame()
@@ -41,7 +41,7 @@ def mean_table(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["variant", "seed"], sort=False)[columns].mean().reset_index()
 
 
-def grouped_metrics(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
+def summary_by_group(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) -> dict:
     """Each group's numbers over seeds, and as ``<group>_minus_baseline`` the paired differences to the baseline.
 
     A group is a table with a row per variant and seed, and its columns that hold numbers.
@@ -52,16 +52,7 @@ def grouped_metrics(groups: Mapping[str, tuple[pd.DataFrame, Sequence[str]]]) ->
     }
 
 
-def direction_kinds(sensitivity: dict) -> list[str]:
-    """The groups of the metrics of `sensitivity` that are kinds of directions: those with a row of Table 1.
-
-    Others, such as noise levels and spectra, stand beside them with metrics of their own.
-    """
-    named = {kind: variants for kind, variants in sensitivity.items() if not kind.endswith("_minus_baseline")}
-    return [kind for kind, group in named.items() if group and all("jvp_cosine" in values for values in group.values())]
-
-
-def number_columns(table: pd.DataFrame) -> list[str]:
+def summary_number_columns(table: pd.DataFrame) -> list[str]:
     """The columns that hold numbers of a variant and seed; not sample sizes, nor intervals of a single model."""
     left_out = ("variant", "seed", "n")
     return [name for name in table if name not in left_out and not name.endswith(("_low", "_high"))]

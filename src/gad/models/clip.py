@@ -29,12 +29,12 @@ def _features(output: "Tensor | ModelOutput") -> Tensor:
     return F.normalize(output if isinstance(output, Tensor) else output.pooler_output, dim=-1)
 
 
-def image_features(clip: Clip, images: Latent) -> Float[Tensor, "B D"]:
+def clip_model_image_features(clip: Clip, images: Latent) -> Float[Tensor, "B D"]:
     """Features of unit length of images ``[B, 3, H, W]`` as the network was trained to see them."""
     return _features(clip.model.get_image_features(pixel_values=images))
 
 
-def text_features(clip: Clip, captions: Sequence[str]) -> Float[Tensor, "B D"]:
+def clip_model_text_features(clip: Clip, captions: Sequence[str]) -> Float[Tensor, "B D"]:
     """Features of unit length of captions."""
     tokens = clip.tokenizer(
         list(captions), padding="max_length", max_length=clip.num_tokens, truncation=True, return_tensors="pt"

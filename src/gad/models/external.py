@@ -21,7 +21,7 @@ from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import load_pipeline, pipeline_family, pipeline_network
 from gad.models.sampler import NamedStudent
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import ROOT
 
@@ -127,7 +127,7 @@ def _check_comparable(name: str, student: Model, teacher: Model) -> None:
         raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
 
 
-def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[DiffusionPipeline | None]") -> None:
+def share_external_parts(pipeline: "DiffusionPipeline", others: "Iterable[DiffusionPipeline | None]") -> None:
     """Give a pipeline the text encoder and autoencoder of the first of ``others`` that are the same.
 
     Many published students have their teacher's: a T5 of 19 GB a student would not fit beside ten others.
@@ -164,9 +164,9 @@ def load_external_student(
     What is equal in the teacher or in pipelines of ``others`` is shared with them.
     """
     pipeline = _load_external_pipeline(settings)
-    share_equal_parts(pipeline, [teacher.pipeline, *others])
+    share_external_parts(pipeline, [teacher.pipeline, *others])
     config = pipeline_network(pipeline).config
-    uncond = None if settings.guidance_scale == 1 else encode_prompts(pipeline, [""])
+    uncond = None if settings.guidance_scale == 1 else text_encoding_of_prompts(pipeline, [""])
     side = settings.latent_side or config.sample_size
     shape = (config.in_channels, side, side)
     student = Model(ExternalSampler(pipeline, settings, uncond), shape, pipeline)

@@ -15,7 +15,7 @@ from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.mlp import load_point_network, point_denoiser
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import ROOT
@@ -42,7 +42,7 @@ class Model:
         """Encoded prompts, or None where the model takes none."""
         if self.encode is not None:
             return self.encode(prompts)
-        return encode_prompts(self.pipeline, prompts) if self.pipeline else None
+        return text_encoding_of_prompts(self.pipeline, prompts) if self.pipeline else None
 
     def guided(self, guidance_scale: float) -> Denoiser:
         """The denoiser under classifier-free guidance; 1 is the plain one."""
@@ -82,19 +82,19 @@ class Model:
             self.pipeline.to(device)
         return self
 
-
-@contextmanager
-def text_encoder_on(model: Model, device: torch.device) -> Iterator[None]:
-    """Inside the block the text encoder is on ``device``; afterwards on the CPU again, where it costs no GPU memory."""
-    encoder = getattr(model.pipeline, "text_encoder", None)
-    if encoder is None:
-        yield
-        return
-    try:
-        encoder.to(device)
-        yield
-    finally:
-        encoder.to("cpu")
+    @contextmanager
+    def text_encoder_on(self, device: torch.device) -> Iterator[None]:
+        """Inside the block the text encoder is on ``device``; afterwards on the CPU again, where it costs no GPU
+        memory."""
+        encoder = getattr(self.pipeline, "text_encoder", None)
+        if encoder is None:
+            yield
+            return
+        try:
+            encoder.to(device)
+            yield
+        finally:
+            encoder.to("cpu")
 
 
 def _from_pipeline(pipeline: "DiffusionPipeline") -> Model:

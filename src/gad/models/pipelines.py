@@ -100,7 +100,7 @@ def pipeline_schedule(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameteri
     return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
 
 
-def stock_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
+def pipeline_stock_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
     """The stock scheduler that visits our times: DDIM from the last time on, or for flows Euler without a shift.
 
     A hub pipeline's own one may be of another order, shift its times, or call the network at t = 0 in a single step.
@@ -171,7 +171,7 @@ def load_pipeline(
     return pipeline
 
 
-def save_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
+def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
     """Write a pipeline as a diffusers folder, whole or not at all.
 
     The path it was loaded from, which diffusers adds to every config, is left out: equal pipelines give equal bytes on

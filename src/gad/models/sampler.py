@@ -55,7 +55,7 @@ def num_sampler_steps(model: Model, sampling: Sampling) -> int:
     return 1 if isinstance(model.denoiser, ExternalSampler) else sampling.student_steps
 
 
-def all_samplers(
+def samplers_of_models(
     teacher: Model, students: Iterable[NamedStudent], sampling: Sampling, *, batch_size: int = 64
 ) -> list[Sampler]:
     """The teacher first, with its own steps and guidance, then every student."""

@@ -6,14 +6,13 @@ from typing import Generic, TypeVar
 
 from torch import Tensor
 
-from gad.config import Recipe, Section, load_recipe
+from gad.config import Recipe, Section, StudentConfig, load_recipe
 from gad.models.external import load_external
 from gad.models.model import Model, load_model
 from gad.models.sampler import NamedStudent
-from gad.models.students import load_students
-from gad.runtime.cache import stage_cache_dir
+from gad.models.students import load_students, student_seed_dir
 from gad.runtime.devices import own_device
-from gad.runtime.paths import stage_dir
+from gad.runtime.paths import stage_cache_dir, stage_dir
 
 SECTIONS = {"fidelity": "sensitivity"}  # of a stage that reads another one's section of the recipe
 COMPARING = ("sensitivity", "fidelity", "control")  # stages that measure trained students
@@ -71,3 +70,9 @@ def load_stage(recipe: str, name: str) -> Stage:
     teacher = teacher.on(own_device(device))
     students = load_students(recipe, teacher, device=device)
     return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
+
+
+def stage_first_seed_student(stage: Stage[StudentConfig], variant: str) -> Model:
+    """The variant's student of the first seed."""
+    seed = stage.section.seeds_of(variant)[0]
+    return load_model(student_seed_dir(stage.folder / variant, seed), teacher=stage.teacher)

@@ -13,7 +13,9 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def tokenize(tokenizer: "PreTrainedTokenizerBase", prompts: list[str], max_tokens: int) -> tuple[Tensor, Tensor]:
+def text_encoding_tokens(
+    tokenizer: "PreTrainedTokenizerBase", prompts: list[str], max_tokens: int
+) -> tuple[Tensor, Tensor]:
     """Token ids and mask ``[B, L]``, padded to ``max_tokens``; longer prompts are cut with a warning."""
     for prompt, ids in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
         if len(ids) > max_tokens:
@@ -34,7 +36,9 @@ STOCK_MAX_TOKENS = {"StableDiffusionPipeline": 77, "PixArtAlphaPipeline": 120, "
 
 
 @torch.no_grad()
-def encode_prompts(pipeline: "DiffusionPipeline", prompts: list[str], *, batch_size: int = 64) -> Conditioning:
+def text_encoding_of_prompts(
+    pipeline: "DiffusionPipeline", prompts: list[str], *, batch_size: int = 64
+) -> Conditioning:
     """Conditioning of the prompts, float32 and on the CPU, as the pipeline itself encodes them (SANA without its
     instruction)."""
     name = type(pipeline).__name__
@@ -42,7 +46,7 @@ def encode_prompts(pipeline: "DiffusionPipeline", prompts: list[str], *, batch_s
     if masked:  # PixArt and SANA lower the case first
         prompts = pipeline._text_preprocessing(list(prompts), clean_caption=False)
     max_tokens = min(pipeline.tokenizer.model_max_length, STOCK_MAX_TOKENS[name])
-    ids, mask = tokenize(pipeline.tokenizer, prompts, max_tokens)
+    ids, mask = text_encoding_tokens(pipeline.tokenizer, prompts, max_tokens)
     device = pipeline.text_encoder.device
     batches = zip(ids.to(device).split(batch_size), mask.to(device).split(batch_size), strict=True)
     parts = (encode_tokens(pipeline.text_encoder, *batch, masked=masked).to("cpu") for batch in batches)

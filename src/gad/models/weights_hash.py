@@ -41,7 +41,7 @@ def _own_tensors(model: Model) -> dict[str, Tensor]:
     return {"points": denoiser.points}
 
 
-def model_key(model: Model, *, teacher: Model | None = None) -> str:
+def model_weights_key(model: Model, *, teacher: Model | None = None) -> str:
     """A short hash of a model's weights (as :func:`weights_hash`) and of how its parts are set up."""
     pipeline, denoiser = model.pipeline, model.denoiser
     parts = [] if pipeline is None else [pipeline_network(pipeline), pipeline.vae, pipeline.scheduler]

@@ -8,26 +8,22 @@ import torch
 
 from gad.config import Recipe
 from gad.config.layout import LayoutConfig
+from gad.data.boxes import GroundTruth
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
+from gad.diffusion.jvp import difference_jvps
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.attention import cross_attention
+from gad.evaluation.control.layout.energy_descent import descend_energy, turning_descent_step
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.steering import Plan, steering_energy
-from gad.evaluation.control.optimiser import optimise_noise, turning_step
-from gad.evaluation.sensitivity.responses import (
-    analysed_direction_kind,
-    analysis_noise,
-    noise_to_image_map,
-    response_differences,
-)
-from gad.metrics.average_precision import GroundTruth
+from gad.evaluation.sensitivity.analysis_noise import analysis_direction_kind, analysis_noise
 from gad.models.model import Model
 from gad.models.sampler import Sampler
 from gad.preflight.cost import Cost
-from gad.preflight.timing import peak_bytes
-from gad.runtime.devices import own_device
+from gad.runtime.devices import own_device, peak_memory_bytes
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import ModelMixin
@@ -36,7 +32,7 @@ HALVES = (GroundTruth("left", (0, 0, 1, 2)), GroundTruth("right", (1, 0, 2, 2)))
 WORDS, LEFT, RIGHT = 8, 2, 6  # tokens of a synthetic prompt that are words, and the two objects among them
 
 
-def student_folder_cost(teacher: Model, folder: Path) -> Cost:
+def analysis_folder_cost(teacher: Model, folder: Path) -> Cost:
     """Saving a student's network as a diffusers folder and loading it again, float32."""
     assert isinstance(teacher.denoiser, NetworkDenoiser)
     network: ModelMixin = teacher.denoiser.network
@@ -45,7 +41,7 @@ def student_folder_cost(teacher: Model, folder: Path) -> Cost:
     type(network).from_pretrained(folder)
     seconds = time.perf_counter() - start
     size = sum(path.stat().st_size for path in folder.iterdir())
-    return Cost("student", f"folder of {size / 1e9:.2f} GB", seconds, 0.0, 0, peak_bytes())
+    return Cost("student", f"folder of {size / 1e9:.2f} GB", seconds, 0.0, 0, peak_memory_bytes())
 
 
 @torch.no_grad()
@@ -53,13 +49,13 @@ def sensitivity_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     """Value and differences of the student's map for one batch of the analysis; other control tasks make such calls."""
     config, steps = settings.sensitivity, settings.noise_pairs.student_steps
     size, count = config.batch_size, config.num_directions
-    denoise = denoiser_on_device(teacher.denoiser, own_device(config.device))
-    ids, noise, directions = analysis_noise(teacher, config, analysed_direction_kind(config), ids=range(size))
+    denoise = guided_denoiser_on_device(teacher.denoiser, own_device(config.device))
+    ids, noise, directions = analysis_noise(teacher, config, analysis_direction_kind(config), ids=range(size))
     phi = noise_to_image_map(denoise, teacher.condition(prompt_of(ids)), num_steps=steps)
     start = time.perf_counter()
-    response_differences(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
+    difference_jvps(phi, noise, directions, h=config.perturbation_scale)  # on the CPU: nothing is left to wait for
     seconds, read = time.perf_counter() - start, (1 + count) * steps * size * tokens
-    return Cost("sensitivity", f"response of {size} x {count}", seconds, 0.0, read, peak_bytes())
+    return Cost("sensitivity", f"response of {size} x {count}", seconds, 0.0, read, peak_memory_bytes())
 
 
 def _synthetic_plan(size: int, tokens: int) -> Plan:
@@ -76,16 +72,16 @@ def control_cost(teacher: Model, settings: Recipe, tokens: int) -> Cost:
     """
     config = settings.control.layout or LayoutConfig(num_prompts=1)
     size, steps = config.batch_size, settings.noise_pairs.student_steps
-    denoise = denoiser_on_device(teacher.denoiser, own_device(settings.control.device))
+    denoise = guided_denoiser_on_device(teacher.denoiser, own_device(settings.control.device))
     empty = teacher.condition([""])
     assert isinstance(denoise, NetworkDenoiser) and empty is not None, "a dry run is of pipelines"
     plan = _synthetic_plan(size, empty.prompt_embeds.shape[1])
-    noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning_step(config.angle)
+    noise, move = draw_noise(range(size), teacher.latent_shape, seed=config.seed), turning_descent_step(config.angle)
     with cross_attention(denoise.network, config.attention_layers) as recorded:
         energy = steering_energy(Sampler("dry run", 0, teacher, steps), plan, config, recorded)
-        noise = optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
+        noise = descend_energy(energy, noise, move, iterations=1, stop_below=0.0)
         start = time.perf_counter()
-        optimise_noise(energy, noise, move, iterations=1, stop_below=0.0)
+        descend_energy(energy, noise, move, iterations=1, stop_below=0.0)
         seconds = time.perf_counter() - start
     calls = min(config.attention_steps, config.attention_trajectory_steps or steps, steps)
-    return Cost("control", f"turn of {size}", seconds, 0.0, calls * size * tokens, peak_bytes())
+    return Cost("control", f"turn of {size}", seconds, 0.0, calls * size * tokens, peak_memory_bytes())

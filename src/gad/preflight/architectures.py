@@ -152,7 +152,7 @@ def architecture_of(pretrained: str | None) -> Architecture:
     raise ValueError(f"no published architecture is known for {pretrained!r}; there are: {', '.join(BY_TEACHER)}")
 
 
-def reduced_architecture(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:
+def _reduced_architecture(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:
     """The configuration with fewer layers (a UNet: levels) and another latent size; as published by default."""
     config = dict(architecture.config)
     if size is not None:
@@ -173,15 +173,23 @@ def build_architecture(
     with torch.random.fork_rng(), torch.device(device):
         torch.manual_seed(seed)
         return (
-            architecture.kind(**reduced_architecture(architecture, depth=depth, size=size)).eval().requires_grad_(False)
+            architecture.kind(**_reduced_architecture(architecture, depth=depth, size=size))
+            .eval()
+            .requires_grad_(False)
         )
 
 
-def count_network_parameters(network: nn.Module) -> int:
+def architecture_network_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 @cache
 def count_architecture_parameters(architecture: Architecture, *, depth: int | None = None) -> int:
     """Parameters of the network, from shapes alone; a published one takes a second to build."""
-    return count_network_parameters(build_architecture(architecture, depth=depth, device="meta"))
+    return architecture_network_parameters(build_architecture(architecture, depth=depth, device="meta"))
+
+
+def architecture_image_tokens(architecture: Architecture, size: int | None = None) -> int:
+    """Places that the network works on for one image: a UNet's latent pixels, a transformer's patches."""
+    config = _reduced_architecture(architecture, size=size)
+    return (config["sample_size"] // config.get("patch_size", 1)) ** 2

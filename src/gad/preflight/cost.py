@@ -24,7 +24,7 @@ class Cost:
     peak: float
 
 
-def utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:
+def cost_utilisation(cost: Cost, device_name: str, dtype: str) -> float | None:
     """Model FLOP/s over the device's peak, in (0, 1]; None for a device whose peak is not known or without FLOPs."""
     peak = next((values for name, values in PEAK.items() if name in device_name), None)
     if peak is None or not cost.flops:

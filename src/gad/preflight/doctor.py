@@ -1,20 +1,20 @@
 """What is missing before a recipe can run, found out in seconds: a line for each thing, with what to do."""
 
 import importlib.util
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from huggingface_hub import try_to_load_from_cache
 
-from gad.config import Recipe, SensitivityConfig
+from gad.config import Recipe
 from gad.data.prompts import load_prompts
 from gad.preflight.external_files import (
     check_control_files,
     check_evaluators,
     check_external_students,
-    how_to_fetch_model,
+    check_hub_reachable,
+    how_to_fetch_external_model,
 )
 from gad.preflight.finding import Finding
 from gad.preflight.pipeline_folder import faults_of_pipeline
@@ -22,9 +22,6 @@ from gad.preflight.rounding import check_amplification, check_rounding
 from gad.preflight.sizes import check_sizes
 from gad.runtime.distributed import processes_per_node
 from gad.runtime.paths import ROOT
-
-HUB = "huggingface.co"
-TIMEOUT = 3.0  # seconds
 
 
 def examine_recipe(settings: Recipe) -> Iterator[Finding]:
@@ -81,7 +78,7 @@ def _check_device(settings: Recipe) -> Iterator[Finding]:
 
 def _fetch_command(source: str, revision: str | None) -> str:
     """How a teacher is fetched, here or on a machine with a network whose files are then carried over."""
-    return f"{how_to_fetch_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
+    return f"{how_to_fetch_external_model(source, revision)}, or with --local-dir DIR and teacher.pretrained: DIR"
 
 
 def _check_teacher(settings: Recipe) -> Iterator[Finding]:
@@ -136,28 +133,9 @@ def _check_prompts(settings: Recipe) -> Iterator[Finding]:
     except ValueError as error:
         yield Finding("missing", f"prompts: {error}", "put a .txt, .csv or .parquet there, or name its column")
         return
-    needed = settings.noise_pairs.num_pairs + num_held_out_prompts(settings.sensitivity)
+    needed = settings.noise_pairs.num_pairs + settings.sensitivity.num_held_out_prompts
     if count < needed:
         yield Finding("warn", f"{count} prompts for {needed} samples: some come again, analysis is not held out",
                       "add prompts, or lower noise_pairs.num_pairs")  # fmt: skip
     else:
         yield Finding("ok", f"{count} prompts")
-
-
-def num_held_out_prompts(config: SensitivityConfig) -> int:
-    """The most prompts that an analysis takes from the end of the list; all of them take the same ones."""
-    asked = [config.num_noises]
-    asked += [config.seeds.num_prompts] if config.seeds else []
-    asked += [config.fidelity.num_images] if config.fidelity else []
-    asked += [section.num_samples for section in (config.negative_prompts, config.inversion) if section]
-    return max(asked)
-
-
-def check_hub_reachable() -> Finding:
-    """Whether the hub can be reached from here."""
-    try:
-        with socket.create_connection((HUB, 443), timeout=TIMEOUT):
-            return Finding("ok", f"{HUB} can be reached: what is missing can be fetched from here")
-    except OSError:
-        do = "fetch the files above on a machine with a network and copy them to HF_HOME or a local folder here"
-        return Finding("warn", f"{HUB} cannot be reached from here", do)

@@ -18,21 +18,21 @@ from gad.data.pair_generation import generate_noise_pairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.guidance import denoiser_on_device
+from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
-from gad.distillation.batch import draw_batch
+from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import start_student, teacher_copy_for_training
-from gad.distillation.trainable import Trainable
+from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
-from gad.preflight.analysis_cost import control_cost, sensitivity_cost, student_folder_cost
-from gad.preflight.architectures import Architecture, architecture_of, build_architecture
+from gad.models.students import start_student
+from gad.preflight.analysis_cost import analysis_folder_cost, control_cost, sensitivity_cost
+from gad.preflight.architectures import Architecture, architecture_image_tokens, architecture_of, build_architecture
 from gad.preflight.cost import Cost
-from gad.preflight.estimate import estimate_image_tokens
 from gad.preflight.flops import step_flops
-from gad.preflight.timing import Timed, forget_peak, peak_bytes
+from gad.preflight.timing import Timed
+from gad.runtime.devices import forget_peak_memory, peak_memory_bytes
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up
@@ -78,7 +78,7 @@ def _pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> 
     calls = (1 + 2 * config.directions_per_noise) * config.student_steps
     doubled = 1 if config.guidance_scale == 1 else 2
     read = doubled * config.batch_size * tokens
-    return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_bytes())
+    return Cost("noise_pairs", f"call of {config.batch_size}", seconds / calls, 0.0, read, peak_memory_bytes())
 
 
 class _Asked(Timed):
@@ -103,8 +103,8 @@ def dry_run_steps(
     """Train a variant for ``steps`` steps, and for those that warm up and that log, monitored by ``clock(objective,
     accumulate)``."""
     list(generate_noise_pairs(folder / "pairs", teacher, "dry run", dry_run_pairs(settings, PAIRS)))
-    denoiser_on_device(teacher.denoiser, "cpu")  # where a student's training finds it
-    forget_peak()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
+    guided_denoiser_on_device(teacher.denoiser, "cpu")  # where a student's training finds it
+    forget_peak_memory()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
     student, objective = _begin(teacher, pairs, config, variant)
@@ -161,11 +161,11 @@ def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) ->
 def dry_run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
     """The cost of ``noise_pairs``, ``folder``, ``sensitivity``, ``control``, or a training step of that variant."""
     teacher = dry_run_teacher(settings, depth=depth, size=size)
-    tokens = estimate_image_tokens(architecture_of(settings.teacher.pretrained), size)
+    tokens = architecture_image_tokens(architecture_of(settings.teacher.pretrained), size)
     if part == "noise_pairs":
         return _pairs_cost(teacher, settings, folder, tokens)
     if part == "folder":
-        return student_folder_cost(teacher, folder)
+        return analysis_folder_cost(teacher, folder)
     if part in ANALYSES:
         return ANALYSES[part](teacher, settings, tokens)
     return _student_cost(teacher, settings, folder, tokens, variant=part, steps=steps)

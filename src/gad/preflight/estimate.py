@@ -1,7 +1,7 @@
 """What a recipe will need, from its numbers alone: disk of its pairs and students, memory of its networks."""
 
 from gad.config import Recipe
-from gad.preflight.architectures import Architecture, count_architecture_parameters, reduced_architecture
+from gad.preflight.architectures import Architecture, count_architecture_parameters
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -48,9 +48,3 @@ def estimate_host_bytes(settings: Recipe, architecture: Architecture, processes:
     count, disk = count_architecture_parameters(architecture), estimate_disk_bytes(settings, architecture)
     each = 4 * (2 * count + architecture.text_parameters)
     return processes * each + max(disk["prompt embeddings"], processes * disk["checkpoint"])
-
-
-def estimate_image_tokens(architecture: Architecture, size: int | None = None) -> int:
-    """Places that the network works on for one image: a UNet's latent pixels, a transformer's patches."""
-    config = reduced_architecture(architecture, size=size)
-    return (config["sample_size"] // config.get("patch_size", 1)) ** 2

@@ -1,5 +1,6 @@
 """Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from gad.runtime.paths import EMOJI, ROOT
 README = "README.md"  # a LoRA's repository has no config
 
 
+HUB = "huggingface.co"
+TIMEOUT = 3.0  # seconds
+
+
 def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     """The models that scores come from."""
     if settings.teacher.dataset == "emoji":
@@ -26,7 +31,7 @@ def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     for key, source in _evaluators_of(settings).items():
         if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
-            yield Finding("missing", what, how_to_fetch_model(source))
+            yield Finding("missing", what, how_to_fetch_external_model(source))
 
 
 def _evaluators_of(settings: Recipe) -> dict[str, str]:
@@ -53,7 +58,7 @@ def check_external_students(settings: Recipe) -> Iterator[Finding]:
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
-                yield Finding("missing", what, f"{how_to_fetch_model(source, revision)}, or drop the entry")
+                yield Finding("missing", what, f"{how_to_fetch_external_model(source, revision)}, or drop the entry")
 
 
 def check_control_files(settings: Recipe) -> Iterator[Finding]:
@@ -112,8 +117,18 @@ def _model_here(source: str, revision: str | None = None) -> bool:
         return False
 
 
-def how_to_fetch_model(source: str, revision: str | None = None) -> str:
+def how_to_fetch_external_model(source: str, revision: str | None = None) -> str:
     """How a model is put in its place; names under ``models/`` are folders that only the user can make."""
     if source.startswith("models/"):
         return f"put its folder at {source}"
     return f"hf download {source}{f' --revision {revision}' if revision else ''} (into HF_HOME)"
+
+
+def check_hub_reachable() -> Finding:
+    """Whether the hub can be reached from here."""
+    try:
+        with socket.create_connection((HUB, 443), timeout=TIMEOUT):
+            return Finding("ok", f"{HUB} can be reached: what is missing can be fetched from here")
+    except OSError:
+        do = "fetch the files above on a machine with a network and copy them to HF_HOME or a local folder here"
+        return Finding("warn", f"{HUB} cannot be reached from here", do)

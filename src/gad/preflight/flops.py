@@ -4,8 +4,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import Batch, training_step_generator
-from gad.distillation.precision import networks_of_training_step
+from gad.distillation.batch import Batch, batch_random_generator
+from gad.distillation.objective import networks_of_objective
 from gad.distillation.trainable import Trainable, WithAuxiliary
 
 
@@ -15,14 +15,14 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
     The model's own work: what gradient checkpointing computes a second time is not counted. Every network loses its
     weights: they go to the device "meta", which has shapes alone, so that nothing is computed and nothing fills memory.
     """
-    for network in networks_of_training_step(student, objective):
+    for network in networks_of_objective(student, objective):
         network._compiled_call_impl = None  # compiled for where it was
         if (disable := getattr(network, "disable_gradient_checkpointing", None)) is not None:
             disable()
     for denoiser in (student, *objective.networks().learning):
         denoiser.compute = None
     student, objective, part = student.to("meta"), objective.to("meta"), part.to("meta")
-    for network in networks_of_training_step(student, objective):
+    for network in networks_of_objective(student, objective):
         network.float()
     student.network.train().requires_grad_(True)
     with FlopCounterMode(display=False) as counter:
@@ -30,7 +30,7 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
             assert isinstance(objective, WithAuxiliary)
             objective.auxiliary.requires_grad_(True)
             for update in range(config.auxiliary_updates):
-                objective.auxiliary_loss(student, part, training_step_generator(0, update)).mean().backward()
+                objective.auxiliary_loss(student, part, batch_random_generator(0, update)).mean().backward()
             objective.auxiliary.requires_grad_(False)
-        objective.terms(student, part, training_step_generator(1))["total"].backward()
+        objective.terms(student, part, batch_random_generator(1))["total"].backward()
     return float(config.accumulate * counter.get_total_flops())

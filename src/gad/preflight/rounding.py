@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gad.config import Recipe
-from gad.diffusion.step_size import EPS, smallest_step
+from gad.diffusion.step_size import EPS, smallest_step_size
 from gad.preflight.finding import Finding
 
 SEEN = 0.01  # error of an element of x0, in standard deviations of the latent, from which on it is reported
@@ -40,7 +40,7 @@ def check_rounding(settings: Recipe) -> Iterator[Finding]:
     """The smallest step h against the rounding of the dtypes that teacher and student compute in, as it is in x0."""
     growth, h = _growth(settings), min(settings.noise_pairs.steps)
     for name, dtype in _dtypes(settings).items():
-        floor = growth * smallest_step(dtype)
+        floor = growth * smallest_step_size(dtype)
         if h < floor:
             what = f"{name}: h = {h:g} drowns in the rounding of {dtype}" + (f", which{_grown(growth)}" * (growth > 1))
             yield Finding("warn", what, f"use h >= {floor:.2g}, or set {name}: float32")

@@ -3,7 +3,6 @@
 Trainings that take turns, a step each, are timed side by side: what slows the machine down slows all of them.
 """
 
-import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +12,7 @@ import torch
 from torch import nn
 
 from gad.distillation.trainable import Trainable
-
-
-def peak_bytes() -> float:
-    """The most memory that this process has held: of the GPU where there is one, else of the machine."""
-    if torch.cuda.is_available():
-        return float(torch.cuda.max_memory_allocated())
-    return 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def forget_peak() -> None:
-    """Have :func:`peak_bytes` of a GPU begin anew; that of a process is of its whole life."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+from gad.runtime.devices import peak_memory_bytes
 
 
 class Timed:
@@ -61,7 +48,7 @@ class Timed:
     def begin_step(self, step: int) -> None:
         """Note time and memory; what else is to happen at the beginning of a step extends it."""
         self.times.append(_now())
-        self.peak = peak_bytes()
+        self.peak = peak_memory_bytes()
 
 
 def _now() -> float:
@@ -108,7 +95,7 @@ class Alternating(Timed):
         self.start = _now()
 
 
-def run_by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
+def time_by_turns(works: Sequence[Callable[[Turns, int], list[float]]]) -> list[list[float]]:
     """What each work returns; all of them run as threads, one at a time. Raises what one of them raises."""
     turns = Turns(len(works))
 

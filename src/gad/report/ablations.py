@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
-from gad.config.recipe import first_recipe_fault, read_recipe_sections
+from gad.config.recipe import read_recipe_sections, recipe_validation_message
 from gad.config.variants import VARIANTS
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
@@ -61,7 +61,7 @@ def load_ablations(path: Path = ABLATIONS) -> dict[str, Ablation]:
         try:
             ablations[name] = Ablation.model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {first_recipe_fault(error, Ablation)}") from error
+            raise RecipeError(f"ablation {name}: {recipe_validation_message(error, Ablation)}") from error
         _check_settings(name, ablations[name])
         _check_settings(name, ablations[name].shortened())
     return ablations
@@ -84,10 +84,12 @@ def _check_settings(name: str, ablation: Ablation) -> None:
         try:
             type(recipe).model_validate(values)
         except ValidationError as error:
-            raise RecipeError(f"ablation {name}: {setting}: {first_recipe_fault(error, type(recipe))}") from error
+            raise RecipeError(
+                f"ablation {name}: {setting}: {recipe_validation_message(error, type(recipe))}"
+            ) from error
 
 
-def experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
+def ablation_experiment_name(name: str, ablation: Ablation, setting: Setting) -> str:
     """What DVC calls the experiment: the ablation's name and a hash of all that it changes."""
     return f"{name}-{fingerprint(ablation.recipe, ablation.variants, ablation.common | setting)[:8]}"
 
@@ -118,7 +120,7 @@ def ablation_result_table(ablation: Ablation, metrics: list[dict[str, dict] | No
     """
     import pandas as pd  # here, since it takes seconds, as does scipy
 
-    from gad.metrics.summary import direction_kinds
+    from gad.report.direction_kinds import direction_kinds
 
     rows = []
     for setting, recorded in zip(ablation.settings, metrics, strict=True):
@@ -155,11 +157,3 @@ def recorded_ablation_tables(recipe: str, ablations: dict[str, Ablation], folder
             if ablation.recipe == recipe and path.exists():
                 found[name + ending] = (ablation.title + words, pd.read_csv(path))
     return found
-
-
-def recorded_retained_gain(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
-    """The second table of the ablation of that name in :func:`recorded_ablation_tables`, if there is one."""
-    import pandas as pd  # here, since it takes seconds
-
-    path = folder / f"{name}{RETAINED}.csv"
-    return pd.read_csv(path) if path.exists() else None

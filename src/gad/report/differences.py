@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from gad.metrics.statistics import effect_of, excludes_zero, has_interval, holm
-from gad.metrics.summary import direction_kinds
-from gad.report.format import format_estimate
-from gad.report.main_results import direction_kind_title, direction_kinds_read, main_results
+from gad.metrics.statistics import effect_statistics, excludes_zero, has_confidence_interval, holm
+from gad.report.direction_kinds import direction_kind_title, direction_kinds, direction_kinds_read
+from gad.report.format import format_mean
+from gad.report.main_results import main_results
 
 SIGNIFICANT, DETECTABLE = "significant at 95 %", "minimum detectable effect"
 COLUMNS = ["group", "metric", "variant", "minus baseline", SIGNIFICANT, "effect size", DETECTABLE, "effect"]
@@ -57,12 +57,12 @@ def _differences(metrics: dict[str, dict], *, main: bool) -> pd.DataFrame:
                     continue
                 if group is None and label not in map(direction_kind_title, direction_kinds_read(metric, kinds)):
                     continue
-                effect, significant = effect_of(**estimate), excludes_zero(estimate["low"], estimate["high"])
+                effect, significant = effect_statistics(**estimate), excludes_zero(estimate["low"], estimate["high"])
                 row = {
                     "group": label,
                     "metric": metric,
                     "variant": variant,
-                    "minus baseline": format_estimate(estimate),
+                    "minus baseline": format_mean(estimate),
                 }
                 row |= {SIGNIFICANT: "yes" if significant else "", "effect size": _short(effect.hedges_g)}
                 row |= {DETECTABLE: "" if significant else _short(effect.minimum_detectable), "effect": effect}
@@ -82,7 +82,7 @@ def _against_baseline(metrics: dict[str, dict]) -> Iterator[tuple[str, str | Non
     yield "control", "over_seeds", "control", metrics["control"]["minus_baseline"]
 
 
-def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
+def two_level_differences(metrics: dict[str, dict]) -> pd.DataFrame:
     """Differences to the baseline paired by seed, noise and prompt; intervals for other seeds and other noises.
 
     The ones to quote: those over seeds alone speak of these noises only. ``p, Holm`` and ``minimum detectable effect``
@@ -98,12 +98,12 @@ def two_level_table(metrics: dict[str, dict]) -> pd.DataFrame:
         for name, estimate in values.items()
         if estimate["mean"] is not None and _is_read(name, kinds)
     ]
-    quoted = [row for row in found if has_interval(row[2]["low"])] or found
-    effects = [effect_of(**value) for _, _, value in quoted]
+    quoted = [row for row in found if has_confidence_interval(row[2]["low"])] or found
+    effects = [effect_statistics(**value) for _, _, value in quoted]
     columns = {
         "metric": [name for name, _, _ in quoted],
         "variant": [variant for _, variant, _ in quoted],
-        "minus baseline": [format_estimate(value) for _, _, value in quoted],
+        "minus baseline": [format_mean(value) for _, _, value in quoted],
         SIGNIFICANT: ["yes" if excludes_zero(value["low"], value["high"]) else "" for _, _, value in quoted],
         "p, Holm": [_short(p) for p in holm([effect.p for effect in effects])],
         DETECTABLE: [

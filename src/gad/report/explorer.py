@@ -10,7 +10,7 @@ from gad.config import load_recipe, recipe_names
 from gad.config.sample_ids import EXPLORE
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_scene_prompt
-from gad.diffusion.noise import Direction, direction_part, draw_direction, draw_noise
+from gad.diffusion.noise import Direction, draw_direction, draw_noise, noise_direction_part
 from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import top_singular_vectors
@@ -84,7 +84,7 @@ class Explorer:
         ids, shape = self._ids(place.seed), self.teacher.model.latent_shape
         noise = draw_noise(ids, shape, seed=0)
         basis = self._singular(place, noise) if place.direction == "singular" else None
-        inside = direction_part(noise, place.direction, basis=basis)
+        inside = noise_direction_part(noise, place.direction, basis=basis)
         along = draw_direction(ids, shape, seed=0, kind=place.direction, basis=basis)
         turns = torch.deg2rad(torch.tensor(angles, dtype=torch.float32))
         return torch.cat([noise + (a.cos() - 1) * inside + a.sin() * along for a in turns])

@@ -1,4 +1,4 @@
-"""The explorer's sliders. Everything that is computed lies in ``explore.py``."""
+"""The explorer's sliders. Everything that is computed lies in ``explorer.py``."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ Picture = Callable[..., bytes]
 """Each model's output, and the points that it is drawn on (``reference``, None for images), to a PNG."""
 
 
-def explorer_panel(
+def make_explorer_widget(
     recipes: list[str], start: str, open_recipe: Callable[[str], Explorer], picture: Picture
 ) -> widgets.VBox:
     """Recipe, prompt, seed, direction and angle over a row of images, the teacher first.

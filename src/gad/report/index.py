@@ -1,16 +1,13 @@
-"""What a report shows of a recipe beside its main numbers, and the index page over all recipes."""
+"""The index page over all recipes."""
 
 import html
 from pathlib import Path
 
 import pandas as pd
-from pandas.io.formats.style import Styler
 
-from gad.metrics.summary import direction_kinds
-from gad.report.format import format_estimate, format_unbroken
-from gad.report.main_results import direction_kinds_read, main_result_tables, main_results
+from gad.report.main_results import main_result_tables, recipe_metrics
 from gad.runtime.files import atomic_write_path, read_json, write_json
-from gad.runtime.paths import REPORTS, RESULTS, metrics_file
+from gad.runtime.paths import REPORTS
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -20,88 +17,6 @@ th, td { border-bottom: 1px solid #ddd; padding: .25rem .7rem; text-align: left;
 th { background: #f3f4f6 } img { max-width: 100%; display: block; margin: .8rem 0 }
 nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
 """
-
-
-def recipe_metrics(recipe: str) -> dict[str, dict]:
-    """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run."""
-    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}
-
-
-def styled_table(table: pd.DataFrame) -> Styler:
-    """The table as a page shows it: no index, short numbers, no line break within an interval.
-
-    What the columns "paper's table" and "comparable?" say of all rows alike stands above the table, once.
-    """
-    alike = [name for name in ("paper's table", "comparable?") if name in table and table[name].nunique() == 1]
-    said = " · ".join(f"{name} {table[name].iloc[0]}" for name in alike)
-    shown = table.drop(columns=alike).style.hide().format(_short, na_rep="")
-    return shown.set_caption(said).set_table_styles([{"selector": "caption", "props": "text-align: left"}])
-
-
-def _short(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return format_unbroken(str(value))
-
-
-def folded_html(title: str, table: pd.DataFrame) -> str:
-    """The table as HTML under a title that opens it."""
-    return f"<details><summary>{html.escape(title)}</summary>{table.to_html(index=False)}</details>"
-
-
-def ablation_page_table(table: pd.DataFrame) -> pd.DataFrame:
-    """An ablation as it is read: a row per setting, directions and variant, each metric with its interval."""
-    metrics = [name.removesuffix(" mean") for name in table if name.endswith(" mean")]
-    rows = []
-    for _, line in table.astype(object).where(table.notna(), None).iterrows():
-        row = {key: line[key] for key in ("setting", "directions", "variant")}
-        for metric in metrics:
-            estimate = {part: line[f"{metric} {part}"] for part in ("mean", "low", "high", "n")}
-            row[metric] = format_estimate(estimate | {"n": int(estimate["n"])}) if estimate["mean"] is not None else ""
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def committed_results(recipe: str) -> dict | None:
-    """The long run's metrics and provenance that came with the project, if there are any."""
-    path = RESULTS / f"{recipe}.json"
-    return read_json(path) if path.exists() else None
-
-
-def keep_committed_results(recipe: str) -> Path:
-    """Copy a recipe's numbers and provenance to ``results/<recipe>.json``, to be committed; returns its path."""
-    summary = read_json(REPORTS / recipe / "summary.json")
-    path = RESULTS / f"{recipe}.json"
-    write_json(path, {"metrics": summary["metrics"], "provenance": summary["provenance"]})
-    return path
-
-
-def beside_committed(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
-    """This run's headline means beside the committed long run's, with the difference."""
-    rows = []
-    for label, (stage, group, metric) in main_results(metrics).items():
-        groups = [group] if group else direction_kinds_read(metric, direction_kinds(metrics[stage]))
-        for kind in groups:
-            for variant, values in metrics[stage].get(kind, {}).items():
-                other = committed["metrics"][stage].get(kind, {}).get(variant, {}).get(metric)
-                if metric in values and other and None not in (values[metric]["mean"], other["mean"]):
-                    row = {"metric": label if len(groups) == 1 else f"{label}, {kind}", "variant": variant}
-                    row |= {"this run": format_estimate(values[metric]), "committed": format_estimate(other)}
-                    rows.append(row | {"difference": f"{values[metric]['mean'] - other['mean']:+.3g}"})
-    return pd.DataFrame(rows)
-
-
-def changed_sections(facts: dict, committed: dict) -> str:
-    """One line that names the recipe's sections that are not as they were in the committed run, by their hashes.
-
-    ``facts`` is this run's provenance. Where a section differs, so may the numbers, for that reason alone; a key that
-    was added since, with its default, differs too. Sections that the committed run did not know are left out.
-    """
-    theirs = committed["provenance"]["section_hashes"]
-    changed = [name for name, value in facts["section_hashes"].items() if theirs.get(name, value) != value]
-    if not changed:
-        return "the recipe is the committed run's"
-    return f"sections of the recipe that differ from the committed run's: {', '.join(changed)}"
 
 
 def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:

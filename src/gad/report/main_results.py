@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pandas as pd
 
 from gad.config.variants import VARIANTS
-from gad.metrics.summary import direction_kinds
+from gad.report.direction_kinds import direction_kind_title, direction_kinds
 from gad.report.format import format_cell, format_unbroken
+from gad.runtime.files import read_json
+from gad.runtime.paths import metrics_file
 
 Place = tuple[str, str | None, str]  # stage, group of its metrics (None: each kind of direction), metric
 
-WITHOUT_DIRECTION = ("pointwise_mse", "map_error_median")  # of the outputs alone
 OUTPUTS: dict[str, Place] = {
     "map error": ("sensitivity", None, "pointwise_mse"),
     "median map error": ("sensitivity", None, "map_error_median"),
@@ -49,17 +50,6 @@ OPTIMISED_NOISE: dict[str, Place] = {
     "gain by noise optimisation": ("control", "over_seeds", "optimised_gain"),
     "gain with the teacher's optimised noise": ("control", "over_seeds", "optimised_gain_teachers_noise"),
 }
-
-
-def direction_kind_title(kind: str) -> str:
-    """How a kind of direction, "low_frequency, h = 0.5", is shown."""
-    directions, *step = kind.replace("_", "-").split(", ")
-    return ", ".join([f"{directions} directions", *step])
-
-
-def direction_kinds_read(metric: str, kinds: list[str]) -> list[str]:
-    """The kinds of direction at which a metric is read: the first where it is the same for every kind."""
-    return kinds[:1] if metric in WITHOUT_DIRECTION else kinds
 
 
 def main_results(metrics: dict[str, dict]) -> dict[str, Place]:
@@ -107,3 +97,8 @@ def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.
     columns = ["model", "seeds", *places]
     table = pd.DataFrame([rows[name] for name in order], columns=columns)
     return table.dropna(axis="columns", how="all").fillna("")
+
+
+def recipe_metrics(recipe: str) -> dict[str, dict]:
+    """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run."""
+    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}

@@ -248,11 +248,11 @@ def with_markdown_tables(text: str, page: str) -> str:
     return text
 
 
-def main(folder: Path = ROOT) -> None:
+def _write_markdown_tables(folder: Path = ROOT) -> None:
     for page in PAGES:
         path = folder / page
         path.write_text(with_markdown_tables(path.read_text(), page))
 
 
 if __name__ == "__main__":
-    main()
+    _write_markdown_tables()

@@ -1,9 +1,12 @@
 """Retained gain: the share of the first setting's gain over the baseline that a cheaper setting has."""
 
+from pathlib import Path
+
 import pandas as pd
 
 from gad.metrics.statistics import ratio_of_means
-from gad.report.ablations import METRICS, PAIRED, Ablation, ablation_setting_label
+from gad.report.ablations import METRICS, PAIRED, RETAINED, Ablation, ablation_setting_label
+from gad.runtime.paths import RESULTS
 
 
 def _gains_of(table: pd.DataFrame, metric: str, variant: str) -> pd.Series:
@@ -31,3 +34,11 @@ def retained_gain_table(ablation: Ablation, tables: list[pd.DataFrame]) -> pd.Da
                     row |= {f"{column}, retained {part}": value for part, value in vars(share).items()}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def recorded_retained_gain(name: str, folder: Path = RESULTS / "ablations") -> "pd.DataFrame | None":
+    """The second table of the ablation of that name in :func:`recorded_ablation_tables`, if there is one."""
+    import pandas as pd  # here, since it takes seconds
+
+    path = folder / f"{name}{RETAINED}.csv"
+    return pd.read_csv(path) if path.exists() else None

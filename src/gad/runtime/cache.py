@@ -13,9 +13,8 @@ import torch
 from pyarrow import parquet as pq
 from torch import Tensor
 
-from gad.runtime.distributed import rank_and_world_size, wait_until
+from gad.runtime.distributed import distributed_wait_until, rank_and_world_size
 from gad.runtime.files import atomic_write_path, read_tensors, write_tensors
-from gad.runtime.paths import stage_dir
 
 TENSORS = "tensors.safetensors"
 
@@ -23,12 +22,7 @@ Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
 
 
-def stage_cache_dir(recipe: str, stage: str) -> Path:
-    """The folder of a stage's partial results; no output of the stage."""
-    return stage_dir(recipe, "live", "cache", stage)
-
-
-def write_result(path: Path, result: Result) -> None:
+def write_cached_result(path: Path, result: Result) -> None:
     """Write a folder with a file per table and one for all tensors, whole or not at all."""
     with atomic_write_path(path) as partial:
         partial.mkdir()
@@ -38,8 +32,8 @@ def write_result(path: Path, result: Result) -> None:
         write_tensors(partial / TENSORS, {name: value for name, value in result.items() if isinstance(value, Tensor)})
 
 
-def read_result(path: Path) -> Result:
-    """What :func:`write_result` wrote; lists in tables are lists again. Tensors are memory-mapped."""
+def read_cached_result(path: Path) -> Result:
+    """What :func:`write_cached_result` wrote; lists in tables are lists again. Tensors are memory-mapped."""
     tables = {file.stem: _read_table(file) for file in sorted(path.glob("*.parquet"))}
     return tables | read_tensors(path / TENSORS)
 
@@ -68,10 +62,10 @@ class ResultCache:
             return make()
         path = self.folder / name
         if self.wait:
-            wait_until(path.exists)
+            distributed_wait_until(path.exists)
         elif not path.exists():
-            write_result(path, make())
-        return read_result(path)
+            write_cached_result(path, make())
+        return read_cached_result(path)
 
     def each(self, name: str, makes: Sequence[Callable[[], Result]]) -> list[Result]:
         """All of them, distributed over the processes, which have to come here all."""

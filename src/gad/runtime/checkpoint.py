@@ -17,7 +17,7 @@ class GeneratorState:
         self.load_state_dict = generator.set_state
 
 
-def write_checkpoint(path: Path, state: dict) -> None:
+def _write_checkpoint(path: Path, state: dict) -> None:
     with atomic_write_path(path) as partial:
         torch.save(state, partial)
 
@@ -32,7 +32,7 @@ def save_checkpoint_parts(path: Path, parts: dict, numbers: dict, *, writes: boo
     as every process has to where they are sharded."""
     states = {name: part.state_dict() for name, part in parts.items()}
     if writes:
-        write_checkpoint(path, states | numbers)
+        _write_checkpoint(path, states | numbers)
 
 
 def resume_checkpoint_parts(path: Path, parts: dict) -> dict:

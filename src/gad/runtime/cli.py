@@ -1,13 +1,9 @@
 """What the command-line programs share: one-line errors, and how DVC is called."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
-
-NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
 def positive_argument(text: str) -> int:
@@ -25,22 +21,6 @@ def exit_with_status(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(f"error: {' '.join(str(error).split())}")
 
 
-def dvc_command(*arguments: str) -> list[str]:
+def dvc_command_line(*arguments: str) -> list[str]:
     """The command line of DVC with these arguments."""
     return [sys.executable, "-m", "dvc", *arguments]
-
-
-def stage_environment() -> dict[str, str]:
-    """This process's environment with its interpreter's folder first on the PATH, and with compiled modules kept."""
-    path = [str(Path(sys.executable).parent), os.environ.get("PATH", "")]
-    others = {name: value for name, value in os.environ.items() if name != NO_BYTECODE}
-    return others | {"PATH": os.pathsep.join(path)}
-
-
-def keep_compiled() -> None:
-    """Let this process and those it starts write compiled modules, whatever the environment says.
-
-    Container images often forbid it; then every stage compiles torch and the rest anew, which doubles its time.
-    """
-    os.environ.pop(NO_BYTECODE, None)
-    sys.dont_write_bytecode = False

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributed import all_reduce
 
 from gad.runtime.devices import own_device
-from gad.runtime.fingerprint import is_locked, lock_folder
+from gad.runtime.folder_lock import folder_is_locked_to, lock_folder
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
@@ -50,20 +50,20 @@ def processes_per_node() -> int:
     return next((int(count) for count in told if count.isdecimal() and int(count)), 1)
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def distributed_wait_until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds. Processes agree over files, so that one may be done hours before another."""
     while not condition():
         time.sleep(POLL)
 
 
-def lock_together(folder: Path, cache_key: str) -> None:
-    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.fingerprint.lock_folder`);
+def distributed_folder_lock(folder: Path, cache_key: str) -> None:
+    """The first process has ``folder`` hold work of ``cache_key`` only (:func:`gad.runtime.folder_lock.lock_folder`);
     the others
     wait.
     """
     if rank_and_world_size()[0] == 0:
         lock_folder(folder, cache_key)
-    wait_until(lambda: is_locked(folder, cache_key))
+    distributed_wait_until(lambda: folder_is_locked_to(folder, cache_key))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], accelerator: "Accelerator") -> None:

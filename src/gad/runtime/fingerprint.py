@@ -1,15 +1,13 @@
-"""Hashes of what decides a result, and folders that hold the work of one such hash alone."""
+"""Hashes of what decides a result: values, files and code."""
 
 import ast
 import hashlib
 import json
-import shutil
 from functools import cache
 from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from gad.runtime.files import atomic_write_path, read_json
 from gad.runtime.paths import ROOT
 
 
@@ -30,26 +28,6 @@ def fingerprint(*values: object) -> str:
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
-
-
-def drop_damaged_shards(folder: Path) -> None:
-    """Remove the shards in ``folder`` that are not what its manifest says, and with them the manifest.
-
-    So they are made again. Any number of processes may do so, each before it asks which shards are there.
-    """
-    manifest = folder / "manifest.json"
-    if not manifest.exists():
-        return
-    try:
-        shards = read_json(manifest)["shards"]
-    except FileNotFoundError:  # another process has been faster
-        return
-    there = {folder / name: hashed for name, hashed in shards.items() if (folder / name).exists()}
-    damaged = [path for path, hashed in there.items() if file_hash(path) != hashed]
-    for path in damaged:
-        path.unlink(missing_ok=True)
-    if damaged:
-        manifest.unlink(missing_ok=True)
 
 
 def _without_docstrings(source: str) -> str:
@@ -78,32 +56,6 @@ def code_hash(stage: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def stage_cache_key(stage: str, *values: object) -> str:
+def stage_fingerprint(stage: str, *values: object) -> str:
     """The cache key of a stage's work: a fingerprint of what it is made from, and the hash of its code."""
     return f"{fingerprint(*values)}-{code_hash(stage)}"
-
-
-def lock_folder(folder: Path, cache_key: str) -> None:
-    """Make ``folder`` hold the unfinished work of ``cache_key`` (a fingerprint) only: work of anyone else is thrown
-    away.
-
-    DVC keeps the old files of a persistent output even when its parameters or the code have changed.
-    """
-    mark = folder / "fingerprint.txt"
-    if folder.exists() and (not mark.exists() or mark.read_text() != cache_key):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not mark.exists():
-        lock_to(folder, cache_key)
-
-
-def lock_to(folder: Path, cache_key: str) -> None:
-    """Declare that what ``folder`` holds is the work of ``cache_key``, whatever it was said to be before."""
-    with atomic_write_path(folder / "fingerprint.txt") as partial:
-        partial.write_text(cache_key)
-
-
-def is_locked(folder: Path, cache_key: str) -> bool:
-    """Whether ``folder`` holds the work of ``cache_key``."""
-    mark = folder / "fingerprint.txt"
-    return mark.exists() and mark.read_text() == cache_key

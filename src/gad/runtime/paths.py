@@ -19,3 +19,8 @@ def stage_dir(recipe: str, stage: str, *parts: str) -> Path:
 def metrics_file(recipe: str, stage: str) -> Path:
     """``data/<recipe>/metrics/<stage>.json``."""
     return DATA / recipe / "metrics" / f"{stage}.json"
+
+
+def stage_cache_dir(recipe: str, stage: str) -> Path:
+    """The folder of a stage's partial results; no output of the stage."""
+    return stage_dir(recipe, "live", "cache", stage)

@@ -21,11 +21,6 @@ import torch
 from gad.runtime.files import atomic_write_path
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def side_by_side(
     work: Callable[[Any], Iterable], items: Iterable, workers: int, *, job: Path, name: str = "item"
 ) -> Iterator[tuple[Any, Any]]:

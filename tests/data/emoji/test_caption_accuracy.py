@@ -6,7 +6,7 @@ import torch
 
 from gad.data.boxes import Detection
 from gad.data.emoji.caption_accuracy import (
-    background_colour,
+    background_accuracy,
     caption_accuracy,
     colour_accuracy,
     colour_accuracy_when_found,
@@ -14,7 +14,8 @@ from gad.data.emoji.caption_accuracy import (
     object_accuracy,
     relation_accuracy,
 )
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NATURAL, RELATIONS, TINTED, Prompt, Thing
+from gad.data.emoji.scenes import BACKGROUNDS, RELATIONS, Prompt, Thing
+from gad.data.emoji.sprites import COLOURS, NATURAL, TINTED
 
 FIRST, SECOND = Thing(TINTED[0], "red"), Thing(TINTED[1], "blue")
 LEFT, RIGHT = (2.0, 20.0, 22.0, 40.0), (36.0, 22.0, 60.0, 44.0)
@@ -74,12 +75,14 @@ def test_the_background_is_read_from_the_border(name):
     colour = torch.tensor(BACKGROUNDS[name]) / 127.5 - 1
     image = colour[:, None, None].repeat(1, 64, 64)
     image[:, 8:50, 8:50] = -1  # an object
-    assert background_colour(image[None]) == [name]
+    prompts = [Prompt((Thing(NATURAL[0], None),), 1, "and", other) for other in BACKGROUNDS]
+    right = background_accuracy(image.repeat(len(prompts), 1, 1, 1), prompts)
+    assert right.tolist() == [other == name for other in BACKGROUNDS]
 
 
 def test_every_rendered_background_is_read_right(truth):
     scenes, images = truth
-    assert background_colour(images) == [scene.prompt.background for scene in scenes]
+    assert background_accuracy(images, [scene.prompt for scene in scenes]).all()
 
 
 def other(names, name):

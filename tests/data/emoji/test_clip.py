@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gad.data.emoji.clip import build_emoji_clip, emoji_clip_logits, emoji_clip_score, load_emoji_clip, save_emoji_clip
-from gad.models.clip import image_features, text_features
+from gad.models.clip import clip_model_image_features, clip_model_text_features
 
 
 def captions_of(truth) -> list[str]:
@@ -36,7 +36,10 @@ def test_most_images_find_their_caption(clip, truth):
 
 
 def test_features_have_unit_length(clip, truth):
-    for features in (image_features(clip, truth[1][:4]), text_features(clip, captions_of(truth)[:4])):
+    for features in (
+        clip_model_image_features(clip, truth[1][:4]),
+        clip_model_text_features(clip, captions_of(truth)[:4]),
+    ):
         assert torch.allclose(features.norm(dim=1), torch.ones(4), atol=1e-5)
 
 

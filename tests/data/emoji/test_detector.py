@@ -8,14 +8,14 @@ from gad.data.boxes import box_iou
 from gad.data.emoji.detector import (
     Detector,
     Predictions,
-    detect_art_style,
+    detect_emoji_style,
     detect_emojis,
     detector_losses,
-    load_detector,
-    save_detector,
+    load_emoji_detector,
+    save_emoji_detector,
 )
-from gad.data.emoji.detector_targets import detector_targets_of
-from gad.data.emoji.scenes import STYLES
+from gad.data.emoji.detector_grid import detector_grid_targets
+from gad.data.emoji.sprites import STYLES
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_it_finds_the_rendered_boxes_and_colours(found, truth):
 def test_it_tells_the_style_of_rendered_scenes(detector, truth):
     scenes, images = truth
     assert (
-        share([STYLES[i] == scene.style for i, scene in zip(detect_art_style(detector, images), scenes, strict=True)])
+        share([STYLES[i] == scene.style for i, scene in zip(detect_emoji_style(detector, images), scenes, strict=True)])
         > 0.9
     )
 
@@ -64,7 +64,7 @@ def test_an_image_is_judged_alike_alone_and_in_a_batch(detector, found, truth):
 
 
 def test_losses_vanish_for_the_truth_and_grow_for_one_wrong_sample(truth):
-    targets = detector_targets_of(truth[0][:3])
+    targets = detector_grid_targets(truth[0][:3])
     one_hot = {name: 40.0 * torch.nn.functional.one_hot(getattr(targets, name)) for name in ("style", "background")}
     predicted = Predictions(
         noun=torch.where(targets.heat == 1, 20.0, -20.0),
@@ -81,8 +81,8 @@ def test_losses_vanish_for_the_truth_and_grow_for_one_wrong_sample(truth):
 def test_saving_and_loading_keeps_the_answers(tmp_path, truth):
     torch.manual_seed(0)
     network = Detector(8).eval()
-    save_detector(network, tmp_path / "detector")
-    loaded = load_detector(tmp_path / "detector")
+    save_emoji_detector(network, tmp_path / "detector")
+    loaded = load_emoji_detector(tmp_path / "detector")
     with torch.no_grad():
         first, again = network(truth[1][:2]), loaded(truth[1][:2])
     assert torch.allclose(first.noun, again.noun, atol=2e-2)  # weights are stored in half precision
@@ -92,11 +92,11 @@ def test_saving_and_loading_keeps_the_answers(tmp_path, truth):
 
 def test_saving_again_gives_the_same_bytes(tmp_path, detector):
     for name in ("a", "b"):
-        save_detector(detector, tmp_path / name)
+        save_emoji_detector(detector, tmp_path / name)
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
 
 
 def test_a_missing_detector_names_the_command_that_makes_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="dvc repro dataset") as error:
-        load_detector(tmp_path)
+        load_emoji_detector(tmp_path)
     assert "\n" not in str(error.value)

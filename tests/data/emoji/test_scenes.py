@@ -11,13 +11,12 @@ from gad.data.emoji.scenes import (
     GRID_SIDES,
     MARGIN,
     SIZE,
-    STYLES,
-    TINTED,
     make_scene,
     make_scene_prompt,
-    render,
+    render_scene,
 )
-from gad.data.emoji.text_encoders import MAX_TOKENS, caption_vocabulary, clip_text, gemma_text, t5_text
+from gad.data.emoji.sprites import STYLES, TINTED
+from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text, gemma_text, t5_text, text_encoder_vocabulary
 
 ON_GRID = [make_scene(i) for i in range(300)]
 FREE = [make_scene(i, layout="free") for i in range(300)]
@@ -40,7 +39,7 @@ def digest(parts) -> str:
     ],
 )
 def test_scene_i_is_the_same_bytes_on_every_machine(scenes, expected):
-    assert digest(render(scene).tobytes() for scene in scenes[:64]) == expected
+    assert digest(render_scene(scene).tobytes() for scene in scenes[:64]) == expected
 
 
 def test_caption_i_is_the_same_on_every_machine():
@@ -91,7 +90,7 @@ def test_boxes_stand_apart():
 
 def test_boxes_are_tight_around_the_drawn_pixels():
     for scene in SCENES:
-        drawn = (render(scene) != BACKGROUNDS[scene.prompt.background]).any(-1)
+        drawn = (render_scene(scene) != BACKGROUNDS[scene.prompt.background]).any(-1)
         for left, top, right, bottom in scene.boxes:
             inside = drawn[top:bottom, left:right]
             assert inside[0].any() and inside[-1].any() and inside[:, 0].any() and inside[:, -1].any()
@@ -126,14 +125,14 @@ def test_captions_leave_out_the_style():
 
 
 def test_captions_use_only_the_known_words():
-    assert {word for scene in SCENES for word in scene.prompt.caption.split()} <= set(caption_vocabulary())
+    assert {word for scene in SCENES for word in scene.prompt.caption.split()} <= set(text_encoder_vocabulary())
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_caption_word_is_one_token(name):
     tokenizer, _ = TOKENIZERS[name]()
     extra = len(tokenizer("").input_ids)
-    known = caption_vocabulary()
+    known = text_encoder_vocabulary()
     # a word at the start of a caption and a word after another
     assert all(len(ids) == extra + 1 for ids in tokenizer(known).input_ids)
     assert all(len(ids) == extra + 2 for ids in tokenizer([f"a {word}" for word in known]).input_ids)

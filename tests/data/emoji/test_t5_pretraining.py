@@ -7,18 +7,18 @@ import torch
 from torch import nn
 
 from gad.data.emoji.backbones import build_backbone
-from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
+from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, neighbour_tokens, pretrain_t5, t5_pretraining_loss
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline
-from gad.models.text_encoding import tokenize
+from gad.models.text_encoding import text_encoding_tokens
 from gad.runtime.paths import stage_dir
 
 
 @pytest.fixture(scope="module")
 def captions(pipelines):
-    return tokenized_captions(pipelines["dit"], 4096)
+    return latent_set_tokens(pipelines["dit"], 4096)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_each_word_has_the_tokens_around_it_as_labels():
 
 def test_the_reading_loss_is_the_mean_log_probability_of_the_neighbours(pipelines):
     encoder = pipelines["dit"].text_encoder
-    ids, mask = tokenize(pipelines["dit"].tokenizer, ["a sun above a car", "two dogs"], MAX_TOKENS)
+    ids, mask = text_encoding_tokens(pipelines["dit"].tokenizer, ["a sun above a car", "two dogs"], MAX_TOKENS)
     words = encoder.config.vocab_size
     heads = nn.Linear(encoder.config.d_model, len(OFFSETS) * words, bias=False)
     with torch.no_grad():
@@ -63,7 +63,7 @@ def test_t5_learns_its_neighbours_and_is_frozen_afterwards(reader):
 def test_the_committed_t5_tells_captions_apart_that_differ_in_order_alone():
     pipeline = load_pipeline(stage_dir("emoji_dit", "teacher"))
     captions = ["a sun above a green car on a blue background", "a green car above a sun on a blue background"]
-    ids, mask = tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
+    ids, mask = text_encoding_tokens(pipeline.tokenizer, captions, MAX_TOKENS)
     sun = ids[0, 1]
     with torch.no_grad():
         first, second = pipeline.text_encoder(ids, attention_mask=mask).last_hidden_state

@@ -13,15 +13,15 @@ from gad.data.emoji.teacher_training import (
     SMALLEST_TIME,
     make_teacher_optimizers,
     muon_matrices,
-    sample_training_times,
+    sample_teacher_training_times,
     teacher_denoising_loss,
+    teacher_training_learning_rate,
     train_teacher,
-    trapezoidal_learning_rate,
 )
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import TableSchedule, from_x0, to_x0
 from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network
-from gad.models.text_encoding import encode_prompts
+from gad.models.text_encoding import text_encoding_of_prompts
 
 CLASSES = {
     "unet": (diffusers.StableDiffusionPipeline, transformers.CLIPTextModel, transformers.CLIPTokenizer),
@@ -100,7 +100,7 @@ def test_training_stops_at_a_loss_that_is_not_finite(vae, latents):
 
 
 def test_training_times_never_round_to_clean_data():
-    t = sample_training_times(200_000, torch.Generator().manual_seed(0))
+    t = sample_teacher_training_times(200_000, torch.Generator().manual_seed(0))
     assert t.min() >= SMALLEST_TIME and t.max() <= 1
     assert (t < 0.5).float().mean().item() == pytest.approx(0.25, abs=0.005)  # density 2t
     assert (TABLE.sigma(t.double()) > 0).all()
@@ -178,10 +178,10 @@ def test_an_interrupted_training_ends_with_the_same_weights(vae, latents, tmp_pa
 
 
 def test_learning_rate_rises_stays_and_falls_and_its_start_does_not_know_its_length():
-    factors = [trapezoidal_learning_rate(step, 1000) for step in range(1000)]
+    factors = [teacher_training_learning_rate(step, 1000) for step in range(1000)]
     assert factors[0] == 0.01 and factors[99:701] == [1.0] * 602
     assert factors[850] == pytest.approx(0.5) and 0 < factors[-1] < 0.01
-    assert factors[:700] == [trapezoidal_learning_rate(step, 5000) for step in range(700)]
+    assert factors[:700] == [teacher_training_learning_rate(step, 5000) for step in range(700)]
 
 
 def test_every_weight_that_learns_has_one_optimizer_and_matrices_share_their_memory(backbone, vae):
@@ -199,6 +199,6 @@ def test_every_weight_that_learns_has_one_optimizer_and_matrices_share_their_mem
 def test_every_text_encoder_knows_the_order_of_words_from_its_start(pipeline):
     first, second = (pipeline.tokenizer(text).input_ids for text in ("a sun above a car", "a car above a sun"))
     (sun,) = [token for token in first if "sun" in pipeline.tokenizer.convert_ids_to_tokens(token)]
-    embeds = encode_prompts(pipeline, ["a sun above a car", "a car above a sun"]).prompt_embeds
+    embeds = text_encoding_of_prompts(pipeline, ["a sun above a car", "a car above a sun"]).prompt_embeds
     here, there = embeds[0, first.index(sun)], embeds[1, second.index(sun)]
     assert (here - there).norm() > 0.05 * here.norm()

@@ -7,17 +7,16 @@ import torch
 
 from gad.config import NoiseOptimisationConfig
 from gad.data.swiss_roll import make_swiss_roll
-from gad.diffusion.noise import draw_noise
+from gad.diffusion.noise import draw_noise, turn_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.evaluation.control.noise_optimisation import (
     Inputs,
     ascend_all_noises,
     ascend_noise,
-    run,
-    score_and_gradient,
-    summarise,
+    noise_score_and_gradient,
+    run_noise_optimisation,
+    summarise_noise_optimisation,
 )
-from gad.evaluation.control.optimiser import turn_noise
 from gad.evaluation.control.prompts import Prompts
 from gad.metrics.clip_encoder import load_clip_encoder
 from gad.models.exact import ExactDenoiser
@@ -74,7 +73,7 @@ def test_the_gradient_equals_finite_differences(point_teacher):
     def scored(z):
         return -(phi(z) - target).square().sum(1), phi(z)
 
-    _, gradient, _ = score_and_gradient(scored, noise)
+    _, gradient, _ = noise_score_and_gradient(scored, noise)
     for axis in range(2):
         step = torch.zeros(1, 2, 1, 1, dtype=torch.double)
         step[0, axis] = 1e-5
@@ -84,9 +83,9 @@ def test_the_gradient_equals_finite_differences(point_teacher):
 
 def test_points_come_nearer_to_their_targets(point_teacher):
     teacher = Sampler("teacher", 0, point_teacher, num_steps=4, batch_size=4)
-    answer = run(teacher, points_inputs(teacher), CONFIG)
+    answer = run_noise_optimisation(teacher, points_inputs(teacher), CONFIG)
     assert len(answer.rows) == len(answer.outputs) == 6 * (CONFIG.iterations + 2)
-    numbers = summarise(answer.rows)
+    numbers = summarise_noise_optimisation(answer.rows)
     assert numbers["optimised_gain"] > 0.1
     assert numbers["optimised_gain_per_step"] == pytest.approx(numbers["optimised_gain"] / CONFIG.iterations)
     assert numbers["optimised_gain_teachers_noise"] == pytest.approx(numbers["optimised_gain"], abs=1e-4)
@@ -112,7 +111,7 @@ def test_a_gradient_made_anew_is_the_same_and_of_one_call_at_a_time(point_teache
 
         counted.schedule = point_teacher.denoiser.schedule
         phi = Sampler("teacher", 0, Model(counted, (2, 1, 1)), num_steps=4, **options).phi([""] * 3)
-        return score_and_gradient(lambda z: (phi(z).sum(1), phi(z)), noise)[1]
+        return noise_score_and_gradient(lambda z: (phi(z).sum(1), phi(z)), noise)[1]
 
     held = gradient()
     assert len(calls) == 8
@@ -132,8 +131,8 @@ def test_memory_saved_changes_no_ascent(point_teacher):
 def test_a_constant_model_gains_nothing(point_teacher):
     teacher = Sampler("teacher", 0, point_teacher, num_steps=4)
     flat = Model(ExactDenoiser(torch.tensor([0.5, -0.2]).view(1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
-    answer = run(Sampler("gad", 0, flat, num_steps=1), points_inputs(teacher), CONFIG)
-    numbers = summarise(answer.rows)
+    answer = run_noise_optimisation(Sampler("gad", 0, flat, num_steps=1), points_inputs(teacher), CONFIG)
+    numbers = summarise_noise_optimisation(answer.rows)
     for name in ("optimised_gain", "optimised_gain_per_step", "optimised_gain_teachers_noise"):
         assert numbers[name] == pytest.approx(0, abs=1e-6)
 

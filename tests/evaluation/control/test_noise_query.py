@@ -21,10 +21,11 @@ from gad.evaluation.control.noise_library import (
     describe_library_entries,
     library_feature_names,
     open_library,
-    retrieve_from_library,
+    retrieve_from_noise_library,
     weights_hash,
 )
-from gad.metrics.clip_encoder import clip_encoder_score, load_clip_encoder
+from gad.metrics.clip_encoder import load_clip_encoder
+from gad.metrics.clip_score import clip_cosine_score
 from gad.metrics.image_attributes import low_level_attributes
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
@@ -50,7 +51,9 @@ def build(folder, teacher, *, size=20, shard_size=8, encoder=None):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_retrieval_equals_brute_force(metric):
     features, queries = (draw_noise(ids, (3, 1, 1), seed=0).flatten(1) for ids in (range(60), range(500, 540)))
-    for query, found in zip(queries, retrieve_from_library(features, queries, metric=metric).tolist(), strict=True):
+    for query, found in zip(
+        queries, retrieve_from_noise_library(features, queries, metric=metric).tolist(), strict=True
+    ):
         if metric == "cosine":
             scores = [float(query @ f / (query.norm() * f.norm())) for f in features]
         else:
@@ -61,9 +64,9 @@ def test_retrieval_equals_brute_force(metric):
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_an_entry_finds_itself(metric):
     features = draw_noise(range(60), (3, 1, 1), seed=0).flatten(1)
-    assert retrieve_from_library(features, features, metric=metric).tolist() == list(range(60))
+    assert retrieve_from_noise_library(features, features, metric=metric).tolist() == list(range(60))
     with pytest.raises(ValueError, match="^the noise library is empty$"):
-        retrieve_from_library(features[:0], features, metric=metric)
+        retrieve_from_noise_library(features[:0], features, metric=metric)
 
 
 def test_the_library_does_not_depend_on_the_batch_size(teacher, tmp_path, point_teacher):
@@ -157,7 +160,7 @@ def test_the_score_is_the_cosine_of_image_and_prompt(encoder):
         ["a red car on a white background", "a cat on a pink background"],
     )
     wanted = torch.cosine_similarity(encoder.images(images), encoder.texts(prompts))
-    assert torch.allclose(clip_encoder_score(encoder, images, prompts), wanted, atol=1e-6)
+    assert torch.allclose(clip_cosine_score(encoder, images, prompts), wanted, atol=1e-6)
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ import pytest
 import torch
 from launching import PROCESSES, fork
 
-from gad.distillation.train_students import start_student
-from gad.evaluation.control import diversity, noise_optimisation, noise_query
 from gad.evaluation.control import tasks as control
 from gad.evaluation.control.noise_library import build_library
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, Sampler
+from gad.models.students import start_student
 from gad.runtime import paths
 
 SCRIPT = """
@@ -26,11 +25,11 @@ from gad.runtime import paths
 from gad.models.sampler import Sampler
 from gad.config import load_recipe
 from gad.evaluation.control.noise_library import build_library
-from gad.evaluation.control.tasks import precompute_control
+from gad.evaluation.control.tasks import precompute_tasks
 from gad.models.exact import ExactDenoiser
 from gad.runtime.distributed import rank_and_world_size
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import start_student
+from gad.models.students import start_student
 from gad.models.model import Model
 from gad.data.swiss_roll import make_swiss_roll
 root = Path(sys.argv[1])
@@ -40,7 +39,7 @@ teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineS
 students = [("baseline", s, Model(start_student(teacher, settings.student, seed=s), (2, 1, 1))) for s in (0, 1)]
 asked = Sampler("teacher", 0, teacher, 4)
 list(build_library(root / "library", asked, None, [""] * 20, seed=0, shard_size=4))
-for number, line in enumerate(precompute_control(teacher, students, settings, cache_dir=root / "cache")):
+for number, line in enumerate(precompute_tasks(teacher, students, settings, cache_dir=root / "cache")):
     sys.stdout.write(f"{rank_and_world_size()[0]} {line}\\n")  # at once: lines of two processes do not mix
     sys.stdout.flush()
     if len(sys.argv) > 2 and rank_and_world_size()[0] == 1 and number == int(sys.argv[2]):
@@ -70,7 +69,7 @@ def none_is_run(monkeypatch):
     """No task can be run any more."""
 
     def refuse():
-        for task in (diversity, noise_query, noise_optimisation):
+        for task in control.TASKS.values():
             monkeypatch.setattr(task, "run", None)
             monkeypatch.setattr(task, "prepare", lambda *_: pytest.fail("a task was prepared"))
 

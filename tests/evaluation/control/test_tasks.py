@@ -8,30 +8,31 @@ import torch
 
 from gad.config import ControlConfig, ExternalStudent, load_recipe
 from gad.data.emoji.detector import load_emoji_detector
-from gad.data.emoji.scenes import STYLES, Prompt, Scene, Thing, render
+from gad.data.emoji.scenes import Prompt, Scene, Thing, render_scene
+from gad.data.emoji.sprites import STYLES
 from gad.data.prompts import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_swiss_roll
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import start_student
 from gad.evaluation.control import diversity
 from gad.evaluation.control import tasks as stage
-from gad.evaluation.control.diversity import seed_retrieval_accuracy
+from gad.evaluation.control.diversity import diversity_seed_retrieval
 from gad.evaluation.control.modes import MODES, expected_mode_coverage, mode_coverage, mode_entropy, modes_of
 from gad.evaluation.control.prompts import control_prompts, single_prompts
-from gad.evaluation.control.tasks import (
-    TASKS,
-    control_table,
-    rows_of_task,
-    run_tasks,
-    save_task_rows,
-    shown_task_outputs,
+from gad.evaluation.control.task_results import (
+    save_task_result_rows,
+    task_result_outputs,
+    task_result_rows,
+    task_result_table,
 )
-from gad.metrics.image_features import efflite0_features, vendi
+from gad.evaluation.control.tasks import TASKS, run_tasks
+from gad.metrics.image_diversity import vendi_image_diversity
+from gad.metrics.image_features import efflite0_features
 from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.external import load_external
 from gad.models.model import Model, load_model
-from gad.models.sampler import Sampler, all_samplers
+from gad.models.sampler import Sampler, samplers_of_models
+from gad.models.students import start_student
 from gad.report.paper import diversity_beside_ours, noise_query_beside_ours
 from gad.runtime import paths
 from gad.runtime.files import read_json
@@ -70,7 +71,7 @@ def test_entropy_of_a_known_number_of_modes():
 def scene(style: str, left: int, top: int, side: int) -> torch.Tensor:
     """A rendered cat whose place, size and style are known."""
     prompt = Prompt((Thing("cat", None),), 1, "and", "gray")
-    image = render(Scene(prompt, style, ((left, top, left + side, top + side),)))
+    image = render_scene(Scene(prompt, style, ((left, top, left + side, top + side),)))
     return torch.tensor(image).permute(2, 0, 1).float() / 127.5 - 1
 
 
@@ -99,17 +100,17 @@ def test_an_answer_that_does_not_show_its_noun_is_no_mode():
 def test_vendi_counts_copies_once():
     images = torch.stack([scene("noto", 2, 2, 30), scene("fluent", 30, 30, 30)])
     features = efflite0_features(images)
-    assert vendi(features[:1].expand(5, -1)) == pytest.approx(1, abs=1e-4)
-    assert vendi(torch.eye(4)) == pytest.approx(4)
-    assert vendi(features.repeat(3, 1)) == pytest.approx(vendi(features), abs=1e-4)
+    assert vendi_image_diversity(features[:1].expand(5, -1)) == pytest.approx(1, abs=1e-4)
+    assert vendi_image_diversity(torch.eye(4)) == pytest.approx(4)
+    assert vendi_image_diversity(features.repeat(3, 1)) == pytest.approx(vendi_image_diversity(features), abs=1e-4)
 
 
 def test_every_seed_is_found_among_noisy_copies_and_one_among_equal_images():
     images = torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     noisy = images + 0.1 * torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-    assert seed_retrieval_accuracy(noisy, images).mean() == 1
-    assert seed_retrieval_accuracy(images[:1].expand(9, -1, -1, -1), images).mean() == pytest.approx(1 / 9)
-    assert seed_retrieval_accuracy(noisy.roll(1, 0), images).mean() == 0
+    assert diversity_seed_retrieval(noisy, images).mean() == 1
+    assert diversity_seed_retrieval(images[:1].expand(9, -1, -1, -1), images).mean() == pytest.approx(1 / 9)
+    assert diversity_seed_retrieval(noisy.roll(1, 0), images).mean() == 0
 
 
 def test_diversity_prompts_show_one_object_and_are_always_the_same():
@@ -181,7 +182,7 @@ def on_pictures(folder) -> tuple:
 def check_every_task(teacher: Model, student: Model, settings, variant: str = "baseline") -> None:
     for name in settings.control.tasks:
         task, config = TASKS[name], getattr(settings.control, name)
-        models = all_samplers(teacher, [(variant, 0, student)], settings.sampling)
+        models = samplers_of_models(teacher, [(variant, 0, student)], settings.sampling)
         inputs = task.prepare(models[0], settings)
         for sampler in models:
             answer = task.run(sampler, inputs, config)
@@ -229,34 +230,36 @@ def test_pictures_of_the_first_prompts_alone_are_kept_and_found_again(saved, dat
     of_teacher, first, second = run_tasks(teacher, models, settings)
     assert of_teacher.rows["kept"].tolist() == first.rows["kept"].tolist() == [True] * 3 + [False] * 3
     assert len(second.outputs) == second.rows["kept"].sum() == 0 and len(second.rows) == 6
-    whole = diversity.run(*asked_of(student, teacher, settings), control.diversity).outputs
-    assert torch.equal(shown_task_outputs([of_teacher, first, second], "diversity", prompt=0)["gad"], whole[:3])
-    assert len(shown_task_outputs([first], "diversity", prompt=1)["gad"]) == 0
+    whole = diversity.run_diversity(*asked_of(student, teacher, settings), control.diversity).outputs
+    assert torch.equal(task_result_outputs([of_teacher, first, second], "diversity", prompt=0)["gad"], whole[:3])
+    assert len(task_result_outputs([first], "diversity", prompt=1)["gad"]) == 0
 
 
 def asked_of(student: Model, teacher: Model, settings) -> tuple:
-    samplers = all_samplers(teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size)
-    return samplers[1], diversity.prepare(samplers[0], settings)
+    samplers = samplers_of_models(
+        teacher, [("gad", 0, student)], settings.sampling, batch_size=settings.control.batch_size
+    )
+    return samplers[1], diversity.prepare_diversity(samplers[0], settings)
 
 
 def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
     results = list(run_tasks(teacher, [("baseline", 0, student), ("baseline", 1, student)], settings))
-    table = control_table(results)
+    table = task_result_table(results)
     assert table["variant"].tolist() == ["teacher", "baseline", "baseline"] and table.notna().all(axis=None)
     names = {f"query_target_distance_{noise}" for noise in ("none", "random", "retrieved", "own")}
     assert {"mode_coverage", "distance_to_roll", "spread", "optimised_gain", *names} <= set(table)
     teacher_row = table.iloc[0]
     assert teacher_row["query_target_distance_retrieved"] < 0.5 * teacher_row["query_target_distance_random"]
     assert teacher_row["query_target_distance_own"] == teacher_row["query_target_distance_retrieved"]
-    save_task_rows(results, data / "out")
+    save_task_result_rows(results, data / "out")
     for task in settings.control.tasks:
         stored = pd.read_parquet(data / "out" / f"{task}.parquet")
-        assert len(stored) == len(rows_of_task(results, task)) and {"variant", "seed", "prompt"} <= set(stored)
-    pictures = shown_task_outputs(results, "noise_query", noise="retrieved")
+        assert len(stored) == len(task_result_rows(results, task)) and {"variant", "seed", "prompt"} <= set(stored)
+    pictures = task_result_outputs(results, "noise_query", noise="retrieved")
     assert set(pictures) == {"teacher", "baseline"}
     assert len(pictures["teacher"]) == settings.control.noise_query.num_queries
-    rows = rows_of_task(results, "noise_query")
+    rows = task_result_rows(results, "noise_query")
     kept = rows[(rows["variant"] == "teacher") & (rows["noise"] == "retrieved")]
     targets = make_swiss_roll(len(kept), 5)
     assert torch.allclose(
@@ -265,9 +268,10 @@ def test_the_table_and_the_files_hold_every_model(smoke, point_teacher, data):
 
 
 def test_point_diversity_is_the_same_every_time(smoke, point_teacher):
-    (teacher,) = all_samplers(point_teacher, [], smoke.sampling)
+    (teacher,) = samplers_of_models(point_teacher, [], smoke.sampling)
     first, again = (
-        diversity.run(teacher, diversity.prepare(teacher, smoke), smoke.control.diversity).rows for _ in range(2)
+        diversity.run_diversity(teacher, diversity.prepare_diversity(teacher, smoke), smoke.control.diversity).rows
+        for _ in range(2)
     )
     assert first.equals(again) and len(first) == 2 * ARCS
 
@@ -293,7 +297,7 @@ def test_the_papers_tables_stand_beside_committed_numbers():
 
 def test_numbers_of_seeds_become_the_metrics_file(smoke, point_teacher, data):
     teacher, student, settings = on_points(smoke, point_teacher)
-    table = control_table(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
+    table = task_result_table(run_tasks(teacher, [("baseline", 0, student), ("gad", 0, student)], settings))
     names = [name for name in table if name not in ("variant", "seed")]
     assert summary_by_variant(table, names)["gad"]["mode_coverage"]["n"] == 1
     assert summary_against(table, names, "baseline")["gad"]["optimised_gain"]["mean"] == 0

@@ -5,14 +5,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
-from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
+from gad.evaluation.fidelity.fidelity import measure_fidelity, summarise_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import summary_by_variant
 from gad.models.external import load_external_student
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import num_sampler_steps
-from gad.report.paper import fidelity_beside_ours, response_beside_ours, seeds_beside_ours
+from gad.report.paper import fidelity_beside_ours, image_seeds_beside_ours, response_beside_ours
 from gad.runtime.paths import RECIPES
 
 
@@ -33,7 +33,7 @@ def recipe_of(**fidelity):
 def test_a_student_that_is_the_teacher_scores_like_it_and_is_no_distance_away(teacher):
     parts = zip(*measure_fidelity(teacher, [("gad", 3, teacher)], recipe_of()), strict=True)
     rows, distances = (pd.concat(part, ignore_index=True) for part in parts)
-    table = fidelity_table(rows, distances).set_index("variant")
+    table = summarise_fidelity(rows, distances).set_index("variant")
     assert len(rows) == 32 and table["n"].tolist() == [16, 16]
     assert table.loc["gad", OWN] == table.loc["teacher", OWN]
     assert table.loc["gad", f"{OWN}_low"] < table.loc["gad", OWN] < table.loc["gad", f"{OWN}_high"]
@@ -80,7 +80,7 @@ def test_the_papers_tables_stand_beside_the_models_of_the_same_kind():
     table = pd.DataFrame(
         {"variant": ["teacher", "baseline", "gad"], "seed": 0, "seed_identification_accuracy": [0.9, 0.5, 0.7]}
     )
-    beside = seeds_beside_ours(summary_by_variant(table, ["seed_identification_accuracy"])).set_index("model")
+    beside = image_seeds_beside_ours(summary_by_variant(table, ["seed_identification_accuracy"])).set_index("model")
     assert beside.loc["LADD + GAD", "ours, self"].startswith("0.7")
     assert beside.loc["LADD + GAD", "paper, self"] == 92.4
     assert beside.loc["SD-Turbo", "ours, self"] == ""

@@ -11,7 +11,7 @@ from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
 from gad.evaluation.fidelity.inversion import inversion_rows, invert, invert_by_descent, measure_inversion
-from gad.metrics.summary import mean_table
+from gad.metrics.summary import summarise_samples
 from gad.models.model import Model
 
 CONFIG = InversionConfig(num_samples=4, descent_steps=200)
@@ -113,6 +113,6 @@ def test_the_swiss_roll_teacher_and_a_student_get_their_inversion_rows(point_tea
     few = CONFIG.model_copy(update={"descent_steps": 20})
     settings = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"inversion": few})})
     students = [("baseline", 0, Model(Linear(0.5), (2, 1, 1)))]
-    table = mean_table(pd.concat(list(measure_inversion(point_teacher, students, settings))))
+    table = summarise_samples(pd.concat(list(measure_inversion(point_teacher, students, settings))))
     assert table["variant"].tolist() == ["teacher", "baseline"]
     assert table["noise_cosine"].abs().le(1 + 1e-6).all()

@@ -16,8 +16,8 @@ def stage(tmp_path, monkeypatch, smoke, point_teacher) -> Stage:
 
 
 def test_sections_that_the_recipe_lacks_are_empty_and_recorded_as_nothing(stage):
-    scored, distances = sections.record_image_scores(stage)
-    inversion, negative = sections.record_inversion(stage), sections.record_negative_prompts(stage)
+    scored, distances = sections.record_fidelity_scores(stage)
+    inversion, negative = sections.record_fidelity_inversion(stage), sections.record_fidelity_negative_prompts(stage)
     assert scored.empty and distances.empty and inversion.empty and negative.empty
     tables = {"scored": scored, "distances": distances, "inversion": inversion, "negative": negative}
     assert sections.record_fidelity(stage, **tables) == {"two_level": {}}

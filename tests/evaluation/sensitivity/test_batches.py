@@ -10,14 +10,14 @@ from torch import nn
 from gad.config.prompts import PromptsConfig
 from gad.data.prompts import load_prompts
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import start_student
-from gad.evaluation.sensitivity.batches import Comparison, in_batches, precompute_batches, responses_key
-from gad.evaluation.sensitivity.end_to_end import SAMPLES, end_to_end_batch, measure_end_to_end
+from gad.evaluation.sensitivity.analysis_noise import analysis_ids
+from gad.evaluation.sensitivity.batches import Comparison, measured_in_batches, sensitivity_batches_key
+from gad.evaluation.sensitivity.end_to_end import SAMPLES, end_to_end_at, measure_end_to_end
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
-from gad.evaluation.sensitivity.precompute import precompute_sensitivity
-from gad.evaluation.sensitivity.responses import analysis_ids
+from gad.evaluation.sensitivity.precompute import precompute_batches, precompute_sensitivity
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.model import Model
+from gad.models.students import start_student
 
 MEASURES = (measure_end_to_end, measure_noise_levels, measure_trajectories)
 
@@ -50,7 +50,7 @@ def compared(teacher: Model, students: list, settings) -> Comparison:
 
 def counted(asked: list, *inputs):
     asked.append(inputs[0].start)
-    yield from end_to_end_batch(*inputs)
+    yield from end_to_end_at(*inputs)
 
 
 def test_rows_are_the_same_bits_kept_and_read_back(point_teacher, settings, tmp_path):
@@ -64,7 +64,7 @@ def test_rows_are_the_same_bits_kept_and_read_back(point_teacher, settings, tmp_
 
 def test_a_killed_analysis_goes_on_from_the_batches_that_are_done(point_teacher, settings, tmp_path):
     asked, students = [], networks(point_teacher, settings)
-    run = partial(in_batches, SAMPLES, partial(counted, asked), compared(point_teacher, students, settings))
+    run = partial(measured_in_batches, SAMPLES, partial(counted, asked), compared(point_teacher, students, settings))
     killed = run(tmp_path)
     for _ in range(3):  # two students of the first batch, one of the second
         next(killed)
@@ -97,7 +97,7 @@ def test_a_file_of_prompts_that_has_changed_is_another_owner(point_teacher, sett
     for lines in ("a cat\na dog\n", "a cat\na dog\na car\n"):
         file.write_text(lines)
         load_prompts.cache_clear()  # a new process
-        owners.append(responses_key(SAMPLES, compared(point_teacher, [], settings)))
+        owners.append(sensitivity_batches_key(SAMPLES, compared(point_teacher, [], settings)))
     assert owners[0] != owners[1]
 
 
@@ -138,6 +138,6 @@ def test_processes_measure_a_map_without_forward_mode_at_one_step(point_teacher,
     plain = list(measure_end_to_end(point_teacher, students, settings))
     for rank in (0, 1):
         process(monkeypatch, rank, 2)
-        list(precompute_batches(SAMPLES, end_to_end_batch, compared(point_teacher, students, settings), tmp_path))
+        list(precompute_batches(SAMPLES, end_to_end_at, compared(point_teacher, students, settings), tmp_path))
     process(monkeypatch, 0, 1)
     assert same(measure_end_to_end(point_teacher, students, settings, cache_dir=tmp_path), plain)

@@ -8,33 +8,35 @@ import pytest
 import torch
 
 from gad.config.sample_ids import ANALYSIS
+from gad.diffusion.jvp import exact_jvps_or_none
+from gad.diffusion.maps import noise_to_image_map, single_call_map
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, next_student_timestep, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, next_sampling_timestep, sample, sampling_timesteps
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule
-from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
-from gad.evaluation.sensitivity.finite_difference import (
-    STEPS,
-    choose_step,
-    exact_and_difference_jvp,
-    exact_jvps_or_none,
-)
-from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
+from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
+from gad.evaluation.sensitivity.finite_difference import STEPS, choose_finite_difference_step
+from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_of_map, measure_jvp_agreement
 from gad.evaluation.sensitivity.per_noise_level import (
     measure_noise_levels,
     noise_level_map,
-    noise_level_table,
+    noise_levels_in_columns,
     noise_levels_of,
-    wide_noise_level_table,
+    summarise_noise_levels,
 )
 from gad.evaluation.sensitivity.response_curve import measure_response_curve
-from gad.evaluation.sensitivity.responses import noise_to_image_map, single_call_map, value_and_responses
+from gad.evaluation.sensitivity.responses import value_and_responses
 from gad.evaluation.sensitivity.spectrum import (
-    full_singular_values,
+    full_spectrum,
+    leading_spectrum,
+    measure_spectra,
     spectra_of_seeds,
-    spectra_table,
-    top_singular_values,
 )
-from gad.evaluation.sensitivity.trajectory import TIMES, measure_trajectories, trajectory_states_at, trajectory_table
+from gad.evaluation.sensitivity.trajectory import (
+    TIMES,
+    measure_trajectories,
+    summarise_trajectories,
+    trajectory_states_at,
+)
 from gad.metrics.response import spectral_kl
 from gad.models.model import Model
 from gad.runtime.files import write_rows
@@ -73,7 +75,7 @@ def turned(x, degrees):
 
 def row_of(point_teacher, settings, phi):
     """The Table 1 row of a student that is ``phi``."""
-    return end_to_end_table(
+    return summarise_end_to_end(
         pd.concat(measure_end_to_end(point_teacher, [("baseline", 0, student(phi))], settings))
     ).iloc[0]
 
@@ -119,7 +121,7 @@ def test_results_depend_neither_on_the_batch_size_nor_on_the_order_of_students(p
         assert whole["noise"].nunique() == 16
         pd.testing.assert_frame_equal(whole.reset_index(drop=True), parts.reset_index(drop=True), rtol=1e-3, atol=1e-6)
     one, other = (
-        trajectory_table(pd.concat(measure_trajectories(point_teacher, named, config)))["deviation"]
+        summarise_trajectories(pd.concat(measure_trajectories(point_teacher, named, config)))["deviation"]
         for config in (settings, small)
     )
     assert one.tolist() == pytest.approx(other.tolist(), rel=1e-5)
@@ -148,7 +150,7 @@ def test_a_student_of_another_latent_shape_is_refused_in_one_line(point_teacher,
         with pytest.raises(ValueError, match=r"gad \(seed 3\) has latents of 4x8x8, its teacher of 2x1x1"):
             list(measure(point_teacher, [("gad", 3, wide_student)], settings))
     with pytest.raises(ValueError, match="its teacher of 2x1x1"):
-        spectra_table(point_teacher, [("gad", 3, wide_student)], settings)
+        measure_spectra(point_teacher, [("gad", 3, wide_student)], settings)
 
 
 def test_nan_answers_are_refused_with_model_and_noise(point_teacher, settings):
@@ -171,12 +173,12 @@ def test_a_student_that_reaches_its_next_node_as_the_teacher_does_is_right_there
 
         def __call__(self, x_t, t, conditioning=None):
             time = t[0].item()
-            return noise_level_map(teacher, time, next_student_timestep(time, student_steps), None, num_steps=8)(x_t)
+            return noise_level_map(teacher, time, next_sampling_timestep(time, student_steps), None, num_steps=8)(x_t)
 
     pairs = settings.noise_pairs.model_copy(update={"student_steps": student_steps})
     settings = settings.model_copy(update={"noise_pairs": pairs})
     rows = pd.concat(measure_noise_levels(point_teacher, [("right", 0, Model(Right(), (2, 1, 1)))], settings))
-    table = noise_level_table(rows)
+    table = summarise_noise_levels(rows)
     assert sorted(table["t"]) == [0.25, 0.5, 0.75, 1.0] and (table["pointwise_mse"] < 1e-8).all()
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 4, abs=1e-3)
     assert table["gain"].tolist() == pytest.approx([1] * 4, abs=1e-3)
@@ -188,7 +190,7 @@ def test_where_a_call_reaches_its_node_leads_there():
     x0 = noise_level_map(denoise, 0.75, 0.25, None, num_steps=8)(states[2])
     times = (torch.full((3,), time) for time in (0.75, 0.25))
     assert torch.allclose(ddim_step(denoise.schedule, states[2], x0, *times), states[6], atol=1e-5)
-    assert [next_student_timestep(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
+    assert [next_sampling_timestep(t, 4) for t in (1.0, 0.8, 0.75, 0.3, 0.25)] == [0.75, 0.75, 0.5, 0.25, 0]
 
 
 def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settings):
@@ -198,7 +200,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     settings = settings.model_copy(update={"noise_pairs": pairs})
     rows = pd.concat(measure_noise_levels(point_teacher, [("copy", 0, point_teacher)], settings))
     assert sorted(rows["t"].unique()) == [k / 8 for k in range(1, 9)]
-    table = noise_level_table(
+    table = summarise_noise_levels(
         rows[rows["t"] < 1]
     )  # one call at t = 1 answers with the mean of all data, whatever the noise
     assert table["jvp_cosine"].tolist() == pytest.approx([1] * 7, abs=1e-4)
@@ -208,7 +210,7 @@ def test_one_call_at_a_node_has_the_closed_form_derivative(point_teacher, settin
     exact = point_teacher.denoiser.jvp(x_t, torch.tensor([0.5]), v).square().mean().item()
     measured = rows[(rows["t"] == 0.5) & (rows["noise"] == 0) & (rows["direction"] == 0)]["teacher_power"].iloc[0]
     assert measured == pytest.approx(exact, rel=1e-3)
-    assert {"variant", "seed", "gain at t = 0.75"} <= set(wide_noise_level_table(table))
+    assert {"variant", "seed", "gain at t = 0.75"} <= set(noise_levels_in_columns(table))
 
 
 def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quarters():
@@ -228,10 +230,10 @@ def linear(singular, seed):
 def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_linear_map():
     index, x = torch.arange(64), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     maps = [linear(rate**index, seed)[0] for seed, rate in enumerate((0.8, 0.7))]
-    few = [top_singular_values(phi, x, 16, ids=[0, 1], rounds=3) for phi in maps]
-    exact = spectral_kl(*(full_singular_values(phi, x) for phi in maps))
+    few = [leading_spectrum(phi, x, 16, ids=[0, 1], rounds=3) for phi in maps]
+    exact = spectral_kl(*(full_spectrum(phi, x) for phi in maps))
     assert torch.allclose(spectral_kl(*few), exact, rtol=0.02)
-    assert torch.allclose(full_singular_values(maps[0], x)[0], 0.8**index, rtol=1e-3, atol=1e-5)
+    assert torch.allclose(full_spectrum(maps[0], x)[0], 0.8**index, rtol=1e-3, atol=1e-5)
 
 
 def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
@@ -241,14 +243,14 @@ def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
     bodies = [torch.nn.Sequential(*parts) for parts in layers]
     maps = [lambda x, body=body: body(x.flatten(1)).view_as(x) for body in bodies]
     x = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    few = [top_singular_values(phi, x, 14, ids=range(3)).detach() for phi in maps]
-    exact = spectral_kl(*(full_singular_values(phi, x).detach() for phi in maps))
+    few = [leading_spectrum(phi, x, 14, ids=range(3)).detach() for phi in maps]
+    exact = spectral_kl(*(full_spectrum(phi, x).detach() for phi in maps))
     assert exact.min() > 0.01 and torch.allclose(spectral_kl(*few), exact, rtol=0.02)
 
 
 def test_the_swiss_rolls_spectrum_is_exact(point_teacher, settings, teacher_map):
     named = [("gad", 0, student(lambda x: 3 * turned(teacher_map(x), 30)))]
-    table = spectra_table(point_teacher, named, settings)
+    table = measure_spectra(point_teacher, named, settings)
     noise = draw_noise([ANALYSIS], (2, 1, 1), seed=settings.sensitivity.seed)
     jacobian = torch.autograd.functional.jacobian(lambda z: teacher_map(z.view(1, 2, 1, 1)).flatten(), noise.flatten())
     first = table[(table["variant"] == "teacher") & (table["noise"] == 0)]["singular_value"]
@@ -275,7 +277,7 @@ def test_a_network_without_forward_mode_is_measured_by_differences(settings):
         assert exact_jvps_or_none(phi, x, v[None]) is None
     value, jvp = value_and_responses(phi, x, v[None], settings.sensitivity)
     assert torch.equal(value, x.sin()) and torch.allclose(jvp[0], x.cos(), atol=1e-2)
-    assert exact_and_difference_jvp(phi, x, v)["disagreement"] is None
+    assert jvp_agreement_of_map(phi, x, v)["disagreement"] is None
 
 
 def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(settings):
@@ -291,7 +293,7 @@ def test_all_batches_of_a_map_without_forward_mode_are_measured_at_one_step(sett
         value_and_responses(phi, x[i], v[:, i], settings.sensitivity, steps=steps, key="gad")
         for i in (slice(0, 4), slice(4, 8))
     ]
-    assert list(steps) == ["gad"] and steps["gad"] != choose_step(phi, x[4:], v[0, 4:])
+    assert list(steps) == ["gad"] and steps["gad"] != choose_finite_difference_step(phi, x[4:], v[0, 4:])
     whole = value_and_responses(phi, x, v, settings.sensitivity)
     assert torch.equal(torch.cat([jvp for _, jvp in parts], dim=1), whole[1])
 
@@ -316,22 +318,22 @@ def test_other_errors_of_a_network_are_not_swallowed():
 def test_the_chosen_step_is_large_for_a_straight_map_and_small_for_a_bent_one():
     x = torch.randn(4, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     v = torch.ones_like(x)
-    assert choose_step(lambda z: 2 * z + 1, x, v) >= 1e-3
+    assert choose_finite_difference_step(lambda z: 2 * z + 1, x, v) >= 1e-3
     bent = lambda z: (30 * z).sin()  # noqa: E731
-    assert choose_step(bent, x, v) < 3e-3
-    found = exact_and_difference_jvp(bent, x, v)
+    assert choose_finite_difference_step(bent, x, v) < 3e-3
+    found = jvp_agreement_of_map(bent, x, v)
     assert found["h"] in STEPS and found["disagreement"].median() < 0.05
 
 
 def test_no_step_is_chosen_for_a_map_that_is_not_finite():
     x = torch.ones(2, 2, 1, 1)
     with pytest.raises(ValueError, match="no step can be chosen"):
-        choose_step(lambda z: z * torch.nan, x, x)
+        choose_finite_difference_step(lambda z: z * torch.nan, x, x)
 
 
 def test_exact_and_difference_agree_on_teacher_and_the_first_student_of_each_variant(point_teacher, settings):
     students = [("gad", seed, student(lambda x: x.sin())) for seed in (0, 1)]
-    table = jvp_agreement_table(point_teacher, students, settings)
+    table = measure_jvp_agreement(point_teacher, students, settings)
     assert table["variant"].tolist() == ["teacher", "gad"] and table["disagreement"].max() < 0.05
     assert table["cosine_exact"].tolist() == pytest.approx(table["cosine_difference"].tolist(), abs=0.02)
     assert table["cosine_exact"].iloc[0] == pytest.approx(1)
@@ -351,7 +353,7 @@ def test_a_one_step_students_path_leads_from_its_noise_to_its_answer(schedule):
 def test_at_its_nodes_the_path_is_the_samplers(point_teacher, num_steps):
     z = torch.randn(3, 2, 1, 1, generator=torch.Generator().manual_seed(0))
     states = sample(point_teacher.denoiser, z, None, num_steps=num_steps)
-    nodes = [(student_timesteps(num_steps) - t).abs().argmin() for t in TIMES]
+    nodes = [(sampling_timesteps(num_steps) - t).abs().argmin() for t in TIMES]
     path = trajectory_states_at(point_teacher.denoiser, z, None, num_steps=num_steps, times=TIMES)
     assert torch.allclose(path, states[torch.stack(nodes)], atol=1e-5)
 
@@ -361,7 +363,7 @@ def test_deviation_of_a_shifted_student_is_the_sum_of_its_shifts(point_teacher, 
     measured = [pd.concat(measure_trajectories(point_teacher, [("gad", 0, student(m))], settings)) for m in maps]
     assert measured[0].groupby("t")["noise"].apply(list).map(len).eq(settings.sensitivity.num_noises).all()
     assert sorted(measured[0]["noise"].unique()) == list(range(settings.sensitivity.num_noises))
-    shifted, straight = map(trajectory_table, measured)
+    shifted, straight = map(summarise_trajectories, measured)
     assert straight["deviation"].is_monotonic_increasing
     last = [table["deviation"].diff().iloc[-1] for table in (straight, shifted)]
     assert last == pytest.approx([0, 4], abs=1e-4)  # at t = 0 both answers are whole

@@ -18,11 +18,11 @@ from gad.evaluation.sensitivity.seed_identification import (
     identify_seeds,
     measure_seeds,
     prepare_seed_images,
-    seed_accuracy,
     seed_curve_sizes,
     seed_curve_table,
-    seed_table,
+    seed_identification_accuracy,
     split_seed_images,
+    summarise_seed_identification,
 )
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
@@ -49,7 +49,7 @@ def rows_of(images, classifier=FLAT, config=CONFIG, teacher=None):
 def test_images_without_seed_information_stay_at_chance():
     config = CONFIG.model_copy(update={"train_prompts": 30, "test_prompts": 100})
     rows, _ = rows_of(pictures(stamped=False, prompts=133), config=config)
-    found = seed_accuracy(rows[rows["train_prompts"] == 30])
+    found = seed_identification_accuracy(rows[rows["train_prompts"] == 30])
     assert found["n"] == 400 and found["low"] < 1 / 4 < found["high"]
 
 
@@ -63,7 +63,7 @@ def test_a_stamp_that_moves_is_read_on_the_model_itself_but_not_by_the_teachers_
     teacher, student = pictures(stamped=True), pictures(stamped=True, key=1).roll(1, dims=1)
     _, own = rows_of(teacher)
     rows, _ = rows_of(student, teacher=own)
-    table = seed_table(rows.assign(variant="rotated", seed=0))
+    table = summarise_seed_identification(rows.assign(variant="rotated", seed=0))
     assert table["seed_identification_accuracy"].item() == 1 and table["teacher_trained_seed_accuracy"].item() == 0
 
 
@@ -123,21 +123,21 @@ def evaluated(right):
 
 
 def test_the_interval_is_wilsons_where_prompts_do_not_differ():
-    found = seed_accuracy(evaluated(np.tile([True, True, True, False], (5, 1))))
+    found = seed_identification_accuracy(evaluated(np.tile([True, True, True, False], (5, 1))))
     assert (found["accuracy"], found["n"]) == (0.75, 20)
     assert (found["low"], found["high"]) == wilson(0.75, 20)
 
 
 def test_images_that_are_right_or_wrong_by_whole_prompts_count_as_one():
     right = np.repeat([[True], [True], [True], [False]] * 5, 6, axis=1)  # 20 prompts of 6 images
-    found, small = seed_accuracy(evaluated(right)), (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
+    found, small = seed_identification_accuracy(evaluated(right)), (norm.ppf(0.975) / t.ppf(0.975, 19)) ** 2
     assert (found["low"], found["high"]) == wilson(0.75, small * 19)  # 19: the variance of 20 prompts has n - 1
 
 
 @pytest.mark.parametrize("prompts", [1, 7, 10])
 def test_the_interval_holds_the_accuracy_at_both_ends(prompts):
     for value in (True, False):
-        found = seed_accuracy(evaluated(np.full((prompts, 6), value)))
+        found = seed_identification_accuracy(evaluated(np.full((prompts, 6), value)))
         assert 0 <= found["low"] <= found["accuracy"] <= found["high"] <= 1
 
 
@@ -145,7 +145,7 @@ def test_the_interval_of_an_accuracy_covers_other_prompts():
     generator, held = np.random.default_rng(0), []
     for _ in range(1000):
         of_prompt = generator.beta(2.4, 1.6, size=(20, 1))  # mean .6: some prompts are easy, some hard
-        found = seed_accuracy(evaluated(generator.random((20, 6)) < of_prompt))
+        found = seed_identification_accuracy(evaluated(generator.random((20, 6)) < of_prompt))
         held.append(found["low"] <= 0.6 <= found["high"])
     assert 0.93 <= np.mean(held) <= 0.97
 
@@ -156,7 +156,10 @@ def test_the_learning_curve_ends_with_the_whole_training_set_and_shows_a_starved
     rows, _ = rows_of(0.4 * pictures(stamped=True) + 2 * pictures(stamped=False, key=5), config=config)
     curve = seed_curve_table(rows.assign(variant="gad", seed=0)).set_index("train_prompts")["accuracy"]
     assert curve.loc[1] < curve.loc[10]
-    assert seed_table(rows.assign(variant="gad", seed=0))["self_climb"].item() == curve.loc[10] - curve.loc[5]
+    assert (
+        summarise_seed_identification(rows.assign(variant="gad", seed=0))["self_climb"].item()
+        == curve.loc[10] - curve.loc[5]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +195,7 @@ def test_a_student_that_is_the_teacher_aligns_with_it_as_it_does_with_itself(pip
         update={"noise_pairs": pairs, "sensitivity": recipe.sensitivity.model_copy(update={"seeds": seeds})}
     )
     rows = pd.concat(measure_seeds(teacher, [("baseline", 0, teacher)], settings))
-    table = seed_table(rows).set_index("variant")
+    table = summarise_seed_identification(rows).set_index("variant")
     assert (
         table.loc["baseline", "teacher_trained_seed_accuracy"] == table.loc["teacher", "seed_identification_accuracy"]
     )

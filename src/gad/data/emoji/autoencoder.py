@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import Layout, make_scene, render
+from gad.data.emoji.scenes import Layout, make_scene, render_scene
 from gad.runtime.files import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -23,7 +23,7 @@ KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the image
 
 def vae_training_images(indices: Iterable[int], *, seed: int, layout: Layout = "grid") -> Tensor:
     """Rendered scenes as a batch ``[B, 3, 64, 64]`` in [-1, 1], float32."""
-    images = np.stack([render(make_scene(int(i), seed=seed, layout=layout)) for i in indices])
+    images = np.stack([render_scene(make_scene(int(i), seed=seed, layout=layout)) for i in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

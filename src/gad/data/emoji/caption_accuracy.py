@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector import Detector, detect_emojis
+from gad.data.emoji.detector import Detector, best_emoji_detection, detect_emojis
 from gad.data.emoji.scenes import BACKGROUNDS, Prompt
 from gad.diffusion.shapes import Latent, PerSample
 
@@ -16,23 +16,19 @@ BORDER = 1  # pixels: the frame that scenes leave free of objects
 NOT_NAMED = float("nan")
 
 
-def background_colour(images: Latent) -> list[str]:
-    """The palette's name nearest to the median of the border pixels, read without a network."""
+def background_accuracy(images: Latent, prompts: Sequence[Prompt]) -> PerSample:
+    """1 where the palette's colour nearest to the median of the border pixels is the prompt's; no network reads it."""
     inside = torch.zeros(images.shape[-2:], dtype=torch.bool)
     inside[BORDER:-BORDER, BORDER:-BORDER] = True
     border = images[:, :, ~inside].float().median(dim=-1).values  # B 3
     palette = torch.tensor(list(BACKGROUNDS.values())) / 127.5 - 1
-    return [list(BACKGROUNDS)[i] for i in torch.cdist(border, palette).argmin(1).tolist()]
-
-
-def best_detection(found: Sequence[Detection], noun: str) -> Detection | None:
-    """The detection of a noun with the highest score; None where it is not seen."""
-    return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)
+    seen = [list(BACKGROUNDS)[i] for i in torch.cdist(border, palette).argmin(1).tolist()]
+    return torch.tensor([name == prompt.background for name, prompt in zip(seen, prompts, strict=True)]).float()
 
 
 def object_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """1 when each named noun is detected at least once."""
-    return float(all(best_detection(found, thing.noun) for thing in prompt.things))
+    return float(all(best_emoji_detection(found, thing.noun) for thing in prompt.things))
 
 
 def count_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
@@ -54,7 +50,7 @@ def colour_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
 
 def colour_accuracy_when_found(prompt: Prompt, found: Sequence[Detection]) -> float:
     """As `colour_accuracy`, among the nouns that are detected; NaN when none of them is, or no colour is named."""
-    things = tuple(thing for thing in prompt.things if thing.colour and best_detection(found, thing.noun))
+    things = tuple(thing for thing in prompt.things if thing.colour and best_emoji_detection(found, thing.noun))
     return colour_accuracy(Prompt(things, prompt.count, prompt.relation, prompt.background), found)
 
 
@@ -65,7 +61,7 @@ def relation_accuracy(prompt: Prompt, found: Sequence[Detection]) -> float:
     """
     if len(prompt.things) < 2 or prompt.relation == "and":
         return NOT_NAMED
-    first, second = (best_detection(found, thing.noun) for thing in prompt.things)
+    first, second = (best_emoji_detection(found, thing.noun) for thing in prompt.things)
     if first is None or second is None:
         return 0.0
     axis = 0 if prompt.relation == "left of" else 1
@@ -80,6 +76,4 @@ def caption_accuracy(detector: Detector, images: Latent, prompts: Sequence[Promp
         measure.__name__: torch.tensor([measure(p, d) for p, d in zip(prompts, found, strict=True)])
         for measure in measures
     }
-    seen = background_colour(images)
-    right = [name == prompt.background for name, prompt in zip(seen, prompts, strict=True)]
-    return result | {"background_accuracy": torch.tensor(right).float()}
+    return result | {"background_accuracy": background_accuracy(images, prompts)}

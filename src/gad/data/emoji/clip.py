@@ -11,7 +11,7 @@ from torch import Tensor
 from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
-from gad.models.clip import Clip, image_features, text_features
+from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
 
 WIDTH = 128
 LAYERS = 4
@@ -40,13 +40,13 @@ def build_emoji_clip() -> Clip:
 def emoji_clip_logits(clip: Clip, images: Latent, captions: Sequence[str]) -> Float[Tensor, "B N"]:
     """Cosine of each image with each caption, times the learnt inverse temperature (at most 100)."""
     scale = clip.model.logit_scale.clamp(max=4.6052).exp()
-    return scale * image_features(clip, images) @ text_features(clip, captions).T
+    return scale * clip_model_image_features(clip, images) @ clip_model_text_features(clip, captions).T
 
 
 @torch.no_grad()
 def emoji_clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> PerSample:
     """Cosine of each image with its own caption, in [-1, 1] (higher is better). Not OpenAI's CLIP score."""
-    return (image_features(clip, images) * text_features(clip, captions)).sum(1)
+    return (clip_model_image_features(clip, images) * clip_model_text_features(clip, captions)).sum(1)
 
 
 def save_emoji_clip(clip: Clip, folder: Path) -> None:

@@ -7,6 +7,7 @@ read once per image, from features pooled with learnt weights, so that the style
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.data.emoji.detector_targets import GRID, Targets, decode_boxes, detection_peaks
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, STYLES
+from gad.data.emoji.detector_grid import GRID, Targets, decode_grid_boxes, detector_grid_peaks
+from gad.data.emoji.scenes import BACKGROUNDS
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
 from gad.runtime.paths import EMOJI
 
@@ -106,9 +108,9 @@ def detector_losses(predicted: Predictions, targets: Targets) -> dict[str, PerSa
 def detect_emojis(detector: Detector, images: Latent, *, threshold: float = 0.3) -> list[list[Detection]]:
     """Objects of each image, best score first."""
     predicted = detector(images)
-    boxes = decode_boxes(predicted.box)
+    boxes = decode_grid_boxes(predicted.box)
     colours = predicted.colour.argmax(1)
-    found = detection_peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
+    found = detector_grid_peaks(predicted.noun.sigmoid(), boxes, threshold=threshold)
     names = [COLOUR_CLASSES[int(colours[sample, row, column])] for sample, _, row, column, _ in found]
     result: list[list[Detection]] = [[] for _ in range(len(images))]
     for (sample, noun, row, column, score), colour in zip(found, names, strict=True):
@@ -118,12 +120,12 @@ def detect_emojis(detector: Detector, images: Latent, *, threshold: float = 0.3)
 
 
 @torch.no_grad()
-def detect_art_style(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
+def detect_emoji_style(detector: Detector, images: Latent) -> Int[Tensor, " B"]:
     """Index into ``STYLES`` of the art style, read by the image-level head."""
     return detector(images).style.argmax(1)
 
 
-def save_detector(detector: Detector, folder: Path) -> None:
+def save_emoji_detector(detector: Detector, folder: Path) -> None:
     """Write half-precision weights and a config; each file appears complete or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in detector.state_dict().items()}
@@ -134,8 +136,9 @@ def save_detector(detector: Detector, folder: Path) -> None:
     os.replace(folder / "config.tmp", folder / "config.json")
 
 
-def load_detector(folder: Path) -> Detector:
-    """The saved detector in float32, frozen, in evaluation mode."""
+def load_emoji_detector(folder: Path | None = None) -> Detector:
+    """The saved detector in float32, frozen, in evaluation mode; that of all emoji recipes without a folder."""
+    folder = EMOJI / "evaluators" / "detector" if folder is None else folder
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
     config = json.loads((folder / "config.json").read_text())
@@ -146,6 +149,6 @@ def load_detector(folder: Path) -> Detector:
     return detector.float().eval().requires_grad_(False)
 
 
-def load_emoji_detector() -> Detector:
-    """The detector that all emoji recipes share."""
-    return load_detector(EMOJI / "evaluators" / "detector")
+def best_emoji_detection(found: Sequence[Detection], noun: str) -> Detection | None:
+    """The detection of a noun with the highest score; None where it is not seen."""
+    return max((d for d in found if d.noun == noun), key=lambda d: d.score, default=None)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from itertools import count
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,8 +11,8 @@ from torch.nn import functional as F
 from gad.data.emoji import seeds
 from gad.data.emoji.clip import emoji_clip_logits
 from gad.data.emoji.detector import WEIGHTS, Detector, detector_losses
-from gad.data.emoji.detector_targets import detector_targets_of
-from gad.data.emoji.scenes import Scene, make_scene, render
+from gad.data.emoji.detector_grid import detector_grid_targets
+from gad.data.emoji.scenes import Scene, make_scene, render_scenes
 from gad.models.clip import Clip
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -23,12 +22,6 @@ POOL = 1024  # reconstructions in memory; each batch takes a random part, so one
 RENEWED = 8  # reconstructions made fresh at each step
 LATENT_NOISE = 0.1  # largest noise on the latents before decoding, in units of their own scale
 PIXEL_NOISE = 0.05  # largest pixel noise, for images in [-1, 1]
-
-
-def scenes_to_images(scenes: list[Scene]) -> Tensor:
-    """Rendered scenes, ``[B, 3, 64, 64]`` in [-1, 1]."""
-    images = np.stack([render(scene) for scene in scenes])
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()
@@ -57,11 +50,11 @@ def _batches(vae: "AutoencoderKL", *, batch_size: int, seed: int) -> Iterator[tu
     while True:
         passed = [next(fresh) for _ in range(RENEWED if pool else batch_size)]
         pool = (
-            pool + list(zip(passed, evaluator_reconstructions(vae, scenes_to_images(passed), generator), strict=True))
+            pool + list(zip(passed, evaluator_reconstructions(vae, render_scenes(passed), generator), strict=True))
         )[-POOL:]
         chosen = torch.randperm(len(pool), generator=generator)[: batch_size // 2].tolist()
         rendered = [next(fresh) for _ in range(batch_size - len(chosen))]
-        images = torch.cat([scenes_to_images(rendered), torch.stack([pool[i][1] for i in chosen])])
+        images = torch.cat([render_scenes(rendered), torch.stack([pool[i][1] for i in chosen])])
         yield rendered + [pool[i][0] for i in chosen], _soften(images, generator)
 
 
@@ -90,7 +83,7 @@ def train_detector(
 
     def losses() -> Iterator[dict]:
         for scenes, images in _batches(vae, batch_size=batch_size, seed=seed):
-            parts = detector_losses(detector(images), detector_targets_of(scenes))
+            parts = detector_losses(detector(images), detector_grid_targets(scenes))
             yield {name: WEIGHTS[name] * part.mean() for name, part in parts.items()}
 
     yield from _steps(list(detector.parameters()), losses(), num_steps=num_steps, lr=lr)

@@ -11,7 +11,7 @@ from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import vae_training_images
 from gad.data.emoji.scenes import make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.models.text_encoding import tokenize
+from gad.models.text_encoding import text_encoding_tokens
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL, DiffusionPipeline
@@ -32,12 +32,12 @@ def latent_set(
     return latents
 
 
-def tokenized_captions(
+def latent_set_tokens(
     pipeline: "DiffusionPipeline", num_scenes: int, seed: int = seeds.TEACHER
 ) -> tuple[Int[Tensor, "N L"], Int[Tensor, "N L"]]:
     """Token ids and masks of the captions of scenes 0 ... N-1."""
     captions = [make_scene_prompt(i, seed=seed).caption for i in range(num_scenes)]
-    return tokenize(pipeline.tokenizer, captions, MAX_TOKENS)
+    return text_encoding_tokens(pipeline.tokenizer, captions, MAX_TOKENS)
 
 
 def latent_training_batches(
@@ -47,10 +47,10 @@ def latent_training_batches(
 
     ``latents`` and ``seed`` are those of :func:`latent_set`: caption i belongs to latent i.
     """
-    ids, mask = tokenized_captions(pipeline, len(latents), seed)
+    ids, mask = latent_set_tokens(pipeline, len(latents), seed)
 
     def batch(generator: torch.Generator) -> Batch:
         index = torch.randint(len(latents), (batch_size,), generator=generator)
         return latents[index].float(), ids[index], mask[index]
 
-    return batch, tokenize(pipeline.tokenizer, [""], MAX_TOKENS)
+    return batch, text_encoding_tokens(pipeline.tokenizer, [""], MAX_TOKENS)

@@ -5,19 +5,18 @@ sizes, so p(image | caption) has many modes that can be counted. Scene ``i`` is 
 choices come from a counter-based generator keyed by ``(seed, i)``.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from gad.runtime.paths import SPRITES
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES, TINTED, resized_sprite, sprite_size
 
 SIZE = 64  # pixels on a side
-COLOURS = {"red": 0, "yellow": 50, "green": 125, "blue": 220, "purple": 285}  # hue in degrees
 BACKGROUNDS = {
     "white": (244, 244, 244),
     "gray": (140, 140, 140),
@@ -36,16 +35,6 @@ MARGIN = 1  # pixels left free at the border
 
 Layout = Literal["grid", "free"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels
-
-
-def _names() -> dict:
-    return json.loads((SPRITES / "atlas.json").read_text())
-
-
-STYLES = tuple(_names()["styles"])
-TINTED = tuple(_names()["tinted"])
-NATURAL = tuple(_names()["natural"])
-NOUNS = TINTED + NATURAL
 
 
 @dataclass(frozen=True)
@@ -128,7 +117,7 @@ def _related(boxes: Sequence[Box], relation: str) -> bool:
 def _grid_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
     """A box in the middle of a square that starts at a place of the grid."""
     side = int(rng.choice(GRID_SIDES[count]))
-    width, height = _size(thing.noun, style, side)
+    width, height = sprite_size(thing.noun, style, side)
     left, top = EDGE + GRID * rng.integers(0, (SIZE - 2 * EDGE - side) // GRID + 1, size=2)
     left, top = int(left) + (side - width) // 2, int(top) + (side - height) // 2
     return left, top, left + width, top + height
@@ -137,7 +126,7 @@ def _grid_box(thing: Thing, style: str, count: int, rng: np.random.Generator) ->
 def _free_box(thing: Thing, style: str, count: int, rng: np.random.Generator) -> Box:
     """A box of any size and at any pixel."""
     low, high = FREE_SIDES[count]
-    width, height = _size(thing.noun, style, int(rng.integers(low, high + 1)))
+    width, height = sprite_size(thing.noun, style, int(rng.integers(low, high + 1)))
     left = int(rng.integers(MARGIN, SIZE - MARGIN - width + 1))
     top = int(rng.integers(MARGIN, SIZE - MARGIN - height + 1))
     return left, top, left + width, top + height
@@ -169,48 +158,16 @@ def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
     return _place(_draw_prompt(rng), rng, layout)
 
 
-@cache
-def _atlas() -> tuple[Image.Image, int]:
-    return Image.open(SPRITES / "atlas.png").convert("RGBA"), _names()["cell"]
-
-
-@cache
-def _sprite(noun: str, style: str, colour: str | None = None) -> Image.Image:
-    """The tight RGBA sprite of a noun in a style; with a colour, its saturated pixels take that hue."""
-    atlas, cell = _atlas()
-    left, top = NOUNS.index(noun) * cell, STYLES.index(style) * cell
-    image = atlas.crop((left, top, left + cell, top + cell))
-    image = image.crop(image.getbbox())
-    if colour is None:
-        return image
-    hue, saturation, value = (np.asarray(c) for c in image.convert("RGB").convert("HSV").split())
-    tinted = saturation > 50
-    new = [
-        np.where(tinted, round(COLOURS[colour] / 360 * 255), hue),
-        np.where(tinted, np.maximum(saturation, 170), saturation),
-        np.where(tinted, np.maximum(value, 150 if colour != "yellow" else 215), value),
-    ]
-    rgb = Image.merge("HSV", [Image.fromarray(c.astype(np.uint8)) for c in new]).convert("RGB")
-    rgb.putalpha(image.getchannel("A"))
-    return rgb
-
-
-def _size(noun: str, style: str, side: int) -> tuple[int, int]:
-    """Width and height in pixels of a sprite whose longer side is ``side``."""
-    width, height = _sprite(noun, style).size
-    scale = side / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-@cache
-def _resized(noun: str, style: str, colour: str | None, size: tuple[int, int]) -> Image.Image:
-    return _sprite(noun, style, colour).resize(size, Image.Resampling.LANCZOS)
-
-
-def render(scene: Scene) -> np.ndarray:
+def render_scene(scene: Scene) -> np.ndarray:
     """The scene as an image, ``[64, 64, 3]`` uint8."""
     canvas = Image.new("RGB", (SIZE, SIZE), BACKGROUNDS[scene.prompt.background])
     for thing, (left, top, right, bottom) in zip(scene.prompt.objects, scene.boxes, strict=True):
-        image = _resized(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
+        image = resized_sprite(thing.noun, scene.style, thing.colour, (right - left, bottom - top))
         canvas.paste(image, (left, top), image)
     return np.asarray(canvas)
+
+
+def render_scenes(scenes: list[Scene]) -> Tensor:
+    """Rendered scenes, ``[B, 3, 64, 64]`` in [-1, 1]."""
+    images = np.stack([render_scene(scene) for scene in scenes])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -1,7 +1,13 @@
 """Which seed draws whose emoji scenes and captions: uses that must not share scenes have a seed each.
 
-Captions are few words of a small vocabulary, so short ones come back under several seeds; scenes do not.
+Captions are few words of a small vocabulary, so short ones come back under several seeds; scenes do not. Weights are
+drawn from seeds as well.
 """
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
 
 TEACHER = 1  # scenes that the teachers learn from
 NOISE_PAIRS = 2  # captions of sample ids: of the noise pairs and of the analyses
@@ -12,3 +18,12 @@ AUTOENCODER = 11  # scenes that the autoencoder learns from
 EVALUATORS = 21  # scenes that detector and CLIP learn from; each adds its own seed
 TEACHER_ACCURACY = 77  # captions by which a teacher's images are checked
 VALIDATION = 99  # scenes that nothing learns from
+
+T = TypeVar("T")
+
+
+def build_with_seed(build: Callable[[], T], seed: int) -> T:
+    """What ``build`` makes with weights drawn from ``seed``; the global random state stays as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()

@@ -1,34 +1,28 @@
-"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher and its accuracy."""
+"""The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gad.config.teacher import TeacherConfig
-from gad.data.emoji import seeds
 from gad.data.emoji.backbones import build_backbone
-from gad.data.emoji.caption_accuracy import caption_accuracy
-from gad.data.emoji.detector import load_detector
-from gad.data.emoji.latents import latent_set, latent_training_batches, tokenized_captions
-from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
+from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
-from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.data.swiss_roll import make_swiss_roll
-from gad.models.pipelines import FAMILIES, pipeline_family, save_pipeline
+from gad.models.pipelines import FAMILIES, save_diffusers_pipeline
 from gad.runtime.files import read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import fingerprint, lock_folder
+from gad.runtime.fingerprint import fingerprint
+from gad.runtime.folder_lock import lock_folder
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
 
-EVALUATOR_STEPS = 20
-READING_STEPS = 1000  # for T5, see ``reading.py``
+READING_STEPS = 1000  # for T5, see ``t5_pretraining.py``
 
 
 def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
@@ -77,7 +71,7 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
         write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
     batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
     if section.backbone == "dit":
-        captions = tokenized_captions(pipeline, section.num_scenes)
+        captions = latent_set_tokens(pipeline, section.num_scenes)
         for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed
@@ -93,41 +87,4 @@ def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
             module.half()
-    save_pipeline(pipeline, folder)
-
-
-def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
-    """The captions that a teacher is evaluated on."""
-    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
-
-
-@torch.no_grad()
-def sample_teacher_images(
-    pipeline: "DiffusionPipeline",
-    captions: list[str],
-    seeds: Sequence[int],
-    *,
-    guidance_scale: float,
-    batch_size: int = 64,
-) -> Tensor:
-    """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
-    options = dict(
-        pipeline_family(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS
-    )
-    if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise
-        options["max_sequence_length"] = MAX_TOKENS
-    parts = []
-    for start in range(0, len(captions), batch_size):
-        part = slice(start, start + batch_size)
-        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[part]]
-        result = pipeline(
-            captions[part], guidance_scale=guidance_scale, generator=generators, output_type="pt", **options
-        )
-        parts.append(2 * result.images.float() - 1)
-    return torch.cat(parts)
-
-
-def teacher_caption_accuracy(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
-    """Share of images right by each measure, in [0, 1] (higher is better), over the prompts that it applies to."""
-    accuracy = caption_accuracy(load_detector(detector_folder), images, prompts)
-    return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}
+    save_diffusers_pipeline(pipeline, folder)

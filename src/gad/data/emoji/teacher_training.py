@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -31,7 +32,10 @@ DECAY = 0.3  # share of the steps at the end over which the learning rate falls 
 SMALLEST_TIME = 1e-3  # the first timestep of a table of 1000; below it a table rounds to clean data, where eps is lost
 
 
-def trapezoidal_learning_rate(step: int, num_steps: int) -> float:
+SMOOTHING = 50  # steps, of the curve that is shown
+
+
+def teacher_training_learning_rate(step: int, num_steps: int) -> float:
     """The learning rate's factor, in (0, 1]: linear warm-up, constant, linear decay.
 
     Until the decay starts a training does not depend on its length, so an unfinished one can be given another.
@@ -58,7 +62,7 @@ def make_teacher_optimizers(modules: nn.ModuleList, matrices: list, lr: float) -
     ]
 
 
-def sample_training_times(count: int, generator: torch.Generator) -> Tensor:
+def sample_teacher_training_times(count: int, generator: torch.Generator) -> Tensor:
     """Training times in [``SMALLEST_TIME``, 1] with density 2t: what an image shows is settled at high noise."""
     return (1 - torch.rand(count, generator=generator)).sqrt().clamp(min=SMALLEST_TIME)
 
@@ -85,7 +89,7 @@ def _noisy_batch(
     latents, ids, mask = draw(generator)
     dropped = torch.rand(len(ids), 1, generator=generator) < PROMPT_DROPOUT
     ids, mask = torch.where(dropped, empty[0], ids), torch.where(dropped, empty[1], mask)
-    t = sample_training_times(len(ids), generator)
+    t = sample_teacher_training_times(len(ids), generator)
     return latents, ids, mask, torch.randn(latents.shape, generator=generator), t
 
 
@@ -98,7 +102,7 @@ class TeacherState:
         self.matrices = muon_matrices(modules[0])
         self.optimizers = make_teacher_optimizers(modules, self.matrices, lr)
         self.schedules = [
-            LambdaLR(optimizer, lambda step: trapezoidal_learning_rate(step, num_steps))
+            LambdaLR(optimizer, lambda step: teacher_training_learning_rate(step, num_steps))
             for optimizer in self.optimizers
         ]
         self.average = MovingAverage(self.parameters, decay=0.998)
@@ -157,3 +161,10 @@ def train_teacher(
         yield {"step": step, "loss": loss.item()}
     state.average.copy_to(state.parameters)
     modules.eval().requires_grad_(False)
+
+
+def smoothed_teacher_training_log(log: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The log as :func:`gad.report.figures.training_curves` draws it, its loss a moving average."""
+    if log.empty:
+        return log
+    return log.assign(matching=log["loss"].ewm(span=SMOOTHING).mean(), variant="teacher", seed=seed)

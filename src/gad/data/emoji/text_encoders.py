@@ -1,7 +1,7 @@
 """Small tokenizers and text encoders, each of the class that its pipeline is published with.
 
 Every caption word is one token. The encoders are a few layers deep. CLIP and Gemma are trained together with their
-denoiser and saved frozen; T5 learns to read before, see ``reading.py``.
+denoiser and saved frozen; T5 learns to read before, see ``t5_pretraining.py``.
 """
 
 import json
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, COUNTS, NOUNS, RELATIONS
+from gad.data.emoji.scenes import BACKGROUNDS, COUNTS, RELATIONS
+from gad.data.emoji.sprites import COLOURS, NOUNS
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -23,7 +24,7 @@ HEADS = 4
 Bpe = tuple[dict[str, int], list[tuple[str, str]]]
 
 
-def caption_vocabulary() -> list[str]:
+def text_encoder_vocabulary() -> list[str]:
     """Every word that a caption can contain, sorted."""
     fixed = {"on", "a", "background"} | {word for relation in RELATIONS for word in relation.split()}
     nouns = {noun + ending for noun in NOUNS for ending in ("", "s")}
@@ -58,7 +59,7 @@ def clip_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # here, since it takes seconds
 
     vocab, merges = _bpe(
-        caption_vocabulary(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False)
+        text_encoder_vocabulary(), suffix="</w>", pre_tokenizer=pre_tokenizers.ByteLevel(add_prefix_space=False)
     )
     vocab = _renumber(["<|startoftext|>", "<|endoftext|>"], vocab)
     tokenizer = CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS)
@@ -81,7 +82,7 @@ def t5_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     from transformers import T5Config, T5EncoderModel, T5Tokenizer  # here, since it takes seconds
 
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -20.0)]
-    pieces += [(f"▁{word}", -4.0) for word in caption_vocabulary()]
+    pieces += [(f"▁{word}", -4.0) for word in text_encoder_vocabulary()]
     pieces += [(letter, -12.0) for letter in "▁abcdefghijklmnopqrstuvwxyz"]
     tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=MAX_TOKENS)
     config = T5Config(
@@ -102,8 +103,8 @@ def gemma_text() -> "tuple[PreTrainedTokenizerBase, PreTrainedModel]":
     from transformers import Gemma2Config, Gemma2Model, GemmaTokenizer  # here, since it takes seconds
 
     starts = [
-        f"▁{word}" for word in caption_vocabulary()
-    ] + caption_vocabulary()  # a word carries the space before it, except the first
+        f"▁{word}" for word in text_encoder_vocabulary()
+    ] + text_encoder_vocabulary()  # a word carries the space before it, except the first
     vocab, merges = _bpe(starts, suffix=None, pre_tokenizer=pre_tokenizers.Split(" ", behavior="removed"))
     vocab = _renumber(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"], vocab)
     tokenizer = GemmaTokenizer(vocab=vocab, merges=merges, model_max_length=MAX_TOKENS, add_bos_token=True)

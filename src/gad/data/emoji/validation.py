@@ -4,7 +4,7 @@ saw.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,9 +13,10 @@ from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import reconstruction_psnr
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.clip import emoji_clip_logits, load_emoji_clip
-from gad.data.emoji.detector import Detector, detect_art_style, load_detector
-from gad.data.emoji.evaluator_training import evaluator_reconstructions, scenes_to_images
-from gad.data.emoji.scenes import STYLES, Scene, make_scene
+from gad.data.emoji.detector import Detector, detect_emoji_style, load_emoji_detector
+from gad.data.emoji.evaluator_training import evaluator_reconstructions
+from gad.data.emoji.scenes import Scene, make_scene, render_scenes
+from gad.data.emoji.sprites import STYLES
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
 from gad.runtime.files import write_json
@@ -26,28 +27,19 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 
-T = TypeVar("T")
-
-
-def build_with_seed(build: Callable[[], T], seed: int) -> T:
-    """What ``build`` makes with weights drawn from ``seed``; the global random state stays as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build()
-
 
 def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
     """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
-    return vae, load_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
+    return vae, load_emoji_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
 
 
 def validation_scenes(count: int) -> tuple[list[Scene], Latent]:
     """Scenes that nothing learnt from, and their renderings ``[B, 3, 64, 64]`` in [-1, 1]."""
     scenes = [make_scene(index, seed=seeds.VALIDATION) for index in range(count)]
-    return scenes, scenes_to_images(scenes)
+    return scenes, render_scenes(scenes)
 
 
 def _in_parts(function: Callable[[Tensor], Tensor], images: Latent, *, batch_size: int = CANDIDATES) -> Tensor:
@@ -59,7 +51,7 @@ def _detector_accuracy(detector: Detector, images: Latent, scenes: list[Scene]) 
     """Share of images, in [0, 1], whose caption's parts and whose art style are read right."""
     right = caption_accuracy(detector, images, [scene.prompt for scene in scenes])
     styles = torch.tensor([STYLES.index(scene.style) for scene in scenes])
-    right["style_accuracy"] = (_in_parts(lambda part: detect_art_style(detector, part), images) == styles).float()
+    right["style_accuracy"] = (_in_parts(lambda part: detect_emoji_style(detector, part), images) == styles).float()
     return {name: values.nanmean().item() for name, values in right.items()}
 
 
@@ -92,7 +84,7 @@ def _measure_dataset(
     return metrics | {"num_scenes": num_scenes}
 
 
-def record_dataset(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
+def record_dataset_validation(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
     """Write the dataset's measurements to ``data/emoji/metrics/dataset.json`` and return it."""
     metrics = _measure_dataset(vae, detector, clip)
     write_json(metrics_file("emoji", "dataset"), metrics)

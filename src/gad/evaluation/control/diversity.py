@@ -14,14 +14,15 @@ from gad.config import DiversityConfig, Recipe
 from gad.config.sample_ids import DIVERSITY, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector, load_emoji_detector
-from gad.data.emoji.scenes import STYLES
+from gad.data.emoji.sprites import STYLES
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.modes import MODES, PLACES, SIZES, mode_coverage, mode_entropy, modes_of
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_output_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
-from gad.metrics.image_features import efflite0_features, intra_prompt_distance, vendi
+from gad.metrics.image_diversity import intra_prompt_distance, vendi_image_diversity
+from gad.metrics.image_features import efflite0_features
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
@@ -43,7 +44,7 @@ class Inputs:
     detector: Detector | None = None
 
 
-def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
+def prepare_diversity(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Every model sees the same noises: seed ``s`` of prompt ``p`` is one noise."""
     config, seed = settings.control.diversity, settings.control.seed
     count, group = config.num_prompts, config.seeds_per_prompt
@@ -66,7 +67,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     return Inputs(*shared, prompts, encoder, detector)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> TaskOutput:
+def run_diversity(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> TaskOutput:
     """A row per noise. Numbers of all outputs of a prompt (vendi, distance, spread) are repeated in its rows."""
     same = sampler.name == TEACHER
     outputs = inputs.teacher_outputs if same else sampler.generate(inputs.noise, inputs.captions)
@@ -74,7 +75,7 @@ def run(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> TaskOutput
     return TaskOutput(rows, outputs)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_diversity(rows: pd.DataFrame) -> dict[str, float]:
     """Means over prompts: mode coverage and entropy per prompt, distances, and accuracies."""
     groups = rows.groupby("prompt")
     if "arc" in rows:
@@ -91,7 +92,7 @@ def summarise(rows: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def seed_retrieval_accuracy(images: Tensor, reference: Tensor) -> Tensor:
+def diversity_seed_retrieval(images: Tensor, reference: Tensor) -> Tensor:
     """1 for each image whose nearest reference image (pixels, L2) is of its own seed, else 0, ``[B]``.
 
     Row i of both is seed i under the same prompt; guessing finds 1 / B of them.
@@ -110,10 +111,10 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
         features = efflite0_features(part)
         text = inputs.encoder.texts([inputs.prompts.captions[number]])
         columns = {
-            "vendi": vendi(features),
+            "vendi": vendi_image_diversity(features),
             "intra_prompt_distance": intra_prompt_distance(features),
             "clip_score": clip_features_in_batches(inputs.encoder, part) @ text[0],
-            "seed_retrieval_accuracy": seed_retrieval_accuracy(part, reference),
+            "seed_retrieval_accuracy": diversity_seed_retrieval(part, reference),
         }
         if inputs.detector is not None and inputs.prompts.scenes is not None:
             scene = inputs.prompts.scenes[number]
@@ -121,7 +122,7 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             columns |= {name: accuracy[name] for name in EVALUATED}
             columns |= modes_of(inputs.detector, part, scene.things[0].noun)
         labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
-        tables.append(task_rows(**labels, **columns))
+        tables.append(task_output_rows(**labels, **columns))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -129,4 +130,6 @@ def _point_rows(points: Tensor, group: int) -> pd.DataFrame:
     number = torch.arange(len(points)) // group
     spread = points.view(-1, group, 2).var(1, correction=0).sum(1).sqrt()  # root mean square distance from the centre
     labels = {"prompt": number, "sample": torch.arange(len(points)) % group}
-    return task_rows(**labels, arc=arc_of(points), distance_to_roll=distance_to_roll(points), spread=spread[number])
+    return task_output_rows(
+        **labels, arc=arc_of(points), distance_to_roll=distance_to_roll(points), spread=spread[number]
+    )

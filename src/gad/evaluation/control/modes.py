@@ -8,9 +8,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from gad.data.emoji.caption_accuracy import best_detection
-from gad.data.emoji.detector import Detector, detect_art_style, detect_emojis
-from gad.data.emoji.scenes import GRID_SIDES, STYLES
+from gad.data.emoji.detector import Detector, best_emoji_detection, detect_emoji_style, detect_emojis
+from gad.data.emoji.scenes import GRID_SIDES
+from gad.data.emoji.sprites import STYLES
 
 EDGES = (26, 38)  # pixels between the thirds of a row or column; no sprite of the grid has its centre within 2 of them
 PLACES = (len(EDGES) + 1) ** 2
@@ -24,8 +24,10 @@ def modes_of(detector: Detector, images: Tensor, noun: str) -> dict[str, Tensor]
     """``style``, ``place`` (0..8, row by row), ``size`` (0 small, 1 large) and ``mode`` (style x place) of each image,
     ``[B]`` each, read from the strongest detection of the noun; -1 where it is not seen: a wrong object is no mode."""
     places = []
-    for style, found in zip(detect_art_style(detector, images).tolist(), detect_emojis(detector, images), strict=True):
-        best = best_detection(found, noun)
+    for style, found in zip(
+        detect_emoji_style(detector, images).tolist(), detect_emojis(detector, images), strict=True
+    ):
+        best = best_emoji_detection(found, noun)
         if best is None:
             places.append([UNSEEN] * 4)
             continue

@@ -20,9 +20,10 @@ from gad.metrics.clip_encoder import Encoder, clip_features_in_batches
 from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
-from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
+from gad.runtime.distributed import distributed_folder_lock, distributed_wait_until, rank_and_world_size
 from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
-from gad.runtime.fingerprint import drop_damaged_shards, file_hash, fingerprint, stage_cache_key
+from gad.runtime.fingerprint import file_hash, fingerprint, stage_fingerprint
+from gad.runtime.shards import drop_damaged_shards
 
 PREVIEW = 64  # pixels on a side of the previews that are saved to be shown
 POINTS = "points"  # the features of the Swiss roll's library
@@ -84,9 +85,9 @@ def build_library(
     identity |= {"size": len(captions), "shape": list(teacher.model.latent_shape), "steps": teacher.num_steps}
     identity |= {"captions": fingerprint(list(captions)), "guidance_scale": teacher.guidance_scale}
     task_sample_ids(LIBRARY, len(captions))  # no more than there are
-    cache_key = stage_cache_key("control", identity, shard_size)
+    cache_key = stage_fingerprint("control", identity, shard_size)
     rank, processes = rank_and_world_size()
-    lock_together(folder, cache_key)
+    distributed_folder_lock(folder, cache_key)
     drop_damaged_shards(folder)
     blank = Library(seed, teacher.model.latent_shape, torch.empty(0, 0), {})
     paths = {start: folder / f"shard_{start:06d}.safetensors" for start in range(0, len(captions), shard_size)}
@@ -97,10 +98,10 @@ def build_library(
             write_tensors(path, describe_library_entries(outputs, encoder))
         yield stop
     if rank == 0:
-        wait_until(lambda: all(path.exists() for path in paths.values()))
+        distributed_wait_until(lambda: all(path.exists() for path in paths.values()))
         hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
         write_json(folder / "manifest.json", identity | {"shards": hashes})
-    wait_until((folder / "manifest.json").exists)
+    distributed_wait_until((folder / "manifest.json").exists)
 
 
 def open_library(folder: Path, *, captions: Sequence[str] | None = None, **made_with: str | int | float) -> Library:
@@ -134,7 +135,7 @@ def open_library(folder: Path, *, captions: Sequence[str] | None = None, **made_
     return Library(manifest["seed"], tuple(manifest["shape"]), whole["features"], attributes, previews)
 
 
-def retrieve_from_library(
+def retrieve_from_noise_library(
     features: Float[Tensor, "N D"], queries: Float[Tensor, "Q D"], *, metric: str
 ) -> Int[Tensor, " Q"]:
     """Number of the nearest entry of each query, exactly: smallest ``cosine`` or ``euclidean`` distance.

@@ -22,10 +22,9 @@ from gad.config.sample_ids import OPTIMISATION, task_sample_ids
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.data.swiss_roll import make_swiss_roll
-from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.optimiser import turn_noise
+from gad.diffusion.noise import draw_noise, turn_noise
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_output_rows
 from gad.metrics.clip_encoder import Encoder, load_clip_encoder
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
@@ -64,7 +63,7 @@ class Inputs:
         return replace(self, noise=self.noise[index], prompts=Prompts(captions), wanted=self.wanted[index])
 
 
-def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
+def prepare_noise_optimisation(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Draw the noises and let the teacher climb, whose optimised noises are handed to the students as well."""
     config, seed = settings.control.noise_optimisation, settings.control.seed
     assert config is not None
@@ -87,7 +86,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     return replace(inputs, teacher=ascent)
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> TaskOutput:
+def run_noise_optimisation(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> TaskOutput:
     """A row per prompt and iteration, iteration 0 being the untouched noise, and one with the teacher's last noise."""
     sampler = _within_memory(sampler, config)
     assert inputs.teacher is not None
@@ -97,8 +96,8 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ta
         handed = _in_parts(sampler, inputs, lambda scored, part: scored(last[part]))
     count, length = len(inputs.prompts), len(own.score)
     labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions}
-    tables = [task_rows(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
-    tables.append(task_rows(**labels, noise=HANDED, iteration=length - 1, score=handed[0]))
+    tables = [task_output_rows(**labels, noise=START, iteration=i, score=own.score[i]) for i in range(length)]
+    tables.append(task_output_rows(**labels, noise=HANDED, iteration=length - 1, score=handed[0]))
     rows, outputs = pd.concat(tables, ignore_index=True), torch.cat([own.outputs.flatten(0, 1), handed[1]])
     if inputs.detector is not None and inputs.prompts.scenes is not None:
         accuracy = caption_accuracy(inputs.detector, outputs, inputs.prompts.scenes * (length + 1))
@@ -106,7 +105,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseOptimisationConfig) -> Ta
     return TaskOutput(rows, outputs)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_noise_optimisation(rows: pd.DataFrame) -> dict[str, float]:
     """Mean score before and after, their difference (also per iteration), and the gain with the teacher's noises."""
     own, last = rows[rows["noise"] == START], int(rows["iteration"].max())
     before, after, handed = own[own["iteration"] == 0], own[own["iteration"] == last], rows[rows["noise"] == HANDED]
@@ -137,11 +136,11 @@ def _within_memory(sampler: Sampler, config: NoiseOptimisationConfig) -> Sampler
 def ascend_noise(scored: Scored, noise: Tensor, *, iterations: int, angle: float) -> Ascent:
     """Turn each noise towards a higher score; no score ever falls, and every norm stays."""
     turn = torch.full((len(noise),), angle)
-    score, gradient, outputs = score_and_gradient(scored, noise)
+    score, gradient, outputs = noise_score_and_gradient(scored, noise)
     states = [(noise, score, outputs)]
     for _ in range(iterations):
         candidate = turn_noise(noise, gradient, turn)
-        new_score, new_gradient, new_outputs = score_and_gradient(scored, candidate)
+        new_score, new_gradient, new_outputs = noise_score_and_gradient(scored, candidate)
         better = new_score > score
         turn = torch.where(better, turn, turn / 2)
         noise, gradient = _where(better, candidate, noise), _where(better, new_gradient, gradient)
@@ -150,7 +149,7 @@ def ascend_noise(scored: Scored, noise: Tensor, *, iterations: int, angle: float
     return Ascent(*(torch.stack(values) for values in zip(*states, strict=True)))
 
 
-def score_and_gradient(scored: Scored, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def noise_score_and_gradient(scored: Scored, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scores ``[B]``, their gradient in the noise, and the outputs; samples do not mix."""
     with torch.enable_grad():
         z = noise.detach().requires_grad_()

@@ -36,10 +36,10 @@ from gad.evaluation.control.noise_library import (
     build_library,
     library_feature_names,
     open_library,
-    retrieve_from_library,
+    retrieve_from_noise_library,
 )
 from gad.evaluation.control.prompts import Prompts, control_prompts
-from gad.evaluation.control.task import TaskOutput, task_rows
+from gad.evaluation.control.task_output import TaskOutput, task_output_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import TEACHER, Sampler
@@ -71,7 +71,7 @@ class Inputs:
         return "euclidean" if self.encoder is None else "cosine"
 
 
-def make_query_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = None) -> None:
+def make_noise_query_library(teacher: Sampler, settings: Recipe, encoder: Encoder | None = None) -> None:
     """Build the recipe's own library, or go on with it; of several processes, all of which must call this, each makes
     its share. Nothing is done where the recipe names a finished one."""
     config, points = settings.control.noise_query, teacher.model.pipeline is None
@@ -80,7 +80,7 @@ def make_query_library(teacher: Sampler, settings: Recipe, encoder: Encoder | No
         return
     if encoder is None and not points:
         encoder = load_clip_encoder(settings.control.clip, device=own_device(settings.control.device))
-    asked = (library_folder(settings), _maker(teacher, config), encoder, _library_captions(config, points))
+    asked = (noise_query_library_folder(settings), _maker(teacher, config), encoder, _library_captions(config, points))
     for _ in build_library(*asked, seed=settings.control.seed, about=config.describe):
         pass
 
@@ -90,14 +90,14 @@ def _maker(teacher: Sampler, config: NoiseQueryConfig) -> Sampler:
     return replace(teacher, guidance_scale=1.0) if config.describe == "unconditional" else teacher
 
 
-def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
+def prepare_noise_query(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> Inputs:
     """Build the library, or go on with it, or open the one that the recipe names; draw the other noises."""
     config, seed = settings.control.noise_query, settings.control.seed
     assert config is not None
     count, points = config.num_queries, teacher.model.pipeline is None
     device = own_device(settings.control.device)
     encoder = None if points else load_clip_encoder(settings.control.clip, device=device)
-    make_query_library(teacher, settings, encoder)
+    make_noise_query_library(teacher, settings, encoder)
     captions = _library_captions(config, points)
     wanted: dict[str, str | int | float] = {
         "teacher": weights_hash(teacher.model),
@@ -105,7 +105,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     }
     maker = _maker(teacher, config)
     wanted |= {"steps": maker.num_steps, "guidance_scale": maker.guidance_scale}
-    library = open_library(library_folder(settings), captions=captions, **wanted)
+    library = open_library(noise_query_library_folder(settings), captions=captions, **wanted)
     generator = torch.Generator().manual_seed(seed)
     noises = (
         draw_noise(task_sample_ids(FRESH, count), teacher.model.latent_shape, seed=seed),
@@ -122,7 +122,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     return Inputs(library, captions, prompts, encoder.texts(prompts.captions), *noises, encoder, detector, requests)
 
 
-def library_folder(settings: Recipe) -> Path:
+def noise_query_library_folder(settings: Recipe) -> Path:
     """A recipe's library folder: its own, or the one that it names."""
     assert settings.control.noise_query is not None
     named = settings.control.noise_query.library
@@ -137,12 +137,12 @@ def _library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 
-def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutput:
+def run_noise_query(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutput:
     """A row per prompt and kind of noise; for images also one per low-level request and prompt."""
     library, count = inputs.library, len(inputs.prompts)
     choices = {
         "random": inputs.random,
-        "retrieved": retrieve_from_library(library.features, inputs.queries, metric=inputs.metric),
+        "retrieved": retrieve_from_noise_library(library.features, inputs.queries, metric=inputs.metric),
     }
     choices["own"] = choices["retrieved"] if sampler.name == TEACHER else _own(sampler, inputs)
     pairs = [(prompt, entry) for index in choices.values() for prompt, entry in enumerate(index.tolist())]
@@ -152,7 +152,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutpu
     for number, (name, entries) in enumerate({"none": torch.full((count,), -1), **choices}.items()):
         part = outputs[number * count : (number + 1) * count]
         labels = {"prompt": list(range(count)), "caption": inputs.prompts.captions, "noise": name, "entry": entries}
-        tables.append(task_rows(**labels, kind="semantic", **_scores(part, inputs)))
+        tables.append(task_output_rows(**labels, kind="semantic", **_scores(part, inputs)))
     for prompt, asked in enumerate(inputs.requests):
         first = semantic + prompt * len(asked.entries)
         shown = measure_requested_attributes(asked, outputs[first : first + len(asked.entries)]).tolist()
@@ -161,7 +161,7 @@ def run(sampler: Sampler, inputs: Inputs, config: NoiseQueryConfig) -> TaskOutpu
     return TaskOutput(pd.concat(tables, ignore_index=True), outputs)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_noise_query(rows: pd.DataFrame) -> dict[str, float]:
     """``query_<score>_<noise>``: means over the queries; for images also the low-level requests' numbers."""
     semantic = rows[rows["kind"] == "semantic"]
     names = [name for name in ("target_distance", "clip_score", *EVALUATED) if name in rows]
@@ -191,7 +191,7 @@ def _own(sampler: Sampler, inputs: Inputs) -> Tensor:
         captions = [inputs.library_captions[i] for i in part.tolist()]
         outputs = sampler.generate(inputs.library.noise(part), captions)
         found.append(outputs if inputs.encoder is None else clip_features_in_batches(inputs.encoder, outputs))
-    return retrieve_from_library(torch.cat(found), inputs.queries, metric=inputs.metric)
+    return retrieve_from_noise_library(torch.cat(found), inputs.queries, metric=inputs.metric)
 
 
 def _outputs(sampler: Sampler, inputs: Inputs, pairs: Sequence[tuple[int, int]]) -> Tensor:

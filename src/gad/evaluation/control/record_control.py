@@ -1,10 +1,11 @@
-"""The record of the `control` stage: its rows and numbers, and what its models made of the same noises."""
+"""The record of the `control` stage: its rows and numbers."""
 
-from torch import Tensor
-from tqdm import tqdm
-
-from gad.config import ControlConfig
-from gad.evaluation.control.tasks import TaskResult, control_table, run_tasks, save_task_rows, shown_task_outputs
+from gad.evaluation.control.task_results import (
+    TaskResult,
+    save_task_result_rows,
+    task_result_table,
+    task_results_at_same_noises,
+)
 from gad.metrics.summary import summary_against, summary_by_variant
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table, write_tensors
@@ -13,26 +14,14 @@ from gad.runtime.paths import metrics_file, stage_dir
 MANY = 10  # images of each model that are saved
 
 
-def all_control_results(stage: Stage[ControlConfig]) -> list[TaskResult]:
-    """The result of each task of the recipe for the teacher and every student."""
-    steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
-    total = len(stage.section.tasks) * (1 + len(stage.models))
-    return list(tqdm(steps, total=total, desc="tasks", mininterval=2))
-
-
-def control_outputs_at_same_noises(stage: Stage, results: list[TaskResult]) -> dict[str, Tensor]:
-    """What one seed of each model makes of the same noises: images of the first prompt, or all 2-D samples."""
-    return shown_task_outputs(results, "diversity", **({} if stage.teacher.pipeline is None else {"prompt": 0}))
-
-
 def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     """Write the tasks' rows, ``diversity.csv`` (all numbers by seed) and ``outputs.safetensors`` in the stage's folder
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
-    ``over_seeds`` holds every number of :func:`gad.evaluation.control.tasks.control_table`, ``minus_baseline`` the
-    paired differences.
+    ``over_seeds`` holds every number of :func:`gad.evaluation.control.task_results.task_result_table`,
+    ``minus_baseline`` the paired differences.
     """
-    table = control_table(results)
+    table = task_result_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
     metrics = {
         "over_seeds": summary_by_variant(table, names),
@@ -41,9 +30,9 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     write_json(metrics_file(stage.recipe, "control"), metrics)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)
-    save_task_rows(results, stage.folder)
+    save_task_result_rows(results, stage.folder)
     write_table(stage.folder / "diversity.csv", table)
-    outputs = control_outputs_at_same_noises(stage, results)
+    outputs = task_results_at_same_noises(stage, results)
     kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
     write_tensors(stage.folder / "outputs.safetensors", kept)
     return metrics

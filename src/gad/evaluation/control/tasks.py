@@ -4,51 +4,69 @@ Results are cached model by model (:mod:`gad.evaluation.jobs`), so that a killed
 precompute them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from tqdm import tqdm
 
-from gad.config import Recipe
-from gad.evaluation.control import diversity, noise_optimisation, noise_query
-from gad.evaluation.control.layout import layout
-from gad.evaluation.jobs import Job, files_in_settings, precompute_jobs, results_of_jobs
+from gad.config import ControlConfig, Recipe
+from gad.evaluation.control.diversity import prepare_diversity, run_diversity, summarise_diversity
+from gad.evaluation.control.layout.layout import prepare_layout, run_layout, summarise_layout
+from gad.evaluation.control.noise_optimisation import (
+    prepare_noise_optimisation,
+    run_noise_optimisation,
+    summarise_noise_optimisation,
+)
+from gad.evaluation.control.noise_query import (
+    make_noise_query_library,
+    prepare_noise_query,
+    run_noise_query,
+    summarise_noise_query,
+)
+from gad.evaluation.control.task_output import TaskOutput
+from gad.evaluation.control.task_results import TaskResult
+from gad.evaluation.jobs import Job, job_settings_files, precompute_jobs, results_of_jobs
 from gad.models.model import Model
-from gad.models.sampler import NamedStudent, Sampler, all_samplers
-from gad.models.weights_hash import model_key
+from gad.models.sampler import NamedStudent, Sampler, samplers_of_models
+from gad.models.stage import Stage
+from gad.models.weights_hash import model_weights_key
 from gad.runtime.cache import Result
-from gad.runtime.files import write_table
-from gad.runtime.fingerprint import stage_cache_key
+from gad.runtime.fingerprint import stage_fingerprint
 from gad.runtime.paths import EMOJI
 
+
+@dataclass
+class Task:
+    """A control task: three functions of a module of its own.
+
+    - ``prepare(teacher, settings, cached) -> inputs``: all that the models share, computed once; ``cached``, a
+      :class:`gad.runtime.cache.ResultCache`, stores what is costly, so that it outlasts a kill and other processes read
+      it;
+    - ``run(sampler, inputs, config) -> TaskOutput``: one model's output, a row per sample; ``config`` is the task's
+      sub-section;
+    - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
+
+    A new task is one such file, its sub-section in ``config/`` and its entry in ``TASKS``.
+    """
+
+    prepare: Callable[..., Any]
+    run: Callable[..., TaskOutput]
+    summarise: Callable[[pd.DataFrame], dict[str, float]]
+
+
 TASKS = {
-    "diversity": diversity,
-    "noise_query": noise_query,
-    "noise_optimisation": noise_optimisation,
-    "layout": layout,
+    "diversity": Task(prepare_diversity, run_diversity, summarise_diversity),
+    "noise_query": Task(prepare_noise_query, run_noise_query, summarise_noise_query),
+    "noise_optimisation": Task(prepare_noise_optimisation, run_noise_optimisation, summarise_noise_optimisation),
+    "layout": Task(prepare_layout, run_layout, summarise_layout),
 }
 
 SHOWN = 8  # prompts whose images are saved: at 512 px those of all would be gigabytes a model
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """One model's result of one task: a row per sample, the headline numbers, and the outputs.
-
-    ``outputs[i]`` is that of the i-th row whose ``kept`` is true: of the teacher and one seed of each variant, all
-    points, but only the images of the first ``SHOWN`` prompts.
-    """
-
-    task: str
-    variant: str
-    seed: int
-    rows: pd.DataFrame
-    numbers: dict[str, float]
-    outputs: Tensor
 
 
 def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
@@ -56,9 +74,9 @@ def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     control, evaluators = settings.control, EMOJI / "evaluators"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
     asked = (name, section, control.seed, control.clip)
-    by = (model_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
-    read = [*files_in_settings([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
-    return stage_cache_key("control", *asked, *by, *read)
+    by = (model_weights_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
+    read = [*job_settings_files([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
+    return stage_fingerprint("control", *asked, *by, *read)
 
 
 def _jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
@@ -93,49 +111,24 @@ def run_tasks(
 
     Results are cached in the folder ``cache_dir``, where it is given, and those found there are read.
     """
-    models = all_samplers(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
+    models = samplers_of_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     for job, sampler, result in results_of_jobs(_jobs_of(models, settings), models, cache_dir):
         rows, outputs = result["rows"], result["outputs"]
         yield TaskResult(job.name, sampler.name, sampler.seed, rows, TASKS[job.name].summarise(rows), outputs)
 
 
-def precompute_control(
+def precompute_tasks(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path
 ) -> Iterator[str]:
     """Cache this process's share of the results of :func:`run_tasks` in ``cache_dir``; yield a line for each."""
-    models = all_samplers(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
+    models = samplers_of_models(teacher, students, settings.sampling, batch_size=settings.control.batch_size)
     if settings.control.noise_query:
-        noise_query.make_query_library(models[0], settings)
+        make_noise_query_library(models[0], settings)
     yield from precompute_jobs(_jobs_of(models, settings), models, cache_dir)
 
 
-def control_table(results: Iterable[TaskResult]) -> pd.DataFrame:
-    """A row per variant and seed with the headline numbers of all tasks."""
-    rows: dict[tuple[str, int], dict] = {}
-    for result in results:
-        row = rows.setdefault((result.variant, result.seed), {"variant": result.variant, "seed": result.seed})
-        row |= result.numbers
-    return pd.DataFrame(list(rows.values()))
-
-
-def rows_of_task(results: Iterable[TaskResult], task: str) -> pd.DataFrame:
-    """The rows of every model, with its variant and seed; empty for a task that did not run."""
-    parts = [r.rows.assign(variant=r.variant, seed=r.seed) for r in results if r.task == task]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def save_task_rows(results: list[TaskResult], folder: Path) -> None:
-    """``<task>.parquet`` in ``folder`` for each task, a row per model and sample."""
-    for task in dict.fromkeys(result.task for result in results):
-        write_table(folder / f"{task}.parquet", rows_of_task(results, task))
-
-
-def shown_task_outputs(results: Iterable[TaskResult], task: str, **wanted) -> dict[str, Tensor]:
-    """The saved outputs of the rows where every named column has that value, by variant."""
-    found = {}
-    for result in results:
-        if result.task == task and len(result.outputs):
-            rows = result.rows[result.rows["kept"]]
-            chosen = (rows[list(wanted)] == pd.Series(wanted)).all(axis=1).tolist()
-            found[result.variant] = result.outputs[torch.tensor(chosen)]
-    return found
+def run_all_tasks(stage: Stage[ControlConfig]) -> list[TaskResult]:
+    """The result of each task of the recipe for the teacher and every student."""
+    steps = run_tasks(stage.teacher, stage.models, stage.settings, cache_dir=stage.cache)
+    total = len(stage.section.tasks) * (1 + len(stage.models))
+    return list(tqdm(steps, total=total, desc="tasks", mininterval=2))

@@ -22,7 +22,7 @@ from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.metrics.clip_score import Score, clip_scores_in_batches, load_all_clip_scores
 from gad.metrics.image_features import FeaturesOf, load_features
 from gad.metrics.set_distances import set_distances
-from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.statistics import t_interval_over_seeds
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
 from gad.runtime.cache import Result, ResultCache
@@ -56,7 +56,7 @@ def _whole_set(parts: Sequence[Result]) -> Result:
     return {"rows": rows, "features": torch.cat([part["features"] for part in parts])}
 
 
-def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
+def summarise_fidelity(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     """Tables 3 and 12: a row per variant and seed.
 
     Each score's mean over images with its 95 % t interval (``<score>_low``, ``<score>_high``) and, for each reference,
@@ -70,7 +70,7 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     for (variant, seed), group in rows.groupby(["variant", "seed"], sort=False):
         row = {"variant": variant, "seed": seed, "n": len(group)}
         for name in scores:
-            estimate = mean_over_seeds(group[name])
+            estimate = t_interval_over_seeds(group[name])
             row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         own = distances[(distances["variant"] == variant) & (distances["seed"] == seed)]
         for _, entry in own.iterrows():
@@ -79,7 +79,7 @@ def fidelity_table(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def fidelity_job(teacher: Sampler, settings: Recipe) -> Job:
+def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
     config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
     assert config is not None
@@ -123,5 +123,6 @@ def measure_fidelity(
     References are ``teacher`` and, where there is any, ``data``. ``cache_dir`` as in :func:`measured_per_model`.
     """
     yield from (
-        (f["rows"], f["distances"]) for f in measured_per_model(fidelity_job, teacher, students, settings, cache_dir)
+        (f["rows"], f["distances"])
+        for f in measured_per_model(fidelity_evaluation, teacher, students, settings, cache_dir)
     )

@@ -29,7 +29,7 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, Recomputed
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import sample, student_timesteps
+from gad.diffusion.sampling import sample, sampling_timesteps
 from gad.diffusion.shapes import Latent, expand_per_sample
 from gad.evaluation.jobs import Job
 from gad.evaluation.per_model import measured_per_model, per_model_section_key
@@ -49,7 +49,7 @@ def invert(
     """
     if num_steps < 2:
         raise ValueError("one sampling step has no fixed point to invert; use invert_by_descent")
-    schedule, times = denoise.schedule, student_timesteps(num_steps, x0.device).to(x0)
+    schedule, times = denoise.schedule, sampling_timesteps(num_steps, x0.device).to(x0)
     x = x0
     for t, s in zip(reversed(times[:-1].unbind()), reversed(times[1:].unbind()), strict=True):
         t, s = t.expand(len(x)), s.expand(len(x))
@@ -118,7 +118,7 @@ def inversion_rows(
     )
 
 
-def inversion_job(teacher: Sampler, settings: Recipe) -> Job:
+def inversion_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
     config, source = settings.sensitivity.inversion, settings.noise_pairs.prompts
     assert config is not None
@@ -139,4 +139,6 @@ def measure_inversion(
     teacher: Model, students: Iterable[NamedStudent], settings: Recipe, *, cache_dir: Path | None = None
 ) -> Iterator[pd.DataFrame]:
     """Yield each model's rows of :func:`inversion_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
-    yield from (found["rows"] for found in measured_per_model(inversion_job, teacher, students, settings, cache_dir))
+    yield from (
+        found["rows"] for found in measured_per_model(inversion_evaluation, teacher, students, settings, cache_dir)
+    )

@@ -112,7 +112,7 @@ def negative_rows(
     return rows.assign(sample=ids, prompt=prompts, negative=negatives)
 
 
-def negative_prompts_job(teacher: Sampler, settings: Recipe) -> Job:
+def negative_prompts_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
     config, fidelity = settings.sensitivity.negative_prompts, settings.sensitivity.fidelity
     assert config is not None
@@ -138,5 +138,6 @@ def measure_negative_prompts(
 ) -> Iterator[pd.DataFrame]:
     """Yield each model's rows of :func:`negative_rows`; ``cache_dir`` as in :func:`measured_per_model`."""
     yield from (
-        found["rows"] for found in measured_per_model(negative_prompts_job, teacher, students, settings, cache_dir)
+        found["rows"]
+        for found in measured_per_model(negative_prompts_evaluation, teacher, students, settings, cache_dir)
     )

@@ -10,8 +10,7 @@ from torch import Tensor
 from gad.config import FidelityConfig
 from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.evaluator_training import scenes_to_images
-from gad.data.emoji.scenes import make_scene
+from gad.data.emoji.scenes import make_scene, render_scenes
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.paths import ROOT
 
@@ -37,4 +36,4 @@ def real_features(config: FidelityConfig, dataset: str, features: FeaturesOf, si
     if dataset != "emoji":
         return None
     ids = task_sample_ids(FIDELITY, config.num_images)
-    return features(scenes_to_images([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))
+    return features(render_scenes([make_scene(i, seed=seeds.NOISE_PAIRS) for i in ids]))

@@ -7,18 +7,18 @@ import pandas as pd
 from tqdm import tqdm
 
 from gad.config import SensitivityConfig
-from gad.evaluation.fidelity.fidelity import fidelity_table, measure_fidelity
+from gad.evaluation.fidelity.fidelity import measure_fidelity, summarise_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
-from gad.metrics.paired import paired_outputs, two_level_intervals
-from gad.metrics.summary import grouped_metrics, mean_table, number_columns
+from gad.metrics.paired import paired_outputs, paired_two_level_intervals
+from gad.metrics.summary import summarise_samples, summary_by_group, summary_number_columns
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table
 from gad.runtime.paths import metrics_file
 
 
-def record_image_scores(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def record_fidelity_scores(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row per model and image with its scores (Table 3), and one per model and reference with its distances
     (Table 12); in ``fidelity.parquet`` and ``distances.parquet``."""
     if not stage.section.fidelity:
@@ -31,7 +31,7 @@ def record_image_scores(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, 
     return scored, distances
 
 
-def record_inversion(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def record_fidelity_inversion(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model and sample of inversion, in ``inversion.parquet``."""
     if not stage.section.inversion:
         return pd.DataFrame()
@@ -41,7 +41,7 @@ def record_inversion(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     return rows
 
 
-def record_negative_prompts(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
+def record_fidelity_negative_prompts(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model and sample of negative prompts, in ``negative.parquet``."""
     if not stage.section.negative_prompts:
         return pd.DataFrame()
@@ -60,15 +60,15 @@ def record_fidelity(
     A group of metrics per measurement that the recipe has, with its differences to the baseline at equal seeds, and
     ``two_level``, the scores' differences paired by image as well.
     """
-    tables = {"fidelity": fidelity_table(scored, distances)}
-    tables |= {"inversion": mean_table(inversion), "negative": mean_table(negative)}
+    tables = {"fidelity": summarise_fidelity(scored, distances)}
+    tables |= {"inversion": summarise_samples(inversion), "negative": summarise_samples(negative)}
     tables = {name: table for name, table in tables.items() if len(table)}
     differences = paired_outputs([name for name, _, _ in stage.students], scored=scored)
     write_table(stage.folder / "table.csv", _one_table(stage, list(tables.values())))
     if len(differences):
         write_table(stage.folder / "differences.csv", differences)
-    groups = {name: (table, number_columns(table)) for name, table in tables.items()}
-    metrics = grouped_metrics(groups) | {"two_level": two_level_intervals(differences)}
+    groups = {name: (table, summary_number_columns(table)) for name, table in tables.items()}
+    metrics = summary_by_group(groups) | {"two_level": paired_two_level_intervals(differences)}
     write_json(metrics_file(stage.recipe, "fidelity"), metrics)
     return metrics
 

@@ -13,13 +13,14 @@ import pandas as pd
 
 from gad.config import Sampling, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import Steps, analysis_batches, analysis_ids, check_analysed_student
+from gad.evaluation.sensitivity.analysis_noise import analysis_id_batches, analysis_ids, check_analysis_student
+from gad.evaluation.sensitivity.responses import Steps
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
-from gad.models.weights_hash import model_key
-from gad.runtime.cache import read_result, write_result
-from gad.runtime.distributed import lock_together, rank_and_world_size, wait_until
-from gad.runtime.fingerprint import stage_cache_key
+from gad.models.weights_hash import model_weights_key
+from gad.runtime.cache import read_cached_result, write_cached_result
+from gad.runtime.distributed import distributed_folder_lock
+from gad.runtime.fingerprint import stage_fingerprint
 
 MODEL = ("variant", "seed", "directions", "t")  # columns that tell one table of a batch from the next
 
@@ -36,32 +37,34 @@ class Comparison:
     @property
     def batches(self) -> list[range]:
         """The sample ids of the analysis, ``batch_size`` at a time."""
-        return analysis_batches(analysis_ids(self.config), self.config.batch_size)
+        return analysis_id_batches(analysis_ids(self.config), self.config.batch_size)
 
 
 At = Callable[[range, Comparison, Steps], Iterator[pd.DataFrame]]
 """Yields the rows of a batch of noises; steps of differences are chosen in the first batch and used for the others."""
 
 
-def responses_key(name: str, compared: Comparison) -> str:
+def sensitivity_batches_key(name: str, compared: Comparison) -> str:
     """A fingerprint of all that decides the rows."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     others = {"device", "seeds", "fidelity", "negative_prompts", "inversion", "num_spectra", "num_singular"}
     section = config.model_dump(exclude=others)
     sampled = (sampling.teacher_steps, sampling.guidance_scale, sampling.student_steps)
     prompts = prompt_of(analysis_ids(config), sampling.prompts)
-    models = [(variant, seed, model_key(model, teacher=teacher)) for variant, seed, model in compared.students]
-    return stage_cache_key("sensitivity", name, section, sampled, prompts, model_key(teacher), models)
+    models = [(variant, seed, model_weights_key(model, teacher=teacher)) for variant, seed, model in compared.students]
+    return stage_fingerprint("sensitivity", name, section, sampled, prompts, model_weights_key(teacher), models)
 
 
-def _own_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
+def sensitivity_batches_folder(name: str, compared: Comparison, cache_dir: Path) -> Path:
     """The folder of the cached batches; those of another key are deleted."""
     folder = cache_dir / name
-    lock_together(folder, responses_key(name, compared))
+    distributed_folder_lock(folder, sensitivity_batches_key(name, compared))
     return folder
 
 
-def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+def sensitivity_batch_rows(
+    path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFrame]]
+) -> Iterator[pd.DataFrame]:
     """What ``make`` yields, cached in ``path`` with the steps; read back, in the same tables, where it is cached."""
     if path is None:
         yield from make()
@@ -72,9 +75,9 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
             found.append(rows)
             yield rows
         chosen = pd.DataFrame({"map": list(steps), "h": list(steps.values())})
-        write_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
+        write_cached_result(path, {"rows": pd.concat(found, ignore_index=True), "steps": chosen})
         return
-    cached = read_result(path)
+    cached = read_cached_result(path)
     table, chosen = cached["rows"], cached["steps"]
     assert isinstance(table, pd.DataFrame) and isinstance(chosen, pd.DataFrame)
     steps.update(zip(chosen["map"], chosen["h"], strict=True))
@@ -82,35 +85,15 @@ def _rows(path: Path | None, steps: Steps, make: Callable[[], Iterator[pd.DataFr
     yield from (rows for _, rows in table.groupby(names, sort=False))
 
 
-def in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) -> Iterator[pd.DataFrame]:
+def measured_in_batches(name: str, at: At, compared: Comparison, cache_dir: Path | None) -> Iterator[pd.DataFrame]:
     """Yield the rows of every batch in turn, from the folder ``cache_dir`` where they are cached; None caches nothing.
 
     Raises ValueError, in one line, for a student of another latent shape than the teacher's.
     """
     steps: Steps = {}
     for variant, seed, student in compared.students:
-        check_analysed_student(f"{variant} (seed {seed})", student, compared.teacher)
-    folder = None if cache_dir is None else _own_folder(name, compared, cache_dir)
+        check_analysis_student(f"{variant} (seed {seed})", student, compared.teacher)
+    folder = None if cache_dir is None else sensitivity_batches_folder(name, compared, cache_dir)
     for ids in compared.batches:
         path = None if folder is None else folder / str(ids.start)
-        yield from _rows(path, steps, partial(at, ids, compared, steps))
-
-
-def precompute_batches(
-    name: str, at: At, compared: Comparison, cache_dir: Path, *, derivatives: bool = True
-) -> Iterator[str]:
-    """Cache this process's share of the batches in ``cache_dir``, and yield a line for each.
-
-    Exact ``derivatives`` wait for the first batch, which chooses the steps of maps that have no forward mode.
-    """
-    (rank, processes), batches = rank_and_world_size(), compared.batches
-    steps: Steps = {}
-    folder = _own_folder(name, compared, cache_dir)
-    first = folder / str(batches[0].start)
-    for number in range(rank, len(batches), processes):
-        ids = batches[number]
-        if number and derivatives and compared.config.method == "exact":
-            wait_until(first.exists)
-            list(_rows(first, steps, lambda: iter(())))
-        list(_rows(folder / str(ids.start), steps, partial(at, ids, compared, steps)))
-        yield f"{name}: batch {number + 1} of {len(batches)}"
+        yield from sensitivity_batch_rows(path, steps, partial(at, ids, compared, steps))

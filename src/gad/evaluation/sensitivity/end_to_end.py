@@ -15,13 +15,13 @@ from gad.config import Recipe, SensitivityConfig
 from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.jvp import Map
-from gad.evaluation.sensitivity.batches import Comparison, in_batches
+from gad.diffusion.maps import noise_to_image_map
+from gad.evaluation.sensitivity.analysis_noise import analysis_noise
+from gad.evaluation.sensitivity.batches import Comparison, measured_in_batches
 from gad.evaluation.sensitivity.responses import (
     Steps,
-    analysis_noise,
     check_finite_responses,
-    compare_responses,
-    noise_to_image_map,
+    rows_of_responses,
     summarise_responses,
     value_and_responses,
 )
@@ -64,10 +64,10 @@ def measure_end_to_end(
     that are not finite.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(name, end_to_end_batch, compared, cache_dir)
+    yield from measured_in_batches(name, end_to_end_at, compared, cache_dir)
 
 
-def end_to_end_batch(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
+def end_to_end_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd.DataFrame]:
     """:func:`measure_end_to_end` at one batch of noises."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
@@ -79,7 +79,7 @@ def end_to_end_batch(ids: range, compared: Comparison, steps: Steps) -> Iterator
     for variant, seed, student in compared.students:
         phi = noise_to_image_map(student.denoiser, student.condition(prompts), num_steps=sampling.student_steps)
         for name, response in _responses_of(f"student {variant} (seed {seed})", phi, ids, drawn, config, steps):
-            rows = compare_responses(response, references[name]).assign(variant=variant, seed=seed, directions=name)
+            rows = rows_of_responses(response, references[name]).assign(variant=variant, seed=seed, directions=name)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
@@ -96,7 +96,7 @@ def _responses_of(
         yield from ((f"{kind}{way}", (value, part)) for kind, part in zip(drawn, parts, strict=True))
 
 
-def end_to_end_table(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise_end_to_end(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and kind of direction: Table 1, and the median map error; empty for no rows."""
     if rows.empty:
         return pd.DataFrame()

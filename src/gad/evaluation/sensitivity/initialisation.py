@@ -8,7 +8,7 @@ import pandas as pd
 
 from gad.config import Recipe
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.evaluation.sensitivity.end_to_end import end_to_end_table, measure_end_to_end
+from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
 from gad.metrics.statistics import bootstrap_mean
 from gad.models.model import Model
 
@@ -31,7 +31,7 @@ def initialisation_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
     rows = pd.concat(list(measure_end_to_end(teacher, [(INITIALISATION, 0, teacher)], settings)))
     found = {}
     for kind, group in rows.groupby("directions", sort=False):
-        table = end_to_end_table(group).iloc[0].drop(["variant", "seed", "directions"])
+        table = summarise_end_to_end(group).iloc[0].drop(["variant", "seed", "directions"])
         by_noise = group.groupby("noise")
         count = by_noise.ngroups
         metrics = {name: {"mean": float(value), "low": None, "high": None, "n": count} for name, value in table.items()}

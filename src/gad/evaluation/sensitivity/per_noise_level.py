@@ -22,17 +22,12 @@ from gad.config.sample_ids import ANALYSIS
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.jvp import Map
-from gad.diffusion.sampling import ddim_step_target, next_student_timestep, sample
+from gad.diffusion.maps import single_call_map
+from gad.diffusion.sampling import next_sampling_timestep, sample, x0_of_ddim_step
 from gad.diffusion.shapes import Latent
-from gad.evaluation.sensitivity.batches import Comparison, in_batches
-from gad.evaluation.sensitivity.responses import (
-    Steps,
-    analysed_direction_kind,
-    analysis_noise,
-    compare_responses,
-    single_call_map,
-    value_and_responses,
-)
+from gad.evaluation.sensitivity.analysis_noise import analysis_direction_kind, analysis_noise
+from gad.evaluation.sensitivity.batches import Comparison, measured_in_batches
+from gad.evaluation.sensitivity.responses import Steps, rows_of_responses, value_and_responses
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
@@ -59,7 +54,7 @@ def noise_level_map(denoise: Denoiser, t: float, stop: float, conditioning, *, n
     def phi(x_t: Latent) -> Latent:
         end = sample(denoise, x_t, conditioning, num_steps=num_steps, start=first, stop=last)[-1]
         times = (torch.full((len(x_t),), time, dtype=x_t.dtype, device=x_t.device) for time in (t, stop))
-        return ddim_step_target(denoise.schedule, x_t, end, *times)
+        return x0_of_ddim_step(denoise.schedule, x_t, end, *times)
 
     return phi
 
@@ -73,7 +68,7 @@ def measure_noise_levels(
     ``cache_dir`` as in :func:`gad.evaluation.sensitivity.end_to_end.measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
+    yield from measured_in_batches(NOISE_LEVELS, noise_levels_at, compared, cache_dir)
 
 
 @torch.no_grad()
@@ -81,7 +76,7 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     """:func:`measure_noise_levels` at one batch of noises."""
     teacher, config, sampling = compared.teacher, compared.config, compared.sampling
     guided, prompts = teacher.guided(sampling.guidance_scale), prompt_of(ids, sampling.prompts)
-    _, noise, directions = analysis_noise(teacher, config, analysed_direction_kind(config), ids=ids)
+    _, noise, directions = analysis_noise(teacher, config, analysis_direction_kind(config), ids=ids)
     directions, conditioning = directions[:DIRECTIONS], teacher.condition(prompts)
     states = sample(guided, noise, conditioning, num_steps=sampling.teacher_steps)
     times = noise_levels_of(sampling.student_steps, sampling.teacher_steps)
@@ -90,26 +85,26 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     def derivatives_of(phi: Map, name: str, t: float):
         return value_and_responses(phi, points[t], directions, config, steps=steps, key=f"{name} at {t}")
 
-    ends = {t: next_student_timestep(t, sampling.student_steps) for t in times}
+    ends = {t: next_sampling_timestep(t, sampling.student_steps) for t in times}
     maps = {t: noise_level_map(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
     theirs = {t: derivatives_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in compared.students:
         own = student.condition(prompts)
         for t in times:
             phi = single_call_map(student.denoiser, t, own)
-            rows = compare_responses(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
+            rows = rows_of_responses(derivatives_of(phi, f"student {variant} (seed {seed})", t), theirs[t])
             rows = rows[[*METRICS, "noise", "direction"]].assign(variant=variant, seed=seed, t=t)
             yield rows.assign(noise=rows["noise"] + ids.start - ANALYSIS)
 
 
-def noise_level_table(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise_noise_levels(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and time: mean cosine, errors, and the gain sqrt(E‖J_S v‖² / E‖J_T v‖²)."""
     means = rows.groupby(["variant", "seed", "t"], sort=False)[METRICS].mean().reset_index()
     gain = (means.pop("student_power") / means.pop("teacher_power")) ** 0.5
     return means.assign(gain=gain)
 
 
-def wide_noise_level_table(
+def noise_levels_in_columns(
     levels: pd.DataFrame, metrics=("jvp_cosine", "gain", "jvp_mse", "pointwise_mse")
 ) -> pd.DataFrame:
     """The same with a row per variant and seed and a column ``metric at t = ...``, as metrics files are made from."""

@@ -2,13 +2,13 @@
 
 import pandas as pd
 
-from gad.evaluation.sensitivity.end_to_end import end_to_end_table
-from gad.evaluation.sensitivity.per_noise_level import noise_level_table, wide_noise_level_table
-from gad.evaluation.sensitivity.seed_identification import seed_table
+from gad.evaluation.sensitivity.end_to_end import summarise_end_to_end
+from gad.evaluation.sensitivity.per_noise_level import noise_levels_in_columns, summarise_noise_levels
+from gad.evaluation.sensitivity.seed_identification import summarise_seed_identification
 from gad.evaluation.sensitivity.spectrum import spectra_of_seeds
-from gad.evaluation.sensitivity.trajectory import trajectory_table, wide_deviation
-from gad.metrics.paired import paired_outputs, paired_table, two_level_intervals
-from gad.metrics.summary import grouped_metrics, number_columns
+from gad.evaluation.sensitivity.trajectory import summarise_trajectories, trajectories_in_columns
+from gad.metrics.paired import paired_outputs, paired_table, paired_two_level_intervals
+from gad.metrics.summary import summary_by_group, summary_number_columns
 from gad.models.stage import Stage
 from gad.runtime.files import write_json, write_table
 from gad.runtime.paths import metrics_file
@@ -38,11 +38,11 @@ def record_sensitivity(
     seeds, and ``two_level``, the differences paired by noise and prompt as well.
     """
     tables = {
-        "table": pd.concat([end_to_end_table(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
+        "table": pd.concat([summarise_end_to_end(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
     }
     tables |= {
-        "noise_levels": noise_level_table(noise_levels),
-        "trajectory": trajectory_table(trajectory),
+        "noise_levels": summarise_noise_levels(noise_levels),
+        "trajectory": summarise_trajectories(trajectory),
         "agreement": agreement,
     }
     tables |= {"precision": rounding, "response": response} | ({"spectra": spectra} if len(spectra) else {})
@@ -50,8 +50,8 @@ def record_sensitivity(
     tables["differences"] = pd.concat([paired_table(samples), found], ignore_index=True)
     for name, rows in tables.items():
         write_table(stage.folder / f"{name}.csv", rows)
-    metrics = grouped_metrics(_groups(tables, spectra, seeds)) | {
-        "two_level": two_level_intervals(tables["differences"])
+    metrics = summary_by_group(_groups(tables, spectra, seeds)) | {
+        "two_level": paired_two_level_intervals(tables["differences"])
     }
     write_json(metrics_file(stage.recipe, "sensitivity"), metrics)
     return metrics
@@ -61,9 +61,9 @@ def _groups(tables: dict[str, pd.DataFrame], spectra: pd.DataFrame, seeds: pd.Da
     """Each group of the metrics: a table with a row per variant and seed, and its columns that hold numbers."""
     groups = {kind: (group, TABLE_1) for kind, group in tables["table"].groupby("directions", sort=False)}
     others = {
-        "per_noise_level": wide_noise_level_table(tables["noise_levels"]),
-        "trajectory": wide_deviation(tables["trajectory"]),
+        "per_noise_level": noise_levels_in_columns(tables["noise_levels"]),
+        "trajectory": trajectories_in_columns(tables["trajectory"]),
     }
     others |= {"spectra": spectra_of_seeds(spectra)} if len(spectra) else {}
-    others |= {"seeds": seed_table(seeds)} if len(seeds) else {}
-    return groups | {name: (table, number_columns(table)) for name, table in others.items()}
+    others |= {"seeds": summarise_seed_identification(seeds)} if len(seeds) else {}
+    return groups | {name: (table, summary_number_columns(table)) for name, table in others.items()}

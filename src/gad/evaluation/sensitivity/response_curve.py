@@ -7,12 +7,8 @@ import torch
 
 from gad.config import Recipe
 from gad.data.prompts import prompt_of
-from gad.evaluation.sensitivity.responses import (
-    analysed_direction_kind,
-    analysis_ids,
-    analysis_noise,
-    noise_to_image_map,
-)
+from gad.diffusion.maps import noise_to_image_map
+from gad.evaluation.sensitivity.analysis_noise import analysis_direction_kind, analysis_ids, analysis_noise
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, num_sampler_steps
 
@@ -25,7 +21,7 @@ def measure_response_curve(
     first direction of each noise, mean over the analysis noises (16 at most)."""
     config, sampling = settings.sensitivity, settings.sampling
     ids, noise, directions = analysis_noise(
-        teacher, config, analysed_direction_kind(config), ids=analysis_ids(config)[:16]
+        teacher, config, analysis_direction_kind(config), ids=analysis_ids(config)[:16]
     )
     prompts, steps = prompt_of(ids, sampling.prompts), torch.linspace(0, reach, num_steps).tolist()
 

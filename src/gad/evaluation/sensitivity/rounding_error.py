@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.jvp import Map
-from gad.evaluation.sensitivity.finite_difference import exact_jvps_or_none
-from gad.evaluation.sensitivity.responses import single_call_map
+from gad.diffusion.jvp import Map, exact_jvps_or_none
+from gad.diffusion.maps import single_call_map
 from gad.models.model import Model
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

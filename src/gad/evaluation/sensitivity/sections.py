@@ -10,14 +10,19 @@ from tqdm import tqdm
 
 from gad.config import SensitivityConfig
 from gad.data.prompts import prompt_of
+from gad.evaluation.sensitivity.analysis_noise import (
+    analysis_direction_kind,
+    analysis_id_batches,
+    analysis_ids,
+    analysis_noise,
+)
 from gad.evaluation.sensitivity.end_to_end import EXTERNAL, end_to_end_kinds, measure_end_to_end
-from gad.evaluation.sensitivity.jvp_agreement import jvp_agreement_table
+from gad.evaluation.sensitivity.jvp_agreement import measure_jvp_agreement
 from gad.evaluation.sensitivity.per_noise_level import measure_noise_levels
 from gad.evaluation.sensitivity.response_curve import measure_response_curve
-from gad.evaluation.sensitivity.responses import analysed_direction_kind, analysis_batches, analysis_ids, analysis_noise
 from gad.evaluation.sensitivity.rounding_error import rounding_error_by_step
 from gad.evaluation.sensitivity.seed_identification import measure_seeds
-from gad.evaluation.sensitivity.spectrum import spectra_table
+from gad.evaluation.sensitivity.spectrum import measure_spectra
 from gad.evaluation.sensitivity.trajectory import measure_trajectories
 from gad.models.external import as_external
 from gad.models.stage import Stage
@@ -36,13 +41,13 @@ def _saved(stage: Stage, name: str, parts: Iterable[pd.DataFrame]) -> pd.DataFra
 def end_to_end_section(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per trained student, noise and direction of the noise-to-image map (Table 1), in ``samples.parquet``."""
     config = stage.section
-    batches = analysis_batches(analysis_ids(config), config.batch_size)
+    batches = analysis_id_batches(analysis_ids(config), config.batch_size)
     parts = measure_end_to_end(stage.teacher, stage.students, stage.settings, cache_dir=stage.cache)
     total = len(stage.students) * len(end_to_end_kinds(config)) * len(batches)
     return _saved(stage, "samples", tqdm(parts, total=total, desc="responses", mininterval=2))
 
 
-def external_section(stage: Stage) -> pd.DataFrame:
+def external_sensitivity_section(stage: Stage) -> pd.DataFrame:
     """The same of the external models, by difference, in ``external.parquet``."""
     if not stage.external:
         return pd.DataFrame()
@@ -89,18 +94,18 @@ def singular_value_section(stage: Stage[SensitivityConfig]) -> pd.DataFrame:
     """A row per model, noise and index of the map's largest singular values."""
     if not stage.section.num_spectra:
         return pd.DataFrame()
-    return spectra_table(stage.teacher, stage.models, stage.settings)
+    return measure_spectra(stage.teacher, stage.models, stage.settings)
 
 
 def jvp_agreement_section(stage: Stage) -> pd.DataFrame:
     """A row per variant: the derivative by forward mode and by difference, side by side."""
-    return jvp_agreement_table(stage.teacher, stage.students, stage.settings)
+    return measure_jvp_agreement(stage.teacher, stage.students, stage.settings)
 
 
 def rounding_error_section(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFrame, dict[str, float]]:
     """A row per dtype and h of what a difference of one call at t = 1 measures for the first student, and the steps
     that were used elsewhere, by name."""
-    config, kind = stage.section, analysed_direction_kind(stage.section)
+    config, kind = stage.section, analysis_direction_kind(stage.section)
     few = analysis_ids(config)[:ROUNDING_NOISES]
     ids, noise, directions = analysis_noise(stage.teacher, config, kind, ids=few)
     prompts = prompt_of(ids, stage.settings.noise_pairs.prompts)

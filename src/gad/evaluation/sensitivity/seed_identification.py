@@ -105,7 +105,7 @@ def identify_seeds(
     return pd.concat(rows, ignore_index=True), own
 
 
-def seed_accuracy(rows: pd.DataFrame) -> dict[str, float]:
+def seed_identification_accuracy(rows: pd.DataFrame) -> dict[str, float]:
     """``accuracy`` in [0, 1] of rows of :func:`_predictions`, 95 % interval ``low``, ``high``, and ``n`` images.
 
     Higher is more identifiable. Images of one prompt may be easy or hard together, so the interval is Wilson's with as
@@ -133,10 +133,12 @@ def seed_curve_table(rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:
         return pd.DataFrame()
     groups = rows.groupby(["variant", "seed", "trained_on", "train_prompts"], sort=False)
-    return pd.DataFrame([dict(zip(groups.keys, key, strict=True)) | seed_accuracy(group) for key, group in groups])
+    return pd.DataFrame(
+        [dict(zip(groups.keys, key, strict=True)) | seed_identification_accuracy(group) for key, group in groups]
+    )
 
 
-def seed_table(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise_seed_identification(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 2: a row per variant and seed, from the whole training set.
 
     ``seed_identification_accuracy`` and ``teacher_trained_seed_accuracy``, accuracies in [0, 1], each with its 95 %
@@ -197,7 +199,7 @@ class SeedReference:
     predictors: dict[int, Predict]
 
 
-def seeds_job(teacher: Sampler, settings: Recipe) -> Job:
+def seed_identification_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`identify_seeds`."""
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
     assert config is not None
@@ -228,4 +230,7 @@ def measure_seeds(
 
     ``cache_dir`` as in :func:`measured_per_model`.
     """
-    yield from (found["rows"] for found in measured_per_model(seeds_job, teacher, students, settings, cache_dir))
+    yield from (
+        found["rows"]
+        for found in measured_per_model(seed_identification_evaluation, teacher, students, settings, cache_dir)
+    )

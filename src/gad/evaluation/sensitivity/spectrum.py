@@ -9,16 +9,12 @@ from torch import Tensor
 
 from gad.config import Recipe, SensitivityConfig
 from gad.data.prompts import prompt_of
-from gad.diffusion.jvp import Map, exact_jvps
+from gad.diffusion.jvp import Map, difference_jvps, exact_jvps
+from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import Along, top_singular_vectors
-from gad.evaluation.sensitivity.responses import (
-    analysis_ids,
-    check_analysed_student,
-    noise_to_image_map,
-    response_differences,
-)
+from gad.evaluation.sensitivity.analysis_noise import analysis_ids, check_analysis_student
 from gad.metrics.response import response_spectrum, spectral_kl
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
@@ -27,13 +23,13 @@ from gad.models.sampler import NamedStudent, num_sampler_steps
 FULL = 16  # dimensions up to which the whole Jacobian is taken
 
 
-def full_singular_values(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
+def full_spectrum(phi: Map, x: Latent) -> Float[Tensor, "B D"]:
     """Every singular value of the Jacobian at each sample, falling, from its columns; as many calls as dimensions."""
     basis = torch.eye(x[0].numel()).to(x).view(-1, 1, *x.shape[1:])
     return response_spectrum(exact_jvps(phi, x, basis.expand(-1, *x.shape))[1])
 
 
-def top_singular_values(
+def leading_spectrum(
     phi: Map, x: Latent, count: int, *, ids, seed: int = 0, rounds: int = 2, along: Along = exact_jvps
 ) -> Float[Tensor, "B K"]:
     """The ``count`` largest singular values of the Jacobian of ``phi`` at each sample, falling, per unit of noise.
@@ -44,21 +40,19 @@ def top_singular_values(
     """
     dim = x[0].numel()
     if dim <= FULL:
-        return full_singular_values(phi, x)[:, :count]
+        return full_spectrum(phi, x)[:, :count]
     return top_singular_vectors(phi, x, min(count, dim), ids=ids, seed=seed, rounds=rounds, along=along)[1]
 
 
 def _along_of(model: Model, config: SensitivityConfig) -> Along:
     """How J v is taken for unit vectors: by differences for external models, at the length of normal noise."""
     if isinstance(model.denoiser, ExternalSampler):
-        return lambda phi, x, units: response_differences(
-            phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5
-        )
+        return lambda phi, x, units: difference_jvps(phi, x, units, h=config.perturbation_scale * x[0].numel() ** 0.5)
     return exact_jvps
 
 
 @torch.no_grad()
-def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
+def measure_spectra(teacher: Model, students: Iterable[NamedStudent], settings: Recipe) -> pd.DataFrame:
     """The largest singular values of the noise-to-image map: a row per variant, seed, noise and index, the teacher
     first.
 
@@ -72,12 +66,12 @@ def spectra_table(teacher: Model, students: Iterable[NamedStudent], settings: Re
     def values(model: Model, denoise, num_steps: int) -> Tensor:
         phi = noise_to_image_map(denoise, model.condition(prompts), num_steps=num_steps)
         along = _along_of(model, config)
-        return top_singular_values(phi, noise, config.num_singular, ids=ids, seed=config.seed, along=along)
+        return leading_spectrum(phi, noise, config.num_singular, ids=ids, seed=config.seed, along=along)
 
     reference = values(teacher, teacher.guided(sampling.guidance_scale), sampling.teacher_steps)
     tables = [_rows("teacher", 0, reference, reference)]
     for variant, seed, student in students:
-        check_analysed_student(f"{variant} (seed {seed})", student, teacher)
+        check_analysis_student(f"{variant} (seed {seed})", student, teacher)
         found = values(student, student.denoiser, num_sampler_steps(student, sampling))
         tables.append(_rows(variant, seed, found, reference))
     return pd.concat(tables, ignore_index=True)

@@ -19,10 +19,10 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.noise import draw_noise
-from gad.diffusion.sampling import ddim_step, ddim_step_target, sample, student_timesteps
+from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps, x0_of_ddim_step
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, Trajectory
-from gad.evaluation.sensitivity.batches import Comparison, in_batches
+from gad.evaluation.sensitivity.batches import Comparison, measured_in_batches
 from gad.evaluation.sensitivity.responses import Steps
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
@@ -63,7 +63,7 @@ def interpolate_trajectory(
         else:
             x_t, x_next = states[k - 1], states[k]
             t, t_next, t_wanted = (x_t.new_full((len(x_t),), value) for value in (at[k - 1], at[k], time))
-            x0 = ddim_step_target(schedule, x_t, x_next, t, t_next)
+            x0 = x0_of_ddim_step(schedule, x_t, x_next, t, t_next)
             found.append(ddim_step(schedule, x_t, x0, t, t_wanted))
     return torch.stack(found)
 
@@ -82,7 +82,7 @@ def trajectory_states_at(
         schedule, states, at = denoise.path(noise, conditioning)
         return interpolate_trajectory(schedule, states, at, times)
     states = sample(denoise, noise, conditioning, num_steps=num_steps)
-    return interpolate_trajectory(denoise.schedule, states, student_timesteps(num_steps).tolist(), times)
+    return interpolate_trajectory(denoise.schedule, states, sampling_timesteps(num_steps).tolist(), times)
 
 
 TRAJECTORY = "trajectory"
@@ -97,7 +97,7 @@ def measure_trajectories(
     ``cache_dir`` as in :func:`measure_end_to_end`.
     """
     compared = Comparison(teacher, list(students), settings.sensitivity, settings.sampling)
-    yield from in_batches(TRAJECTORY, deviations_at, compared, cache_dir)
+    yield from measured_in_batches(TRAJECTORY, deviations_at, compared, cache_dir)
 
 
 @torch.no_grad()
@@ -117,12 +117,12 @@ def deviations_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[pd
             yield pd.DataFrame({"variant": variant, "seed": seed, "t": t, "noise": numbers, "deviation": values})
 
 
-def wide_deviation(table: pd.DataFrame) -> pd.DataFrame:
-    """:func:`trajectory_table` with a row per variant and seed and a column ``deviation at t = ...`` per time."""
+def trajectories_in_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`summarise_trajectories` with a row per variant and seed and a column ``deviation at t = ...`` per time."""
     named = table.assign(t="deviation at t = " + table["t"].map("{:g}".format))
     return named.pivot(index=["variant", "seed"], columns="t", values="deviation").reset_index()
 
 
-def trajectory_table(rows: pd.DataFrame) -> pd.DataFrame:
+def summarise_trajectories(rows: pd.DataFrame) -> pd.DataFrame:
     """A row per variant, seed and time: the mean of the deviations over the noises."""
     return rows.groupby(["variant", "seed", "t"], sort=False)["deviation"].mean().reset_index()

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from gad.metrics.statistics import Estimate, has_interval, mean_over_seeds
-from gad.report.figures.outputs import point_clouds, to_pixels
-from gad.report.figures.style import DPI, left_out_if_empty, variant_styles
+from gad.metrics.statistics import Estimate, has_confidence_interval, t_interval_over_seeds
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.outputs import outputs_to_pixels, point_clouds
+from gad.report.figures.style import DPI, variant_styles
 
 SCORES = {
     "vendi": "Vendi score (EffLite0)",
@@ -37,7 +38,7 @@ def control_trade_off_plot(
     figure, axis = plt.subplots(figsize=(6.4, 4.2), dpi=DPI)
     for name, look in variant_styles(table["variant"]).items():
         seeds = table[table["variant"] == name]
-        across, up = mean_over_seeds(seeds[x]), mean_over_seeds(seeds[y])
+        across, up = t_interval_over_seeds(seeds[x]), t_interval_over_seeds(seeds[y])
         if len(seeds) > 1:
             axis.scatter(seeds[x], seeds[y], s=14, alpha=0.45, linewidths=0, **look)
         axis.errorbar(
@@ -63,7 +64,7 @@ def control_request_plot(table: pd.DataFrame, *, ending: str = "_rank_correlatio
     figure, axis = plt.subplots(figsize=(max(6.0, 0.95 * len(columns)) + 1.6, 3.9), dpi=DPI)
     offsets = np.linspace(-0.3, 0.3, len(names)) if len(names) > 1 else [0.0]
     for offset, (name, look) in zip(offsets, names.items(), strict=True):
-        estimates = [mean_over_seeds(table.loc[table["variant"] == name, column]) for column in columns]
+        estimates = [t_interval_over_seeds(table.loc[table["variant"] == name, column]) for column in columns]
         axis.errorbar(
             np.arange(len(columns)) + offset, [e.mean for e in estimates], yerr=[_half(e) for e in estimates],
             markeredgecolor="black", markeredgewidth=0.5, markersize=7, linestyle="none", linewidth=1.2, capsize=2,
@@ -88,7 +89,7 @@ def control_score_curves(rows: pd.DataFrame, *, label: str, title: str = "") -> 
     for name, look in variant_styles(own["variant"]).items():
         scores = own[own["variant"] == name].pivot_table(index="seed", columns="iteration", values="score")
         gains = scores.sub(scores[0], axis=0)
-        estimates = [mean_over_seeds(gains[i]) for i in gains]
+        estimates = [t_interval_over_seeds(gains[i]) for i in gains]
         axis.plot(gains.columns, [e.mean for e in estimates], linewidth=1.5, label=_plain(name), **look)
         if len(gains) > 1:
             band = [e.low for e in estimates], [e.high for e in estimates]
@@ -118,7 +119,7 @@ def control_seed_grids(outputs: dict[str, Tensor], *, columns: int = 4, title: s
     height = len(next(iter(outputs.values()))) // columns / columns * 3.1 + 0.7
     figure, axes = plt.subplots(1, len(outputs), figsize=(3.1 * len(outputs), height), dpi=DPI, squeeze=False)
     for axis, (name, images) in zip(axes[0], outputs.items(), strict=True):
-        pixels = to_pixels(images[: len(images) // columns * columns])
+        pixels = outputs_to_pixels(images[: len(images) // columns * columns])
         rows = [np.concatenate(pixels[i : i + columns], axis=1) for i in range(0, len(pixels), columns)]
         axis.imshow(np.concatenate(rows), interpolation="nearest")
         axis.set(xticks=[], yticks=[], title=_plain(name))
@@ -137,7 +138,7 @@ def control_request_strips(
         len(strips), 1, figsize=(1.0 * len(asked) + 1.6, 1.05 * len(strips) + 0.9), dpi=DPI, squeeze=False
     )
     for axis, (name, images) in zip(axes[:, 0], strips.items(), strict=True):
-        axis.imshow(np.concatenate(to_pixels(images), axis=1), interpolation="nearest")
+        axis.imshow(np.concatenate(outputs_to_pixels(images), axis=1), interpolation="nearest")
         axis.set(xticks=[], yticks=[])
         axis.set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=10)
         axis.grid(False)
@@ -151,7 +152,7 @@ def control_request_strips(
 
 
 def _half(estimate: Estimate) -> float:
-    return estimate.mean - estimate.low if has_interval(estimate.low) else 0.0
+    return estimate.mean - estimate.low if has_confidence_interval(estimate.low) else 0.0
 
 
 def _plain(name: str) -> str:

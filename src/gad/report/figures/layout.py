@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from gad.report.figures.outputs import to_pixels
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.outputs import outputs_to_pixels
+from gad.report.figures.style import DPI
 
 BOX_COLOURS = ("#e41a1c", "#377eb8", "#ff7f00")  # of the first, second and third object
 
@@ -27,7 +28,7 @@ def layout_grid(
         len(names), count, figsize=(1.35 * count + 1.5, 1.4 * len(names) + 0.8), squeeze=False, dpi=DPI
     )
     for axis_row, name in zip(axes, names, strict=True):
-        for axis, pixels, asked in zip(axis_row, to_pixels(rows[name][:count]), boxes, strict=True):
+        for axis, pixels, asked in zip(axis_row, outputs_to_pixels(rows[name][:count]), boxes, strict=True):
             axis.imshow(pixels)
             for (left, top, right, bottom), colour in zip(asked, BOX_COLOURS, strict=False):
                 size = (right - left, bottom - top)

@@ -4,16 +4,17 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.metrics.statistics import Values, mean_over_seeds
+from gad.metrics.statistics import Values, t_interval_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI
 
 PAGE = 15  # inches that a page shows without making labels too small to read
 
 
 def _interval(values: Values) -> tuple[float, float]:
     """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
-    estimate = mean_over_seeds(values)
+    estimate = t_interval_over_seeds(values)
     return estimate.low, estimate.high
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI, PALETTE
 
 
-def to_pixels(images: Tensor) -> np.ndarray:
+def outputs_to_pixels(images: Tensor) -> np.ndarray:
     """``[B, 3, H, W]`` in [-1, 1] to ``[B, H, W, 3]`` uint8."""
     return ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
@@ -25,7 +26,7 @@ def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: 
         len(names), count, figsize=(1.35 * count + 1.2, 1.4 * len(names) + 0.7), squeeze=False, dpi=DPI
     )
     for axis_row, name in zip(axes, names, strict=True):
-        for axis, pixels in zip(axis_row, to_pixels(rows[name]), strict=True):
+        for axis, pixels in zip(axis_row, outputs_to_pixels(rows[name]), strict=True):
             axis.imshow(pixels)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)

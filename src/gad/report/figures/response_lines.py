@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.statistics import t_interval_over_seeds
 from gad.report.figures import style
-from gad.report.figures.style import DPI, left_out_if_empty
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI
 
 PRECISION = {"float32": ("#222222", "-", "o"), "bfloat16": ("#e08214", "--", "s"), "float16": ("#2166ac", ":", "^")}
 
@@ -32,7 +33,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
     for axis, (metric, label) in zip(axes[0], metrics.items(), strict=True):
         for variant, look in style.variant_line_styles(levels["variant"]).items():
             groups = levels[levels["variant"] == variant].groupby("t")[metric]
-            found = {t: mean_over_seeds(values) for t, values in groups}
+            found = {t: t_interval_over_seeds(values) for t, values in groups}
             times = sorted(found, reverse=True)
             _line(axis, times, [found[t].mean for t in times], variant, look)
             low, high = ([getattr(found[t], end) for t in times] for end in ("low", "high"))
@@ -48,7 +49,7 @@ def noise_level_curves(levels: pd.DataFrame, metrics: dict[str, str], *, title: 
 
 
 @left_out_if_empty
-def spectra_curves(spectra: pd.DataFrame, *, title: str = "") -> Figure:
+def singular_value_lines(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     """Leading singular values of each noise-to-image map: geometric mean over noises and seeds, logarithmic axis."""
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
     logs = spectra.assign(log=np.log(spectra["singular_value"].clip(lower=1e-12)))

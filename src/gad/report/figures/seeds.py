@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.metrics.statistics import mean_over_seeds
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, style_order
+from gad.metrics.statistics import t_interval_over_seeds
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI, PALETTE, style_order
 
 _LABELS = {
     "seed_identification_accuracy": "self identifiability (higher is better)",
@@ -18,7 +19,7 @@ _LABELS = {
 def _estimate(group: pd.DataFrame, metric: str) -> tuple[float, float, float]:
     """Mean with its interval over student seeds, or over test prompts where there is one seed."""
     if len(group) > 1:
-        found = mean_over_seeds(group[metric])
+        found = t_interval_over_seeds(group[metric])
         return found.mean, found.low, found.high
     row = group.iloc[0]
     return row[metric], row[f"{metric}_low"], row[f"{metric}_high"]

@@ -1,12 +1,9 @@
 """Colours, order and size that all figures share. Colours stay distinct in grey."""
 
 import itertools
-from collections.abc import Callable, Iterable
-from functools import wraps
-from typing import Any
+from collections.abc import Iterable
 
 import matplotlib
-from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 
 DPI = 110
@@ -43,20 +40,6 @@ THEME = {  # seaborn's "whitegrid" for a notebook; importing seaborn for it take
     **{f"{axis}tick.{kind}.width": width for axis in "xy" for kind, width in (("major", 1.25), ("minor", 1))},
 }
 matplotlib.rcParams.update(THEME)  # type: ignore[arg-type]  # its stubs name every key; some here are put together
-
-
-def left_out_if_empty(draw: Callable[..., Figure | None]) -> Callable[..., Figure | None]:
-    """The figure function, or None where its first argument, a table or outputs by name, is empty.
-
-    So a notebook draws what a recipe measures and leaves out the rest.
-    """
-
-    @wraps(draw)
-    def drawn(*args: Any, **options: Any) -> Figure | None:
-        first = args[0] if args else next(iter(options.values()))
-        return draw(*args, **options) if len(first) else None
-
-    return drawn
 
 
 def style_order(names: Iterable[str]) -> list[str]:

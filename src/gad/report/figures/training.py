@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gad.report.figures.style import DPI, PALETTE, left_out_if_empty, style_order
+from gad.report.figures.empty import left_out_if_empty
+from gad.report.figures.style import DPI, PALETTE, style_order
 
 CURVES = {  # a column of the training log and its axis
     **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},

@@ -6,7 +6,7 @@ Numbers from Huang et al., Restoring Initial Noise Sensitivity in Text-to-Image 
 
 from gad.report.paper.ablation_rows import paper_ablation
 from gad.report.paper.control import diversity_beside_ours, layout_beside_ours, noise_query_beside_ours
-from gad.report.paper.images import fidelity_beside_ours, seeds_beside_ours
+from gad.report.paper.images import fidelity_beside_ours, image_seeds_beside_ours
 from gad.report.paper.response import response_beside_ours
 
 __all__ = [
@@ -16,5 +16,5 @@ __all__ = [
     "noise_query_beside_ours",
     "paper_ablation",
     "response_beside_ours",
-    "seeds_beside_ours",
+    "image_seeds_beside_ours",
 ]

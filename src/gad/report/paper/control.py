@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from gad.report.format import format_estimate, format_ours
+from gad.report.format import format_mean, format_ours
 
 LAYOUT = {  # Table 5: AP, AP50 (percent, YOLOv4) and CLIP score of SD 2.1 and its students at 512 px; single runs
     "teacher": (6.6, 21.3, 0.3333),
@@ -55,7 +55,7 @@ def noise_query_beside_ours(control: dict) -> pd.DataFrame:
         metric = f"query_clip_score_{name}"
         if metric in ours["teacher"]:
             row = {"from": "ours", "setting": "this recipe", "noise": noise}
-            row |= {model: format_estimate(ours[model][metric]) for model in models if model in ours}
+            row |= {model: format_mean(ours[model][metric]) for model in models if model in ours}
             rows.append(row | {"comparable?": "Within this table's lower part only: the recipe's evaluator, a cosine."})
     return pd.DataFrame(rows).fillna("")
 
@@ -71,10 +71,10 @@ def diversity_beside_ours(control: dict) -> pd.DataFrame:
     rows = []
     for variant, values in ours.items():
         vendi, clip = (f"{value:.4g}" for value in DIVERSITY[variant]) if variant in DIVERSITY else ("", "")
-        row = {"variant": variant, "paper, Vendi": vendi, "ours, Vendi": format_estimate(values["vendi"])}
-        row |= {"paper, CLIP": clip, "ours, CLIP": format_estimate(values["clip_score"])}
+        row = {"variant": variant, "paper, Vendi": vendi, "ours, Vendi": format_mean(values["vendi"])}
+        row |= {"paper, CLIP": clip, "ours, CLIP": format_mean(values["clip_score"])}
         if "object_accuracy" in values:
-            row["ours, object accuracy"] = format_estimate(values["object_accuracy"])
+            row["ours, object accuracy"] = format_mean(values["object_accuracy"])
         rows.append(row | {"comparable?": "Direction only: the recipe's own features, evaluator and prompts."})
     return pd.DataFrame(rows)
 

@@ -25,7 +25,7 @@ PAPER_FID = {"SD 2.1, LADD": (11.29, 7.85), "PixArt-alpha, TDM": (5.80, 5.14), "
 OURS = {"teacher": "teacher", "without GAD": "baseline", "with GAD": "gad"}  # a row's kind and the variant beside it
 
 
-def seeds_beside_ours(seeds: dict) -> pd.DataFrame:
+def image_seeds_beside_ours(seeds: dict) -> pd.DataFrame:
     """Table 2 of the paper with this recipe's models of the same kind; accuracies in percent there, in [0, 1] here.
 
     ``seeds`` is the group of that name in the metrics of the `sensitivity` stage. Theirs: 10 seeds, 500 training images

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from gad.metrics.summary import direction_kinds
-from gad.report.format import format_estimate
+from gad.report.direction_kinds import direction_kinds
+from gad.report.format import format_mean
 
 # table, metric, PixArt TDM baseline, with GAD, our group (None: a kind of direction), our metric, whether they compare
 _T4 = "Direction only: norm and sum are ours; 20 teacher steps, a small latent; a one-step path is interpolated."
@@ -32,6 +32,6 @@ def response_beside_ours(sensitivity: dict) -> pd.DataFrame:
         if not all(metric in ours.get(variant, {}) for variant in ("baseline", "gad")):
             continue
         row = {"paper's table": table, "metric": name, "paper, TDM": baseline, "paper, +GAD": gad}
-        row |= {f"ours, {variant}": format_estimate(ours[variant][metric]) for variant in ("baseline", "gad")}
+        row |= {f"ours, {variant}": format_mean(ours[variant][metric]) for variant in ("baseline", "gad")}
         rows.append(row | {"comparable?": compare})
     return pd.DataFrame(rows)

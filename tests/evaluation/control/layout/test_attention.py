@@ -52,9 +52,9 @@ def test_maps_are_shares_of_each_place_over_the_tokens(pipeline, conditioning, n
 
 @pytest.mark.parametrize("backbone", ["dit", "flow"], indirect=False)
 def test_padding_gets_no_attention(pipelines, backbone, noise):
-    from gad.models.text_encoding import encode_prompts
+    from gad.models.text_encoding import text_encoding_of_prompts
 
-    conditioning = encode_prompts(pipelines[backbone], ["a red car on a white background", "a dog"])
+    conditioning = text_encoding_of_prompts(pipelines[backbone], ["a red car on a white background", "a dog"])
     _, maps = recorded(pipelines[backbone], noise, conditioning)
     hidden = conditioning.prompt_attention_mask == 0
     assert hidden.any()
@@ -81,10 +81,10 @@ def test_the_own_processors_come_back_also_after_an_error(pipeline):
 
 def test_under_guidance_only_the_prompts_are_averaged(pipeline, conditioning, noise):
     from gad.diffusion.guidance import Guided
-    from gad.models.text_encoding import encode_prompts
+    from gad.models.text_encoding import text_encoding_of_prompts
 
     denoiser = pipeline_denoiser(pipeline)
-    guided = Guided(denoiser, encode_prompts(pipeline, [""]), 3.0)
+    guided = Guided(denoiser, text_encoding_of_prompts(pipeline, [""]), 3.0)
     with torch.no_grad(), cross_attention(pipeline_network(pipeline)) as maps:
         denoiser(noise, TIMES, conditioning)
         alone = maps.mean(2)

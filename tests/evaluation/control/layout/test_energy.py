@@ -5,18 +5,20 @@ import torch
 from reference.layout_energy import blurred
 from reference.layout_energy import energy as slow_energy
 
-from gad.evaluation.control.layout.energy import (
+from gad.data.boxes import check_box_in_image
+from gad.evaluation.control.layout.attention_maps import (
     blur_attention_maps,
-    check_layout_box,
-    corner_energy,
     enlarge_attention_maps,
+    word_attention_maps,
+)
+from gad.evaluation.control.layout.energy import (
+    corner_energy,
     inner_box_energy,
     layout_box_mask,
     layout_energy,
     outer_box_energy,
-    word_attention_maps,
 )
-from gad.evaluation.control.optimiser import boxdiff_step, optimise_noise
+from gad.evaluation.control.layout.energy_descent import boxdiff_descent_step, descend_energy
 
 SIDE = 8
 BOXES = [(2, 1, 5, 4), (0, 0, 8, 3), (6, 5, 8, 8)]  # in cells
@@ -72,8 +74,8 @@ def test_descent_on_a_map_ends_at_the_box():
         return fast_energy(logits.sigmoid()[:, 0], BOXES[:1], share=1.0)
 
     start = torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64)
-    move = boxdiff_step(20.0, keep_on_shell=False)
-    end = optimise_noise(energy, start, move, iterations=400, stop_below=0.0).sigmoid()[0, 0]
+    move = boxdiff_descent_step(20.0, keep_on_shell=False)
+    end = descend_energy(energy, start, move, iterations=400, stop_below=0.0).sigmoid()[0, 0]
     inside = masks_of(BOXES[:1])[0].bool()
     assert end[inside].min() > 0.9 and end[~inside].max() < 0.1
 
@@ -122,7 +124,7 @@ def test_maps_are_shared_among_the_words_alone():
 )
 def test_an_impossible_box_is_refused_in_one_line(box, message):
     with pytest.raises(ValueError, match=message) as error:
-        check_layout_box(box, 64, "box of 'car'")
+        check_box_in_image(box, 64, "box of 'car'")
     assert "box of 'car'" in str(error.value) and "\n" not in str(error.value)
 
 

@@ -9,16 +9,15 @@ import torch
 from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
 
 from gad.config.layout import LayoutConfig
-from gad.data.boxes import Detection
-from gad.diffusion.noise import draw_noise, low_frequency_part
+from gad.data.boxes import Detection, GroundTruth, check_box_in_image
+from gad.diffusion.noise import draw_noise, noise_low_frequency_part
 from gad.evaluation.control.layout import layout
-from gad.evaluation.control.layout.energy import check_layout_box
+from gad.evaluation.control.layout.energy_descent import boxdiff_descent_step, descend_energy, turning_descent_step
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts
-from gad.evaluation.control.layout.steering import measure_layout_energy, steer
+from gad.evaluation.control.layout.steering import measure_steering_energy, steer
 from gad.evaluation.control.layout.tokens import word_tokens
-from gad.evaluation.control.optimiser import boxdiff_step, optimise_noise, turning_step
-from gad.metrics.average_precision import GroundTruth
-from gad.metrics.clip_encoder import clip_encoder_score, load_clip_encoder
+from gad.metrics.clip_encoder import load_clip_encoder
+from gad.metrics.clip_score import clip_cosine_score
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser
 from gad.models.sampler import Sampler
@@ -39,23 +38,24 @@ def bowl(goal):
 
 def test_a_sample_stops_at_its_threshold_and_the_others_go_on():
     start = torch.stack([torch.full((1, 2, 2), 0.01), torch.ones(1, 2, 2)])
-    move = boxdiff_step(0.1, keep_on_shell=False)
-    end = optimise_noise(bowl(torch.zeros(2, 1, 2, 2)), start, move, iterations=5, stop_below=0.5)
+    move = boxdiff_descent_step(0.1, keep_on_shell=False)
+    end = descend_energy(bowl(torch.zeros(2, 1, 2, 2)), start, move, iterations=5, stop_below=0.5)
     assert torch.equal(end[0], start[0]) and end[1].square().sum() < start[1].square().sum()
 
 
 def test_one_step_is_the_gradient_step():
     start = torch.ones(1, 1, 2, 2)
-    move = boxdiff_step(0.1, keep_on_shell=False)
-    end = optimise_noise(bowl(torch.zeros(1)), start, move, iterations=1, stop_below=0.0)
+    move = boxdiff_descent_step(0.1, keep_on_shell=False)
+    end = descend_energy(bowl(torch.zeros(1)), start, move, iterations=1, stop_below=0.0)
     assert torch.allclose(end, start - 0.1 * 2 * start)
 
 
 def test_noise_stays_on_its_shell():
     start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
-    on, off = boxdiff_step(0.02, keep_on_shell=True), boxdiff_step(0.02, keep_on_shell=False)
+    on, off = boxdiff_descent_step(0.02, keep_on_shell=True), boxdiff_descent_step(0.02, keep_on_shell=False)
     on, off, turned = (
-        optimise_noise(bowl(goal), start, move, iterations=8, stop_below=0.0) for move in (on, off, turning_step(0.1))
+        descend_energy(bowl(goal), start, move, iterations=8, stop_below=0.0)
+        for move in (on, off, turning_descent_step(0.1))
     )
     for kept in (on, turned):
         assert torch.allclose(kept.flatten(1).norm(dim=1), start.flatten(1).norm(dim=1), rtol=1e-5)
@@ -66,8 +66,8 @@ def test_noise_stays_on_its_shell():
 def test_a_turn_does_not_depend_on_the_size_of_the_energy():
     start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
     small, large = (
-        optimise_noise(
-            lambda z, f=f: (f * bowl(goal)(z)[0],) * 2, start, turning_step(0.1), iterations=3, stop_below=0.0
+        descend_energy(
+            lambda z, f=f: (f * bowl(goal)(z)[0],) * 2, start, turning_descent_step(0.1), iterations=3, stop_below=0.0
         )
         for f in (1e-3, 1e3)
     )
@@ -76,12 +76,12 @@ def test_a_turn_does_not_depend_on_the_size_of_the_energy():
 
 def test_a_low_frequency_turn_leaves_detail_and_length_as_they_are():
     start, goal = draw_noise(range(3), (4, 4, 4), seed=0), draw_noise(range(3, 6), (4, 4, 4), seed=0)
-    end = optimise_noise(bowl(goal), start, turning_step(0.1, 2), iterations=8, stop_below=0.0)
-    low, low_end = low_frequency_part(start, 2), low_frequency_part(end, 2)
+    end = descend_energy(bowl(goal), start, turning_descent_step(0.1, 2), iterations=8, stop_below=0.0)
+    low, low_end = noise_low_frequency_part(start, 2), noise_low_frequency_part(end, 2)
     assert torch.allclose(end - low_end, start - low, atol=1e-6)
     assert torch.allclose(low_end.flatten(1).norm(dim=1), low.flatten(1).norm(dim=1), rtol=1e-5)
-    once = optimise_noise(bowl(goal), start, turning_step(0.1, 2), iterations=1, stop_below=0.0)
-    turn = torch.cosine_similarity(low_frequency_part(once, 2).flatten(1), low.flatten(1)).acos()
+    once = descend_energy(bowl(goal), start, turning_descent_step(0.1, 2), iterations=1, stop_below=0.0)
+    turn = torch.cosine_similarity(noise_low_frequency_part(once, 2).flatten(1), low.flatten(1)).acos()
     assert torch.allclose(turn, torch.full((3,), 0.1), atol=1e-3)
     assert (bowl(goal)(end)[0] < bowl(goal)(start)[0]).all()
 
@@ -97,7 +97,7 @@ def test_a_gradient_that_is_not_finite_stops_in_one_line():
         return value, value
 
     with pytest.raises(ValueError, match="not finite"):
-        optimise_noise(broken, torch.zeros(1, 1, 2, 2), turning_step(0.1), iterations=1, stop_below=0.0)
+        descend_energy(broken, torch.zeros(1, 1, 2, 2), turning_descent_step(0.1), iterations=1, stop_below=0.0)
 
 
 # --- through networks ---------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def start():
 def test_the_energy_falls_under_optimisation(sampler, asked, start, attention_steps):
     config = CONFIG.model_copy(update={"attention_steps": attention_steps})
     end = steer(sampler, asked, start, config, 64)
-    before, after = (measure_layout_energy(sampler, asked, noise, config, 64) for noise in (start, end))
+    before, after = (measure_steering_energy(sampler, asked, noise, config, 64) for noise in (start, end))
     assert after.sum() < before.sum() and not torch.equal(start, end)
 
 
@@ -163,7 +163,7 @@ def test_a_noun_that_is_not_in_the_prompt_is_refused_in_one_line(sampler):
 
 def test_a_model_with_fewer_steps_than_attention_steps_reads_all_it_has(sampler, asked, start):
     many, all_two = (
-        measure_layout_energy(sampler, asked, start, CONFIG.model_copy(update={"attention_steps": count}), 64)
+        measure_steering_energy(sampler, asked, start, CONFIG.model_copy(update={"attention_steps": count}), 64)
         for count in (3, 2)
     )
     assert torch.equal(many, all_two)
@@ -171,12 +171,12 @@ def test_a_model_with_fewer_steps_than_attention_steps_reads_all_it_has(sampler,
 
 def test_attention_nodes_listen_to_the_chain_of_a_model_with_so_many_steps(sampler, asked, start):
     coarse = CONFIG.model_copy(update={"attention_trajectory_steps": 2, "attention_steps": 2})
-    of_ten = measure_layout_energy(replace(sampler, num_steps=10), asked, start, coarse, 64)
+    of_ten = measure_steering_energy(replace(sampler, num_steps=10), asked, start, coarse, 64)
     own = CONFIG.model_copy(update={"attention_steps": 2})
-    assert torch.equal(of_ten, measure_layout_energy(sampler, asked, start, own, 64))
-    assert not torch.equal(of_ten, measure_layout_energy(replace(sampler, num_steps=10), asked, start, own, 64))
+    assert torch.equal(of_ten, measure_steering_energy(sampler, asked, start, own, 64))
+    assert not torch.equal(of_ten, measure_steering_energy(replace(sampler, num_steps=10), asked, start, own, 64))
     one_step = replace(sampler, num_steps=1)
-    assert torch.equal(*(measure_layout_energy(one_step, asked, start, config, 64) for config in (coarse, CONFIG)))
+    assert torch.equal(*(measure_steering_energy(one_step, asked, start, config, 64) for config in (coarse, CONFIG)))
 
 
 def test_points_have_no_layout(point_teacher):
@@ -198,30 +198,30 @@ def inputs(asked, start):
 
 
 def test_every_noise_has_a_row_per_prompt_and_the_rows_survive_parquet(sampler, inputs, tmp_path):
-    answer = layout.run(replace(sampler, name="baseline"), inputs, CONFIG)
+    answer = layout.run_layout(replace(sampler, name="baseline"), inputs, CONFIG)
     assert answer.outputs.shape == (9, 3, 64, 64) and answer.rows["noise"].tolist() == sorted(
         answer.rows["noise"], key=layout.NOISES.index
     )
     assert answer.rows.groupby("noise").size().to_dict() == dict.fromkeys(layout.NOISES, 3)
     answer.rows.to_parquet(tmp_path / "rows.parquet")
-    numbers = layout.summarise(pd.read_parquet(tmp_path / "rows.parquet"))
-    assert numbers == pytest.approx(layout.summarise(answer.rows))
+    numbers = layout.summarise_layout(pd.read_parquet(tmp_path / "rows.parquet"))
+    assert numbers == pytest.approx(layout.summarise_layout(answer.rows))
     assert [numbers[name] for name in ("ap_random", "ap50_optimised", "overlap_teacher")] == pytest.approx([1, 1, 1])
     assert numbers["energy_optimised"] < numbers["energy_random"] and numbers["clip_score_teacher"] == 1
 
 
 def test_the_teachers_attention_gives_the_student_the_teachers_noise(pipelines, inputs):
     student = Sampler("baseline", 0, Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"]), 1)
-    answer = layout.run(student, inputs, CONFIG.model_copy(update={"attention": "teacher"}))
+    answer = layout.run_layout(student, inputs, CONFIG.model_copy(update={"attention": "teacher"}))
     _, optimised, teacher = answer.outputs.chunk(3)
     assert torch.equal(optimised, teacher)
 
 
 def test_the_teacher_is_not_steered_a_second_time(sampler, inputs):
-    rows = layout.run(sampler, inputs, CONFIG).rows.set_index(
+    rows = layout.run_layout(sampler, inputs, CONFIG).rows.set_index(
         "noise"
     )  # its optimised noise is the one that it is given
-    at_given = measure_layout_energy(sampler, inputs.prompts, inputs.teacher_noise, CONFIG, 64)
+    at_given = measure_steering_energy(sampler, inputs.prompts, inputs.teacher_noise, CONFIG, 64)
     assert rows.loc["optimised", "energy"].tolist() == at_given.tolist() == rows.loc["teacher", "energy"].tolist()
 
 
@@ -245,9 +245,9 @@ def test_a_named_clip_judges_beside_a_hub_detector_too(tmp_path):
     CLIPImageProcessor().save_pretrained(folder)  # as published ones have it
     images, captions = torch.rand(3, 3, 64, 64), ["a red car", "a dog", "two cats"]
     found = layout._clip_score(hub, str(folder))(images, captions)
-    assert torch.allclose(found, clip_encoder_score(load_clip_encoder(str(folder)), images, captions), atol=1e-5)
+    assert torch.allclose(found, clip_cosine_score(load_clip_encoder(str(folder)), images, captions), atol=1e-5)
     dataset = layout._clip_score(CONFIG, None)(images, captions)
-    assert torch.allclose(dataset, clip_encoder_score(load_clip_encoder(None), images, captions), atol=1e-5)
+    assert torch.allclose(dataset, clip_cosine_score(load_clip_encoder(None), images, captions), atol=1e-5)
 
 
 def test_emoji_boxes_are_always_the_same_one_for_each_word():
@@ -256,5 +256,5 @@ def test_emoji_boxes_are_always_the_same_one_for_each_word():
     assert {len(prompt.targets) for prompt in prompts} == {2}
     for prompt in prompts:
         for thing in prompt.targets:
-            check_layout_box(thing.box, 64)
+            check_box_in_image(thing.box, 64)
             assert prompt.caption.split().count(thing.noun) == 1

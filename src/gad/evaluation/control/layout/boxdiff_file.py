@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gad.evaluation.control.layout.energy import check_layout_box
+from gad.data.boxes import GroundTruth, check_box_in_image
 from gad.evaluation.control.layout.prompts import LayoutPrompt
-from gad.metrics.average_precision import GroundTruth
 
 FILE_SIZE = 512  # pixels on a side of the images that the boxes belong to
 
@@ -47,7 +46,7 @@ def _entry(entry, where: str) -> LayoutPrompt:
     for noun, box in entry["objects"].items():
         if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
             raise ValueError(f"{where}: the box of {noun!r} must be four numbers, not {box!r}")
-        check_layout_box(tuple(box), FILE_SIZE, f"{where}: box of {noun!r}")
+        check_box_in_image(tuple(box), FILE_SIZE, f"{where}: box of {noun!r}")
         if f" {noun} " in f" {caption} ":
             targets.append(GroundTruth(noun, tuple(box)))
     return LayoutPrompt(caption, tuple(targets))

@@ -13,63 +13,21 @@ import math
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
-from gad.data.boxes import Box
+from gad.data.boxes import Box, check_box_in_image
 from gad.diffusion.shapes import PerSample
-
-SHARPNESS = 100  # factor on attention before the softmax over words
-BLUR_SIGMA = 0.5  # cells; a kernel of 3 x 3
-
-Map = Float[Tensor, "B H W"]
-
-
-def check_layout_box(box: Box, image_size: int, where: str = "box") -> None:
-    """Raise ValueError, in one line, for a box without area or (partly) outside a square image, in pixels."""
-    left, top, right, bottom = box
-    if not (left < right and top < bottom):
-        raise ValueError(f"{where} {tuple(box)} has no area: left < right and top < bottom are needed")
-    if left < 0 or top < 0 or right > image_size or bottom > image_size:
-        raise ValueError(f"{where} {tuple(box)} leaves the image of {image_size}x{image_size} pixels")
+from gad.evaluation.control.layout.attention_maps import Map
 
 
 def layout_box_mask(box: Box, image_size: int, side: int) -> Float[Tensor, "H W"]:
     """The box on the map's ``side`` x ``side`` cells: edges are rounded to whole cells, halves upwards so that a box
     has the same cells wherever it is; at least one cell is in it."""
-    check_layout_box(box, image_size)
+    check_box_in_image(box, image_size)
     edges = [math.floor(edge * side / image_size + 0.5) for edge in box]
     mask = torch.zeros(side, side)
     left, top = (min(edge, side - 1) for edge in edges[:2])
     mask[top : max(edges[3], top + 1), left : max(edges[2], left + 1)] = 1
     return mask
-
-
-def word_attention_maps(attention: Float[Tensor, "B H W T"], words: Bool[Tensor, "B T"]) -> Float[Tensor, "B H W T"]:
-    """Softmax of 100 A over the words of the prompt, 0 elsewhere.
-
-    BoxDiff leaves out CLIP's start token. Here all tokens that are no word are left out, for every tokenizer: start
-    (CLIP, Gemma), end (CLIP, T5) and padding, which would else count as a word that nobody looks at.
-    """
-    logits = (SHARPNESS * attention).masked_fill(~words[:, None, None, :], float("-inf"))
-    return logits.softmax(-1)
-
-
-def enlarge_attention_maps(maps: Float[Tensor, "B O H W"], side: int) -> Float[Tensor, "B O H2 W2"]:
-    """The maps on ``side`` x ``side`` cells, between their own ones linearly; as they are where they have as many.
-
-    Boxes can be anywhere: on cells of an eighth of the image a box of three eighths between them would be rounded to
-    another box.
-    """
-    if maps.shape[-1] >= side:
-        return maps
-    return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
-
-
-def blur_attention_maps(maps: Map) -> Map:
-    """Gaussian blur over 3 x 3 cells, the border mirrored."""
-    weights = torch.exp(-(torch.arange(-1, 2).to(maps) ** 2) / (2 * BLUR_SIGMA**2))
-    kernel = torch.outer(weights, weights) / weights.sum() ** 2
-    return F.conv2d(F.pad(maps[:, None], (1, 1, 1, 1), mode="reflect"), kernel[None, None])[:, 0]
 
 
 def _top_mean(values: Map, region: Map, top_share: float) -> PerSample:

@@ -15,15 +15,14 @@ from torch import Tensor
 from gad.config.layout import LayoutConfig
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, task_sample_ids
-from gad.data.boxes import Detection
+from gad.data.boxes import Detection, GroundTruth, best_box_overlap, check_box_in_image
 from gad.data.emoji.detector import detect_emojis, load_emoji_detector
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
-from gad.evaluation.control.layout.energy import check_layout_box
 from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scale_layout_prompt
-from gad.evaluation.control.layout.steering import measure_layout_energy, steer
-from gad.evaluation.control.task import TaskOutput
-from gad.metrics.average_precision import GroundTruth, average_precision, best_overlap
+from gad.evaluation.control.layout.steering import measure_steering_energy, steer
+from gad.evaluation.control.task_output import TaskOutput
+from gad.metrics.average_precision import average_precision
 from gad.metrics.clip_encoder import clip_features_in_batches, load_clip_encoder
 from gad.metrics.object_detector import load_hub_detector, missing_detector_labels
 from gad.models.sampler import TEACHER, Sampler
@@ -79,7 +78,7 @@ def _image_size(sampler: Sampler) -> int:
     return sampler.model.image_side
 
 
-def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
+def prepare_layout(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
     Raises ValueError, in one line, for a box outside the image or without area, a noun that is not in its prompt or
@@ -94,7 +93,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
         prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
     for prompt in prompts:
         for thing in prompt.targets:
-            check_layout_box(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
+            check_box_in_image(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")
     device = own_device(settings.control.device)
     evaluators = _detector(config, prompts, device), _clip_score(config, settings.control.clip, device)
     noise = draw_noise(
@@ -110,7 +109,7 @@ def prepare(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -
     return LayoutInputs(prompts, noise, moved, size, *evaluators)
 
 
-def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOutput:
+def run_layout(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOutput:
     """A row per prompt and noise, and the images ``[3 B, 3, H, W]`` in the same order.
 
     Boxes are lists of left, top, right, bottom in pixels; the energies are by the sampler's own attention. Where the
@@ -130,7 +129,7 @@ def run(sampler: Sampler, inputs: LayoutInputs, config: LayoutConfig) -> TaskOut
         else:
             images = sampler.generate(noise, captions)
             rows = _evaluated(inputs, images).assign(
-                energy=measure_layout_energy(sampler, prompts, noise, config, size).tolist()
+                energy=measure_steering_energy(sampler, prompts, noise, config, size).tolist()
             )
         tables.append(rows.assign(noise=name))
         outputs.append(images)
@@ -152,7 +151,7 @@ def _evaluated(inputs: LayoutInputs, images: Tensor) -> pd.DataFrame:
                 "found_nouns": [one.noun for one in seen],
                 "found_boxes": [[float(side) for side in one.box] for one in seen],
                 "found_scores": [float(one.score) for one in seen],
-                "overlap": best_overlap(seen, prompt.targets),
+                "overlap": best_box_overlap(seen, prompt.targets),
                 "clip_score": scores[number],
             }
         )
@@ -175,7 +174,7 @@ def _precision(rows: pd.DataFrame) -> dict[str, float]:
     return average_precision(found, targets)
 
 
-def summarise(rows: pd.DataFrame) -> dict[str, float]:
+def summarise_layout(rows: pd.DataFrame) -> dict[str, float]:
     """The model's numbers for each noise, named ``<number>_<noise>``.
 
     ap, ap50: COCO's, in [0, 1], over the whole sample; overlap: mean intersection over union of the best matching

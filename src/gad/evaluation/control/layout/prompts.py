@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-from gad.data.boxes import Box
+from gad.data.boxes import Box, GroundTruth
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import make_scene
-from gad.metrics.average_precision import GroundTruth
 
 
 @dataclass(frozen=True)

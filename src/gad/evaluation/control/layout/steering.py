@@ -9,19 +9,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from gad.config.layout import LayoutConfig
-from gad.diffusion.sampling import ddim_step, student_timesteps
+from gad.diffusion.sampling import ddim_step, sampling_timesteps
 from gad.diffusion.shapes import Latent, PerSample
 from gad.evaluation.control.layout.attention import WANTED_SIDE, AttentionMaps, cross_attention
-from gad.evaluation.control.layout.energy import (
+from gad.evaluation.control.layout.attention_maps import (
     blur_attention_maps,
     enlarge_attention_maps,
-    layout_box_mask,
-    layout_energy,
     word_attention_maps,
+)
+from gad.evaluation.control.layout.energy import layout_box_mask, layout_energy
+from gad.evaluation.control.layout.energy_descent import (
+    Energy,
+    boxdiff_descent_step,
+    descend_energy,
+    turning_descent_step,
 )
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
-from gad.evaluation.control.optimiser import Energy, boxdiff_step, optimise_noise, turning_step
 from gad.models.external_sampler import ExternalSampler
 from gad.models.sampler import Sampler
 
@@ -72,7 +76,7 @@ def steering_energy(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded
 
     def energy(noise: Tensor):
         recorded.clear()
-        x_t, times = noise, student_timesteps(num_steps, noise.device).to(noise)
+        x_t, times = noise, sampling_timesteps(num_steps, noise.device).to(noise)
         for step in range(last):
             assert guided is not None
             t, t_next = times[step : step + 2, None].expand(2, len(noise))
@@ -110,17 +114,17 @@ def steer(
     Raises ValueError for a model without cross-attention.
     """
     if config.step == "turn":
-        move = turning_step(config.angle, config.low_frequency_size)
+        move = turning_descent_step(config.angle, config.low_frequency_size)
     else:
-        move = boxdiff_step(config.step_size, keep_on_shell=config.keep_on_shell)
+        move = boxdiff_descent_step(config.step_size, keep_on_shell=config.keep_on_shell)
     turns, floor = config.iterations, 1 - config.threshold
     with closing(_energies(sampler, prompts, config, image_size)) as energies:
-        moved = [optimise_noise(e, noise[part], move, iterations=turns, stop_below=floor) for part, e in energies]
+        moved = [descend_energy(e, noise[part], move, iterations=turns, stop_below=floor) for part, e in energies]
         return torch.cat(moved)
 
 
 @torch.no_grad()
-def measure_layout_energy(
+def measure_steering_energy(
     sampler: Sampler, prompts: Sequence[LayoutPrompt], noise: Latent, config: LayoutConfig, image_size: int
 ) -> PerSample:
     """The energy of each noise by the sampler's own attention; lower is better. Raises as :func:`steer`."""

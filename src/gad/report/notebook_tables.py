@@ -7,13 +7,13 @@ import pandas as pd
 from IPython.display import display
 from pandas.io.formats.style import Styler
 
-from gad.metrics.statistics import mean_over_seeds
+from gad.metrics.statistics import t_interval_over_seeds
 from gad.report.figures.style import style_order
 
 SEEDS = "mean over student seeds [95 % t interval]"  # what a cell of these tables holds
 
 
-def seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[str] = ()) -> pd.DataFrame:
+def notebook_seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[str] = ()) -> pd.DataFrame:
     """A row per model (and entry of ``by``), a column per number under its label: mean over seeds with interval.
 
     ``table`` has a row per variant and seed; columns that it lacks are left out, and so are numbers that are missing.
@@ -24,31 +24,31 @@ def seed_summary(table: pd.DataFrame, columns: dict[str, str], *, by: Sequence[s
             own = group[group["variant"] == variant]
             row = dict(zip(by, key, strict=True)) | {"model": variant, "seeds": len(own)}
             for name, label in labels.items():
-                row[label] = str(mean_over_seeds(own[name])) if own[name].notna().any() else ""
+                row[label] = str(t_interval_over_seeds(own[name])) if own[name].notna().any() else ""
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def summary_columns(table: pd.DataFrame, *starts: str) -> dict[str, str]:
+def notebook_summary_columns(table: pd.DataFrame, *starts: str) -> dict[str, str]:
     """The columns of a table whose names begin so, with their names in words."""
     return {name: name.replace("_", " ") for name in table if name.startswith(starts)}
 
 
-def captioned(table: pd.DataFrame, caption: str) -> Styler:
+def captioned_notebook_table(table: pd.DataFrame, caption: str) -> Styler:
     """The table without its index, the caption above it."""
     styles = [{"selector": "caption", "props": "text-align: left; caption-side: top"}]
     return table.style.hide().format(precision=4, na_rep="").set_caption(caption).set_table_styles(styles)
 
 
-def show_table(table: pd.DataFrame, caption: str = "") -> None:
+def show_notebook_table(table: pd.DataFrame, caption: str = "") -> None:
     """Display a table under its caption, after the figures that the cell has drawn; nothing where it has no rows."""
     if "inline" in plt.get_backend():  # which keeps figures for the end of the cell
         plt.show()
     if len(table):
-        display(captioned(table, caption))
+        display(captioned_notebook_table(table, caption))
 
 
-def show_summary(
+def show_notebook_summary(
     table: pd.DataFrame,
     columns: dict[str, str],
     caption: str = "",
@@ -56,12 +56,12 @@ def show_summary(
     by: Sequence[str] = (),
     models_across: bool = False,
 ) -> None:
-    """Display :func:`seed_summary`, with ``models_across`` a column per model; nothing where there is none of the
-    columns."""
-    found = seed_summary(table, columns, by=by) if len(table) else table
+    """Display :func:`notebook_seed_summary`, with ``models_across`` a column per model; nothing where there is none of
+    the columns."""
+    found = notebook_seed_summary(table, columns, by=by) if len(table) else table
     labels = [label for label in columns.values() if label in found]
     if not labels:
         return
     if models_across:
         found = found.set_index("model")[labels].T.rename_axis(columns=None).reset_index(names="")
-    show_table(found, f"{caption}{': ' if caption else ''}{SEEDS}")
+    show_notebook_table(found, f"{caption}{': ' if caption else ''}{SEEDS}")

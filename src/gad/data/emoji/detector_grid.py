@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Box, box_iou
-from gad.data.emoji.scenes import BACKGROUNDS, COLOURS, NOUNS, SIZE, STYLES, Scene
+from gad.data.emoji.scenes import BACKGROUNDS, SIZE, Scene
+from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import PerSample
 
 GRID = 16  # cells on a side
@@ -30,24 +31,24 @@ class Targets:
     count: PerSample
 
 
-def cell_centres() -> Float[Tensor, "4 16 16"]:
+def grid_cell_centres() -> Float[Tensor, "4 16 16"]:
     """The centre (x, y, x, y) of each cell, in pixels."""
     y, x = torch.meshgrid(*[torch.arange(GRID) * CELL + CELL / 2] * 2, indexing="ij")
     return torch.stack([x, y, x, y])
 
 
-def encode_box(box: Box) -> Float[Tensor, "4 16 16"]:
+def encode_grid_box(box: Box) -> Float[Tensor, "4 16 16"]:
     """Distances in pixels from each cell's centre to the four sides, positive inside the box."""
     sign = torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None]
-    return sign * (torch.tensor(box, dtype=torch.float32)[:, None, None] - cell_centres())
+    return sign * (torch.tensor(box, dtype=torch.float32)[:, None, None] - grid_cell_centres())
 
 
-def decode_boxes(distances: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 4 16 16"]:
+def decode_grid_boxes(distances: Float[Tensor, "B 4 16 16"]) -> Float[Tensor, "B 4 16 16"]:
     """The box (left, top, right, bottom) that each cell's distances mean, in pixels."""
-    return cell_centres() + torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None] * distances
+    return grid_cell_centres() + torch.tensor([-1.0, -1.0, 1.0, 1.0])[:, None, None] * distances
 
 
-def detector_targets_of(scenes: Sequence[Scene]) -> Targets:
+def detector_grid_targets(scenes: Sequence[Scene]) -> Targets:
     """The detector's targets for rendered scenes."""
     count = len(scenes)
     heat, box = torch.zeros(count, len(NOUNS), GRID, GRID), torch.zeros(count, 4, GRID, GRID)
@@ -59,7 +60,7 @@ def detector_targets_of(scenes: Sequence[Scene]) -> Targets:
                 column, row = int((sides[0] + sides[2]) / 2 // CELL), int((sides[1] + sides[3]) / 2 // CELL)
                 y = slice(max(0, row - radius), row + radius + 1)
                 x = slice(max(0, column - radius), column + radius + 1)
-                box[i, :, y, x] = encode_box(sides)[:, y, x]
+                box[i, :, y, x] = encode_grid_box(sides)[:, y, x]
                 colour[i, y, x] = list(COLOURS).index(thing.colour) if thing.colour else len(COLOURS)
                 inside[i, y, x] = True
                 bump = torch.exp(-((rows[:, None] - row) ** 2 + (columns - column) ** 2) / 2)
@@ -76,7 +77,7 @@ def detector_targets_of(scenes: Sequence[Scene]) -> Targets:
     )
 
 
-def detection_peaks(
+def detector_grid_peaks(
     probability: Float[Tensor, "B noun 16 16"], boxes: Float[Tensor, "B 4 16 16"], *, threshold: float
 ) -> list:
     """Retained peaks (sample, noun, row, column, score), best first within a sample.

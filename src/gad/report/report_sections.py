@@ -9,17 +9,12 @@ from gad.config.variants import VARIANTS
 from gad.distillation.train_students import LOG
 from gad.models.model import load_model
 from gad.report import differences, figures, paper
-from gad.report.ablations import load_ablations, recorded_ablation_tables, recorded_retained_gain
+from gad.report.ablations import load_ablations, recorded_ablation_tables
+from gad.report.committed_results import beside_committed_results, changed_since_committed_results, committed_results
 from gad.report.control_differences import control_gains
 from gad.report.differences import difference_table
-from gad.report.index import (
-    ablation_page_table,
-    beside_committed,
-    changed_sections,
-    committed_results,
-    folded_html,
-    styled_table,
-)
+from gad.report.page_tables import ablation_page_table, folded_page_table, styled_page_table
+from gad.report.retained_gain import recorded_retained_gain
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import stage_dir
 
@@ -30,7 +25,7 @@ RESPONSE = {
 }
 
 
-def same_noises_section(recipe: str) -> Figure:
+def same_noises_report_section(recipe: str) -> Figure:
     """What every model makes of the same noises."""
     teacher, folder = load_model(stage_dir(recipe, "teacher")), stage_dir(recipe, "control")
     outputs = read_tensors(folder / "outputs.safetensors")
@@ -60,32 +55,32 @@ def training_report_section(recipe: str) -> Figure:
     return figures.training_curves(pd.concat(logs), title=recipe)
 
 
-def beside_paper_section(metrics: dict[str, dict]) -> list[pd.DataFrame]:
+def beside_paper_report_section(metrics: dict[str, dict]) -> list[pd.DataFrame]:
     """The paper's tables beside this recipe's numbers, those that the recipe measures."""
     tables = [paper.response_beside_ours(metrics["sensitivity"])]
     if "seeds" in metrics["sensitivity"]:
-        tables.append(paper.seeds_beside_ours(metrics["sensitivity"]["seeds"]))
+        tables.append(paper.image_seeds_beside_ours(metrics["sensitivity"]["seeds"]))
     if "fidelity" in metrics["fidelity"]:
         tables.append(paper.fidelity_beside_ours(metrics["fidelity"]["fidelity"]))
     control = (paper.layout_beside_ours, paper.noise_query_beside_ours, paper.diversity_beside_ours)
     return tables + [table for table in (compare(metrics["control"]) for compare in control) if len(table)]
 
 
-def foldable_section_table(title: str, table: pd.DataFrame, *, fold: bool) -> HTML | Styler:
+def foldable_report_section_table(title: str, table: pd.DataFrame, *, fold: bool) -> HTML | Styler:
     """The table as it is read, or folded under its title."""
-    return HTML(folded_html(f"{len(table)} {title}", table)) if fold else styled_table(table)
+    return HTML(folded_page_table(f"{len(table)} {title}", table)) if fold else styled_page_table(table)
 
 
-def further_differences_section(metrics: dict[str, dict], *, one_seed: bool) -> list[HTML | Styler]:
+def differences_report_section(metrics: dict[str, dict], *, one_seed: bool) -> list[HTML | Styler]:
     """The main differences, folded where one seed leaves nothing to quote, and all others, always folded."""
     main, others = difference_table(metrics), differences.further_differences(metrics)
     return [
-        foldable_section_table("main differences", main, fold=one_seed),
-        foldable_section_table("further differences", others, fold=True),
+        foldable_report_section_table("main differences", main, fold=one_seed),
+        foldable_report_section_table("further differences", others, fold=True),
     ]
 
 
-def control_gains_section(recipe: str) -> pd.DataFrame:
+def control_gains_report_section(recipe: str) -> pd.DataFrame:
     """A row per model, a column per task: the gain of optimised or retrieved noise; empty where no task gives any."""
     found = control_gains(stage_dir(recipe, "control"))
     if found.empty:
@@ -95,17 +90,19 @@ def control_gains_section(recipe: str) -> pd.DataFrame:
     return table.astype(str).rename_axis(columns=None).reset_index(names="model")
 
 
-def beside_long_run_section(recipe: str, metrics: dict[str, dict], facts: dict) -> tuple[str, pd.DataFrame]:
+def beside_long_run_report_section(recipe: str, metrics: dict[str, dict], facts: dict) -> tuple[str, pd.DataFrame]:
     """What the committed long run is and which sections of the recipe have changed since, and both runs' numbers."""
     committed = committed_results(recipe)
     if committed is None:
         return "No long run of this recipe is committed.", pd.DataFrame()
     made = committed["provenance"]
-    line = f"committed: revision {made['revision']}, {made['device']}\n{changed_sections(facts, committed)}"
-    return line, beside_committed(metrics, committed)
+    line = (
+        f"committed: revision {made['revision']}, {made['device']}\n{changed_since_committed_results(facts, committed)}"
+    )
+    return line, beside_committed_results(metrics, committed)
 
 
-def ablation_figures_section(recipe: str) -> dict[str, Figure]:
+def ablation_figures_report_section(recipe: str) -> dict[str, Figure]:
     """A figure per recorded ablation of the recipe, ``ablation_<name>``."""
     return {
         f"ablation_{name}": figures.ablation_marks(rows, title=heading, paper=paper.paper_ablation(name.split("_")[0]))
@@ -113,7 +110,7 @@ def ablation_figures_section(recipe: str) -> dict[str, Figure]:
     }
 
 
-def ablation_tables_section(recipe: str) -> list[tuple[str, pd.DataFrame]]:
+def ablation_tables_report_section(recipe: str) -> list[tuple[str, pd.DataFrame]]:
     """Caption and table of each recorded ablation, and of the gains that cheaper settings retain."""
     tables = []
     for name, (heading, rows) in recorded_ablation_tables(recipe, load_ablations()).items():

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from gad.diffusion.noise import low_frequency_part
+from gad.diffusion.noise import noise_low_frequency_part, turn_noise
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 
 Energy = Callable[[Latent], tuple[PerSample, PerSample]]
@@ -15,17 +14,7 @@ Move = Callable[[Latent, Latent, float], Latent]
 """A noise, a direction to move it in and the share of a whole step, to the moved noise."""
 
 
-def turn_noise(noise: Tensor, towards: Tensor, angle: Tensor) -> Tensor:
-    """Each noise turned by its angle towards a direction, on its own sphere; one without a direction stays."""
-    z, g = noise.flatten(1), towards.flatten(1)
-    norm = z.norm(dim=1, keepdim=True)
-    along = g - (g * z).sum(1, keepdim=True) / norm.square() * z
-    length = along.norm(dim=1, keepdim=True)
-    step = torch.cos(angle)[:, None] * z + torch.sin(angle)[:, None] * norm * along / length.clamp(min=1e-30)
-    return torch.where(length > 0, step, z).view_as(noise)
-
-
-def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
+def turning_descent_step(angle: float, low_frequency_size: int | None = None) -> Move:
     """Turn the noise on its own sphere, where N(0, I) has its mass: the step is the same for every model.
 
     With ``low_frequency_size`` only the part of the noise that is constant on the blocks of such a grid is turned, on a
@@ -36,13 +25,13 @@ def turning_step(angle: float, low_frequency_size: int | None = None) -> Move:
         angles = torch.full((len(noise),), share * angle).to(noise)
         if low_frequency_size is None:
             return turn_noise(noise, towards, angles)
-        low, low_towards = (low_frequency_part(part, low_frequency_size) for part in (noise, towards))
+        low, low_towards = (noise_low_frequency_part(part, low_frequency_size) for part in (noise, towards))
         return noise - low + turn_noise(low, low_towards, angles)
 
     return move
 
 
-def boxdiff_step(step_size: float, *, keep_on_shell: bool) -> Move:
+def boxdiff_descent_step(step_size: float, *, keep_on_shell: bool) -> Move:
     """BoxDiff's step, as large as the gradient: how far it leads differs from model to model.
 
     With ``keep_on_shell`` the length of each noise stays, so that it stays likely under N(0, I).
@@ -57,7 +46,7 @@ def boxdiff_step(step_size: float, *, keep_on_shell: bool) -> Move:
     return move
 
 
-def optimise_noise(energy: Energy, noise: Latent, move: Move, *, iterations: int, stop_below: float) -> Latent:
+def descend_energy(energy: Energy, noise: Latent, move: Move, *, iterations: int, stop_below: float) -> Latent:
     """Noise of lower energy: moved against dE/dz at most ``iterations`` times, by sqrt(r_i) of a whole step.
 
     r falls from 1 to .5 (BoxDiff). A sample stays where its second number is ``stop_below`` or less. Samples do not

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from gad.report.figures.outputs import to_pixels
+from gad.report.figures.outputs import outputs_to_pixels
 
 TILE = 192  # pixels on a side of a model's image
 HEAD = 18  # pixels of the line with its name
@@ -24,7 +24,7 @@ def _points(points: Tensor, reference: Tensor | None) -> Image.Image:
     return tile
 
 
-def strip_png(outputs: dict[str, Tensor], *, reference: Tensor | None = None) -> bytes:
+def explorer_strip_png(outputs: dict[str, Tensor], *, reference: Tensor | None = None) -> bytes:
     """A PNG with every model's first image (``[B, 3, H, W]`` in [-1, 1]) or all its points (``[B, 2]``) in a row."""
     width = len(outputs) * (TILE + GAP) - GAP
     strip = Image.new("RGB", (width, HEAD + TILE), "white")
@@ -34,7 +34,9 @@ def strip_png(outputs: dict[str, Tensor], *, reference: Tensor | None = None) ->
         if made.ndim == 2:
             tile = _points(made, reference)
         else:
-            tile = Image.fromarray(np.asarray(to_pixels(made[:1])[0])).resize((TILE, TILE), Image.Resampling.BICUBIC)
+            tile = Image.fromarray(np.asarray(outputs_to_pixels(made[:1])[0])).resize(
+                (TILE, TILE), Image.Resampling.BICUBIC
+            )
         strip.paste(tile, (left, HEAD))
         draw.text((left + 2, 1), name.replace("_", " "), fill="black", font_size=13)
     file = io.BytesIO()

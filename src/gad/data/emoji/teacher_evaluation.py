@@ -1,0 +1,89 @@
+"""What a trained emoji teacher is evaluated on: its images of test captions, and how often they are right."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from gad.config import Recipe
+from gad.data.emoji import seeds
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import load_emoji_detector
+from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
+from gad.data.emoji.text_encoders import MAX_TOKENS
+from gad.models.pipelines import load_pipeline, pipeline_family
+from gad.runtime.paths import stage_dir
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
+
+EVALUATOR_STEPS = 20
+
+
+SEEDS, CAPTIONS = 8, 4  # of the grid with the same noises in every row
+
+
+def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
+    """The captions that a teacher is evaluated on."""
+    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
+
+
+@torch.no_grad()
+def _sample_pipeline(
+    pipeline: "DiffusionPipeline",
+    captions: list[str],
+    seeds: Sequence[int],
+    *,
+    guidance_scale: float,
+    batch_size: int = 64,
+) -> Tensor:
+    """Images ``[B, 3, 64, 64]`` in [-1, 1] by the stock pipeline, one generator per sample, from its seed."""
+    options = dict(
+        pipeline_family(pipeline).sample_options, height=SIZE, width=SIZE, num_inference_steps=EVALUATOR_STEPS
+    )
+    if options.get("use_resolution_binning") is not None:  # PixArt and SANA pad to 120 and 300 tokens otherwise
+        options["max_sequence_length"] = MAX_TOKENS
+    parts = []
+    for start in range(0, len(captions), batch_size):
+        part = slice(start, start + batch_size)
+        generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds[part]]
+        result = pipeline(
+            captions[part], guidance_scale=guidance_scale, generator=generators, output_type="pt", **options
+        )
+        parts.append(2 * result.images.float() - 1)
+    return torch.cat(parts)
+
+
+def teacher_evaluation_accuracy(images: Tensor, prompts: list[Prompt], detector_folder: Path) -> dict[str, float]:
+    """Share of images right by each measure, in [0, 1] (higher is better), over the prompts that it applies to."""
+    accuracy = caption_accuracy(load_emoji_detector(detector_folder), images, prompts)
+    return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}
+
+
+def teacher_evaluation_captions() -> list[str]:
+    """The captions that a teacher is measured by."""
+    return [prompt.caption for prompt in teacher_evaluation_prompts()]
+
+
+def teacher_evaluation_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+    """An image for each test caption, ``[N, 3, 64, 64]``, by a teacher that was trained here."""
+    if log.empty:
+        return {}
+    captions = teacher_evaluation_captions()
+    teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
+    images = _sample_pipeline(teacher, captions, range(len(captions)), guidance_scale=scale)
+    return {"teacher": images}
+
+
+def teacher_evaluation_seed_grid(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
+    """Images of the same seeds under each of the first captions, by caption."""
+    if log.empty:
+        return {}
+    captions = teacher_evaluation_captions()[:CAPTIONS]
+    teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
+    repeated = [caption for caption in captions for _ in range(SEEDS)]
+    images = _sample_pipeline(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)
+    return dict(zip(captions, images.split(SEEDS), strict=True))
