@@ -172,6 +172,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
                 config=Config(kernel),
+                shutdown_kernel="immediate",  # all is written when its last cell ends; its own way out takes a second
             )
         except (PapermillExecutionError, DeadKernelError) as error:
             raise _failure(notebook, partial, failed, error, root) from None
