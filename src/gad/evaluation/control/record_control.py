@@ -20,7 +20,8 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
     ``over_seeds`` holds every number of :func:`gad.evaluation.control.task_results.task_result_table`,
-    ``minus_baseline`` the paired differences. and of images ``caption_overlap`` the captions that the students were trained with.
+    ``minus_baseline`` the paired differences, and for images ``caption_overlap`` the captions that the students were
+    trained with.
     """
     table = task_result_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
