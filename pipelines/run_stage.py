@@ -7,20 +7,25 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ruamel.yaml import YAML
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
+from gad.runtime.environment import ignore_foreign_packages, prepare_environment
+
+IGNORED = ignore_foreign_packages()  # before anything is imported from them
+
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
+from gad.config.yaml_file import read_params
 from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
 from gad.runtime.environment import keep_bytecode_in_environment
+from gad.runtime.files import remove_folder
+from gad.runtime.kernel import KERNEL, stage_kernel
+from gad.runtime.launchers import check_launcher
 from gad.runtime.paths import ROOT
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
@@ -43,7 +48,6 @@ ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it c
     "MALLOC_TOP_PAD_": str(2**28),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 class StageError(Exception):
@@ -52,8 +56,9 @@ class StageError(Exception):
 
 def find_notebook(stage: str, root: Path) -> Path:
     found = sorted((root / "notebooks").glob(f"[0-9]*_{stage}.ipynb"))
-    if not found:
-        raise StageError(f"there is no notebook notebooks/*_{stage}.ipynb")
+    if len(found) != 1:
+        names = f": {', '.join(path.name for path in found)}" if found else ""
+        raise StageError(f"there should be one notebook notebooks/*_{stage}.ipynb, not {len(found)}{names}")
     return found[0]
 
 
@@ -61,14 +66,22 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
     """papermill only warns about a name that the notebook does not have."""
     import papermill
 
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except OSError as error:
+        raise StageError(f"cannot read the notebook {notebook}: {error.strerror or error}") from error
+    except Exception as error:  # nbformat and papermill raise many kinds for what is no notebook
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StageError(
+            f"{notebook} is no notebook: {reason}; restore it: git checkout notebooks/{notebook.name}"
+        ) from error
     for name in parameters:
         if name not in known:
             raise StageError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}")
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+    listed = read_params(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
         return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"
@@ -89,6 +102,14 @@ def check_disk(root: Path) -> None:
         raise StageError(
             f"only {free / 1e6:.0f} MB free on the disk of the project; a stage needs {FREE_DISK / 1e6:.0f}"
         )
+
+
+def load_runnable_recipe(name: str, root: Path) -> Recipe:
+    """The recipe of that name. Raises RecipeError for a faulty one, and StageError for a dry run."""
+    settings = load_recipe(name, root / "pipelines" / "recipes")
+    if settings.dry_run:
+        raise StageError(f"recipe {name!r} is a dry run; run: python benchmarks/full_scale.py {name}")
+    return settings
 
 
 def warn_of_rounding(stage: str, settings: Recipe) -> None:
@@ -138,9 +159,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
-    # no open port on a shared machine, and a folder of its own: by themselves two kernels take each other's sockets
-    with tempfile.TemporaryDirectory(prefix="gad-") as sockets:
-        kernel = Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}})
+    with stage_kernel() as kernel:
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -152,12 +171,13 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
-                config=kernel,
+                config=Config(kernel),
+                shutdown_kernel="immediate",  # all is written when its last cell ends; its own way out takes a second
             )
         except (PapermillExecutionError, DeadKernelError) as error:
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(notebook_page_html(partial))
+    half.write_text(notebook_page_html(partial), encoding="utf-8")
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)
@@ -172,9 +192,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:
-        settings = load_recipe(recipe, root / "pipelines" / "recipes")
-        if settings.dry_run:
-            raise StageError(f"recipe {recipe!r} is a dry run; run: python benchmarks/full_scale.py {recipe}")
+        settings = load_runnable_recipe(recipe, root)
     if variant and variant not in VARIANTS:
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     if variant:
@@ -184,6 +202,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
     check_disk(root)
+    if stage == "student":
+        check_launcher()
     if recipe:
         if "student" in INPUTS[stage]:
             check_training_record(settings, root / "data" / recipe / "student")
@@ -192,7 +212,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     page = root / "reports" / (recipe or "emoji") / name
     execute(notebook, parameters, page, root)
     if recipe:  # what gad.evaluation.jobs has kept of it has served
-        shutil.rmtree(root / "data" / recipe / "live" / "cache" / stage, ignore_errors=True)
+        remove_folder(root / "data" / recipe / "live" / "cache" / stage, keep_link=True)
     if stage == "report":
         from gad.report.index import write_index
 
@@ -207,16 +227,18 @@ def main() -> int:
     parser.add_argument("--variant")
     arguments = parser.parse_args()
     keep_bytecode_in_environment()
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # templates of pages come from this environment, not from the user
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's grammar of IRIs: a second, and notebooks hold none
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
     try:
+        prepare_environment(alone=True)
+        print(*IGNORED, sep="\n", end="\n" * bool(IGNORED), file=sys.stderr)
         page = run_stage(arguments.stage, arguments.recipe, arguments.variant)
     except (StageError, ValueError) as error:  # a recipe's fault is a ValueError
         print(f"error: {error}", file=sys.stderr)

@@ -180,9 +180,9 @@ def test_several_faults_have_a_line_each(settings, teacher):
     [
         ("p.txt", b"", "p.txt holds no prompts"),
         ("p.txt", b" \n\n", "p.txt holds no prompts"),
-        ("p.txt", b"\xff\xfea cat", "cannot read prompt file"),
-        ("p.csv", b"", "p.csv is no table: No columns to parse from file"),
-        ("p.csv", b"prompt\n\xff\n", "p.csv is no table: 'utf-8' codec can't decode byte"),
+        ("p.txt", b"\xff\xfea cat", "is UTF-16"),
+        ("p.csv", b"", "p.csv holds no prompts"),
+        ("p.csv", b"prompt\n\xff\n", "p.csv, line 2: byte 0xff is not UTF-8"),
         ("p.csv", b"prompt\n", "p.csv holds no prompts"),
         ("p.csv", b"caption\na cat\n", "p.csv has no column 'prompt'; it has caption"),
         ("p.parquet", b"PAR1", "p.parquet is no table: "),
@@ -202,7 +202,7 @@ def test_each_fault_of_a_file_of_prompts_has_its_line(settings, tmp_path, name, 
 
 @pytest.mark.parametrize(
     "content, told",
-    [("{", "cannot read boxes"), ("[]", "has no entry with a box"), ("{}", "holds a dict"), ("[1]", "'filename'")],
+    [("{", "no JSON"), ("[]", "has no entry with a box"), ("{}", "holds a dict"), ("[1]", "'filename'")],
 )
 def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content, told):
     (tmp_path / "boxes.json").write_text(content)

@@ -20,6 +20,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import with_any, with_own
 from gad.config.schedulers import scheduler_class, scheduler_fault
 from gad.config.section import Count, Section, Seed
 
@@ -32,12 +33,12 @@ class ExternalStudent(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\-]+$")]  # shown in tables
     source: str  # hub name or local folder: a pipeline, a bare network (with `base`), or LoRA weights (with `base`)
     revision: str | None = None  # of the hub
-    subfolder: str | None = None  # path of a bare network in its repository
+    subfolder: Annotated[str | None, with_own("kind", "network")] = None  # path of a bare network in its repository
     kind: Literal["full", "network", "lora"] = "full"
     weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
     base: str | None = None  # pipeline that gives everything but the network (kind network), or takes the LoRA
-    base_revision: str | None = None  # of the hub
-    lora_scale: float = 1.0
+    base_revision: Annotated[str | None, with_any("base")] = None  # of the hub
+    lora_scale: Annotated[float, with_own("kind", "lora")] = 1.0
     latent_side: Count | None = None  # of its latents, where that is not its network's own size
     scheduler: dict[str, Option] | None = None  # `class` and options that replace the folder's own scheduler
     num_steps: Count

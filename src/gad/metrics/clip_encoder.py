@@ -11,14 +11,13 @@ from torch import Tensor
 from gad.data.emoji.clip import load_emoji_clip
 from gad.metrics.pretrained import (
     metric_model_error,
-    metric_model_place,
     preprocess_for_pretrained,
     pretrained_normalisation,
 )
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
 from gad.models.weights import load_whole
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.paths import EMOJI, folder_or_hub_name, project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import CLIPModel
@@ -70,7 +69,7 @@ def load_clip_encoder(
     def texts(prompts: Sequence[str]) -> Tensor:
         return clip_model_text_features(clip, prompts).cpu()
 
-    path = ROOT / source
+    path = project_path(source)
     version = fingerprint(path) if path.is_dir() else getattr(clip.model.config, "_commit_hash", None) or "hub"
     return Encoder(f"{source}:{version}", images, texts, clip.model.logit_scale.exp().item())
 
@@ -94,7 +93,7 @@ def clip_network(source: str, revision: str | None = None, *, shapes_only: bool 
     from transformers import CLIPModel  # here, since it takes seconds
 
     try:
-        model = load_whole(CLIPModel, metric_model_place(source), shapes_only=shapes_only, revision=revision, **options)
+        model = load_whole(CLIPModel, folder_or_hub_name(source), shapes_only=shapes_only, revision=revision, **options)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         raise metric_model_error(source, error) from error
     return model.eval().requires_grad_(False)
@@ -107,7 +106,7 @@ def _load_pretrained(
 
     model = clip_network(source, revision).to(device)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(metric_model_place(words), revision=words_revision)
+        tokenizer = AutoTokenizer.from_pretrained(folder_or_hub_name(words), revision=words_revision)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
         raise metric_model_error(words, error) from error
     return Clip(model, tokenizer, model.config.text_config.max_position_embeddings)

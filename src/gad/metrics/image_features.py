@@ -17,11 +17,11 @@ from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
 from gad.metrics.pretrained import (
     metric_model_error,
-    metric_model_place,
     preprocess_for_pretrained,
     pretrained_normalisation,
 )
 from gad.models.weights import load_whole
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from efficientnet_lite_pytorch import EfficientNet
@@ -86,7 +86,7 @@ def vision_network(source: str, *, shapes_only: bool = False, **options: Any) ->
     try:
         model = load_whole(
             AutoModel,
-            metric_model_place(source),
+            folder_or_hub_name(source),
             fresh=(POOLER,),
             lacking=lacking,
             unused=True,

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.metrics.pretrained import metric_model_place
 from gad.models.weights import load_whole, one_line
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from transformers import PreTrainedModel
@@ -74,7 +74,7 @@ def detector_network(name: str, *, shapes_only: bool = False, **options: Any) ->
     try:
         network = load_whole(
             AutoModelForObjectDetection,
-            metric_model_place(name),
+            folder_or_hub_name(name),
             shapes_only=shapes_only,
             use_safetensors=True,
             **options,

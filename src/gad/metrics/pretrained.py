@@ -1,6 +1,5 @@
 """What pretrained image networks want of images, and what to do where one is missing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from torch.nn import functional as F
 
 from gad.diffusion.shapes import Latent
 from gad.models.weights import WeightsError, one_line
-from gad.runtime.paths import ROOT
+from gad.runtime.files import read_json
+from gad.runtime.paths import folder_or_hub_name
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -35,11 +35,11 @@ def pretrained_normalisation(source: str, revision: str | None) -> tuple[list[fl
     from transformers.utils import cached_file  # here, since it takes seconds
 
     path = cached_file(
-        metric_model_place(source), "preprocessor_config.json", revision=revision,
+        folder_or_hub_name(source), "preprocessor_config.json", revision=revision,
         _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )  # fmt: skip
-    values = json.loads(Path(path).read_text()) if path else {}
+    values = read_json(Path(path)) if path else {}
     return list(values.get("image_mean", CLIP_MEAN)), list(values.get("image_std", CLIP_STD))
 
 
@@ -53,8 +53,3 @@ def metric_model_error(source: str, error: Exception) -> ValueError:
     if isinstance(error, WeightsError):
         return ValueError(f"metric model {source}: {error}")
     return ValueError(f"{how_to_get_pretrained(source)} ({one_line(error)[:160]})")
-
-
-def metric_model_place(source: str) -> str:
-    """A folder of the project by its whole path; a hub name as it is."""
-    return str(ROOT / source) if (ROOT / source).is_dir() else source

@@ -13,7 +13,7 @@ from gad.models.lora_files import CONFIG
 from gad.models.pipelines import check_network, latent_shape, load_pipeline, pipeline_family, pipeline_network
 from gad.models.weights import load_weights_whole, load_whole
 from gad.runtime.files import read_tensors
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin
@@ -61,8 +61,8 @@ def external_latent_shape(pipeline: "DiffusionPipeline", settings: ExternalStude
 
 def _folder(source: str, revision: str | None, fetch: bool, patterns: list[str]) -> Path:
     """A local place, seen from the project's root; of a hub name the files that fit ``patterns``, fetched first."""
-    path = ROOT / source
-    if path.exists() or source.startswith((".", "/")):
+    path = project_path(source)
+    if path.exists() or source.startswith((".", "/", "~")):
         return path
     options = {"allow_patterns": patterns, "local_files_only": not fetch}
     return Path(snapshot_download(source, revision=revision, **options))
@@ -86,8 +86,8 @@ def _bare_network(settings: ExternalStudent, base: "ModelMixin", shapes_only: bo
     """A network from its own folder, or the base's with weights from a file. A .bin file runs no code: weights_only."""
     try:
         if settings.weights is None:
-            place = ROOT / settings.source
-            local = place.exists() or settings.source.startswith((".", "/"))
+            place = project_path(settings.source)
+            local = place.exists() or settings.source.startswith((".", "/", "~"))
             hub: dict[str, Any] = {} if local else {"revision": settings.revision, "local_files_only": not fetch}
             source = place if local else settings.source
             return load_whole(type(base), source, shapes_only=shapes_only, subfolder=settings.subfolder, **hub)
@@ -103,8 +103,8 @@ def _bare_network(settings: ExternalStudent, base: "ModelMixin", shapes_only: bo
 
 def _weights_file(settings: ExternalStudent, fetch: bool) -> Path:
     """The file that ``weights`` names, in ``source`` or its subfolder."""
-    path = ROOT / settings.source
-    if path.exists() or settings.source.startswith((".", "/")):
+    path = project_path(settings.source)
+    if path.exists() or settings.source.startswith((".", "/", "~")):
         return path / (settings.subfolder or "") / str(settings.weights)
     options = {"revision": settings.revision, "subfolder": settings.subfolder, "local_files_only": not fetch}
     return Path(hf_hub_download(settings.source, str(settings.weights), **options))

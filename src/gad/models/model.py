@@ -18,7 +18,7 @@ from gad.models.pipelines import latent_shape, load_pipeline, pipeline_denoiser,
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -110,7 +110,7 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
     """
     if (folder / "teacher.json").exists():  # a teacher in another folder, pinned by its hash
         pointer = read_json(folder / "teacher.json")
-        source = ROOT / pointer["source"]
+        source = project_path(pointer["source"])
         if source.exists() and fingerprint(source) != pointer["hash"]:
             raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
         if source.exists():

@@ -13,7 +13,7 @@ from gad.models.families import Family, family_by_name, faults_of_inputs, latent
 from gad.models.saved_folders import make_portable
 from gad.models.weights import library_messages, load_whole, one_line
 from gad.runtime.files import atomic_write_path
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
@@ -73,8 +73,8 @@ def pipeline_folder(source: str | Path, *, revision: str | None = None, fetch: b
     """
     from diffusers import DiffusionPipeline  # here, since it takes seconds
 
-    folder = ROOT / source
-    if isinstance(source, Path) or folder.is_dir() or source.startswith((".", "/")):
+    folder = project_path(str(source))
+    if isinstance(source, Path) or folder.is_dir() or source.startswith((".", "/", "~")):
         if not (folder / "model_index.json").is_file():  # diffusers would fetch it
             raise ValueError(f"cannot load a diffusers pipeline from {source}: it holds no model_index.json")
         return folder

@@ -35,7 +35,7 @@ from gad.preflight.cost import Cost
 from gad.preflight.flops import step_flops
 from gad.preflight.timing import Timed
 from gad.runtime.devices import forget_peak_memory, peak_memory_bytes
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up
@@ -159,7 +159,7 @@ def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) ->
 
     Raises ValueError, in one line, where the recipe names a folder that could not be loaded later.
     """
-    folder = ROOT / (settings.teacher.pretrained or "")
+    folder = project_path(settings.teacher.pretrained or "")
     if isfile(folder / "model_index.json"):
         check_teacher(folder)
     return random_teacher(

@@ -12,8 +12,9 @@ from gad.config import ExternalStudent, Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
 from gad.data.emoji.clip import load_emoji_clip
 from gad.data.emoji.detector import load_emoji_detector
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff, unnamed_objects
 from gad.evaluation.control.prompts import control_prompts
+from gad.evaluation.fidelity.real_images import real_image_files
 from gad.evaluation.sensitivity.seed_classifiers import classifier_network
 from gad.metrics.clip_encoder import clip_network
 from gad.metrics.image_features import vision_network
@@ -21,7 +22,8 @@ from gad.metrics.object_detector import detector_network
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.fingerprint import files_below
+from gad.runtime.paths import EMOJI, project_path
 
 README = "README.md"  # a LoRA's repository has no config
 
@@ -34,6 +36,11 @@ def check_evaluators(settings: Recipe) -> Iterator[Finding]:
     """The models that scores come from, loaded without their weights."""
     if settings.teacher.dataset == "emoji":
         yield _emoji_evaluators()
+    if settings.sensitivity.fidelity and settings.sensitivity.fidelity.data is not None:
+        try:
+            real_image_files(settings.sensitivity.fidelity)
+        except ValueError as error:
+            yield Finding("missing", str(error), "put images there, at any depth")
     for key, (source, load) in _evaluators_of(settings).items():
         if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
@@ -108,12 +115,13 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
         if path is None:
             continue
         kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
-        if not (ROOT / path).is_file():
+        if not project_path(path).is_file():
             yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
             continue
         try:
             if name == "layout":
-                asked = boxdiff_two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+                yield from _unnamed_objects(project_path(path))
+                asked = boxdiff_two_objects(read_boxdiff(project_path(path)), section.num_prompts, seed=section.seed)
                 yield from check_detector_labels(
                     section.detector, {thing.noun for prompt in asked for thing in prompt.targets}
                 )
@@ -123,9 +131,17 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
 
 
+def _unnamed_objects(path: Path) -> Iterator[Finding]:
+    """Whether the file has boxes that are left out, since their prompts do not name the object."""
+    left_out = unnamed_objects(path)
+    if left_out:
+        what = f"control.layout.boxes_file: {len(left_out)} boxes are of objects that their prompts do not name"
+        yield Finding("warn", f"{what}, first {left_out[0]}", "they are left out; name the objects as the prompts do")
+
+
 def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
     """Whether a detector that is here can find what is asked for: found out now, not behind all other tasks."""
-    config = ROOT / detector / "config.json"
+    config = project_path(detector) / "config.json"
     if not config.is_file():
         try:
             config = try_to_load_from_cache(detector, "config.json")
@@ -141,13 +157,13 @@ def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
 
 def _holds_files(path: Path) -> bool:
     """Whether a path is a file or a folder with some; links to files that are not here do not count."""
-    return any(place.is_file() for place in (path, *path.rglob("*")))
+    return path.is_file() or bool(files_below(path))
 
 
 def _model_here(source: str, revision: str | None = None) -> bool:
     """Whether a model's folder, or any of its index files in the hub's cache, is on this machine."""
-    if (ROOT / source).exists():
-        return _holds_files(ROOT / source)
+    if project_path(source).exists():
+        return _holds_files(project_path(source))
     names = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json", README)
     try:
         return any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names)

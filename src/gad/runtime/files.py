@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gad.runtime.text import read_text_file
+
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
     from torch import Tensor
@@ -18,8 +20,12 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 @contextmanager
 def atomic_write_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error."""
-    path = Path(path)
+    """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error.
+
+    A link to a folder stays: the folder that it leads to is replaced, on its own disk. A link to a file goes: DVC makes
+    such links into its cache, whose files must not change.
+    """
+    path = linked_folder(Path(path)) if Path(path).is_dir() else Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
@@ -30,6 +36,24 @@ def atomic_write_path(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         _remove(partial)
+
+
+def linked_folder(path: Path) -> Path:
+    """Where a link leads that stands for a folder, which need not be there yet; any other path itself."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def remove_folder(path: Path, *, keep_link: bool = False) -> None:
+    """Remove a folder and what it holds; one that is not there is no fault.
+
+    Where it is a link its target is emptied, on whichever disk, and with ``keep_link`` the link stays. Raises OSError
+    where the system does not allow it.
+    """
+    if path.is_symlink():
+        for part in list(path.iterdir()) if path.is_dir() else []:
+            _remove(part)
+    if not (keep_link and path.is_symlink()):
+        _remove(path)
 
 
 def _remove(path: Path) -> None:
@@ -53,13 +77,13 @@ def _rounded(value: object, digits: int = 6) -> object:
 def write_json(path: Path, value: object, *, digits: int = 6) -> None:
     """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
     with atomic_write_path(path) as partial:
-        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Raises ValueError, in one line, for a file that is no JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(read_text_file(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"cannot read {path}: no JSON, {error}") from error
 

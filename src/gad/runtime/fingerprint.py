@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -16,12 +17,28 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder at any depth, sorted; links to folders are followed, as whoever reads the files does.
+
+    Raises ValueError, in one line, for a link that leads back to a folder around it.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = {os.path.realpath(parent) for parent in [Path(place), *Path(place).parents]}
+        for name in folders:
+            link = Path(place, name)
+            if link.is_symlink() and os.path.realpath(link) in around:
+                raise ValueError(f"the link {link} leads back to a folder around it; remove it")
+        found += [path for path in (Path(place, name) for name in names) if path.is_file()]
+    return sorted(found)
+
+
 def fingerprint(*values: object) -> str:
     """A short hash of plain values and of the files and folders named by the paths among them."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
+            for file in files_below(value) if value.is_dir() else [value]:
                 if file.suffix == ".pyc":  # appears by itself beside code
                     continue
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
@@ -52,7 +69,8 @@ def code_hash(stage: str) -> str:
     files = sorted(file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room]))
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(file.read_text())}".encode())
+        source = file.read_text(encoding="utf-8")
+        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(source)}".encode())
     return digest.hexdigest()[:16]
 
 

@@ -1,6 +1,5 @@
 """A small CLIP: how well an image fits a caption, learnt from rendered scenes."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from gad.diffusion.shapes import Latent, PerSample
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
 from gad.models.saved_folders import make_portable
 from gad.models.weights import load_whole
+from gad.runtime.files import atomic_write_path
 
 WIDTH = 128
 LAYERS = 4
@@ -53,14 +53,11 @@ def emoji_clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> Per
 
 def save_emoji_clip(clip: Clip, folder: Path) -> None:
     """Write half-precision weights and the tokenizer as a transformers folder, complete or not at all."""
-    partial = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    clip.model.half().save_pretrained(partial)
-    clip.model.float()
-    clip.tokenizer.save_pretrained(partial)
-    make_portable(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with atomic_write_path(folder) as partial:
+        clip.model.half().save_pretrained(partial)
+        clip.model.float()
+        clip.tokenizer.save_pretrained(partial)
+        make_portable(partial)
 
 
 def load_emoji_clip(folder: Path) -> Clip:

@@ -133,7 +133,7 @@ def save_emoji_detector(detector: Detector, folder: Path) -> None:
     config = {"class": "Detector", "grid": GRID, "nouns": list(NOUNS), "styles": list(STYLES), "width": detector.width}
     save_file(state, folder / "model.tmp")
     os.replace(folder / "model.tmp", folder / "model.safetensors")
-    (folder / "config.tmp").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (folder / "config.tmp").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(folder / "config.tmp", folder / "config.json")
 
 
@@ -142,7 +142,7 @@ def load_emoji_detector(folder: Path) -> Detector:
     not whole or its words are not the atlas's."""
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (config["nouns"], config["styles"]) != (list(NOUNS), list(STYLES)):
         raise ValueError(f"the detector in {folder} knows other nouns or styles than the sprite atlas")
     detector = Detector(config["width"])

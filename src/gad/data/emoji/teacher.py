@@ -1,6 +1,5 @@
 """The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +14,10 @@ from gad.data.emoji.teacher_training import train_teacher
 from gad.data.swiss_roll import make_swiss_roll
 from gad.models.pipelines import check_teacher, load_pipeline_index, save_diffusers_pipeline
 from gad.models.weights import load_whole
-from gad.runtime.files import read_tensors, write_json, write_tensors
+from gad.runtime.files import read_tensors, remove_folder, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.folder_lock import lock_folder
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -42,7 +41,7 @@ def _write_pointer(source: str, folder: Path, revision: str | None = None) -> No
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
-    path = ROOT / source
+    path = project_path(source)
     if path.is_dir():
         check_teacher(path)
     else:
@@ -75,7 +74,7 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
         pipeline, batch, empty, num_steps=steps, lr=lr, seed=seed, checkpoint=work / "checkpoint.pt"
     )
     _save_half(pipeline, folder)
-    shutil.rmtree(work)
+    remove_folder(work, keep_link=True)
 
 
 def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:

@@ -17,11 +17,11 @@ from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.pretrained import (
     metric_model_error,
-    metric_model_place,
     preprocess_for_pretrained,
     pretrained_normalisation,
 )
 from gad.models.weights import WeightsError, load_whole
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel
@@ -94,7 +94,7 @@ def classifier_network(source: str, *, num_labels: int, shapes_only: bool = Fals
     try:
         model = load_whole(
             AutoModelForImageClassification,
-            metric_model_place(source),
+            folder_or_hub_name(source),
             fresh=(HEAD,),
             shapes_only=shapes_only,
             **options,
