@@ -24,6 +24,7 @@ from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
 from gad.models.weights import load_weights_whole
 from gad.runtime.files import read_tensors
+from gad.runtime.paths import EMOJI
 
 COLOUR_CLASSES = (*COLOURS, "natural")
 BOX_SCALE = 16.0  # pixels per unit of the box head, so that its outputs are near one
@@ -137,9 +138,12 @@ def save_emoji_detector(detector: Detector, folder: Path) -> None:
     os.replace(folder / "config.tmp", folder / "config.json")
 
 
-def load_emoji_detector(folder: Path) -> Detector:
-    """The saved detector in float32, frozen, in evaluation mode. Raises ValueError, in one line, where its weights are
-    not whole or its words are not the atlas's."""
+def load_emoji_detector(folder: Path | None = None) -> Detector:
+    """The saved detector in float32, frozen, in evaluation mode; that of all emoji recipes without a folder.
+
+    Raises ValueError, in one line, where its weights are not whole or its words are not the atlas's.
+    """
+    folder = EMOJI / "evaluators" / "detector" if folder is None else folder
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
