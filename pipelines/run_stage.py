@@ -8,15 +8,16 @@ import logging
 import os
 import shutil
 import sys
-import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ruamel.yaml import YAML
-
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
+
+from gad.runtime.environment import ignore_foreign_packages, prepare_environment
+
+IGNORED = ignore_foreign_packages()  # before anything is imported from them
 
 if __name__ == "__main__":
     from gad.runtime.cli import leave_on_signal
@@ -25,11 +26,14 @@ if __name__ == "__main__":
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
+from gad.config.yaml_file import read_params
 from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
-from gad.runtime.atomic import WriteError
+from gad.runtime.atomic import WriteError, remove_folder
 from gad.runtime.cli import raise_on_signal, stopped_status
 from gad.runtime.environment import keep_bytecode_in_environment
+from gad.runtime.kernel import KERNEL, stage_kernel
+from gad.runtime.launchers import check_launcher
 from gad.runtime.paths import ROOT
 from gad.runtime.stage_lock import stage_locks
 
@@ -55,7 +59,6 @@ ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it c
     "MALLOC_TOP_PAD_": str(2**28),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 class StageError(Exception):
@@ -64,8 +67,9 @@ class StageError(Exception):
 
 def find_notebook(stage: str, root: Path) -> Path:
     found = sorted((root / "notebooks").glob(f"[0-9]*_{stage}.ipynb"))
-    if not found:
-        raise StageError(f"there is no notebook notebooks/*_{stage}.ipynb")
+    if len(found) != 1:
+        names = f": {', '.join(path.name for path in found)}" if found else ""
+        raise StageError(f"there should be one notebook notebooks/*_{stage}.ipynb, not {len(found)}{names}")
     return found[0]
 
 
@@ -73,14 +77,22 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
     """papermill only warns about a name that the notebook does not have."""
     import papermill
 
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except OSError as error:
+        raise StageError(f"cannot read the notebook {notebook}: {error.strerror or error}") from error
+    except Exception as error:  # nbformat and papermill raise many kinds for what is no notebook
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StageError(
+            f"{notebook} is no notebook: {reason}; restore it: git checkout notebooks/{notebook.name}"
+        ) from error
     for name in parameters:
         if name not in known:
             raise StageError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}")
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+    listed = read_params(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
         return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"
@@ -115,6 +127,14 @@ def locks_of(stage: str, name: str, data: Path) -> AbstractContextManager[None]:
     if "student" in INPUTS[stage]:
         inputs += [f"student-{each}" for each in VARIANTS if (data / "student" / each).exists()]
     return stage_locks(data / "live" / "locks", name, inputs)
+
+
+def load_runnable_recipe(name: str, root: Path) -> Recipe:
+    """The recipe of that name. Raises RecipeError for a faulty one, and StageError for a dry run."""
+    settings = load_recipe(name, root / "pipelines" / "recipes")
+    if settings.dry_run:
+        raise StageError(f"recipe {name!r} is a dry run; run: python benchmarks/full_scale.py {name}")
+    return settings
 
 
 def warn_of_rounding(stage: str, settings: Recipe) -> None:
@@ -170,9 +190,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
-    # no open port on a shared machine, and a folder of its own: by themselves two kernels take each other's sockets
-    with tempfile.TemporaryDirectory(prefix="gad-") as sockets:
-        kernel = Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}})
+    with stage_kernel() as kernel:
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -184,15 +202,17 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
-                config=kernel,
-                shutdown_kernel="immediate",  # asked to end, it would print a traceback where a stage is stopped
+                config=Config(kernel),
+                # all is written when its last cell ends: asked to end, it would take a second, and where a stage is
+                # stopped print a traceback
+                shutdown_kernel="immediate",
             )
         except (PapermillExecutionError, DeadKernelError, RuntimeError) as error:
             if type(error) is RuntimeError and "ernel died" not in str(error):  # before it has answered once
                 raise
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(notebook_page_html(partial))
+    half.write_text(notebook_page_html(partial), encoding="utf-8")
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)
@@ -207,9 +227,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:
-        settings = load_recipe(recipe, root / "pipelines" / "recipes")
-        if settings.dry_run:
-            raise StageError(f"recipe {recipe!r} is a dry run; run: python benchmarks/full_scale.py {recipe}")
+        settings = load_runnable_recipe(recipe, root)
     if variant and variant not in VARIANTS:
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     if variant:
@@ -219,6 +237,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
     check_disk(root, root / "data" / (recipe or "emoji"))
+    if stage == "student":
+        check_launcher()
     if recipe:
         if "student" in INPUTS[stage]:
             check_training_record(settings, root / "data" / recipe / "student")
@@ -229,11 +249,11 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         mark = data / stage / UNFINISHED
         if stage in MARKED:
             mark.parent.mkdir(parents=True, exist_ok=True)
-            mark.write_text("the stage that writes this folder has not ended: run it again\n")
+            mark.write_text("the stage that writes this folder has not ended: run it again\n", encoding="utf-8")
         execute(notebook, parameters, page, root)
         mark.unlink(missing_ok=True)
         # what gad.evaluation.jobs has kept of it has served
-        shutil.rmtree(data / "live" / "cache" / stage, ignore_errors=True)
+        remove_folder(data / "live" / "cache" / stage, keep_link=True)
         if stage == "report":
             from gad.report.index import write_index
 
@@ -249,16 +269,18 @@ def main() -> int:
     arguments = parser.parse_args()
     raise_on_signal()
     keep_bytecode_in_environment()
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # templates of pages come from this environment, not from the user
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's grammar of IRIs: a second, and notebooks hold none
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
     try:
+        prepare_environment(alone=True)
+        print(*IGNORED, sep="\n", end="\n" * bool(IGNORED), file=sys.stderr)
         page = run_stage(arguments.stage, arguments.recipe, arguments.variant)
     except (StageError, ValueError) as error:  # a recipe's fault is a ValueError
         print(f"error: {error}", file=sys.stderr)

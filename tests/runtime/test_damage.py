@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gad.runtime import atomic
-from gad.runtime.atomic import WriteError, atomic_write_path, remove_whole
+from gad.runtime.atomic import WriteError, atomic_write_path, remove_folder
 from gad.runtime.cache import ResultCache
 from gad.runtime.checkpoint import _write_checkpoint, read_checkpoint
 from gad.runtime.files import read_json, write_tensors
@@ -101,14 +101,14 @@ def test_a_kill_while_a_folder_is_removed_leaves_no_half_of_it(tmp_path, monkeyp
     write_tensors(tmp_path / "seed_0" / "a", {"x": torch.ones(1)})
     monkeypatch.setattr(atomic, "_remove", lambda path, **_: None if not path.exists() else 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        remove_whole(tmp_path / "seed_0")
+        remove_folder(tmp_path / "seed_0")
     assert not (tmp_path / "seed_0").exists()
 
 
 def test_work_of_others_is_no_longer_marked_as_theirs_once_its_removal_has_begun(tmp_path, monkeypatch):
     lock_folder(tmp_path / "work", "theirs")
     (tmp_path / "work" / "seed_0").mkdir()
-    monkeypatch.setattr("gad.runtime.fingerprint.remove_whole", lambda _: 1 / 0)
+    monkeypatch.setattr("gad.runtime.folder_lock.remove_folder", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         lock_folder(tmp_path / "work", "ours")
     monkeypatch.undo()

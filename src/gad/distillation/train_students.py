@@ -25,7 +25,7 @@ from gad.distillation.training_record import LOG, write_training_record
 from gad.models.model import Model
 from gad.models.stage import Stage
 from gad.models.students import finished_student_seeds, save_student, start_student, student_seed_dir
-from gad.runtime.atomic import atomic_write_path, remove_whole
+from gad.runtime.atomic import atomic_write_path, remove_folder
 from gad.runtime.distributed import distributed_folder_lock, make_accelerator, rank_and_world_size
 from gad.runtime.paths import DATA, stage_dir
 from gad.runtime.side_by_side import side_by_side
@@ -62,7 +62,7 @@ class SeedTraining:
             with atomic_write_path(self.folder / f"log_{seed}.csv") as partial:
                 shutil.copy(work / LOG, partial)
             save_student(student, self.teacher, student_seed_dir(self.folder, seed))
-            shutil.rmtree(work)
+            remove_folder(work)
         else:
             yield from states
         accelerator.wait_for_everyone()
@@ -118,10 +118,10 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_student_seeds(folder)) - set(seeds):
-        remove_whole(student_seed_dir(folder, seed))
+        remove_folder(student_seed_dir(folder, seed))
         (folder / f"log_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
-        shutil.rmtree(work)
+        remove_folder(work)
 
 
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> "pd.DataFrame":

@@ -70,5 +70,5 @@ def write_index() -> Path:
     )
     path = REPORTS / "index.html"
     with atomic_write_path(path) as partial:
-        partial.write_text(page)
+        partial.write_text(page, encoding="utf-8")
     return path

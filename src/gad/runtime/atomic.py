@@ -35,9 +35,11 @@ class WriteError(OSError):
 def atomic_write_path(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error.
 
-    Raises WriteError, in one line, where the disk is full, read-only or broken. ``path`` is as it was then.
+    A link to a folder stays: the folder that it leads to is replaced, on its own disk. A link to a file goes: DVC makes
+    such links into its cache, whose files must not change. Raises WriteError, in one line, where the disk is full,
+    read-only or broken. ``path`` is as it was then.
     """
-    path = Path(path)
+    path = linked_folder(Path(path)) if Path(path).is_dir() else Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ def atomic_write_path(path: Path) -> Iterator[Path]:
         yield partial
         _sync(partial)
         if partial.is_dir():
-            remove_whole(path)
+            remove_folder(path)
         os.replace(partial, path)
         _sync_entry(path.parent)
     except Exception as error:
@@ -58,14 +60,22 @@ def atomic_write_path(path: Path) -> Iterator[Path]:
         _remove(partial, missing_parent=True)
 
 
-def remove_whole(path: Path) -> None:
-    """Remove a file, a folder or what a link to a folder holds, so that a kill never leaves half of it.
+def linked_folder(path: Path) -> Path:
+    """Where a link leads that stands for a folder, which need not be there yet; any other path itself."""
+    return path.resolve() if path.is_symlink() else path
 
-    A link stays, since people put one where a large folder lies on another disk.
+
+def remove_folder(path: Path, *, keep_link: bool = False) -> None:
+    """Remove a folder or file so that a kill never leaves half of it; one that is not there is no fault.
+
+    Where it is a link its target is emptied, on whichever disk, and with ``keep_link`` the link stays. Raises OSError
+    where the system does not allow it.
     """
-    if path.is_symlink() and path.is_dir():
-        for inside in path.iterdir():
-            remove_whole(inside)
+    if path.is_symlink():
+        for inside in list(path.iterdir()) if path.is_dir() else []:
+            remove_folder(inside)
+        if not keep_link:
+            path.unlink()
     elif path.is_dir():
         gone = path.with_name(f".{path.name}.removed.partial")
         _remove(gone)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gad.runtime.atomic import atomic_write_path
+from gad.runtime.text import read_text_file
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
@@ -29,13 +30,13 @@ def _rounded(value: object, digits: int = 6) -> object:
 def write_json(path: Path, value: object, *, digits: int = 6) -> None:
     """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
     with atomic_write_path(path) as partial:
-        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Raises ValueError, in one line, for a file that is no JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(read_text_file(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"cannot read {path}: no JSON, {error}") from error
 

@@ -19,6 +19,7 @@ from gad.data.emoji.scenes import Scene, make_scene, render_scenes
 from gad.data.emoji.sprites import STYLES
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
+from gad.models.weights import load_whole
 from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
 
@@ -32,7 +33,7 @@ def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Dete
     """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
-    vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
+    vae = load_whole(AutoencoderKL, folder / "vae").eval().requires_grad_(False)
     return vae, load_emoji_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
 
 

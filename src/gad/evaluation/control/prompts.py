@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
-from gad.data.prompts import read_prompts
-from gad.runtime.paths import ROOT
+from gad.data.prompt_file import read_prompts
+from gad.runtime.paths import project_path
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,14 @@ class Prompts:
 
 
 def control_prompts(count: int, path: str | None = None, *, single: bool = False) -> Prompts:
-    """The first ``count`` prompts of a file (from the project's root) or of the dataset, there with ``single`` those
-    that
-    show one object. Raises ValueError when the file holds fewer."""
+    """The first ``count`` different prompts of a file or of the dataset, there with ``single`` those that show one
+    object. Raises ValueError, in one line, when the file holds fewer or cannot be read."""
     if path is not None:
-        prompts = read_prompts(ROOT / path)
+        lines = read_prompts(project_path(path))
+        prompts = list(dict.fromkeys(lines))
         if len(prompts) < count:
-            raise ValueError(f"prompt file {path} holds {len(prompts)} prompts, {count} are asked for")
+            repeated = f" ({len(lines) - len(prompts)} come again)" if len(prompts) < len(lines) else ""
+            raise ValueError(f"prompt file {path} holds {len(prompts)} prompts{repeated}, {count} are asked for")
         return Prompts(prompts[:count])
     scenes = (
         single_prompts(count, seed=seeds.CONTROL)
