@@ -108,7 +108,7 @@ def test_a_kill_while_a_folder_is_removed_leaves_no_half_of_it(tmp_path, monkeyp
 def test_work_of_others_is_no_longer_marked_as_theirs_once_its_removal_has_begun(tmp_path, monkeypatch):
     lock_folder(tmp_path / "work", "theirs")
     (tmp_path / "work" / "seed_0").mkdir()
-    monkeypatch.setattr("gad.runtime.folder_lock.remove_folder", lambda _: 1 / 0)
+    monkeypatch.setattr("gad.runtime.folder_lock.remove_folder", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         lock_folder(tmp_path / "work", "ours")
     monkeypatch.undo()
