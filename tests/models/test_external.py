@@ -291,7 +291,7 @@ FAULTS = [
         [ENTRY | {"scheduler": {"class": "EulerDiscretScheduler"}}],
         "has no scheduler 'EulerDiscretScheduler'; did you mean EulerDiscreteScheduler",
     ),
-    ([ENTRY | {"scheduler": {"class": "UNet2DConditionModel"}}], "UNet2DConditionModel is no scheduler of diffusers"),
+    ([ENTRY | {"scheduler": {"class": "UNet2DConditionModel"}}], "diffusers has no scheduler 'UNet2DConditionModel'"),
     (
         [ENTRY | {"scheduler": {"class": "DDIMScheduler", "timestep_spacng": "trailing"}}],
         r"DDIMScheduler has no option 'timestep_spacng'; did you mean timestep_spacing\?",

@@ -147,7 +147,7 @@ def test_a_fingerprint_covers_what_lies_behind_links_and_refuses_a_link_to_nothi
         fingerprint(tmp_path / "model")
     (tmp_path / "model" / "gone").unlink()
     (tmp_path / "model" / "loop").symlink_to(tmp_path / "model")
-    with pytest.raises(ValueError, match="loop is a link to a folder that holds it"):
+    with pytest.raises(ValueError, match="loop leads back to a folder around it"):
         fingerprint(tmp_path / "model")
 
 

@@ -182,9 +182,9 @@ def test_every_text_is_read_and_written_as_utf8():
         for call in (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)):
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             modes = [part.value for part in call.args[1:2] if isinstance(part, ast.Constant)]
-            image = ast.unparse(call.func) == "Image.open" or any("b" in str(mode) for mode in modes)
+            binary = ast.unparse(call.func) in ("Image.open", "os.open") or any("b" in str(mode) for mode in modes)
             named = any(keyword.arg == "encoding" for keyword in call.keywords)
-            if name in ("read_text", "write_text", "open") and not named and not image:
+            if name in ("read_text", "write_text", "open") and not named and not binary:
                 found.append(f"{path.relative_to(ROOT)}:{call.lineno}")
     assert found == []
 

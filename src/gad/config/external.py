@@ -21,7 +21,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gad.config.effect import with_any, with_own
-from gad.config.schedulers import scheduler_class, scheduler_fault
+from gad.config.schedulers import scheduler_fault, scheduler_signature
 from gad.config.section import Count, Section, Seed
 
 Option = str | bool | int | float | None
@@ -69,7 +69,7 @@ class ExternalStudent(Section):
         """Of a class that is named here; one that only the folder names is compared when the folder is read."""
         if self.scheduler and "class" in self.scheduler:
             try:
-                kind = scheduler_class(self.scheduler["class"])
+                kind = scheduler_signature(str(self.scheduler["class"]))
             except ValueError as error:
                 raise ValueError(f"{self.name}: scheduler: {error}") from error
             fault = scheduler_fault(kind, self.scheduler_options, self.times, eta=self.eta)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gad.config.external import ExternalStudent
-from gad.config.schedulers import scheduler_class, scheduler_fault
+from gad.config.schedulers import scheduler_class, scheduler_fault, scheduler_signature
 from gad.diffusion.schedule import TableSchedule
 from gad.models.external_sampler import fresh_scheduler, scheduler_steps
 from gad.models.pipelines import pipeline_schedule
@@ -30,8 +30,8 @@ def external_scheduler(pipeline: "DiffusionPipeline", settings: ExternalStudent)
     own, scheduler, options = pipeline.scheduler, pipeline.scheduler, settings.scheduler_options
     try:
         named = settings.scheduler or {}
-        kind = scheduler_class(named["class"]) if "class" in named else type(own)
-        fault = scheduler_fault(kind, options, settings.times, eta=settings.eta)
+        kind = scheduler_class(str(named["class"])) if "class" in named else type(own)
+        fault = scheduler_fault(scheduler_signature(kind.__name__), options, settings.times, eta=settings.eta)
         if fault:
             raise ValueError(fault)
         if settings.scheduler:

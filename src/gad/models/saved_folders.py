@@ -18,7 +18,7 @@ def make_portable(folder: Path) -> None:
     for path in folder.rglob("*.json"):
         values = read_json(path)
         if isinstance(values, dict) and _changed(values):
-            path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+            path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _changed(values: dict) -> bool:

@@ -27,7 +27,7 @@ def _hash_file(path: Path) -> Path:
 def _hashes(path: Path) -> list[str]:
     """Hashes of the files that may stand at ``path``: the latest checkpoint's, and those of the ones before it."""
     beside = _hash_file(path)
-    return beside.read_text().split() if beside.exists() else []
+    return beside.read_text(encoding="utf-8").split() if beside.exists() else []
 
 
 def _write_checkpoint(path: Path, state: dict) -> None:
@@ -36,7 +36,7 @@ def _write_checkpoint(path: Path, state: dict) -> None:
     with atomic_write_path(path) as partial:
         torch.save(state, partial)
         with atomic_write_path(_hash_file(path)) as hashed:
-            hashed.write_text("\n".join([file_hash(partial), *_hashes(path)][:REMEMBERED]))
+            hashed.write_text("\n".join([file_hash(partial), *_hashes(path)][:REMEMBERED]), encoding="utf-8")
 
 
 def read_checkpoint(path: Path) -> dict | None:

@@ -25,7 +25,7 @@ def write_shard(path: Path, tensors: "dict[str, Tensor]") -> None:
     with atomic_write_path(path) as partial:
         write_tensors(partial, tensors)
         with atomic_write_path(_hash_file(path)) as hashed:
-            hashed.write_text(file_hash(partial))
+            hashed.write_text(file_hash(partial), encoding="utf-8")
 
 
 def drop_damaged_shards(folder: Path) -> None:
@@ -48,7 +48,7 @@ def drop_damaged_shards(folder: Path) -> None:
             if shards is None or file_hash(path) != shards.get(path.name):
                 path.unlink(missing_ok=True)
             else:
-                _hash_file(path).write_text(shards[path.name])
+                _hash_file(path).write_text(shards[path.name], encoding="utf-8")
         (folder / MANIFEST).unlink(missing_ok=True)
 
 
@@ -58,7 +58,7 @@ def _listed(folder: Path, shards: dict[str, str]) -> list[Path]:
 
 def _is_whole(path: Path) -> bool:
     try:
-        return file_hash(path) == _hash_file(path).read_text()
+        return file_hash(path) == _hash_file(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         return False
 
@@ -70,7 +70,7 @@ def write_manifest(folder: Path, facts: dict[str, object], *, digits: int = 6) -
     hashes = {}
     for path in paths:
         beside = _hash_file(path)
-        hashes[path.name] = beside.read_text() if beside.exists() else file_hash(path)
+        hashes[path.name] = beside.read_text(encoding="utf-8") if beside.exists() else file_hash(path)
     write_json(folder / MANIFEST, facts | {"shards": hashes}, digits=digits)
     for path in paths:
         _hash_file(path).unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def stage_locks(folder: Path, stage: str, inputs: Iterable[str]) -> Iterator[Non
 @contextmanager
 def _reading(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    with open(path, "a+", encoding="utf-8") as file:
         _acquire(file, path, what, fcntl.LOCK_SH)
         yield
 
@@ -49,7 +49,7 @@ def _reading(path: Path, what: str) -> Iterator[None]:
 @contextmanager
 def _writing(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
+    with open(path, "a+", encoding="utf-8") as file:
         _acquire(file, path, what, fcntl.LOCK_EX)
         stopped = threading.Event()
         beats = threading.Thread(target=_beat, args=(file, what, stopped), daemon=True)
@@ -96,7 +96,7 @@ def _changes(path: Path) -> bool:
 def _entry(path: Path) -> dict:
     """The owner as it stands in a lock; empty for none, or one whose entry is being written."""
     try:
-        owner = json.loads(path.read_text() or "{}")
+        owner = json.loads(path.read_text(encoding="utf-8") or "{}")
         return owner if {"pid", "host"} <= owner.keys() else {}
     except (OSError, ValueError, AttributeError):
         return {}
