@@ -41,7 +41,7 @@ def _scheduler_files() -> dict[str, Path]:
 
 @cache
 def scheduler_signature(name: str) -> SchedulerSignature:
-    """What the scheduler class of diffusers with that name takes. Raises ValueError, in one line, for an unknown one."""
+    """What the scheduler class of diffusers with that name takes. Raises ValueError for an unknown one."""
     files = _scheduler_files()
     if name not in files:
         raise ValueError(f"diffusers has no scheduler {name!r}{_meant(name, files)}")
