@@ -12,48 +12,8 @@ from gad.config.sample_ids import WIDTH
 from gad.data.emoji import seeds
 from gad.data.emoji.held_out import evaluation_captions, training_captions
 from gad.data.emoji.scenes import make_scene_prompt
-from gad.runtime.paths import ROOT
-
-COLUMN = "prompt"
-
-
-def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
-    """The prompts of a file: a line each (``.txt``), or that column of a table (``.csv``, ``.parquet``); no empty ones.
-
-    Raises ValueError, in one line, for a file that is missing, unreadable, of another kind, without the column or
-    without prompts.
-    """
-    if not path.is_file():
-        raise ValueError(f"there is no prompt file {path}")
-    if path.suffix not in (".txt", ".csv", ".parquet"):
-        raise ValueError(f"prompt file {path}: give a .txt, a .csv or a .parquet")
-    lines = _lines(path) if path.suffix == ".txt" else _column(path, column)
-    prompts = [line.strip() for line in lines if line.strip()]
-    if not prompts:
-        raise ValueError(f"prompt file {path} holds no prompts")
-    return prompts
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (UnicodeDecodeError, OSError) as error:
-        raise ValueError(f"cannot read prompt file {path}: {error}") from error
-
-
-def _column(path: Path, column: str) -> list[str]:
-    import pandas as pd  # here, since it takes seconds
-
-    try:
-        if path.suffix == ".csv":
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        else:
-            table = pd.read_parquet(path)
-    except (ValueError, OSError) as error:  # pandas and pyarrow derive theirs from these
-        raise ValueError(f"prompt file {path} is no table: {str(error).splitlines()[0]}") from error
-    if column not in table:
-        raise ValueError(f"prompt file {path} has no column {column!r}; it has {', '.join(table)}")
-    return table[column].dropna().astype(str).tolist()
+from gad.data.prompt_file import read_prompts
+from gad.runtime.paths import project_path
 
 
 def _prompts_path(source: PromptsConfig) -> Path:
@@ -62,7 +22,7 @@ def _prompts_path(source: PromptsConfig) -> Path:
     Raises ValueError, in one line, when it cannot be had.
     """
     if source.dataset is None:
-        return ROOT / source.file
+        return project_path(source.file)
     try:
         return Path(hf_hub_download(source.dataset, source.file, repo_type="dataset", revision=source.revision))
     except Exception as error:  # the hub's client raises many kinds

@@ -22,6 +22,23 @@ def metrics_file(recipe: str, stage: str) -> Path:
     return DATA / recipe / "metrics" / f"{stage}.json"
 
 
+def project_path(named: str) -> Path:
+    """The path that a recipe names: absolute, from the project's root, or from a home folder (``~``).
+
+    Raises ValueError, in one line, for the home of a user who has none here.
+    """
+    try:
+        return ROOT / Path(named).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"cannot find the home folder in the path {named}: write it out") from error
+
+
+def folder_or_hub_name(source: str) -> str:
+    """A model's folder by its whole path; a name on the hub as it is. Raises ValueError as :func:`project_path`."""
+    path = project_path(source)
+    return str(path) if path.is_dir() or source.startswith("~") else source
+
+
 def stage_cache_dir(recipe: str, stage: str) -> Path:
     """The folder of a stage's partial results; no output of the stage."""
     return stage_dir(recipe, "live", "cache", stage)

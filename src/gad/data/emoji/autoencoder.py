@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gad.data.emoji import seeds
 from gad.data.emoji.scenes import Accept, Layout, make_scene, render_scene
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL

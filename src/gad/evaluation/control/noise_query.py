@@ -46,7 +46,7 @@ from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT, stage_dir
+from gad.runtime.paths import project_path, stage_dir
 
 TARGET_SEED = 5  # the Swiss roll's target points
 EVALUATED = ("object_accuracy", "colour_accuracy", "count_accuracy")
@@ -131,7 +131,7 @@ def noise_query_library_folder(settings: Recipe) -> Path:
     """A recipe's library folder: its own, or the one that it names."""
     assert settings.control.noise_query is not None
     named = settings.control.noise_query.library
-    return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
+    return stage_dir(settings.name, "noise_library") if named is None else project_path(named)
 
 
 def _library_captions(settings: Recipe, points: bool) -> list[str]:
