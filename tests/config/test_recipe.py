@@ -204,7 +204,7 @@ def test_a_key_of_an_older_recipe_is_refused_with_its_new_name(tmp_path, old, ne
 def test_captions_are_split_for_emoji_scenes_alone_and_for_teacher_and_pairs_alike():
     values = load_recipe("smoke").model_dump()
     values["noise_pairs"]["captions"] = "split_by_words"
-    with pytest.raises(ValueError, match="noise_pairs.captions is for dataset emoji, not swiss_roll"):
+    with pytest.raises(ValueError, match="noise_pairs.captions has an effect only on emoji scenes"):
         Recipe.model_validate(values)
     values = load_recipe("emoji_flow").model_dump()
     values["noise_pairs"]["captions"] = "split_by_words"

@@ -65,6 +65,7 @@ def with_any(key: str) -> OnlyIf:
 
 
 ON_IMAGES = OnlyIf("on images, not on the Swiss roll", lambda recipe, _: recipe.teacher.dataset != "swiss_roll")
+ON_EMOJI = OnlyIf("on emoji scenes", lambda recipe, _: recipe.teacher.dataset == "emoji")
 ON_SWISS_ROLL = OnlyIf("on the Swiss roll", lambda recipe, _: recipe.teacher.dataset == "swiss_roll")
 ON_UNETS = OnlyIf("with teacher.backbone unet", lambda recipe, _: recipe.teacher.backbone == "unet")
 ANCHORED = with_paradigm("ladd", "tdm", "sid")

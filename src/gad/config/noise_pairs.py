@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gad.config.effect import MANY_DIRECTIONS, ON_IMAGES, with_own
+from gad.config.effect import MANY_DIRECTIONS, ON_EMOJI, ON_IMAGES, with_own
 from gad.config.prompts import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
@@ -37,7 +37,7 @@ class NoisePairsConfig(Section):
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
     prompts: PromptsConfig | None = None  # dataset prompts: where they are read from; emoji captions otherwise
-    captions: Captions = "all"  # emoji scenes: which captions pairs and analyses are drawn from
+    captions: Annotated[Captions, ON_EMOJI] = "all"  # which captions pairs and analyses are drawn from
     device: Device = "cpu"  # of the teacher while it samples
     dtype: Annotated[Dtype, ON_IMAGES] = "float32"  # of the teacher's network while it samples; states are float32
 

@@ -87,10 +87,8 @@ class Recipe(Section):
             raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
         if (self.teacher.dataset == "prompts") != (self.noise_pairs.prompts is not None):
             raise ValueError("noise_pairs.prompts belongs to teacher.dataset prompts, and to no other")
-        split = [key for key in ("teacher", "noise_pairs") if getattr(self, key).captions != "all"]
-        if split and self.teacher.dataset != "emoji":
-            raise ValueError(f"{split[0]}.captions is for dataset emoji, not {self.teacher.dataset}")
-        if split == ["noise_pairs"] and self.teacher.pretrained is None:
+        unsplit = self.teacher.pretrained is None and self.teacher.captions == "all"
+        if self.teacher.dataset == "emoji" and unsplit and self.noise_pairs.captions != "all":
             raise ValueError("noise_pairs.captions split_by_words needs a teacher with teacher.captions split_by_words")
         if self.teacher.dataset == "prompts":
             for name in self.control.tasks:

@@ -9,24 +9,14 @@ from tqdm import tqdm
 
 from gad.config import Recipe
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import (
-    caption_parts,
-    evaluation_captions,
-    evaluator_parts,
-    overlap,
-    training_captions,
-)
+from gad.data.emoji.held_out import caption_parts, evaluator_parts, overlap, training_captions
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.emoji.teacher import make_teacher
-from gad.data.emoji.teacher_evaluation import (
-    teacher_evaluation_accuracy,
-    teacher_evaluation_prompts,
-)
+from gad.data.emoji.teacher_evaluation import HELD_OUT, teacher_evaluation_accuracy, teacher_test_prompts
 from gad.runtime.files import write_json
 from gad.runtime.paths import AUTOENCODERS, EMOJI, metrics_file, stage_dir
 
 LAST_STEPS = 100  # over which the final loss is averaged
-HELD_OUT = "held_out"  # the name of what is measured on captions that no training has seen
 
 
 def train_or_link_teacher(settings: Recipe) -> pd.DataFrame:
@@ -35,15 +25,6 @@ def train_or_link_teacher(settings: Recipe) -> pd.DataFrame:
     trains = section.dataset == "emoji" and section.pretrained is None
     steps = make_teacher(section, stage_dir(settings.name, "teacher"), AUTOENCODERS[section.autoencoder])
     return pd.DataFrame(tqdm(steps, total=section.num_steps, mininterval=10, disable=not trains))
-
-
-def teacher_test_prompts(settings: Recipe) -> dict[str, list[Prompt]]:
-    """The captions that a teacher is measured by; where captions are split, also those that its training lacks."""
-    captions = settings.teacher.captions
-    prompts = {"teacher": teacher_evaluation_prompts(accept=training_captions(captions))}
-    if captions == "split_by_words":
-        prompts[HELD_OUT] = teacher_evaluation_prompts(accept=evaluation_captions(captions))
-    return prompts
 
 
 def _held_out_overlap(settings: Recipe, prompts: list[Prompt]) -> dict[str, float]:

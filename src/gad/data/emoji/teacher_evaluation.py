@@ -12,9 +12,9 @@ from gad.config import Recipe
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_emoji_detector
+from gad.data.emoji.held_out import evaluation_captions, training_captions
 from gad.data.emoji.scenes import SIZE, Accept, Prompt, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.data.record_teacher import teacher_test_prompts
 from gad.models.pipelines import load_pipeline, pipeline_family
 from gad.runtime.paths import stage_dir
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from diffusers import DiffusionPipeline
 
 EVALUATOR_STEPS = 20
+HELD_OUT = "held_out"  # the name of what is measured on captions that no training has seen
 
 
 SEEDS, CAPTIONS = 8, 4  # of the grid with the same noises in every row
@@ -30,6 +31,15 @@ SEEDS, CAPTIONS = 8, 4  # of the grid with the same noises in every row
 def teacher_evaluation_prompts(count: int = 512, accept: Accept | None = None) -> list[Prompt]:
     """The captions that a teacher is evaluated on, of those that ``accept`` lets pass."""
     return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY, accept=accept) for i in range(count)]
+
+
+def teacher_test_prompts(settings: Recipe) -> dict[str, list[Prompt]]:
+    """The captions that a teacher is measured by; where captions are split, also those that its training lacks."""
+    captions = settings.teacher.captions
+    prompts = {"teacher": teacher_evaluation_prompts(accept=training_captions(captions))}
+    if captions == "split_by_words":
+        prompts[HELD_OUT] = teacher_evaluation_prompts(accept=evaluation_captions(captions))
+    return prompts
 
 
 @torch.no_grad()
