@@ -25,6 +25,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import with_any, with_own
+from gad.config.schedulers import scheduler_fault, scheduler_signature
 from gad.config.section import Count, Section, Seed
 
 Option = str | bool | int | float | None
@@ -38,12 +40,12 @@ class ExternalStudent(Section):
     # first_step the variant of the students
     source: str
     revision: str | None = None  # of the hub
-    subfolder: str | None = None  # path of a bare network in its repository
+    subfolder: Annotated[str | None, with_own("kind", "network")] = None  # path of a bare network in its repository
     kind: Literal["full", "network", "lora", "first_step"] = "full"
     weights: str | None = None  # kind network: a file of weights without a config, for the base's own network
     base: str | None = None  # pipeline that gives everything but the network (kind network), or takes the LoRA
-    base_revision: str | None = None  # of the hub
-    lora_scale: float = 1.0
+    base_revision: Annotated[str | None, with_any("base")] = None  # of the hub
+    lora_scale: Annotated[float, with_own("kind", "lora")] = 1.0
     latent_side: Count | None = None  # of its latents, where that is not its network's own size
     scheduler: dict[str, Option] | None = None  # `class` and options that replace the folder's own scheduler
     num_steps: Count
@@ -77,6 +79,29 @@ class ExternalStudent(Section):
         other = sorted(name for name in self.model_fields_set - used if getattr(self, name) != _default(name))
         if other:
             raise ValueError(f"{self.name}: {other[0]} has no effect with kind first_step")
+
+    @model_validator(mode="after")
+    def _scheduler_takes_its_options(self):
+        """Of a class that is named here; one that only the folder names is compared when the folder is read."""
+        if self.scheduler and "class" in self.scheduler:
+            try:
+                kind = scheduler_signature(str(self.scheduler["class"]))
+            except ValueError as error:
+                raise ValueError(f"{self.name}: scheduler: {error}") from error
+            fault = scheduler_fault(kind, self.scheduler_options, self.times, eta=self.eta)
+            if fault:
+                raise ValueError(f"{self.name}: scheduler: {fault}")
+        return self
+
+    @property
+    def scheduler_options(self) -> dict[str, Option]:
+        """What replaces options of the folder's own scheduler, without the class."""
+        return {name: value for name, value in (self.scheduler or {}).items() if name != "class"}
+
+    @property
+    def times(self) -> dict[str, list[int] | list[float] | None]:
+        """The times that the network is asked at, by the name that a scheduler takes them under."""
+        return {"timesteps": self.timesteps, "sigmas": self.sigmas}
 
 
 def _default(name: str) -> object:

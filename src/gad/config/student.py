@@ -4,9 +4,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import (
+    ANCHORED,
+    EXTRA_CALL,
+    ON_IMAGES,
+    ON_SWISS_ROLL,
+    ON_UNETS,
+    with_any,
+    with_own,
+    with_paradigm,
+)
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.config.student_options import EndToEndGradient, Target, check_student_options
-from gad.config.variants import VARIANTS
+from gad.config.variants import VARIANTS, check_variant
 
 
 class StudentConfig(Section):
@@ -37,24 +47,27 @@ class StudentConfig(Section):
     gradient_ratio_every: Count = 10  # steps
     # times where GAD acts: those of the pair's student timestep, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
-    gad_batch_stride: Count = 1  # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
+    # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
+    gad_batch_stride: Annotated[Count, EXTRA_CALL] = 1
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. One-step students pay
     # less for GAD, so this control is generous
     equal_time_factor: Annotated[float, Field(ge=1)] = 1.5
-    anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
-    auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
-    auxiliary_updates: Count = 1  # for each update of the student
-    auxiliary_warmup: Annotated[int, Field(ge=0)] = 0  # updates of the auxiliary network before the student's first one
-    # tdm, sid: shared: the fake score learns from the student's own samples of the step, each made only as far as the
-    # timestep that is drawn for it: fewer calls, other random numbers
+    # on regression to the stored pairs, in the anchored variants
+    anchor_weight: Annotated[float, Field(ge=0), ANCHORED] = 1.0
+    # learning rate of the fake score or discriminator over the student's
+    auxiliary_lr_ratio: Annotated[Positive, ANCHORED] = 5.0
+    auxiliary_updates: Annotated[Count, ANCHORED] = 1  # for each update of the student
+    # updates of the auxiliary network before the student's first one
+    auxiliary_warmup: Annotated[int, Field(ge=0)] = 0
+    # shared: the fake score learns from the student's own samples of the step, each made only as far as the timestep
+    # that is drawn for it: fewer calls, other random numbers
     rollout: Literal["separate", "shared"] = "separate"
-    # ladd: on smooth-L1 regression to the endpoint of every noise; 1 in the released code (Nitro-1), the ordinary LADD
-    regression_weight: Annotated[float, Field(ge=0)] = 0.0
-    tdm_loss: Literal["pseudo_huber", "mse"] | None = (
-        None  # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
-    )
-    sid_alpha: Positive = 1.0  # sid
+    # on smooth-L1 regression to the endpoint of every noise; 1 in the released code (Nitro-1), the ordinary LADD
+    regression_weight: Annotated[float, Field(ge=0), with_paradigm("ladd")] = 0.0
+    # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
+    tdm_loss: Annotated[Literal["pseudo_huber", "mse"] | None, with_paradigm("tdm")] = None
+    sid_alpha: Annotated[Positive, with_paradigm("sid")] = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Positive = 1.0
     loss: Literal["mse", "smooth_l1"] = "mse"
@@ -62,20 +75,20 @@ class StudentConfig(Section):
     log_every: Count = 10  # steps
     seeds: Annotated[list[Seed], Field(min_length=1)]
     side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone
-    side_seeds: Count = 1
+    side_seeds: Annotated[Count, with_any("side_variants")] = 1
     # processes that train seeds side by side, to the same bits; auto: as many as there are cores and memory for
-    workers: Count | Literal["auto"] = "auto"
+    workers: Annotated[Count | Literal["auto"], with_own("shard", False)] = "auto"
     device: Device = "cpu"
     dtype: Dtype = "float32"  # networks compute in it; weights that learn, differences and losses are float32
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, ON_IMAGES] = False
     compile: bool = False  # torch.compile where it works
-    channels_last: bool = False  # UNets
+    channels_last: Annotated[bool, ON_UNETS] = False  # UNets
     shard: bool = False  # FSDP: weights, gradients and optimiser states are sharded over the processes
     # adamw_fused: in one pass on a CPU as well, and so the moving average: faster, other rounding; adamw_8bit needs
     # bitsandbytes
     optimizer: Literal["adamw", "adamw_fused", "adamw_8bit"] = "adamw"
-    hidden: Count = 128  # width of the Swiss roll's perceptron
-    layers: Count = 4  # hidden layers of the Swiss roll's perceptron
+    hidden: Annotated[Count, ON_SWISS_ROLL] = 128  # width of the Swiss roll's perceptron
+    layers: Annotated[Count, ON_SWISS_ROLL] = 4  # hidden layers of the Swiss roll's perceptron
 
     @model_validator(mode="after")
     def _possible(self):
@@ -91,6 +104,8 @@ class StudentConfig(Section):
         if weightless:
             weighted = ", ".join(name for name in VARIANTS if VARIANTS[name].weighted_term)
             raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {weighted}")
+        for name in [*self.variant_weights, *self.side_variants]:
+            check_variant(name, self.paradigm)
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
         check_student_options(self)

@@ -16,6 +16,7 @@ from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.distillation.cache_keys import student_cache_key
 from gad.distillation.objective import build_objective
+from gad.distillation.record_student import SeedProgress
 from gad.distillation.regression_start import RegressionStart
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.trainable import teacher_copy_for_training
@@ -25,6 +26,7 @@ from gad.distillation.training_record import LOG, write_training_record
 from gad.models.model import Model
 from gad.models.stage import Stage
 from gad.models.students import finished_student_seeds, save_student, start_student, student_seed_dir
+from gad.runtime.atomic import atomic_write_path, remove_folder
 from gad.runtime.distributed import distributed_folder_lock, make_accelerator, rank_and_world_size
 from gad.runtime.paths import DATA, stage_dir
 from gad.runtime.side_by_side import side_by_side
@@ -65,9 +67,10 @@ class SeedTraining:
             states = train(*given, variant=self.variant, seed=seed, folder=work)
         if accelerator.is_main_process:
             yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
-            shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
+            with atomic_write_path(self.folder / f"log_{seed}.csv") as partial:
+                shutil.copy(work / LOG, partial)
             save_student(student, self.teacher, student_seed_dir(self.folder, seed))
-            shutil.rmtree(work)
+            remove_folder(work)
         else:
             yield from states
         accelerator.wait_for_everyone()
@@ -123,11 +126,11 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_student_seeds(folder)) - set(seeds):
-        shutil.rmtree(student_seed_dir(folder, seed))
+        remove_folder(student_seed_dir(folder, seed))
         for name in ("log", "start"):
             (folder / f"{name}_{seed}.csv").unlink(missing_ok=True)
     for work in folder.glob("unfinished_*"):
-        shutil.rmtree(work)
+        remove_folder(work)
 
 
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> "pd.DataFrame":
@@ -138,7 +141,10 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
     num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
     with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
+        progress = SeedProgress(
+            bar, num_steps, config.log_every, lambda: set(seeds) & set(finished_student_seeds(folder))
+        )
         for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
-            bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
+            progress.report(seed, state.step)
             bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
     return pd.read_csv(folder / LOG).assign(variant=variant)
