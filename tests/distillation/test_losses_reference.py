@@ -81,7 +81,7 @@ CASES = {
     ),
     "pair_term_diversity_loss": (diversity, partial(slow_gad.diversity, power=0.4), [SIZES * LATENTS[0]]),
     "pair_term_random_gradient_loss": (random_gradient, partial(slow_gad.random_gradient, r=LATENTS[2]), LATENTS[:2]),
-    "random_gradient_loss, bounded": (
+    "pair_term_random_gradient_loss, bounded": (
         partial(random_gradient, bounded=True),
         partial(slow_gad.random_gradient, r=LATENTS[2], bounded=True),
         (SIZES * LATENTS[0], LATENTS[1]),
