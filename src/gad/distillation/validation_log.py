@@ -15,7 +15,7 @@ from gad.distillation.training_log import append_row, join_log_tables
 from gad.metrics.convergence import curve_metrics
 from gad.metrics.validation import Validation
 from gad.models.model import Model
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from dvclive import Live
@@ -50,7 +50,7 @@ class ValidationLog:
         """Give dvclive the rows and images that it does not have yet."""
         if not (self.folder / CURVES).exists():
             return
-        with open(self.folder / CURVES, newline="") as file:
+        with open(self.folder / CURVES, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
             log.step = int(row["step"])

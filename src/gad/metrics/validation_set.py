@@ -14,7 +14,7 @@ from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import unguided
 from gad.diffusion.noise import Direction, draw_direction, draw_noise
 from gad.diffusion.sampling import sample
-from gad.models.model import Model, text_encoder_on
+from gad.models.model import Model
 from gad.runtime.cache import Result
 from gad.runtime.devices import own_device
 
@@ -74,7 +74,7 @@ def validation_set(teacher: Model, pairs: NoisePairsConfig, config: ValidationCo
     if teacher.pipeline is None:
         return ValidationSet(config, pairs, noise, directions, None, None)
     prompts = validation_prompts(config.num_prompts, pairs)
-    with text_encoder_on(teacher, own_device(device)):
+    with teacher.text_encoder_on(own_device(device)):
         encoded = teacher.condition(prompts.captions)
     assert encoded is not None, "pipelines read prompts"
     repeated = encoded[torch.arange(config.num_prompts).repeat_interleave(config.seeds_per_prompt)]
