@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gad.config import NoisePairsConfig, PromptsConfig
+from gad.config import NoisePairsConfig
 from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS
 from gad.data.emoji import seeds
+from gad.data.emoji.held_out import evaluation_captions
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import load_prompts, prompt_of
 
@@ -24,19 +25,21 @@ class ValidationPrompts:
 def _taken(config: NoisePairsConfig) -> set[str]:
     """The prompts of all noise pairs and of the first sample ids of each analysis and control task."""
     tasks = (range(config.num_pairs), *(range(start, start + FIRST) for start in (ANALYSIS, SEEDS, FIDELITY)))
-    found = {prompt for ids in tasks for prompt in prompt_of(ids, config.prompts)}
+    found = {prompt for ids in tasks for prompt in prompt_of(ids, config.prompt_source)}
     if config.prompts is None:
-        found |= {make_scene_prompt(i, seed=seeds.CONTROL).caption for i in range(FIRST)}
+        accept = evaluation_captions(config.captions)
+        found |= {make_scene_prompt(i, seed=seeds.CONTROL, accept=accept).caption for i in range(FIRST)}
     return found
 
 
-def _candidates(source: PromptsConfig | None) -> Iterator[tuple[str, Prompt | None]]:
+def _candidates(config: NoisePairsConfig) -> Iterator[tuple[str, Prompt | None]]:
     """Captions in the order in which they are taken, with their scenes where these are known."""
-    if source is not None:
-        yield from ((caption, None) for caption in load_prompts(source))
+    if config.prompts is not None:
+        yield from ((caption, None) for caption in load_prompts(config.prompts))
         return
+    accept = evaluation_captions(config.captions)
     for index in range(TRIED):
-        scene = make_scene_prompt(index, seed=seeds.STUDENT_VALIDATION)
+        scene = make_scene_prompt(index, seed=seeds.STUDENT_VALIDATION, accept=accept)
         yield scene.caption, scene
 
 
@@ -47,7 +50,7 @@ def validation_prompts(count: int, config: NoisePairsConfig) -> ValidationPrompt
     """
     taken = _taken(config)
     found: dict[str, Prompt | None] = {}
-    for caption, scene in _candidates(config.prompts):
+    for caption, scene in _candidates(config):
         if len(found) == count:
             break
         if caption not in taken:
