@@ -28,8 +28,9 @@ from gad.data.prompts import prompt_of
 from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sampling_timesteps
+from gad.models.families import FAMILIES
 from gad.models.model import Model, load_model
-from gad.models.pipelines import FAMILIES, pipeline_family, pipeline_network, pipeline_stock_scheduler
+from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_stock_scheduler
 from gad.preflight.architectures import BETAS, Architecture, architecture_of
 from gad.preflight.dry_run import random_teacher
 from gad.runtime.cli import exit_with_status, positive_argument

@@ -42,6 +42,9 @@ class StoredTerms:
     def __init__(self, stored):
         self.stored = stored
 
+    def __getattr__(self, attribute):
+        return getattr(self.stored, attribute)
+
     def add_to(self, *inputs, **options):
         with record_function(PHASE + "GAD's terms, forward"):
             return self.stored.add_to(*inputs, **options)

@@ -14,18 +14,21 @@ model or batch of noises. ``torchrun`` does, too.
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PYTHONSAFEPATH leaves it out
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
-from run_stage import StageError, check_inputs
+from run_stage import IGNORED, StageError, check_inputs, load_runnable_recipe, locks_of
 
-from gad.config import Recipe, load_recipe
+from gad.config import Recipe
 from gad.config.variants import VARIANTS, check_variant
 from gad.distillation.training_record import check_training_record
-from gad.runtime.environment import keep_bytecode_in_environment
+from gad.runtime.environment import keep_bytecode_in_environment, prepare_environment
+from gad.runtime.launchers import check_launcher
 from gad.runtime.paths import DATA, ROOT, stage_dir
 
 EVALUATIONS = ("sensitivity", "fidelity", "control")
@@ -74,7 +77,8 @@ def train(settings: Recipe, variant: str):
 
 def check(stage: str, recipe: str, variant: str | None) -> Recipe:
     """The recipe, once all is checked that costs nothing. Raises ValueError or StageError, in one line."""
-    settings = load_recipe(recipe)
+    settings = load_runnable_recipe(recipe, ROOT)
+    check_launcher()
     if stage == "student":
         check_variant(variant, settings.student.paradigm)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), ROOT)
@@ -101,13 +105,17 @@ def main() -> int:
     keep_bytecode_in_environment()
     stage, variant = arguments.stage, arguments.variant
     try:
+        prepare_environment(alone=False)
+        print(*IGNORED, sep="\n", end="\n" * bool(IGNORED), file=sys.stderr)
         settings = check(stage, arguments.recipe, variant)
         from gad.runtime.distributed import rank_and_world_size  # here, as all that imports torch, which takes seconds
 
         rank, processes = rank_and_world_size()
-        for line in work(stage, settings, variant):
-            if rank == 0 or stage != "student":  # whose processes do the same
-                print(f"[{rank + 1}/{processes}] {line}", flush=True)
+        name = "-".join(part for part in (stage, variant) if part)
+        with locks_of(stage, name, DATA / settings.name) if rank == 0 else nullcontext():  # one for all of a launch
+            for line in work(stage, settings, variant):
+                if rank == 0 or stage != "student":  # whose processes do the same
+                    print(f"[{rank + 1}/{processes}] {line}", flush=True)
     except (StageError, ValueError, FloatingPointError, OSError) as error:  # FloatingPointError: a loss is not finite
         print(f"error: {error}", file=sys.stderr)
         return 1

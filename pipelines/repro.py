@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import psutil
-from ruamel.yaml import YAML
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config.stage_graph import write_stage_graph
+from gad.config.yaml_file import read_params
 from gad.runtime.cli import dvc_command_line
 from gad.runtime.environment import stage_environment
 
@@ -32,7 +32,7 @@ def clear_stale_lock(root: Path) -> None:
     """Remove the lock when every process that holds it is dead."""
     path = root / RWLOCK
     try:
-        holders = lock_holders(json.loads(path.read_text()))
+        holders = lock_holders(json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, json.JSONDecodeError):  # absent, or cut off in the middle: DVC says so itself
         return
     if holders and not any(psutil.pid_exists(pid) for pid in holders):
@@ -45,18 +45,18 @@ def dvc_repro(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    try:
+        params = read_params(ROOT / "params.yaml")
+        write_stage_graph()
+    except ValueError as error:  # a recipe's fault
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     recipes = params["recipes"] if "--all" in arguments else params["main"]
     options = [word for word in arguments if word.startswith("-") and word != "--all"]
     targets = [word for word in arguments if not word.startswith("-")] or [f"report@{recipe}" for recipe in recipes]
     # DVC reads its lock anew for every target, a second or two each; the group names all reports at once
     asked = ["report"] if targets == [f"report@{recipe}" for recipe in params["recipes"]] else targets
     clear_stale_lock(ROOT)
-    try:
-        write_stage_graph()
-    except ValueError as error:  # a recipe's fault
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     status = dvc_repro([*options, *asked])
     if status:
         return status

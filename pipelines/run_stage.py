@@ -7,24 +7,38 @@ python pipelines/run_stage.py student --recipe smoke --variant gad
 """
 
 import argparse
+import logging
 import os
 import shutil
 import sys
-import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from ruamel.yaml import YAML
 
 SOURCE = str(Path(__file__).resolve().parents[1] / "src")
 sys.path.insert(0, SOURCE)  # of this tree: DVC runs queued experiments in a copy of the one that is installed
 
+from gad.runtime.environment import ignore_foreign_packages, prepare_environment
+
+IGNORED = ignore_foreign_packages()  # before anything is imported from them
+
+if __name__ == "__main__":
+    from gad.runtime.cli import leave_on_signal
+
+    leave_on_signal()  # the imports below take a second
+
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
+from gad.config.yaml_file import read_params
 from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
+from gad.runtime.atomic import WriteError, remove_folder
+from gad.runtime.cli import raise_on_signal, stopped_status
 from gad.runtime.environment import keep_bytecode_in_environment
+from gad.runtime.kernel import KERNEL, stage_kernel
+from gad.runtime.launchers import check_launcher
 from gad.runtime.paths import ROOT
+from gad.runtime.stage_lock import stage_locks
 
 if TYPE_CHECKING:  # papermill, nbconvert and pandas take seconds: only once everything else is checked
     import nbformat
@@ -39,6 +53,8 @@ INPUTS = {  # what must lie in data/<recipe> before a stage can run
     "control": ["teacher", "student"],
     "report": ["student", "sensitivity", "fidelity", "control"],
 }
+UNFINISHED = "unfinished.txt"  # in the folder of an analysis that has not ended
+MARKED = ("sensitivity", "fidelity", "control")
 FREE_DISK = 200_000_000  # bytes; a stage writes less
 ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it costs a network a third of its speed
     "MALLOC_MMAP_MAX_": "0",
@@ -46,7 +62,6 @@ ALLOCATOR = {  # glibc keeps freed memory; given back and faulted in again, it c
     "MALLOC_TOP_PAD_": str(2**28),
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
 }
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 
 
 class StageError(Exception):
@@ -55,8 +70,9 @@ class StageError(Exception):
 
 def find_notebook(stage: str, root: Path) -> Path:
     found = sorted((root / "notebooks").glob(f"[0-9]*_{stage}.ipynb"))
-    if not found:
-        raise StageError(f"there is no notebook notebooks/*_{stage}.ipynb")
+    if len(found) != 1:
+        names = f": {', '.join(path.name for path in found)}" if found else ""
+        raise StageError(f"there should be one notebook notebooks/*_{stage}.ipynb, not {len(found)}{names}")
     return found[0]
 
 
@@ -64,14 +80,22 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
     """papermill only warns about a name that the notebook does not have."""
     import papermill
 
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except OSError as error:
+        raise StageError(f"cannot read the notebook {notebook}: {error.strerror or error}") from error
+    except Exception as error:  # nbformat and papermill raise many kinds for what is no notebook
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise StageError(
+            f"{notebook} is no notebook: {reason}; restore it: git checkout notebooks/{notebook.name}"
+        ) from error
     for name in parameters:
         if name not in known:
             raise StageError(f"{notebook.name} has no parameter {name!r}; it has: {', '.join(known) or 'none'}")
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = YAML(typ="safe", pure=True).load(root / "params.yaml")["recipes"]
+    listed = read_params(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
         return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"
@@ -81,17 +105,39 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
         if not folder.is_dir() or not any(folder.iterdir()):
             how = command(label, f"{name} --recipe {recipe}")
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {how}")
+        if (folder / UNFINISHED).exists() or name == "noise_pairs" and not (folder / "manifest.json").exists():
+            how = command(f"{name}@{recipe}", f"{name} --recipe {recipe}")
+            raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}, which is unfinished; run: {how}")
     if "student" in INPUTS[stage] and not (root / "data" / recipe / "student" / "baseline").is_dir():
         how = command(f"student@{recipe}-baseline", f"student --recipe {recipe} --variant baseline")
         raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {how}")
 
 
-def check_disk(root: Path) -> None:
-    free = shutil.disk_usage(root).free
-    if free < FREE_DISK:
-        raise StageError(
-            f"only {free / 1e6:.0f} MB free on the disk of the project; a stage needs {FREE_DISK / 1e6:.0f}"
-        )
+def check_disk(root: Path, data: Path) -> None:
+    """Raise StageError where a disk is full: the project's, or one that a recipe's folders are links to."""
+    links = [path for path in (data, *(data.iterdir() if data.is_dir() else ())) if path.is_dir()]
+    for folder in dict.fromkeys(path.resolve() for path in (root, *links)):
+        free = shutil.disk_usage(folder).free
+        if free < FREE_DISK:
+            raise StageError(
+                f"only {free / 1e6:.0f} MB free on the disk of {folder}; a stage needs {FREE_DISK / 1e6:.0f}"
+            )
+
+
+def locks_of(stage: str, name: str, data: Path) -> AbstractContextManager[None]:
+    """The lock of a stage, ``name`` with its variant, and those of all it reads in a recipe's folder ``data``."""
+    inputs = [each for each in INPUTS[stage] if each != "student"]
+    if "student" in INPUTS[stage]:
+        inputs += [f"student-{each}" for each in VARIANTS if (data / "student" / each).exists()]
+    return stage_locks(data / "live" / "locks", name, inputs)
+
+
+def load_runnable_recipe(name: str, root: Path) -> Recipe:
+    """The recipe of that name. Raises RecipeError for a faulty one, and StageError for a dry run."""
+    settings = load_recipe(name, root / "pipelines" / "recipes")
+    if settings.dry_run:
+        raise StageError(f"recipe {name!r} is a dry run; run: python benchmarks/full_scale.py {name}")
+    return settings
 
 
 def warn_of_rounding(stage: str, settings: Recipe) -> None:
@@ -120,10 +166,14 @@ def _failure(notebook: Path, partial: Path, failed: Path, error: Exception, root
     import nbformat
     from papermill.exceptions import PapermillExecutionError
 
+    if not isinstance(error, PapermillExecutionError):
+        partial.unlink(missing_ok=True)
+        return StageError(
+            f"the kernel of {notebook.name} was killed or ran out of memory; start again: it goes on from what is done"
+        )
     partial.replace(failed)
     title = failing_cell(nbformat.read(failed, as_version=4))
-    reason = f"{error.ename}: {error.evalue}" if isinstance(error, PapermillExecutionError) else "the kernel died"
-    reason = " ".join(reason.split())[:500]
+    reason = " ".join(f"{error.ename}: {error.evalue}".split())[:500]
     return StageError(
         f"{notebook.name} failed in the section {title!r}\n  {reason}\n  executed copy: {failed.relative_to(root)}"
     )
@@ -138,12 +188,12 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
 
     from gad.report.notebook_html import notebook_page_html
 
+    # nbclient's own line, which is the first of two that say the same
+    logging.getLogger("papermill").addFilter(lambda record: "Kernel died" not in record.getMessage())
     page.parent.mkdir(parents=True, exist_ok=True)
     partial = page.with_name(f".{page.name}.partial.ipynb")
     failed = page.with_name(f"{page.name}.failed.ipynb")
-    # no open port on a shared machine, and a folder of its own: by themselves two kernels take each other's sockets
-    with tempfile.TemporaryDirectory(prefix="gad-") as sockets:
-        kernel = Config({"KernelManager": {"transport": "ipc", "ip": str(Path(sockets) / "kernel")}})
+    with stage_kernel() as kernel:
         try:
             papermill.execute_notebook(
                 str(notebook),
@@ -155,13 +205,17 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 progress_bar=False,
                 stdout_file=sys.stdout,
                 stderr_file=sys.stderr,
-                config=kernel,
-                shutdown_kernel="immediate",  # all is written when its last cell ends; its own way out takes a second
+                config=Config(kernel),
+                # all is written when its last cell ends: asked to end, it would take a second, and where a stage is
+                # stopped print a traceback
+                shutdown_kernel="immediate",
             )
-        except (PapermillExecutionError, DeadKernelError) as error:
+        except (PapermillExecutionError, DeadKernelError, RuntimeError) as error:
+            if type(error) is RuntimeError and "ernel died" not in str(error):  # before it has answered once
+                raise
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(notebook_page_html(partial))
+    half.write_text(notebook_page_html(partial), encoding="utf-8")
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)
@@ -176,9 +230,7 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     if (variant is None) == (stage == "student"):
         raise StageError("the stage 'student' needs --variant" if variant is None else f"{stage!r} has no variants")
     if recipe:
-        settings = load_recipe(recipe, root / "pipelines" / "recipes")
-        if settings.dry_run:
-            raise StageError(f"recipe {recipe!r} is a dry run; run: python benchmarks/full_scale.py {recipe}")
+        settings = load_runnable_recipe(recipe, root)
     if variant and variant not in VARIANTS:
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     if variant:
@@ -187,20 +239,28 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
     notebook = find_notebook(stage, root)
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)
-    check_disk(root)
+    check_disk(root, root / "data" / (recipe or "emoji"))
+    if stage == "student":
+        check_launcher()
     if recipe:
         if "student" in INPUTS[stage]:
             check_training_record(settings, root / "data" / recipe / "student")
         warn_of_rounding(stage, settings)
     check_parameters(notebook, parameters)
-    page = root / "reports" / (recipe or "emoji") / name
-    execute(notebook, parameters, page, root)
-    if recipe:  # what gad.evaluation.jobs has kept of it has served
-        shutil.rmtree(root / "data" / recipe / "live" / "cache" / stage, ignore_errors=True)
-    if stage == "report":
-        from gad.report.index import write_index
+    page, data = root / "reports" / (recipe or "emoji") / name, root / "data" / (recipe or "emoji")
+    with locks_of(stage, name, data):
+        mark = data / stage / UNFINISHED
+        if stage in MARKED:
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.write_text("the stage that writes this folder has not ended: run it again\n", encoding="utf-8")
+        execute(notebook, parameters, page, root)
+        mark.unlink(missing_ok=True)
+        # what gad.evaluation.jobs has kept of it has served
+        remove_folder(data / "live" / "cache" / stage, keep_link=True)
+        if stage == "report":
+            from gad.report.index import write_index
 
-        write_index()
+            write_index()
     return page
 
 
@@ -210,24 +270,30 @@ def main() -> int:
     parser.add_argument("--recipe", help="a file of pipelines/recipes, without .yaml; for every stage but dataset")
     parser.add_argument("--variant", help="of the stage student: baseline, gad, ...")
     arguments = parser.parse_args()
+    raise_on_signal()
     keep_bytecode_in_environment()
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # templates of pages come from this environment, not from the user
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SOURCE, os.environ.get("PYTHONPATH")]))  # for the notebook
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched from a hub unless asked for: HF_HUB_OFFLINE=0
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns of torchvision, which nothing here needs
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; every refresh becomes a line in the notebook
-    os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # the kernel of this environment, not of the user
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     sys.modules.setdefault("rfc3987_syntax", None)  # jsonschema's grammar of IRIs: a second, and notebooks hold none
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)
     try:
+        prepare_environment(alone=True)
+        print(*IGNORED, sep="\n", end="\n" * bool(IGNORED), file=sys.stderr)
         page = run_stage(arguments.stage, arguments.recipe, arguments.variant)
     except (StageError, ValueError) as error:  # a recipe's fault is a ValueError
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {error.filename or ROOT}: {error.strerror or error}", file=sys.stderr)
+        told = error if isinstance(error, WriteError) else f"{error.filename or ROOT}: {error.strerror or error}"
+        print(f"error: {told}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt as stopped:
+        return stopped_status(stopped)
     print(f"{page.relative_to(ROOT)}.html")
     return 0
 

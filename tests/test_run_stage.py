@@ -77,6 +77,58 @@ def test_an_unknown_notebook_parameter_is_an_error(project, notebook):
     assert not (project / "reports").exists()
 
 
+BAD_NOTEBOOKS = {
+    "empty": b"",
+    "no JSON": b"<<<<<<< HEAD\n{}",
+    "cut short": b'{"cells": [{"cell_type": "co',
+    "a list": b"[]",
+    "Latin-1": b'{"cells": "caf\xe9"}',
+}
+
+
+@pytest.mark.parametrize("content", BAD_NOTEBOOKS.values(), ids=BAD_NOTEBOOKS)
+def test_what_is_no_notebook_is_named_in_one_line(project, content):
+    (project / "notebooks" / "01_teacher.ipynb").write_bytes(content)
+    message = "notebooks/01_teacher.ipynb is no notebook: .*git checkout"
+    with pytest.raises(run_stage.StageError, match=message) as caught:
+        run_stage.run_stage("teacher", "smoke", None, project)
+    assert "\n" not in str(caught.value) and not (project / "reports").exists()
+
+
+def test_a_second_notebook_of_a_stage_is_refused(project, notebook):
+    notebook("1 + 1")
+    shutil.copy(project / "notebooks" / "01_teacher.ipynb", project / "notebooks" / "02_teacher.ipynb")
+    with pytest.raises(run_stage.StageError, match="one notebook .*not 2: 01_teacher.ipynb, 02_teacher.ipynb$"):
+        run_stage.run_stage("teacher", "smoke", None, project)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "params.yaml: expected sections, found NoneType"),
+        ("recipes: [", "params.yaml: not YAML"),
+        ("main: [smoke]\n", "params.yaml: recipes should list names of recipes, not None"),
+        ("recipes: smoke\nmain: []\n", "params.yaml: recipes should list names of recipes, not 'smoke'"),
+    ],
+)
+def test_a_faulty_list_of_recipes_is_one_line(project, text, message):
+    (project / "params.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        run_stage.check_inputs("student", "smoke", "student@smoke", project)
+    assert "\n" not in str(caught.value)
+
+
+def test_linked_data_is_written_where_it_lies_and_its_partial_results_are_freed(project, notebook):
+    notebook("1 + 1")
+    (project / "disk").mkdir()
+    (project / "disk" / "noises").touch()
+    (project / "data" / "smoke" / "live" / "cache").mkdir(parents=True)
+    (project / "data" / "smoke" / "live" / "cache" / "teacher").symlink_to(project / "disk")
+    run_stage.run_stage("teacher", "smoke", None, project)
+    assert not list((project / "disk").iterdir())
+    assert (project / "data" / "smoke" / "live" / "cache" / "teacher").is_symlink()
+
+
 def test_a_failing_cell_is_named_in_five_lines_and_its_copy_is_kept(project, notebook):
     notebook("fine = 1", "def deep():\n    raise ValueError('too\\nbad')\ndeep()", "never = 1")
     with pytest.raises(run_stage.StageError) as caught:
@@ -118,6 +170,18 @@ def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, r
         run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
     (project / "data" / recipe / "student" / "baseline").mkdir()
     run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
+
+
+@pytest.mark.parametrize("name", ["noise_pairs", "sensitivity"])
+def test_an_unfinished_input_names_the_command_that_ends_it(project, name):
+    stage = "student" if name == "noise_pairs" else "report"
+    for other in run_stage.INPUTS[stage]:
+        (project / "data" / "smoke" / other).mkdir(parents=True)
+        (project / "data" / "smoke" / other / "done").touch()
+    (project / "data" / "smoke" / name / "unfinished.txt").touch()
+    told = f"^stage '{stage}' needs data/smoke/{name}, which is unfinished; run: .*run_stage.py {name} --recipe smoke$"
+    with pytest.raises(run_stage.StageError, match=told):
+        run_stage.check_inputs(stage, "smoke", stage, project)
 
 
 def test_a_step_that_drowns_is_told_before_the_stage_that_it_spoils(capsys):
@@ -178,6 +242,18 @@ def test_a_wrong_call_is_one_line(arguments, message):
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_dry_run_is_refused_on_several_processes_too(project, monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(ROOT / "pipelines"), *sys.path])
+    parallel = load_script("pipelines/parallel.py")
+    values = YAML(typ="safe", pure=True).load(ROOT / "pipelines" / "recipes" / "smoke.yaml")
+    (project / "pipelines" / "recipes").unlink()
+    (project / "pipelines" / "recipes").mkdir()
+    YAML(typ="safe", pure=True).dump(values | {"dry_run": True}, project / "pipelines" / "recipes" / "dry.yaml")
+    monkeypatch.setattr(parallel, "ROOT", project)
+    with pytest.raises(parallel.StageError, match="recipe 'dry' is a dry run; run: python benchmarks"):
+        parallel.check("noise_pairs", "dry", None)
 
 
 WRONG = [

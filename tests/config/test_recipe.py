@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from gad.config import Recipe, RecipeError, load_recipe, recipe_names
-from gad.config.stage_graph import GRAPH, stage_graph
+from gad.config.stage_graph import GRAPH, stage_graph, stage_inputs
 from gad.config.variants import VARIANTS, check_variant
 from gad.runtime.paths import RECIPES
 
@@ -74,7 +74,7 @@ def test_variants_that_a_recipe_cannot_have_are_refused(variants, message):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_variant_that_makes_no_sense_is_refused_with_the_reason(name):
     check_variant(name, "tdm"), check_variant(name, "sid")
-    if name in ("pointwise_anchor", "gad_anchor"):
+    if name in ("pointwise_anchor", "first_step_anchor", "gad_anchor"):
         with pytest.raises(ValueError, match="output matching, which is the anchor itself"):
             check_variant(name, "matching")
         check_variant(name, "ladd")
@@ -199,3 +199,24 @@ def test_a_key_of_an_older_recipe_is_refused_with_its_new_name(tmp_path, old, ne
     YAML12.dump(values, tmp_path / "edited.yaml")
     with pytest.raises(RecipeError, match=f"^recipe edited: {old} is called {new} now$"):
         load_recipe("edited", tmp_path)
+
+
+def test_captions_are_split_for_emoji_scenes_alone_and_for_teacher_and_pairs_alike():
+    values = load_recipe("smoke").model_dump()
+    values["noise_pairs"]["captions"] = "split_by_words"
+    with pytest.raises(ValueError, match="noise_pairs.captions has an effect only on emoji scenes"):
+        Recipe.model_validate(values)
+    values = load_recipe("emoji_flow").model_dump()
+    values["noise_pairs"]["captions"] = "split_by_words"
+    with pytest.raises(ValueError, match="needs a teacher with teacher.captions split_by_words"):
+        Recipe.model_validate(values)
+    values["teacher"]["captions"] = "split_by_words"
+    assert Recipe.model_validate(values).noise_pairs.prompt_source == "split_by_words"
+    assert load_recipe("emoji_flow").noise_pairs.prompt_source is None
+
+
+def test_a_compact_teacher_is_made_from_the_compact_autoencoder():
+    recipe = load_recipe("emoji_flow")
+    compact = recipe.model_copy(update={"teacher": recipe.teacher.model_copy(update={"autoencoder": "compact"})})
+    made_from = [stage_inputs(some)["teacher"] for some in (recipe, compact)]
+    assert made_from == ["data/emoji/vae", "data/emoji/vae_compact"]

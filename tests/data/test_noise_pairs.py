@@ -92,7 +92,7 @@ def test_pairs_do_not_depend_on_shard_size(make):
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(make, states):
     folder = make("killed", states=states)
     assert not (folder / "manifest.json").exists()
-    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard_*")}
+    kept = {path.name: path.stat().st_mtime_ns for path in folder.glob("shard_*.safetensors")}
     assert len(kept) == states - 1
     make("killed")
     assert contents(folder) == contents(make("whole"))
@@ -117,7 +117,7 @@ def test_work_of_another_teacher_or_configuration_is_thrown_away(make, change):
 
 def test_work_of_older_code_is_thrown_away(make, monkeypatch):
     folder = make("pairs", states=3)
-    kept = {path.name for path in folder.glob("shard_*")}
+    kept = {path.name for path in folder.glob("shard_*.safetensors")}
     monkeypatch.setattr(fingerprint, "code_hash", lambda stage: "changed")
     make("pairs", states=1)
     assert kept and not any((folder / name).exists() for name in kept)
@@ -146,7 +146,7 @@ def test_a_corrupt_shard_is_refused_in_one_line_and_made_again(make, harm):
     with pytest.raises(ValueError, match=r"shard_000032.safetensors is corrupt") as error:
         NoisePairs(folder)
     assert len(str(error.value).splitlines()) == 1
-    others = {path: path.stat().st_mtime_ns for path in folder.glob("shard_*") if path != shard}
+    others = {path: path.stat().st_mtime_ns for path in folder.glob("shard_*.safetensors") if path != shard}
     NoisePairs(make("pairs"))  # as the message says
     assert shard.read_bytes() == whole
     assert {path: path.stat().st_mtime_ns for path in others} == others

@@ -61,8 +61,8 @@ def diversity(student):
     return pair_term_diversity_loss(still(student), jvp_power=0.4)
 
 
-def random_gradient(student, teacher):  # along a drawn direction, which asks for no gradient
-    return pair_term_random_gradient_loss(still(student), still(teacher), LATENTS[2])
+def random_gradient(student, teacher, *, bounded=False):  # along a drawn direction, which asks for no gradient
+    return pair_term_random_gradient_loss(still(student), still(teacher), LATENTS[2], bounded=bounded)
 
 
 CASES = {
@@ -81,6 +81,11 @@ CASES = {
     ),
     "pair_term_diversity_loss": (diversity, partial(slow_gad.diversity, power=0.4), [SIZES * LATENTS[0]]),
     "pair_term_random_gradient_loss": (random_gradient, partial(slow_gad.random_gradient, r=LATENTS[2]), LATENTS[:2]),
+    "pair_term_random_gradient_loss, bounded": (
+        partial(random_gradient, bounded=True),
+        partial(slow_gad.random_gradient, r=LATENTS[2], bounded=True),
+        (SIZES * LATENTS[0], LATENTS[1]),
+    ),
 }
 for kind in ("mse", "smooth_l1"):
     CASES[f"matching_loss, {kind}"] = (

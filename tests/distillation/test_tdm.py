@@ -20,8 +20,8 @@ from gad.diffusion.schedule import FlowSchedule, TableSchedule
 from gad.distillation.batch import batch_random_generator
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
+from gad.models.families import call_pixart
 from gad.models.model import Model
-from gad.models.pipelines import call_pixart
 
 GUIDANCE = 4.5
 SIZE = 6

@@ -17,12 +17,12 @@ from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steering_energy, steering_plan
 from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
-from gad.models.external import as_external, load_external, load_external_student, share_external_parts
+from gad.models.external import as_external, load_external, load_external_student
 from gad.models.external_sampler import external_scheduler_steps
-from gad.models.lora import merge_lora
 from gad.models.model import Model
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.sampler import Sampler
+from gad.models.shared_parts import share_equal_parts
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
@@ -183,7 +183,7 @@ def test_a_network_that_wants_its_guidance_as_an_embedding_is_refused(foreign, t
     assert read_json(config)["time_cond_proj_dim"] == 8
     built = UNet2DConditionModel.from_config(read_json(config))  # has a layer for the embedding
     built.save_pretrained(tmp_path / "lcm" / "unet")
-    with pytest.raises(ValueError, match="foreign: its network wants its guidance as an embedding") as told:
+    with pytest.raises(ValueError, match="foreign: .*lcm: its network wants its guidance as an embedding") as told:
         load_external_student(entry(tmp_path / "lcm"), teacher)
     assert "\n" not in str(told.value)
 
@@ -201,7 +201,7 @@ def test_parts_of_equal_weights_that_are_used_otherwise_are_not_shared(foreign, 
     pipeline = load_pipeline(foreign)
     pipeline.vae.register_to_config(scaling_factor=2 * pipeline.vae.config.scaling_factor)
     own = pipeline.vae
-    share_external_parts(pipeline, [teacher.pipeline])
+    share_equal_parts(pipeline, [teacher.pipeline])
     assert pipeline.vae is own
 
 
@@ -255,54 +255,6 @@ def test_code_in_a_bin_file_is_refused_and_not_run(foreign, teacher, tmp_path):
         load_external_student(entry(tmp_path / "unet", kind="network", base=str(foreign)), teacher)
 
 
-LAYER = "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q"
-KOHYA = "lora_unet_" + LAYER.replace(".", "_")
-
-
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("unet." + LAYER + ".lora_A.weight", "unet." + LAYER + ".lora_B.weight", None),
-        ("base_model.model." + LAYER + ".lora_A.default.weight", "base_model.model." + LAYER + ".lora_B.default.weight",
-         None),
-        ("unet." + LAYER + ".lora.down.weight", "unet." + LAYER + ".lora.up.weight", "unet." + LAYER + ".alpha"),
-        tuple(KOHYA + end for end in (".lora_down.weight", ".lora_up.weight", ".alpha")),
-    ],
-)  # fmt: skip
-def test_a_lora_in_any_spelling_adds_its_product_to_the_base(foreign, teacher, tmp_path, names):
-    down, up = torch.randn(2, 32), torch.randn(32, 2)
-    tensors = {names[0]: down, names[1]: up} | ({names[2]: torch.tensor(1.0)} if names[2] else {})
-    save_file(tensors, tmp_path / "lora.safetensors")
-    settings = entry(tmp_path, kind="lora", base=str(foreign), lora_scale=0.5)
-    merged = load_external_student(settings, teacher).pipeline.unet.get_submodule(LAYER).weight
-    plain = load_pipeline(foreign).unet.get_submodule(LAYER).weight
-    assert torch.allclose(merged - plain, 0.5 * (0.5 if names[2] else 1.0) * up @ down, atol=1e-5)
-
-
-def test_a_lora_of_a_convolution_keeps_its_kernel(foreign, tmp_path):
-    unet = pipeline_network(load_pipeline(foreign))
-    before, down, up = unet.conv_in.weight.clone(), torch.randn(2, 4, 3, 3), torch.randn(16, 2, 1, 1)
-    save_file({"unet.conv_in.lora.down.weight": down, "unet.conv_in.lora.up.weight": up}, tmp_path / "x.safetensors")
-    x = torch.randn(1, 4, 8, 8)
-    conv = torch.nn.functional.conv2d
-    assert merge_lora(unet, tmp_path / "x.safetensors") == 1
-    assert torch.allclose(conv(x, unet.conv_in.weight), conv(x, before) + conv(conv(x, down), up), atol=1e-4)
-
-
-def test_a_lora_that_does_not_fit_is_refused_in_one_line(foreign, tmp_path):
-    unet, path = pipeline_network(load_pipeline(foreign)), tmp_path / "x.safetensors"
-    faults = [
-        ({"unet.nowhere.lora_A.weight": torch.ones(1, 4)}, "'nowhere', which UNet2DConditionModel does not have"),
-        ({"text_encoder.x.bias": torch.ones(1)}, "is no LoRA weight that gad can merge"),
-        ({f"unet.{LAYER}.lora_A.weight": torch.ones(1, 5), f"unet.{LAYER}.lora_B.weight": torch.ones(32, 1)}, "has"),
-    ]
-    for tensors, message in faults:
-        save_file(tensors, path)
-        with pytest.raises(ValueError, match=message) as error:
-            merge_lora(unet, path)
-        assert "\n" not in str(error.value)
-
-
 def test_a_student_of_another_size_is_asked_for_the_teachers_latents(foreign, pipelines, tmp_path):
     larger = Model(pipeline_denoiser(pipelines["unet"]), (4, 24, 24), pipelines["unet"])
     student = load_external_student(entry(foreign, latent_side=24), larger)
@@ -317,7 +269,6 @@ def test_what_cannot_be_compared_with_the_teacher_is_refused_in_one_line(foreign
         (entry(foreign), flow, "foreign reads prompts with another text encoder .*CLIPTextModel.*Gemma2Model"),
         (entry(foreign), wider, r"foreign has latents of \(4, 16, 16\), the teacher of \(4, 32, 32\)"),
         (entry(tmp_path / "nowhere"), teacher, "cannot load a diffusers pipeline from .*nowhere"),
-        (entry(foreign, scheduler={"class": "NoScheduler"}), teacher, "diffusers has no scheduler 'NoScheduler'"),
         (entry(tmp_path, kind="lora", base=str(foreign)), teacher, "should hold one safetensors file"),
     ]
     for settings, other, message in faults:
@@ -335,6 +286,23 @@ FAULTS = [
     ([ENTRY | {"timesteps": [999, 500]}], "num_steps is 1, but 2 times are given"),
     ([ENTRY | {"kind": "lora"}], "kind lora needs a base"),
     ([ENTRY | {"base": "c/d"}], "kind full has no base"),
+    ([ENTRY | {"scheduler": {"class": "NoScheduler"}}], "x: scheduler: diffusers has no scheduler 'NoScheduler'"),
+    (
+        [ENTRY | {"scheduler": {"class": "EulerDiscretScheduler"}}],
+        "has no scheduler 'EulerDiscretScheduler'; did you mean EulerDiscreteScheduler",
+    ),
+    ([ENTRY | {"scheduler": {"class": "UNet2DConditionModel"}}], "diffusers has no scheduler 'UNet2DConditionModel'"),
+    (
+        [ENTRY | {"scheduler": {"class": "DDIMScheduler", "timestep_spacng": "trailing"}}],
+        r"DDIMScheduler has no option 'timestep_spacng'; did you mean timestep_spacing\?",
+    ),
+    (
+        [ENTRY | {"scheduler": {"class": "LCMScheduler", "use_karras_sigmas": True}}],
+        "LCMScheduler has no option 'use_karras_sigmas'",
+    ),
+    ([ENTRY | {"scheduler": {"class": "DDIMScheduler"}, "timesteps": [999]}], "DDIMScheduler takes no timesteps"),
+    ([ENTRY | {"scheduler": {"class": "LCMScheduler"}, "sigmas": [1.0]}], "LCMScheduler takes no sigmas"),
+    ([ENTRY | {"scheduler": {"class": "LCMScheduler"}, "eta": 0.3}], "LCMScheduler takes no eta"),
 ]
 
 

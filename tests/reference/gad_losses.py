@@ -44,11 +44,13 @@ def diversity(student_jvp: Tensor, *, power: float) -> Tensor:
     return torch.stack(losses)
 
 
-def random_gradient(student_jvp: Tensor, teacher_jvp: Tensor, r: Tensor) -> Tensor:
-    """(2 / d) sum_i sg(rho_i) (J_S v)_i, where rho = |J_S v - J_T v| r / |r|."""
+def random_gradient(student_jvp: Tensor, teacher_jvp: Tensor, r: Tensor, *, bounded: bool = False) -> Tensor:
+    """(2 / d) sum_i sg(rho_i) (J_S v)_i, where rho = |J_S v - J_T v| r / |r|; bounded: |rho| is at most |J_T v|."""
     losses = []
     for sample in elements(student_jvp, teacher_jvp, r):
         gap = sum((ours.item() - theirs.item()) ** 2 for ours, theirs, _ in sample) ** 0.5
+        size = sum(theirs.item() ** 2 for _, theirs, _ in sample) ** 0.5
+        gap = size if bounded and size < gap else gap
         length = sum(along.item() ** 2 for _, _, along in sample) ** 0.5
         losses.append(2 / len(sample) * sum(gap * along.item() / length * ours for ours, _, along in sample))
     return torch.stack(losses)

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from gad.runtime import paths
-from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
+from gad.runtime.atomic import atomic_write_path, remove_folder
+from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 from gad.runtime.folder_lock import lock_folder
 
 
@@ -32,6 +33,56 @@ def test_a_folder_is_replaced_whole(tmp_path):
             partial.mkdir()
             (partial / name).write_text(name)
     assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == ["new"]
+
+
+def linked(tmp_path, *files: str):
+    """A link to a folder on another disk, as far as a test can have one, that holds those files."""
+    (tmp_path / "scratch" / "disk").mkdir(parents=True)
+    for name in files:
+        (tmp_path / "scratch" / "disk" / name).write_text(name)
+    (tmp_path / "folder").symlink_to(tmp_path / "scratch" / "disk")
+    return tmp_path / "folder"
+
+
+def test_a_linked_folder_is_replaced_where_it_lies_and_the_link_stays(tmp_path):
+    folder = linked(tmp_path, "old")
+    with atomic_write_path(folder) as partial:
+        assert partial.parent == tmp_path / "scratch"  # a rename between two disks is none
+        partial.mkdir()
+        (partial / "new").write_text("new")
+    assert folder.is_symlink() and os.listdir(folder) == ["new"] and os.listdir(tmp_path / "scratch") == ["disk"]
+
+
+def test_a_linked_file_is_not_written_through(tmp_path):
+    """DVC links files to its cache, which others share."""
+    (tmp_path / "cache").write_text("old")
+    (tmp_path / "file").symlink_to(tmp_path / "cache")
+    with atomic_write_path(tmp_path / "file") as partial:
+        partial.write_text("new")
+    assert (tmp_path / "cache").read_text() == "old" and (tmp_path / "file").read_text() == "new"
+
+
+def test_other_work_in_a_linked_folder_is_thrown_away_and_the_link_stays(tmp_path):
+    folder = linked(tmp_path, "shard")
+    lock_folder(folder, "me")
+    assert folder.is_symlink() and os.listdir(folder) == ["fingerprint.txt"]
+
+
+def test_a_link_to_a_disk_that_was_purged_gets_its_folder_again(tmp_path):
+    folder = linked(tmp_path)
+    (tmp_path / "scratch" / "disk").rmdir()
+    (tmp_path / "scratch").rmdir()
+    lock_folder(folder, "me")
+    assert folder.is_symlink() and os.listdir(tmp_path / "scratch" / "disk") == ["fingerprint.txt"]
+
+
+def test_removing_a_linked_folder_frees_its_disk(tmp_path):
+    folder = linked(tmp_path, "large")
+    remove_folder(folder, keep_link=True)
+    assert folder.is_symlink() and os.listdir(folder) == []
+    remove_folder(folder)
+    assert not folder.is_symlink() and not folder.exists()
+    remove_folder(folder)
 
 
 def test_what_a_killed_writer_left_does_not_matter(tmp_path):

@@ -1,5 +1,7 @@
 """Fingerprints of values, files, folders and code."""
 
+import shutil
+
 import pytest
 
 from gad.runtime import fingerprint as fingerprint_module
@@ -17,6 +19,26 @@ def test_fingerprint_changes_with_a_files_content_name_and_number(tmp_path):
     prints.append(fingerprint(folder))
     assert len(set(prints)) == len(prints)
     assert fingerprint(folder) == prints[-1]
+
+
+def test_a_fingerprint_sees_what_lies_behind_links(tmp_path):
+    (tmp_path / "disk" / "deep").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "unet").symlink_to(tmp_path / "disk")
+    prints = [fingerprint(tmp_path / "model")]
+    for content in ("1", "2"):
+        (tmp_path / "disk" / "deep" / "weights").write_text(content)
+        prints.append(fingerprint(tmp_path / "model"))
+    assert len(set(prints)) == 3
+    shutil.copytree(tmp_path / "model", tmp_path / "copy" / "model")  # as files, without the link
+    assert fingerprint(tmp_path / "copy" / "model") == prints[-1]
+
+
+def test_a_link_to_a_folder_around_it_is_one_line(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "latest").symlink_to(tmp_path / "model")
+    with pytest.raises(ValueError, match="^the link .*model/latest leads back to a folder around it; remove it$"):
+        fingerprint(tmp_path / "model")
 
 
 def test_compiled_code_is_not_part_of_a_fingerprint(tmp_path):

@@ -29,6 +29,14 @@ def test_it_has_the_bits_of_diffusers_average(decay):
     assert equal(filled, expected)
 
 
+def test_in_one_pass_it_is_the_same_average_but_for_rounding():
+    ours, fused = MovingAverage(weights(0), decay=0.9), MovingAverage(weights(0), decay=0.9, fused=True)
+    for step in range(1, 30):
+        ours.step(weights(step)), fused.step(weights(step))
+    for one, other in zip(ours.shadow_params, fused.shadow_params, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_it_goes_on_from_a_state_that_is_kept_apart():
     whole, first = MovingAverage(weights(0), decay=0.9), MovingAverage(weights(0), decay=0.9)
     for step in range(1, 4):

@@ -7,15 +7,18 @@ from gad.config.control import ControlConfig, DiversityConfig, NoiseOptimisation
 from gad.config.external import ExternalStudent
 from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, ScoreConfig, SeedsConfig
 from gad.config.noise_pairs import NoisePairsConfig
-from gad.config.prompts import PromptsConfig
-from gad.config.recipe import Recipe, RecipeError, load_recipe, recipe_names
+from gad.config.prompts import Captions, PromptsConfig, PromptSource
+from gad.config.recipe import Recipe, load_recipe, recipe_names
 from gad.config.sampling import Sampling
 from gad.config.section import Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
 from gad.config.teacher import TeacherConfig
+from gad.config.validation import ValidationConfig
+from gad.config.yaml_file import RecipeError
 
 __all__ = [
+    "Captions",
     "ControlConfig",
     "DiversityConfig",
     "FidelityConfig",
@@ -25,6 +28,7 @@ __all__ = [
     "NoisePairsConfig",
     "NoiseQueryConfig",
     "ExternalStudent",
+    "PromptSource",
     "PromptsConfig",
     "Recipe",
     "RecipeError",
@@ -35,6 +39,7 @@ __all__ = [
     "SensitivityConfig",
     "StudentConfig",
     "TeacherConfig",
+    "ValidationConfig",
     "load_recipe",
     "recipe_names",
 ]

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from gad.config.effect import ON_IMAGES, with_own
 from gad.config.layout import LayoutConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
 
@@ -13,7 +14,8 @@ class DiversityConfig(Section):
 
     num_prompts: Count
     seeds_per_prompt: Annotated[int, Field(ge=2)]
-    prompts: str | None = None  # a file of prompts, from the project's root; without one the dataset's own
+    # a file of prompts, from the project's root; without one the dataset's own
+    prompts: Annotated[str | None, ON_IMAGES] = None
     # the Swiss roll has no prompts: it takes num_prompts x seeds_per_prompt noises
 
 
@@ -22,14 +24,18 @@ class NoiseQueryConfig(Section):
 
     library_size: Count  # noises
     num_queries: Count  # prompts, or target points on the Swiss roll
-    describe: Literal["unconditional", "prompt"] = "unconditional"  # the prompt of the library's images
-    requests: Annotated[int, Field(ge=10)] = 10  # requested values of each low-level attribute, tenths and finer
-    attribute_prompts: Count = 2  # prompts under which each of them is requested
-    attributes_of: Literal["prompt", "library"] = "prompt"  # whose attributes: the teacher's images of that prompt, or
-    # the library's, which say little about a prompt that fixes background and colour
-    attribute_entries: Annotated[int, Field(ge=2)] = 48  # first entries of the library that the prompt's images are of
+    # the prompt of the library's images
+    describe: Annotated[Literal["unconditional", "prompt"], ON_IMAGES] = "unconditional"
+    # requested values of each low-level attribute, tenths and finer
+    requests: Annotated[int, Field(ge=10), ON_IMAGES] = 10
+    attribute_prompts: Annotated[Count, ON_IMAGES] = 2  # prompts under which each of them is requested
+    # whose attributes: the teacher's images of that prompt, or the library's, which say little about a prompt that
+    # fixes background and colour
+    attributes_of: Annotated[Literal["prompt", "library"], ON_IMAGES] = "prompt"
+    # first entries of the library that the prompt's images are of
+    attribute_entries: Annotated[int, Field(ge=2), with_own("attributes_of", "prompt"), ON_IMAGES] = 48
     library: str | None = None  # a finished library's folder, from the project's root; without one it is built
-    prompts: str | None = None  # a file of prompts, from the project's root
+    prompts: Annotated[str | None, ON_IMAGES] = None  # a file of prompts, from the project's root
 
 
 class NoiseOptimisationConfig(Section):
@@ -38,7 +44,7 @@ class NoiseOptimisationConfig(Section):
     num_prompts: Count  # prompts, or target points on the Swiss roll
     iterations: Count
     angle: Positive = 0.3  # radians that a noise turns in the first step; halved where the score falls
-    prompts: str | None = None  # a file of prompts, from the project's root
+    prompts: Annotated[str | None, ON_IMAGES] = None  # a file of prompts, from the project's root
     recompute: bool = False  # calls, for their gradient: slower, but of a trajectory's graph one call is held
     batch_size: Count | None = None  # noises at once; the section's own unless given
 
@@ -49,10 +55,9 @@ class ControlConfig(Section):
     diversity: DiversityConfig  # the report shows its outputs side by side
     noise_query: NoiseQueryConfig | None = None
     noise_optimisation: NoiseOptimisationConfig | None = None
-    layout: LayoutConfig | None = None
-    clip: str | None = (
-        None  # a transformers CLIP, folder from the project's root or hub name; else the dataset's evaluator
-    )
+    layout: Annotated[LayoutConfig | None, ON_IMAGES] = None
+    # a transformers CLIP, folder from the project's root or hub name; else the dataset's evaluator
+    clip: Annotated[str | None, ON_IMAGES] = None
     device: Device = "cpu"  # of the networks; noises and images stay on the CPU
     batch_size: Count = 64
     seed: Seed = 0

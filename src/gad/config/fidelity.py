@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import FINE_TUNED
 from gad.config.section import Count, Positive, Section, Seed
 
 PIXELS = "pixels"  # logistic regression on the image and its texture, for the laptop
@@ -21,8 +22,8 @@ class SeedsConfig(Section):
     val_prompts: Count  # choose its regularisation, or its epoch
     test_prompts: Annotated[int, Field(ge=2)]
     classifier: str = PIXELS  # or a transformers image classifier, a hub name or folder, which is then fine-tuned
-    epochs: Count = 20  # of fine-tuning
-    lr: Positive = 1e-4  # of fine-tuning
+    epochs: Annotated[Count, FINE_TUNED] = 20  # of fine-tuning
+    lr: Annotated[Positive, FINE_TUNED] = 1e-4  # of fine-tuning
     curve: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.25, 0.5]  # training shares
     batch_size: Count = 64
     seed: Seed = 0

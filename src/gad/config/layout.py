@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import DATASET_PROMPTS, with_own
 from gad.config.section import Count, Positive, Section, Seed
 
 
@@ -11,24 +12,24 @@ class LayoutConfig(Section):
     """Boxes, and how the noise is moved until attention is in them."""
 
     num_prompts: Count
-    first_prompt: Annotated[int, Field(ge=0)] = 0  # of the emoji scenes' prompts, to leave out those of earlier trials
+    # of the emoji scenes' prompts, to leave out those of earlier trials
+    first_prompt: Annotated[int, Field(ge=0), DATASET_PROMPTS] = 0
     attention: Literal["own", "teacher"] = "own"  # whose attention is optimised for a student's noise
-    attention_trajectory_steps: Count | None = (
-        None  # steps of a coarser trajectory whose attention is read instead of the model's own
-    )
+    # steps of a coarser trajectory whose attention is read instead of the model's own
+    attention_trajectory_steps: Count | None = None
     attention_steps: Count = 1  # first steps of the trajectory, at most all of them, whose attention is averaged
-    attention_layers: Annotated[list[str], Field(min_length=1)] | None = (
-        None  # substrings of the names of those that are read
-    )
+    # substrings of the names of those that are read
+    attention_layers: Annotated[list[str], Field(min_length=1)] | None = None
     step: Literal["turn", "gradient"] = "turn"  # by an angle, the same for every model; or BoxDiff's
-    angle: Positive = 0.1  # radians of the first turn
+    angle: Annotated[Positive, with_own("step", "turn")] = 0.1  # radians of the first turn
     low_frequency_size: Count | None = None  # turn only the noise's means over the blocks of a grid of that side
-    step_size: Positive = 20.0  # of the first gradient step: noise moved per unit of the energy's gradient
+    # of the first gradient step: noise moved per unit of the energy's gradient
+    step_size: Annotated[Positive, with_own("step", "gradient")] = 20.0
     iterations: Count = 10  # BoxDiff: 15
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.2  # P, of the cells of a region
     corner_range: Annotated[int, Field(ge=0)] = 1  # L, in cells of the attention map
     threshold: Annotated[float, Field(ge=0, le=1)] = 0.8  # a sample stops when every object's attention reaches it
-    keep_on_shell: bool = True  # of gradient steps; a turn stays anyway
+    keep_on_shell: Annotated[bool, with_own("step", "gradient")] = True  # of gradient steps; a turn stays anyway
     batch_size: Count = 64
     seed: Seed = 0
     boxes_file: str | None = None  # BoxDiff's file of prompts and boxes, from the project's root; emoji scenes else

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gad.config.prompts import PromptsConfig
+from gad.config.effect import MANY_DIRECTIONS, ON_EMOJI, ON_IMAGES, with_own
+from gad.config.prompts import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.diffusion.step_size import check_step_size
@@ -18,12 +19,16 @@ class NoisePairsConfig(Section):
     num_pairs: Annotated[Count, Field(le=WIDTH)]  # sample ids, from 0
     directions_per_noise: Count = 1
     direction: Literal["isotropic", "low_frequency", "singular"]
-    low_frequency_size: Count = 4  # side of the coarse grid that low-frequency directions are drawn on
-    num_singular: Count = 16  # singular directions of a noise: of the teacher's strongest response
-    singular_steps: Count = 1  # steps of the teacher's trajectory whose Jacobian they belong to; 1 is a single call
-    singular_rounds: Count = 2  # of subspace iteration
+    # side of the coarse grid that low-frequency directions are drawn on
+    low_frequency_size: Annotated[Count, with_own("direction", "low_frequency")] = 4
+    # singular directions of a noise: of the teacher's strongest response
+    num_singular: Annotated[Count, with_own("direction", "singular")] = 16
+    # steps of the teacher's trajectory whose Jacobian they belong to; 1 is a single call
+    singular_steps: Annotated[Count, with_own("direction", "singular")] = 1
+    singular_rounds: Annotated[Count, with_own("direction", "singular")] = 2  # of subspace iteration
     perturbation_scale: float  # h, in noise standard deviations
-    smallest_scale: Positive | None = None  # h of a noise's last direction, those between on a geometric scale
+    # h of a noise's last direction, those between on a geometric scale
+    smallest_scale: Annotated[Positive | None, MANY_DIRECTIONS] = None
     step: Literal["straight", "spherical"]
     teacher_steps: Count  # network evaluations of the teacher's ODE, twice that with guidance
     guidance_scale: Annotated[float, Field(ge=1)]  # 1 is plain conditional
@@ -32,11 +37,16 @@ class NoisePairsConfig(Section):
     shard_size: Count = 128  # sample ids a file
     seed: Seed = 0
     prompts: PromptsConfig | None = None  # dataset prompts: where they are read from; emoji captions otherwise
+    captions: Annotated[Captions, ON_EMOJI] = "all"  # which captions pairs and analyses are drawn from
     device: Device = "cpu"  # of the teacher while it samples
-    dtype: Dtype = "float32"  # of the teacher's network while it samples; states are float32
+    dtype: Annotated[Dtype, ON_IMAGES] = "float32"  # of the teacher's network while it samples; states are float32
 
     @model_validator(mode="after")
     def _possible(self):
+        ids = self.num_pairs * (1 + self.directions_per_noise)  # independent noises take those behind the pairs' own
+        if ids > WIDTH:
+            asked = f"num_pairs {self.num_pairs} with directions_per_noise {self.directions_per_noise}"
+            raise ValueError(f"{asked} would take {ids} sample ids, the analysis begins at {WIDTH}; lower one of them")
         if self.student_steps > self.teacher_steps:
             raise ValueError(f"more student steps ({self.student_steps}) than teacher steps ({self.teacher_steps})")
         if self.teacher_steps % self.student_steps:
@@ -47,6 +57,11 @@ class NoisePairsConfig(Section):
         for h in self.steps:
             check_step_size(h, "float32")
         return self
+
+    @property
+    def prompt_source(self) -> PromptSource:
+        """What :func:`gad.data.prompts.prompt_of` reads the prompts of sample ids from."""
+        return self.prompts or (None if self.captions == "all" else self.captions)
 
     @property
     def steps(self) -> list[float]:

@@ -3,23 +3,25 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import get_args
+from typing import Annotated, get_args
 
 from pydantic import ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from gad.config.control import ControlConfig
-from gad.config.external import ExternalStudent
+from gad.config.effect import keys_without_effect, with_any
+from gad.config.external import ExternalStudent, check_first_steps
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.sampling import Sampling
 from gad.config.section import Count, Section
 from gad.config.sensitivity import SensitivityConfig
 from gad.config.student import StudentConfig
+from gad.config.student_options import check_sampling_steps
 from gad.config.teacher import TeacherConfig
-from gad.config.variants import VARIANTS, check_variant
+from gad.config.variants import SCORE_FORMS, VARIANTS, check_variant
+from gad.config.yaml_file import RecipeError, read_recipe_sections
 from gad.runtime.paths import RECIPES
 
+ROUNDING = 1e-6  # of student timesteps, which are float32
 RENAMED = {  # keys of older recipes, which are refused with the new name
     "students": "external_models",
     "teacher.world": "teacher.dataset",
@@ -35,10 +37,6 @@ def translate_old_recipe_keys(section: str, values: dict) -> dict:
     return {RENAMED.get(prefix + key, prefix + key).removeprefix(prefix): value for key, value in values.items()}
 
 
-class RecipeError(ValueError):
-    """A recipe that cannot be used; the message is one line that says what is wrong and where."""
-
-
 class Recipe(Section):
     """One complete run."""
 
@@ -51,13 +49,14 @@ class Recipe(Section):
     control: ControlConfig
     external_models: list[ExternalStudent] = []  # measured beside our students
     dry_run: bool = False  # for doctor and benchmarks/full_scale.py: random weights, so nothing is downloaded
-    dry_run_depth: Count | None = None  # layers of a dry run's networks; all of them by default
+    # layers of a dry run's networks; all of them by default
+    dry_run_depth: Annotated[Count | None, with_any("dry_run")] = None
 
     @property
     def sampling(self) -> Sampling:
         """How teacher and students are sampled in the noise pairs, and so wherever they are compared."""
         pairs = self.noise_pairs
-        return Sampling(pairs.teacher_steps, pairs.guidance_scale, pairs.student_steps, pairs.prompts)
+        return Sampling(pairs.teacher_steps, pairs.guidance_scale, pairs.student_steps, pairs.prompt_source)
 
     @model_validator(mode="after")
     def _dataset_allows(self):
@@ -67,6 +66,9 @@ class Recipe(Section):
             raise ValueError(f"variants: {fault}; there are {', '.join(VARIANTS)}")
         for variant in self.variants:
             check_variant(variant, self.student.paradigm)
+        self._check_that_gad_acts()
+        check_sampling_steps(self.student, self.variants, self.noise_pairs.student_steps)
+        check_first_steps(self.external_models, self.variants, self.noise_pairs.student_steps)
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external models repeat: {names}")
@@ -75,7 +77,7 @@ class Recipe(Section):
             raise ValueError(f"an external model cannot be named {taken[0]}, as the teacher or a variant is")
         if self.teacher.dataset == "swiss_roll":
             of_images = [name for name in ("seeds", "fidelity") if getattr(self.sensitivity, name)]
-            if of_images or self.external_models:
+            if of_images or any(entry.kind != "first_step" for entry in self.external_models):
                 raise ValueError(f"{(of_images or ['external_models'])[0]} needs images, the Swiss roll is 2-D")
             if "low_frequency" in {self.noise_pairs.direction, *self.sensitivity.directions}:
                 raise ValueError("low_frequency directions need images, the Swiss roll is 2-D")
@@ -88,30 +90,40 @@ class Recipe(Section):
             raise ValueError(f"student.h_schedule {self.student.h_schedule} needs steps that differ: set {needed}")
         if (self.teacher.dataset == "prompts") != (self.noise_pairs.prompts is not None):
             raise ValueError("noise_pairs.prompts belongs to teacher.dataset prompts, and to no other")
+        unsplit = self.teacher.pretrained is None and self.teacher.captions == "all"
+        if self.teacher.dataset == "emoji" and unsplit and self.noise_pairs.captions != "all":
+            raise ValueError("noise_pairs.captions split_by_words needs a teacher with teacher.captions split_by_words")
         if self.teacher.dataset == "prompts":
             for name in self.control.tasks:
                 key = "boxes_file" if name == "layout" else "prompts"
                 if getattr(getattr(self.control, name), key) is None:
                     raise ValueError(f"control.{name}.{key} is needed: teacher.dataset prompts has none of its own")
+            negative = self.sensitivity.negative_prompts
+            if negative and negative.negative_prompt is None:
+                key = "sensitivity.negative_prompts.negative_prompt"
+                raise ValueError(f"{key} is needed: teacher.dataset prompts has none of its own")
+        return self
+
+    def _check_that_gad_acts(self):
+        """Raise ValueError, in one line, where a variant's term would never act."""
+        student, steps = self.student, self.noise_pairs.student_steps
+        (low, high), times = student.gad_interval, [1 - step / steps for step in range(steps)]
+        terms = {name: VARIANTS[name].weighted_term for name in self.variants}
+        on_pairs = [name for name, term in terms.items() if term and term not in SCORE_FORMS]
+        if on_pairs and not any(low - ROUNDING <= time <= high + ROUNDING for time in times):
+            shown = ", ".join(f"{time:g}" for time in times)
+            raise ValueError(f"student.gad_interval {student.gad_interval} has no student timestep ({shown})")
+
+    @model_validator(mode="after")
+    def _keys_have_an_effect(self):
+        for fault in keys_without_effect(self):
+            raise ValueError(fault)
         return self
 
 
 def recipe_names(folder: Path = RECIPES) -> list[str]:
     """Every recipe there is."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
-
-
-def read_recipe_sections(path: Path, what: str) -> dict:
-    """The mapping in a YAML file. Raises RecipeError, in one line that begins with ``what``, where it holds none."""
-    try:
-        values = YAML(typ="safe", pure=True).load(path)  # YAML 1.2, as DVC: 1e-5 is a number
-    except YAMLError as error:
-        raise RecipeError(f"{what}: not YAML: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise RecipeError(f"{what}: cannot read {error.filename}: {error.strerror}") from error
-    if not isinstance(values, dict):
-        raise RecipeError(f"{what}: expected sections, found {type(values).__name__}")
-    return values
 
 
 def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gad.config.prompts import PromptsConfig
+from gad.config.prompts import PromptSource
 
 
 @dataclass(frozen=True)
@@ -12,4 +12,4 @@ class Sampling:
     teacher_steps: int
     guidance_scale: float  # of the teacher; students have it in their weights
     student_steps: int
-    prompts: PromptsConfig | None = None  # where prompts are read from; emoji captions otherwise
+    prompts: PromptSource = None  # where prompts are read from; emoji captions otherwise

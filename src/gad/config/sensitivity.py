@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, model_validator
 
+from gad.config.effect import DIFFERENCES, ON_IMAGES, SOME_SPECTRA
 from gad.config.fidelity import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig
 from gad.config.section import Count, Device, Positive, Section, Seed
 from gad.diffusion.step_size import check_step_size
@@ -16,16 +17,16 @@ class SensitivityConfig(Section):
     num_directions: Count
     directions: Annotated[list[Literal["isotropic", "low_frequency", "singular"]], Field(min_length=1)]
     method: Literal["exact", "difference"]  # forward mode, or Eq. (5)
-    perturbation_scale: float = 1e-2  # h of the difference method, in noise standard deviations
+    perturbation_scale: Annotated[float, DIFFERENCES] = 1e-2  # h of the difference method, in noise standard deviations
     finite_step: Positive | None = None  # a large h at which differences are measured as well, as the noise pairs' own
     device: Device = "cpu"  # of the networks; noises, images and what is measured stay on the CPU
     batch_size: Count = 32
     num_spectra: NonNegativeInt = 3  # noises at which the largest singular values are taken; 0: none
-    num_singular: Count = 4  # singular values of each
+    num_singular: Annotated[Count, SOME_SPECTRA] = 4  # singular values of each
     seed: Seed = 0
     seeds: SeedsConfig | None = None  # seed identifiability; absent: not run
     fidelity: FidelityConfig | None = None
-    negative_prompts: NegativePromptsConfig | None = None
+    negative_prompts: Annotated[NegativePromptsConfig | None, ON_IMAGES] = None
     inversion: InversionConfig | None = None
 
     @model_validator(mode="after")

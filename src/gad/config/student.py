@@ -4,8 +4,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from gad.config.effect import (
+    ANCHORED,
+    EXTRA_CALL,
+    ON_IMAGES,
+    ON_SWISS_ROLL,
+    ON_UNETS,
+    with_any,
+    with_own,
+    with_paradigm,
+)
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
-from gad.config.variants import VARIANTS
+from gad.config.student_options import EndToEndGradient, Target, check_student_options
+from gad.config.validation import ValidationConfig
+from gad.config.variants import VARIANTS, check_variant
 
 
 class StudentConfig(Section):
@@ -17,44 +29,68 @@ class StudentConfig(Section):
     accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient. Processes share them
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
+    # initialisation: the teacher's network (2-D: random weights), or what regression on the stored pairs makes of it in
+    # start_steps steps, the same student for all variants of a seed
+    start: Literal["teacher", "regression"] = "teacher"
+    start_steps: Annotated[int, Field(ge=0)] = 0
+    start_lr: Positive | None = None  # of the regression; None: lr
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
     # instead of gad_weight, by variant: terms have units of their own (1 is the lambda of the released code)
     variant_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     h_schedule: Literal["any", "decreasing", "increasing"] = "any"  # which of a noise's steps are drawn as it goes on
+    # what GAD and anchor compare the student's output with: the x0 that leads to the teacher's next state, the
+    # teacher's final x0 from this state, or that from the noise with the end of the student's own sampling trajectory
+    target: Target = "next_state"
+    end_to_end_gradient: EndToEndGradient = "last_call"  # through which calls of that trajectory
+    # GAD's and anchor's weights held such that the norm of either's gradient is that many times the base loss's, by
+    # running means of the norms, measured every so many steps; instead of gad_weight and anchor_weight
+    gradient_ratio: Positive | None = None
+    gradient_ratio_every: Count = 10  # steps
     # times where GAD acts: those of the pair's student timestep, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
-    gad_batch_stride: Count = 1  # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
+    # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
+    gad_batch_stride: Annotated[Count, EXTRA_CALL] = 1
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. One-step students pay
     # less for GAD, so this control is generous
     equal_time_factor: Annotated[float, Field(ge=1)] = 1.5
-    anchor_weight: Annotated[float, Field(ge=0)] = 1.0  # on regression to the stored pairs, in the anchored variants
-    auxiliary_lr_ratio: Positive = 5.0  # learning rate of the fake score or discriminator over the student's
-    auxiliary_updates: Count = 1  # for each update of the student
-    regression_weight: Annotated[float, Field(ge=0)] = 0.0  # ladd: on regression to the endpoint of every noise
-    tdm_loss: Literal["pseudo_huber", "mse"] | None = (
-        None  # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
-    )
-    sid_alpha: Positive = 1.0  # sid
+    # on regression to the stored pairs, in the anchored variants
+    anchor_weight: Annotated[float, Field(ge=0), ANCHORED] = 1.0
+    # learning rate of the fake score or discriminator over the student's
+    auxiliary_lr_ratio: Annotated[Positive, ANCHORED] = 5.0
+    auxiliary_updates: Annotated[Count, ANCHORED] = 1  # for each update of the student
+    # updates of the auxiliary network before the student's first one
+    auxiliary_warmup: Annotated[int, Field(ge=0)] = 0
+    # shared: the fake score learns from the student's own samples of the step, each made only as far as the timestep
+    # that is drawn for it: fewer calls, other random numbers
+    rollout: Literal["separate", "shared"] = "separate"
+    # on smooth-L1 regression to the endpoint of every noise; 1 in the released code (Nitro-1), the ordinary LADD
+    regression_weight: Annotated[float, Field(ge=0), with_paradigm("ladd")] = 0.0
+    # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
+    tdm_loss: Annotated[Literal["pseudo_huber", "mse"] | None, with_paradigm("tdm")] = None
+    sid_alpha: Annotated[Positive, with_paradigm("sid")] = 1.0  # sid
     ema_decay: Annotated[float, Field(ge=0, lt=1)]
     max_grad_norm: Positive = 1.0
     loss: Literal["mse", "smooth_l1"] = "mse"
     checkpoint_every: Count = 100  # steps
     log_every: Count = 10  # steps
+    validation: ValidationConfig | None = None  # held-out curves while training; without it nothing is measured
     seeds: Annotated[list[Seed], Field(min_length=1)]
     side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone
-    side_seeds: Count = 1
+    side_seeds: Annotated[Count, with_any("side_variants")] = 1
     # processes that train seeds side by side, to the same bits; auto: as many as there are cores and memory for
-    workers: Count | Literal["auto"] = "auto"
+    workers: Annotated[Count | Literal["auto"], with_own("shard", False)] = "auto"
     device: Device = "cpu"
     dtype: Dtype = "float32"  # networks compute in it; weights that learn, differences and losses are float32
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Annotated[bool, ON_IMAGES] = False
     compile: bool = False  # torch.compile where it works
-    channels_last: bool = False  # UNets
+    channels_last: Annotated[bool, ON_UNETS] = False  # UNets
     shard: bool = False  # FSDP: weights, gradients and optimiser states are sharded over the processes
-    optimizer: Literal["adamw", "adamw_8bit"] = "adamw"  # adamw_8bit needs bitsandbytes
-    hidden: Count = 128  # width of the Swiss roll's perceptron
-    layers: Count = 4  # hidden layers of the Swiss roll's perceptron
+    # adamw_fused: in one pass on a CPU as well, and so the moving average: faster, other rounding; adamw_8bit needs
+    # bitsandbytes
+    optimizer: Literal["adamw", "adamw_fused", "adamw_8bit"] = "adamw"
+    hidden: Annotated[Count, ON_SWISS_ROLL] = 128  # width of the Swiss roll's perceptron
+    layers: Annotated[Count, ON_SWISS_ROLL] = 4  # hidden layers of the Swiss roll's perceptron
 
     @model_validator(mode="after")
     def _possible(self):
@@ -70,11 +106,16 @@ class StudentConfig(Section):
         if weightless:
             weighted = ", ".join(name for name in VARIANTS if VARIANTS[name].weighted_term)
             raise ValueError(f"variant_weights: {weightless[0]!r} has no term to weigh; those that have: {weighted}")
+        for name in [*self.variant_weights, *self.side_variants]:
+            check_variant(name, self.paradigm)
         if self.gad_batch_stride > 1 and self.paradigm == "matching":
             raise ValueError("gad_batch_stride has nothing to save in output matching, whose pairs serve both terms")
+        check_student_options(self)
         self.parts_of(1)
-        if self.shard and (self.dtype == "float16" or self.optimizer == "adamw_8bit"):
+        if self.shard and (self.dtype == "float16" or self.optimizer != "adamw"):
             raise ValueError("shard goes with dtype float32 or bfloat16 and optimizer adamw")
+        if self.shard and self.validation is not None:
+            raise ValueError("shard goes without validation, which needs the whole student in one process")
         if self.shard and (self.compile or self.channels_last):
             raise ValueError("shard goes without compile and channels_last")
         if self.shard and self.gad_interval != [0.0, 1.0]:

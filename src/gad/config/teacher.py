@@ -1,9 +1,11 @@
 """The `teacher` section."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import model_validator
 
+from gad.config.effect import HUB_TEACHER, MADE_TEACHER, ON_IMAGES, ON_SWISS_ROLL, TRAINED_TEACHER
+from gad.config.prompts import Captions
 from gad.config.section import Count, Positive, Section, Seed
 
 
@@ -12,14 +14,18 @@ class TeacherConfig(Section):
 
     dataset: Literal["swiss_roll", "emoji", "prompts"]
     backbone: Literal["exact", "unet", "dit", "flow"]
-    pretrained: str | None = None  # a diffusers folder (from the project's root) or hub name: nothing is trained
-    revision: str | None = None  # of a hub name: a commit's hash
-    num_points: Count = 2000  # Swiss roll: points of the data set
-    num_scenes: Count = 49152  # emoji: encoded scenes that are learned from
-    num_steps: Count = 4000
-    batch_size: Count = 64  # scenes
-    lr: Positive = 1e-3
-    seed: Seed = 0
+    # a diffusers folder (from the project's root) or hub name: nothing is trained
+    pretrained: Annotated[str | None, ON_IMAGES] = None
+    revision: Annotated[str | None, HUB_TEACHER] = None  # of a hub name: a commit's hash
+    num_points: Annotated[Count, ON_SWISS_ROLL] = 2000  # Swiss roll: points of the data set
+    # emoji: 4x16x16 latents; compact: 12x8x8
+    autoencoder: Annotated[Literal["standard", "compact"], TRAINED_TEACHER] = "standard"
+    captions: Annotated[Captions, TRAINED_TEACHER] = "all"  # emoji: of the scenes that are learned from
+    num_scenes: Annotated[Count, TRAINED_TEACHER] = 49152  # emoji: encoded scenes that are learned from
+    num_steps: Annotated[Count, TRAINED_TEACHER] = 4000
+    batch_size: Annotated[Count, TRAINED_TEACHER] = 64  # scenes
+    lr: Annotated[Positive, TRAINED_TEACHER] = 1e-3
+    seed: Annotated[Seed, MADE_TEACHER] = 0
 
     @model_validator(mode="after")
     def _dataset_has_backbone(self):

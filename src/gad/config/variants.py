@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-WeightedTerm = Literal["gad", "diversity", "random", "score", "score_fixed", "released"]
+WeightedTerm = Literal["gad", "other_pair", "diversity", "random", "random_bounded", "score", "score_fixed", "released"]
 SCORE_FORMS = ("score", "score_fixed", "released")
 
 
@@ -14,26 +14,33 @@ class Variant:
     ``paired``: batches of B/2 noise pairs instead of B noises. ``weighted_term``: the term that ``gad_weight`` weighs,
     or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: 1.5x
     training (equal compute), an upper bound of what GAD's further call costs; with one sampling step GAD costs less, so
-    this control is generous.
+    this control is generous. ``first_step``: the anchor acts at the first sampling step alone (DP-DMD).
+    ``untrained``: the student at initialisation.
     """
 
     paired: bool = True
     weighted_term: WeightedTerm | None = None
     anchored: bool = False
     longer: bool = False
+    first_step: bool = False
+    untrained: bool = False
 
 
 VARIANTS = {
+    "initialisation": Variant(paired=False, untrained=True),
     "baseline": Variant(paired=False),
     "equal_time": Variant(paired=False, longer=True),
     "noise_augmentation": Variant(),
     "diversity_regulariser": Variant(weighted_term="diversity"),
     "random_gradient": Variant(weighted_term="random"),
+    "random_gradient_bounded": Variant(weighted_term="random_bounded"),
+    "gad_other_pair": Variant(weighted_term="other_pair"),
     "gad": Variant(weighted_term="gad"),
     "gad_score": Variant(weighted_term="score"),
     "gad_score_fixed": Variant(weighted_term="score_fixed"),
     "gad_released": Variant(weighted_term="released"),
     "pointwise_anchor": Variant(anchored=True),
+    "first_step_anchor": Variant(anchored=True, first_step=True),
     "gad_anchor": Variant(weighted_term="gad", anchored=True),
 }
 

@@ -23,10 +23,9 @@ from gad.models.model import Model
 from gad.models.stage import Stage
 from gad.runtime.devices import own_device
 from gad.runtime.distributed import distributed_folder_lock, distributed_wait_until, rank_and_world_size
-from gad.runtime.files import write_json, write_tensors
-from gad.runtime.fingerprint import file_hash, fingerprint, stage_fingerprint
+from gad.runtime.fingerprint import fingerprint, stage_fingerprint
 from gad.runtime.paths import stage_dir
-from gad.runtime.shards import drop_damaged_shards
+from gad.runtime.shards import drop_damaged_shards, write_manifest, write_shard
 
 
 def _singular_basis(
@@ -86,7 +85,7 @@ def _trajectories_of(
 
 def pair_generation_cache_key(config: NoisePairsConfig, teacher_hash: str) -> str:
     """The cache key of noise pairs; ``teacher_hash`` is the fingerprint of the teacher's folder."""
-    prompts = prompt_of(range(config.num_pairs), config.prompts)
+    prompts = prompt_of(range(config.num_pairs), config.prompt_source)
     return stage_fingerprint("noise_pairs", config.model_dump(exclude=NO_MATTER), teacher_hash, prompts)
 
 
@@ -94,7 +93,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
     """Write the shards that are missing and yield the number of sample ids done so far.
 
     A killed run goes on where it stopped; shards of another teacher, configuration or code, or of other prompts, are
-    thrown away, and so are those that are not what the manifest of an earlier run says. Of n processes each writes
+    thrown away, and so are damaged ones. Of n processes each writes
     every n-th shard, and the first one the manifest when all are there.
     """
     rank, processes = rank_and_world_size()
@@ -111,7 +110,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
             step, parts = config.batch_size, []
             batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
             with teacher.text_encoder_on(device):  # once a shard: it may be the largest network of all
-                encoded = [teacher.condition(prompt_of(ids, config.prompts)) for ids in batches]
+                encoded = [teacher.condition(prompt_of(ids, config.prompt_source)) for ids in batches]
             for ids, conditioning in zip(batches, encoded, strict=True):
                 parts.append(_trajectories_of(ids, denoise, teacher.latent_shape, conditioning, config, device))
                 yield ids.stop
@@ -119,14 +118,12 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
             if not all(tensor.isfinite().all() for tensor in shard.values()):
                 advice = "set noise_pairs.dtype: float32" if config.dtype != "float32" else "is its folder whole?"
                 raise ValueError(f"the teacher's outputs of samples {start} to {stop - 1} are not finite; {advice}")
-            write_tensors(path, shard)
+            write_shard(path, shard)
     if rank > 0:
         return
     distributed_wait_until(lambda: all(path.exists() for path in paths))
-    hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-    manifest: dict[str, object] = {"config": config.model_dump(), "teacher": teacher_hash}
-    manifest |= {"shards": hashes, "shape": list(teacher.latent_shape)}
-    write_json(folder / "manifest.json", manifest, digits=17)
+    facts: dict[str, object] = {"config": config.model_dump(), "teacher": teacher_hash}
+    write_manifest(folder, facts | {"shape": list(teacher.latent_shape)}, digits=17)
 
 
 def _in_dtype(teacher: Model, dtype: str) -> Model:

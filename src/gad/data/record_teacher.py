@@ -8,13 +8,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from gad.config import Recipe
+from gad.data.emoji import seeds
+from gad.data.emoji.held_out import caption_parts, evaluator_parts, overlap, training_captions
+from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.emoji.teacher import make_teacher
-from gad.data.emoji.teacher_evaluation import (
-    teacher_evaluation_accuracy,
-    teacher_evaluation_prompts,
-)
+from gad.data.emoji.teacher_evaluation import HELD_OUT, teacher_evaluation_accuracy, teacher_test_prompts
 from gad.runtime.files import write_json
-from gad.runtime.paths import EMOJI, metrics_file, stage_dir
+from gad.runtime.paths import AUTOENCODERS, EMOJI, metrics_file, stage_dir
 
 LAST_STEPS = 100  # over which the final loss is averaged
 
@@ -23,8 +23,18 @@ def train_or_link_teacher(settings: Recipe) -> pd.DataFrame:
     """Make the recipe's teacher; returns ``step`` and ``loss`` of its training, empty where nothing was trained."""
     section = settings.teacher
     trains = section.dataset == "emoji" and section.pretrained is None
-    steps = make_teacher(section, stage_dir(settings.name, "teacher"), EMOJI / "vae")
+    steps = make_teacher(section, stage_dir(settings.name, "teacher"), AUTOENCODERS[section.autoencoder])
     return pd.DataFrame(tqdm(steps, total=section.num_steps, mininterval=10, disable=not trains))
+
+
+def _held_out_overlap(settings: Recipe, prompts: list[Prompt]) -> dict[str, float]:
+    """Share of held-out captions, in [0, 1], whose words a teacher, an evaluator or a student saw together."""
+    accept = training_captions(settings.teacher.captions)
+    scenes, pairs = range(settings.teacher.num_scenes), range(settings.noise_pairs.num_pairs)
+    learned = {caption_parts(make_scene_prompt(i, seed=seeds.TEACHER, accept=accept)) for i in scenes}
+    distilled = {caption_parts(make_scene_prompt(i, seed=seeds.NOISE_PAIRS, accept=accept)) for i in pairs}
+    shares = {"teacher": learned, "students": distilled, "evaluators": evaluator_parts()}
+    return {f"{HELD_OUT}_words_seen_by_{name}": overlap(prompts, seen) for name, seen in shares.items()}
 
 
 def record_teacher(
@@ -35,9 +45,10 @@ def record_teacher(
     metrics = {}
     if len(log):
         metrics = {"final_loss": log["loss"].tail(LAST_STEPS).mean()}
-        metrics |= teacher_evaluation_accuracy(
-            images["teacher"], teacher_evaluation_prompts(), EMOJI / "evaluators" / "detector"
-        )
+        for name, prompts in teacher_test_prompts(settings).items():
+            found = teacher_evaluation_accuracy(images[name], prompts, EMOJI / "evaluators" / "detector")
+            metrics |= {key if name == "teacher" else f"{name}_{key}": value for key, value in found.items()}
+            metrics |= _held_out_overlap(settings, prompts) if name == HELD_OUT else {}
     elif points:
         data = points["data"]
         metrics = {"num_points": len(data), "rms": data.square().mean().sqrt().item()}

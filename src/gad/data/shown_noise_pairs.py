@@ -19,7 +19,7 @@ def shown_noise_pair_ids(teacher: Model, pairs: NoisePairs) -> Tensor:
 
 def shown_noise_pair_captions(pairs: NoisePairs, ids: Tensor) -> list[str]:
     """The caption of each sample id."""
-    return prompt_of(ids, pairs.config.prompts)
+    return prompt_of(ids, pairs.config.prompt_source)
 
 
 def shown_noise_pair_outputs(stage: Stage, pairs: NoisePairs) -> dict[str, Tensor]:

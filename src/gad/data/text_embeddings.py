@@ -25,7 +25,7 @@ def encode_pair_prompts(
     With a ``cache`` folder those of a recipe with its own prompts are encoded once, in ``dtype``, and read from there
     afterwards, memory-mapped; it holds the latest ones alone. The text encoder is on the device only while it works.
     """
-    prompts = prompt_of(range(len(pairs)), pairs.config.prompts)
+    prompts = prompt_of(range(len(pairs)), pairs.config.prompt_source)
     if cache is None or pairs.config.prompts is None:
         return teacher.condition(prompts)
     path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"

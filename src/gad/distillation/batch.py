@@ -22,7 +22,8 @@ class Batch:
     Paired batches hold the B/2 unperturbed members first and their perturbed partners, ``h`` away, after them.
     ``others`` are another sample's prompts, where they are needed. A part of a batch knows its ``rows`` in the
     whole, so that its random numbers are its own rows of the whole's. Rows and ``t_here``, the times again, stay on the
-    CPU on the way to a device: what is chosen by them is chosen without waiting for it.
+    CPU on the way to a device: what is chosen by them is chosen without waiting for it. ``other_jvp``: where it is
+    needed, the teacher's response of another pair, ``[B/2]``.
     """
 
     ids: Tensor
@@ -37,6 +38,7 @@ class Batch:
     h: Tensor | None
     rows: Tensor
     size: int
+    other_jvp: Tensor | None = None
 
     @property
     def paired(self) -> bool:
@@ -63,17 +65,19 @@ class Batch:
         """The pairs of those numbers, both members of each, or the samples of an unpaired batch."""
         rows = torch.cat([index, index + len(self.ids) // 2]) if self.paired else index
         on = cache(partial(send_to_device, rows))
-        return self._map(lambda value: value[on(value.device)], lambda h: h[send_to_device(index, h.device)])
+        return self._map(lambda value: value[on(value.device)], lambda pair: pair[send_to_device(index, pair.device)])
 
     def pairs_at(self, stride: int) -> Tensor:
         """Numbers of the pairs that stand at every ``stride``-th place of the whole batch, however it was split."""
         return (self.rows[: len(self.pair_steps)] % stride == 0).nonzero().flatten()
 
-    def _map(self, function, function_of_h) -> "Batch":
+    def _map(self, function, function_of_pairs) -> "Batch":
         names = ("ids", "x_t", "t", "t_here", "target", "noise", "endpoint", "conditioning", "others", "rows")
         values = {name: getattr(self, name) for name in names}
         changed: dict[str, Any] = {name: None if value is None else function(value) for name, value in values.items()}
-        return replace(self, **changed, h=None if self.h is None else function_of_h(self.h))
+        of_pairs = {name: getattr(self, name) for name in ("h", "other_jvp")}
+        changed |= {name: None if value is None else function_of_pairs(value) for name, value in of_pairs.items()}
+        return replace(self, **changed)
 
     def _rows_of(self, numbers: Tensor) -> Tensor:
         """This part's own rows of the whole batch's random numbers, where and as precise as the noise is."""

@@ -11,9 +11,12 @@ from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.schedule import Schedule
 from gad.distillation.batch import Batch, batch_of_stored_pairs, batch_of_stored_states, batch_random_generator
+from gad.distillation.other_pairs import prepared_batch
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
+
+WARMUP = 2**30  # the steps from here on are those before the student's first update
 
 
 def batch_source_partners(progress: float, schedule: str, copies: int) -> range:
@@ -44,7 +47,7 @@ class BatchSource:
     accelerator: "Accelerator"
 
     def at(self, step: int) -> list[Batch]:
-        """This process's parts of the step's batch, on its device."""
+        """This process's parts of the step's batch, on its device; from ``WARMUP`` on they are for the warm-up."""
         config, processes = self.config, self.accelerator.num_processes
         copies = self.pairs.config.directions_per_noise
         batch = draw_batch(
@@ -54,9 +57,12 @@ class BatchSource:
             variant=self.variant,
             batch_size=config.batch_size,
             key=(self.seed, step),
-            partners=batch_source_partners(step / config.num_steps, config.h_schedule, copies),
+            partners=batch_source_partners(
+                min(step % WARMUP, config.num_steps - 1) / config.num_steps, config.h_schedule, copies
+            ),
             misaligned=config.misaligned,
         )
+        batch = prepared_batch(batch, self.variant, config.target)
         own = batch.split(config.parts_of(processes))[self.accelerator.process_index :: processes]
         return [part.to(self.accelerator.device) for part in own]
 

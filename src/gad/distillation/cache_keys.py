@@ -43,8 +43,9 @@ def _renewed(settings: Recipe) -> Iterator[str]:
 
 
 def student_cache_key(config: StudentConfig, variant: str, pairs: NoisePairs) -> str:
-    """The cache key of a variant's students."""
+    """The cache key of a variant's students and their held-out curves."""
     settings = config.model_copy(update={"num_steps": num_training_steps(config, variant)}).model_dump(
         exclude=NO_RESULT
     )
-    return stage_fingerprint("student", settings, variant, pairs.fingerprint)
+    curves = [] if config.validation is None else [config.validation.model_dump()]
+    return stage_fingerprint("student", settings, variant, pairs.fingerprint, *curves)

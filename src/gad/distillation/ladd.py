@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import guided_denoiser_on_device
-from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import add_noise
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.discriminator import Discriminator
 from gad.distillation.losses import matching_loss
 from gad.distillation.pair_terms import Stored
+from gad.distillation.targets import end_to_end_output
 from gad.distillation.trainable import Networks, trainable_denoiser
 
 LATEST = 0.75  # the re-noised times' upper end
@@ -30,7 +30,9 @@ Logits = Float[Tensor, "B K"]
 class Ladd:
     """Latent adversarial distillation. The teacher's endpoints are real samples; the heads learn beside the student.
 
-    With a ``regression_weight`` the output is also regressed to the endpoint of its own noise, as in Nitro-1.
+    With a ``regression_weight`` the output is also regressed to the endpoint of its own noise. At weight 1 the
+    student's loss is that of the released code (Nitro-1). Its discriminator differs: there the teacher's encoder learns
+    along with the heads, at the student's learning rate, and re-noised times are uniform.
     """
 
     teacher: Denoiser
@@ -61,10 +63,7 @@ class Ladd:
 
     def _output(self, student: Denoiser, batch: Batch) -> Latent:
         """The student's x0 at the end of its trajectory; the last call carries the gradient."""
-        with torch.no_grad():
-            steps = {"num_steps": self.student_steps, "stop": self.student_steps - 1}
-            last = sample(student, batch.noise, batch.conditioning, **steps)[-1]
-        return student(last, torch.full_like(batch.t, 1 / self.student_steps), batch.conditioning)
+        return end_to_end_output(student, batch, student_steps=self.student_steps)
 
     def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
         """The discriminator's loss ``[B]``: endpoints against outputs, and endpoints under other prompts."""
@@ -83,7 +82,9 @@ class Ladd:
         loss = ladd_generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")
-        free = x0 if self.student_steps == 1 else None
+        compared = self.stored.compared
+        own = compared.target == "end_to_end" and compared.gradient == "last_call"
+        free = x0 if self.student_steps == 1 or own else None
         return self.stored.add_to({"ladd": loss}, student, batch, generator, x0=free)
 
 

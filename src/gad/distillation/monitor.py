@@ -8,24 +8,36 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.distillation.batch import batch_of_stored_pairs
 from gad.distillation.pair_terms import pair_term_response
+from gad.distillation.targets import ComparedOutput, with_target
 from gad.metrics.response import jacobian_norm_ratio, jvp_cosine
 
 PROBE_PAIRS = 16
 
 
 class Monitor:
-    """The first pairs at the first timestep: the student's response there against the teacher's stored one."""
+    """The first pairs at the first timestep: the student's response there against the teacher's stored one.
 
-    def __init__(self, pairs: NoisePairs, prompts: Conditioning | None, schedule, device="cpu"):
+    ``compared``: which output of the student is compared, and with which of the teacher's.
+    """
+
+    def __init__(
+        self,
+        pairs: NoisePairs,
+        prompts: Conditioning | None,
+        schedule,
+        device="cpu",
+        compared: ComparedOutput = ComparedOutput(),  # noqa: B008  # frozen
+    ):
         ids = torch.arange(min(PROBE_PAIRS, len(pairs)))
         zero = torch.zeros_like(ids)
-        self.batch = batch_of_stored_pairs(pairs, prompts, schedule, ids, zero, zero).to(device)
+        batch = batch_of_stored_pairs(pairs, prompts, schedule, ids, zero, zero)
+        self.batch, self.compared = with_target(batch, compared.target).to(device), compared
 
     @torch.no_grad()
     def measure(self, student: Denoiser) -> dict[str, float]:
         """``monitor_jvp_cosine``, higher is better, and ``monitor_gain``, 1 is best; by difference at the pairs' h."""
         batch = self.batch
-        ours = pair_term_response(student(batch.x_t, batch.t, batch.conditioning), batch.pair_steps)
+        ours = pair_term_response(self.compared(student, batch), batch.pair_steps)
         theirs = pair_term_response(batch.target, batch.pair_steps)
         cosine = jvp_cosine(ours, theirs).mean().item()
         return {"monitor_jvp_cosine": cosine, "monitor_gain": jacobian_norm_ratio(ours, theirs)}

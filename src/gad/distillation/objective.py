@@ -3,6 +3,7 @@
 from torch import nn
 
 from gad.config import StudentConfig
+from gad.config.student_options import check_sampling_steps
 from gad.config.variants import SCORE_FORMS, check_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.denoiser import NetworkDenoiser
@@ -13,6 +14,7 @@ from gad.distillation.pair_terms import Alignment, Stored
 from gad.distillation.regression import Matching
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.sid import Sid
+from gad.distillation.targets import ComparedOutput
 from gad.distillation.tdm import Tdm
 from gad.distillation.time_window import TimeWindow
 from gad.distillation.trainable import Trainable
@@ -35,28 +37,33 @@ def build_objective(
     if spec.weighted_term and spec.weighted_term not in SCORE_FORMS and not time_window.opens(pairs.times[:-1]).any():
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
         raise ValueError(f"gad_interval {config.gad_interval} has no student timestep ({times}): GAD never acts")
+    check_sampling_steps(config, [variant], pairs.config.student_steps)
+    by_ratio = config.gradient_ratio is not None
+    compared = ComparedOutput(config.target, pairs.config.student_steps, config.end_to_end_gradient)
     score_form, alignment = None, Alignment(power, config.loss, "gad")
     match spec.weighted_term:
         case "score" | "score_fixed" | "released" as form:
-            score_form = ScoreForm(form, power, weight, time_window)
-        case "gad" | "diversity" | "random" as term:
+            score_form = ScoreForm(form, power, weight, time_window, by_ratio)
+        case "gad" | "other_pair" | "diversity" | "random" | "random_bounded" as term:
             alignment = Alignment(power, config.loss, term)
     gad_weight = weight if spec.weighted_term and not score_form else 0.0
     if config.paradigm == "matching":
-        return Matching(alignment, gad_weight, time_window)
+        return Matching(alignment, gad_weight, time_window, None, compared, by_ratio)
     if score_form and config.gad_batch_stride > 1:
         raise ValueError(f"gad_batch_stride thins the terms on stored pairs; variant {variant!r} has none")
     anchor_weight = config.anchor_weight if spec.anchored else 0.0
-    stored = Stored(alignment, gad_weight, anchor_weight, time_window, config.gad_batch_stride)
+    options = (compared, spec.first_step, by_ratio)
+    stored = Stored(alignment, gad_weight, anchor_weight, time_window, config.gad_batch_stride, *options)
     if config.paradigm == "ladd":
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
         return Ladd(teacher.denoiser, heads, pairs.config.student_steps, stored, config.regression_weight)
     guided = teacher.guided(pairs.config.guidance_scale)
     parts = (guided, fake_score_of(guided, student), pairs.config.student_steps, stored)
+    shared = config.rollout == "shared"
     if config.paradigm == "tdm":
         kind = config.tdm_loss or ("mse" if pairs.config.student_steps == 1 else "pseudo_huber")
-        return Tdm(*parts, kind, score_form)
-    return Sid(*parts, config.sid_alpha, score_form)
+        return Tdm(*parts, kind, score_form, shared)
+    return Sid(*parts, config.sid_alpha, score_form, shared)
 
 
 def networks_of_objective(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:

@@ -12,7 +12,9 @@ from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_response_loss
 from gad.distillation.losses import Kind, matching_loss
+from gad.distillation.targets import ComparedOutput
 from gad.distillation.time_window import TimeWindow
+from gad.distillation.trainable import UNWEIGHTED
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
@@ -32,7 +34,7 @@ class Alignment:
 
     jvp_power: float
     kind: Kind
-    weighted_term: Literal["gad", "diversity", "random"] = "gad"
+    weighted_term: Literal["gad", "other_pair", "diversity", "random", "random_bounded"] = "gad"
 
     def zeros(self, batch: Batch) -> dict[str, Tensor]:
         """What ``terms`` names, in its order, all 0: for a paired batch of which no pair is used."""
@@ -48,12 +50,20 @@ class Alignment:
             h = batch.pair_steps
             student, teacher = pair_term_response(x0, h), pair_term_response(batch.target, h)
             terms["gad"] = gad_response_loss(student, teacher) / self.jvp_power
-            if self.weighted_term == "diversity":
-                terms["diversity"] = pair_term_diversity_loss(student, jvp_power=self.jvp_power)
-            elif self.weighted_term == "random":
-                direction = batch.normal(generator)[: len(h)]
-                terms["random"] = pair_term_random_gradient_loss(student, teacher, direction) / self.jvp_power
+            if self.weighted_term != "gad":
+                terms[self.weighted_term] = self._control(student, teacher, batch, generator)
         return terms
+
+    def _control(self, student: Response, teacher: Response, batch: Batch, generator: torch.Generator) -> Tensor:
+        """The loss of the control that ``weighted_term`` names, for every pair."""
+        match self.weighted_term:
+            case "diversity":
+                return pair_term_diversity_loss(student, jvp_power=self.jvp_power)
+            case "other_pair":
+                assert batch.other_jvp is not None, "a batch of this control has another pair's responses"
+                return gad_response_loss(student, Response(teacher.x0, batch.other_jvp)) / self.jvp_power
+        direction, bounded = batch.normal(generator)[: len(batch.pair_steps)], self.weighted_term == "random_bounded"
+        return pair_term_random_gradient_loss(student, teacher, direction, bounded=bounded) / self.jvp_power
 
 
 def pair_term_response(x0: Latent, h: Tensor) -> Response:
@@ -70,6 +80,10 @@ class Stored:
     only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
     ``stride`` it takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and
     without an anchor only the pairs at which the time window is open.
+
+    ``compared``: which output of the student is compared. ``first_step``: the anchor acts at the first timestep alone,
+    at the weight that keeps its mean over those samples. ``by_ratio``: the terms are left unweighted, for
+    :class:`gad.distillation.gradient_ratio.GradientRatio`.
     """
 
     alignment: Alignment
@@ -77,6 +91,9 @@ class Stored:
     anchor_weight: float
     time_window: TimeWindow = TimeWindow()
     stride: int = 1
+    compared: ComparedOutput = ComparedOutput()
+    first_step: bool = False
+    by_ratio: bool = False
 
     def add_to(
         self,
@@ -99,15 +116,30 @@ class Stored:
         whole = x0 is not None or self.anchor_weight or self.time_window.always
         used = chosen if whole else chosen[self.time_window.opens(batch.t_here[chosen])]
         if not len(used):  # other processes may have some: the same names everywhere
-            return terms | self.alignment.zeros(batch) | {"total": total}
+            left = {UNWEIGHTED + self.alignment.weighted_term: torch.zeros_like(total)} if self.by_ratio else {}
+            return terms | self.alignment.zeros(batch) | left | {"total": total}
         part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
-        output = student(part.x_t, part.t, part.conditioning) if x0 is None else x0
+        output = self.compared(student, part) if x0 is None else x0
         stored = self.alignment.terms(output, part, generator)
+        left = {}
         if gad_weight:
-            weighted_term, share = stored[self.alignment.weighted_term], len(used) / len(chosen)
-            total = total + gad_weight * share * self.time_window.mean(weighted_term, part.t[: len(weighted_term)])
-        total = total + self.anchor_weight * stored["matching"].mean()
+            name, share = self.alignment.weighted_term, len(used) / len(chosen)
+            mean = self.time_window.mean(stored[name], part.t[: len(stored[name])])
+            left[UNWEIGHTED + name] = share * mean
+            total = total + gad_weight * share * mean
+        if self.anchor_weight:
+            anchor = self._anchor(stored["matching"], part)
+            left[UNWEIGHTED + "anchor"] = anchor
+            total = total + self.anchor_weight * anchor
+        if self.by_ratio:
+            return terms | stored | left | {"total": next(iter(terms.values())).mean()}
         return terms | stored | {"total": total}
+
+    def _anchor(self, matching: Tensor, part: Batch) -> Tensor:
+        """Mean regression to the stored pairs, or to those at the first timestep."""
+        if not self.first_step:
+            return matching.mean()
+        return self.compared.student_steps * (matching * (part.t == 1)).mean()
 
 
 def pair_term_diversity_loss(student: Response, *, jvp_power: float) -> PerSample:
@@ -122,16 +154,21 @@ def pair_term_diversity_loss(student: Response, *, jvp_power: float) -> PerSampl
     return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
 
 
-def pair_term_random_gradient_loss(student: Response, teacher: Response, direction: Tensor) -> PerSample:
+def pair_term_random_gradient_loss(
+    student: Response, teacher: Response, direction: Tensor, *, bounded: bool = False
+) -> PerSample:
     r"""A gradient on the student's response with GAD's norm, in a random direction, ``[B]``.
 
     .. math:: \frac{2}{d} \left< \mathrm{sg}(\rho),\, J_S v \right>, \qquad
         \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
 
     Its gradient on J_S v has the norm of :func:`gad.distillation.gad_loss.gad_response_loss`'s, whatever ``direction``
-    r is drawn. Only its gradient has a meaning.
+    r is drawn. Only its gradient has a meaning. It closes no gap, and grows with the gap that it opens; where it is
+    ``bounded``, the norm of rho is at most that of the teacher's response.
     """
     gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
+    if bounded:
+        gap = torch.minimum(gap, teacher.jvp.flatten(1).norm(dim=1))
     r = direction.flatten(1)
     rho = (gap[:, None] * r / r.norm(dim=1, keepdim=True)).detach()
     return 2 * (rho * student.jvp.flatten(1)).mean(dim=1)

@@ -1,8 +1,9 @@
 """Re-noised outputs of the student, at which teacher and fake score are evaluated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps
@@ -24,30 +25,75 @@ class Renoised:
     importance: PerSample
 
 
-def renoised_output(
-    student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, onward: bool
+@dataclass(frozen=True)
+class Rollout:
+    """The student's x0 prediction at a drawn timestep ``t`` of its own trajectory, where it stands at ``x_t``."""
+
+    x0: Latent
+    x_t: Latent
+    t: PerSample
+    t_next: PerSample
+
+    def detached(self) -> "Rollout":
+        """The same without the student's gradient."""
+        return replace(self, x0=self.x0.detach())
+
+
+def student_rollout(
+    student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, shortest: bool = False
+) -> Rollout:
+    """The student's x0, with its gradient, at a random step of its trajectory; the steps before it are without one.
+
+    ``shortest``: each sample goes as far as its step alone, about half of the calls, whose rows differ by rounding.
+    """
+    times = sampling_timesteps(student_steps, batch.noise.device).to(batch.noise)
+    node = batch.integers(student_steps, generator)
+    with torch.no_grad():
+        if shortest and not node.is_meta:  # shapes alone know no steps
+            x_t = _walk_to(student, batch, node, student_steps)
+        else:
+            states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)
+            x_t = states[node, torch.arange(len(batch.noise), device=node.device)]
+    return Rollout(student(x_t, times[node], batch.conditioning), x_t, times[node], times[node + 1])
+
+
+def _walk_to(student: Denoiser, batch: Batch, node: Tensor, student_steps: int) -> Latent:
+    """Each sample's state at its own step, in calls of those that have not got there."""
+    x_t = batch.noise.clone()
+    for step in range(student_steps - 1):
+        left = (node > step).nonzero().flatten()
+        if len(left):
+            prompts = None if batch.conditioning is None else batch.conditioning[left]
+            x_t[left] = sample(student, x_t[left], prompts, num_steps=student_steps, start=step, stop=step + 1)[-1]
+    return x_t
+
+
+def renoised_rollout(
+    rollout: Rollout, schedule: Schedule, batch: Batch, generator: torch.Generator, *, onward: bool
 ) -> Renoised:
-    """The student's x0 at a random step of its trajectory, with its gradient, and a random re-noised state of it.
+    """A random re-noised state of a rollout's x0.
 
     ``onward`` (TDM): x0 is taken to the next timestep first and re-noised to a time between that and its
     own. Else (SiD): it is re-noised from clean data to any time before its own.
     """
-    count, times = len(batch.noise), sampling_timesteps(student_steps, batch.noise.device).to(batch.noise)
-    node, uniform, eps = batch.integers(student_steps, generator), batch.uniform(generator), batch.normal(generator)
-    with torch.no_grad():
-        states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)
-    x_student, t_student = states[node, torch.arange(count, device=node.device)], times[node]
-    t_mid = times[node + 1] if onward else torch.zeros_like(t_student)
-    x0 = student(x_student, t_student, batch.conditioning)
-    x_mid = ddim_step(student.schedule, x_student, x0, t_student, t_mid)
+    uniform, eps = batch.uniform(generator), batch.normal(generator)
+    x0, t_student = rollout.x0, rollout.t
+    t_mid = rollout.t_next if onward else torch.zeros_like(t_student)
+    x_mid = ddim_step(schedule, rollout.x_t, x0, t_student, t_mid)
     low, high = t_mid.clamp(min=EARLIEST), t_student - MARGIN
     t = low + (high - low) * uniform
-    a, b = renoising_factors(student.schedule, t_mid, t)
+    a, b = renoising_factors(schedule, t_mid, t)
     x_t = expand_per_sample(a, eps) * x_mid + expand_per_sample(b, eps) * eps
-    mixed = (x_t - expand_per_sample(student.schedule.alpha(t), eps) * x0) / expand_per_sample(
-        student.schedule.sigma(t), eps
-    )
+    mixed = (x_t - expand_per_sample(schedule.alpha(t), eps) * x0) / expand_per_sample(schedule.sigma(t), eps)
     return Renoised(x0, x_t, t, renoising_importance_weight(eps, mixed).detach())
+
+
+def renoised_output(
+    student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, onward: bool
+) -> Renoised:
+    """The student's x0 at a random step of its trajectory, with its gradient, and a random re-noised state of it."""
+    rollout = student_rollout(student, batch, generator, student_steps=student_steps)
+    return renoised_rollout(rollout, student.schedule, batch, generator, onward=onward)
 
 
 def renoising_importance_weight(added: Latent, mixed: Latent) -> PerSample:

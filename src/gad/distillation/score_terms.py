@@ -19,6 +19,7 @@ from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, g
 from gad.distillation.pair_terms import pair_term_response
 from gad.distillation.renoising import Renoised
 from gad.distillation.time_window import TimeWindow
+from gad.distillation.trainable import UNWEIGHTED
 
 RELEASED_STEP = 1e-2  # of a direction of unit norm, as in the released code (Huang et al.)
 
@@ -32,12 +33,13 @@ The released form takes the bare one in both, as in the released code (Huang et 
 @dataclass(frozen=True)
 class ScoreForm:
     """A score form's term and weight. ``score`` and ``score_fixed`` are relative to ``jvp_power``, the teacher's mean
-    squared response."""
+    squared response. ``by_ratio``: the term is left unweighted."""
 
     form: Literal["score", "score_fixed", "released"]
     jvp_power: float
     weight: float
     time_window: TimeWindow = TimeWindow()
+    by_ratio: bool = False
 
     def add_to(
         self,
@@ -71,10 +73,10 @@ class ScoreForm:
                 )  # what a step of x0 is in x_t
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
-        return terms | {
-            self.form: term,
-            "total": terms["total"] + weight * self.time_window.mean(term, state.t[: len(term)]),
-        }
+        mean = self.time_window.mean(term, state.t[: len(term)])
+        if self.by_ratio:
+            return terms | {self.form: term, UNWEIGHTED + self.form: mean}
+        return terms | {self.form: term, "total": terms["total"] + weight * mean}
 
     @torch.no_grad()
     def _jvps(self, scores: Scores, batch: Batch, state: Renoised, step: Latent) -> tuple[Latent, Latent]:

@@ -39,7 +39,7 @@ def workers_for(teacher: Model, config: StudentConfig, seeds: int) -> int:
     if own_device(config.device).type != "cpu":
         return 1
     workers = min(seeds, available_cores() // threads_per_seed(teacher), _room(teacher))
-    seconds = seeds * config.num_steps * STEP["2-D" if teacher.pipeline is None else "images"]
+    seconds = seeds * (config.num_steps + config.start_steps) * STEP["2-D" if teacher.pipeline is None else "images"]
     return workers if workers > 1 and seconds * (1 - 1 / workers) > START else 1
 
 

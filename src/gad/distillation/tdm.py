@@ -24,7 +24,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
 from gad.distillation.losses import pseudo_huber
 from gad.distillation.pair_terms import Stored
-from gad.distillation.renoising import renoised_output
+from gad.distillation.renoising import Rollout, renoised_rollout, student_rollout
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.trainable import Networks, trainable_denoiser
 
@@ -45,6 +45,7 @@ class Tdm:
     stored: Stored
     kind: DistanceKind
     score_form: ScoreForm | None = None
+    shared: bool = False  # the rollout, between the student's update and the fake score's
 
     @property
     def auxiliary(self) -> nn.Module:
@@ -58,15 +59,32 @@ class Tdm:
         """The same with both networks on ``device``."""
         return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
-    def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> PerSample:
+    def rollout(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Rollout | None:
+        """The student's samples of a step where both updates share them, with the student's gradient."""
+        if not self.shared:
+            return None
+        return student_rollout(student, batch, generator, student_steps=self.student_steps, shortest=True)
+
+    def _renoised(self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None):
+        """The re-noised state of the shared rollout, or of one of its own."""
+        found = rollout or student_rollout(
+            student, batch, generator, student_steps=self.student_steps, shortest=self.shared
+        )
+        return renoised_rollout(found, student.schedule, batch, generator, onward=True)
+
+    def auxiliary_loss(
+        self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None
+    ) -> PerSample:
         """The fake score's denoising loss, ``[B]``."""
         with torch.no_grad():
-            state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=True)
+            state = self._renoised(student, batch, generator, rollout and rollout.detached())
         return denoising_loss_of_fake(self.fake, state, batch, student.schedule)
 
-    def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(
+        self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None
+    ) -> dict[str, Tensor]:
         """``tdm``, the terms of GAD where they are weighed, and the ``total``."""
-        state = renoised_output(student, batch, generator, student_steps=self.student_steps, onward=True)
+        state = self._renoised(student, batch, generator, rollout)
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
         loss = tdm_loss(state.x0, real, fake, kind=self.kind)

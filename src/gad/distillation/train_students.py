@@ -10,22 +10,27 @@ import torch
 from tqdm import tqdm
 
 from gad.config import StudentConfig
-from gad.config.variants import effective_variant
+from gad.config.variants import VARIANTS, effective_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.distillation.cache_keys import student_cache_key
 from gad.distillation.objective import build_objective
+from gad.distillation.record_student import SeedProgress
+from gad.distillation.regression_start import RegressionStart
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
-from gad.distillation.training_loop import TrainState, num_training_steps, train
+from gad.distillation.training_loop import TrainState, num_training_steps, state_at_initialisation, train
 from gad.distillation.training_record import LOG, write_training_record
+from gad.distillation.validation_log import ValidationLog, join_curves, remove_curves
+from gad.metrics.validation import Validation, prepare_validation
 from gad.models.model import Model
 from gad.models.stage import Stage
 from gad.models.students import finished_student_seeds, save_student, start_student, student_seed_dir
+from gad.runtime.atomic import atomic_write_path, remove_folder
 from gad.runtime.distributed import distributed_folder_lock, make_accelerator, rank_and_world_size
-from gad.runtime.paths import DATA, stage_dir
+from gad.runtime.paths import DATA, stage_cache_dir, stage_dir
 from gad.runtime.side_by_side import side_by_side
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -43,6 +48,7 @@ class SeedTraining:
     variant: str
     folder: Path
     live: Path
+    validation: Validation | None = None
 
     def __call__(self, seed: int) -> Iterator[TrainState]:
         """Train a seed and save its student; the same whether it is called here or in a process of its own."""
@@ -50,16 +56,30 @@ class SeedTraining:
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
         student = start_student(self.teacher, self.config, seed=seed)
+        if self.config.start == "regression":
+            start = RegressionStart(self.pairs, self.prompts, self.config, self.live.parent / "start", self.live)
+            log = start.apply(student, seed)
+            if accelerator.is_main_process:
+                shutil.copy(log, self.folder / f"start_{seed}.csv")
         teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
-        states = train(
-            student, objective, self.pairs, self.prompts, self.config, variant=self.variant, seed=seed, folder=work
-        )
+        curves = None
+        if self.validation is not None and accelerator.is_main_process:
+            curves = ValidationLog(self.validation, self.teacher, seed, work)
+        given = (student, objective, self.pairs, self.prompts, self.config)
+        if VARIANTS[self.variant].untrained:
+            states = iter([state_at_initialisation(*given)])
+        else:
+            states = train(*given, variant=self.variant, seed=seed, folder=work, validate=curves)
         if accelerator.is_main_process:
-            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}")
-            shutil.copy(work / LOG, self.folder / f"log_{seed}.csv")
+            show = None if curves is None else curves.show
+            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}", show=show)
+            with atomic_write_path(self.folder / f"log_{seed}.csv") as partial:
+                shutil.copy(work / LOG, partial)
+            if curves is not None:
+                curves.keep(self.folder)
             save_student(student, self.teacher, student_seed_dir(self.folder, seed))
-            shutil.rmtree(work)
+            remove_folder(work)
         else:
             yield from states
         accelerator.wait_for_everyone()
@@ -74,12 +94,15 @@ def train_seeds(
     folder: Path,
     live: Path,
     cache: Path | None = None,
+    validation_cache: Path | None = None,
 ) -> Iterator[tuple[int, TrainState]]:
     """Train every seed that is not finished and yield (seed, state) as training goes on.
 
-    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds. Work of other settings or
-    code and of seeds that the recipe no longer names is thrown away. ``cache`` holds encoded prompts. Where there is
-    room seeds are trained side by side, to the same bits. Of several processes of a launcher the first one writes.
+    A seed's student stands in ``folder/seed_<k>``; ``folder/training.csv`` logs all seeds, ``folder/validation.csv``
+    holds their held-out curves where ``config.validation`` asks for them. Work of other settings or code and of seeds
+    that the recipe no longer names is thrown away. ``cache`` holds encoded prompts, ``validation_cache`` what the
+    teacher makes of the validation noises. Where there is room seeds are trained side by side, to the same bits. Of
+    several processes of a launcher the first one writes.
     """
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
@@ -89,12 +112,16 @@ def train_seeds(
         write_training_record(folder, config, pairs.config)
     prompts = encode_pair_prompts(teacher, pairs, cache=cache, dtype=config.dtype, device=config.device)
     kind = effective_variant(variant, config.weight_of(variant))
-    training = SeedTraining(teacher, pairs, prompts, trained, kind, folder, live)
-    yield from _train_left(
-        training, [seed for seed in config.seeds_of(variant) if not student_seed_dir(folder, seed).exists()]
-    )
+    left = [seed for seed in config.seeds_of(variant) if not student_seed_dir(folder, seed).exists()]
+    validation = None
+    if config.validation is not None and first and left:
+        made_for = (teacher, pairs.config, pairs.fingerprint, config.validation)
+        validation = prepare_validation(*made_for, device=config.device, folder=validation_cache)
+    yield from _train_left(SeedTraining(teacher, pairs, prompts, trained, kind, folder, live, validation), left)
     if first:
         join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
+        if config.validation is not None:
+            join_curves(folder, config.seeds_of(variant))
         _keep_only(folder, config.seeds_of(variant))
 
 
@@ -115,10 +142,12 @@ def _train_left(training: SeedTraining, seeds: list[int]) -> Iterator[tuple[int,
 def _keep_only(folder: Path, seeds: list[int]) -> None:
     """Remove the students and logs of other seeds, and what a kill between saving and cleaning up left."""
     for seed in set(finished_student_seeds(folder)) - set(seeds):
-        shutil.rmtree(student_seed_dir(folder, seed))
-        (folder / f"log_{seed}.csv").unlink(missing_ok=True)
+        remove_folder(student_seed_dir(folder, seed))
+        for name in ("log", "start"):
+            (folder / f"{name}_{seed}.csv").unlink(missing_ok=True)
+        remove_curves(folder, seed)
     for work in folder.glob("unfinished_*"):
-        shutil.rmtree(work)
+        remove_folder(work)
 
 
 def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, variant: str) -> "pd.DataFrame":
@@ -128,8 +157,12 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
     recipe, folder = stage.recipe, stage.folder / variant
     num_steps, seeds = num_training_steps(config, variant), config.seeds_of(variant)
     options = {"folder": folder, "live": DATA / recipe / "live" / variant, "cache": stage_dir(recipe, "prompt_embeds")}
+    options["validation_cache"] = stage_cache_dir(recipe, "validation")  # of the recipe: all of its variants read it
     with tqdm(total=len(seeds) * num_steps, desc=f"{recipe} {variant}", mininterval=2) as bar:
+        progress = SeedProgress(
+            bar, num_steps, config.log_every, lambda: set(seeds) & set(finished_student_seeds(folder))
+        )
         for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
-            bar.update(seeds.index(seed) * num_steps + state.step - bar.n)
+            progress.report(seed, state.step)
             bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
     return pd.read_csv(folder / LOG).assign(variant=variant)

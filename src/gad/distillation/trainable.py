@@ -12,6 +12,8 @@ from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import unguided
 from gad.models.model import Model
 
+UNWEIGHTED = "unweighted_"  # names the terms that an objective leaves to be weighed by their gradients
+
 
 @dataclass(frozen=True)
 class Networks:
@@ -49,6 +51,16 @@ class WithAuxiliary(Protocol):
     def auxiliary(self) -> nn.Module: ...
 
     def auxiliary_loss(self, student, batch, generator: torch.Generator) -> Tensor: ...
+
+
+@runtime_checkable
+class WithRollout(Protocol):
+    """An objective whose two updates of a step may begin with the same samples of the student, with its gradient.
+
+    ``rollout`` is None where each makes its own; else ``auxiliary_loss`` and ``terms`` take it after the generator.
+    """
+
+    def rollout(self, student, batch, generator: torch.Generator): ...
 
 
 def trainable_denoiser(denoiser: Denoiser) -> tuple[NetworkDenoiser, ...]:

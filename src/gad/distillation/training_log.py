@@ -1,32 +1,48 @@
 """The table that training writes, a row whenever it tells how far it is."""
 
 import csv
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gad.distillation.training_loop import TrainState
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from dvclive import Live
 
 
-def log_training_states(states: Iterable[TrainState], seed: int, path: Path, live: Path) -> Iterator[TrainState]:
+def log_training_states(
+    states: Iterable[TrainState], seed: int, path: Path, live: Path, *, show: "Callable[[Live], None] | None" = None
+) -> Iterator[TrainState]:
     """The states as they come, each once it stands in the table ``path``.
 
-    dvclive's files in ``live`` are for monitoring; the table is the record.
+    dvclive's files in ``live`` are for monitoring; the table is the record. ``show`` adds further files to monitor.
     """
-    from dvclive import Live  # here, since it takes seconds
-
-    with Live(str(live), report=None, save_dvc_exp=False, dvcyaml=None) as log:
+    with _live_metrics(live) as log:
         shown = 0
         for state in states:
             rows = append_log_row(path, seed, state)
+            if show is not None and log is not None:
+                show(log)
             for row in rows[shown:]:  # of a run that goes on after a kill the earlier ones, too
-                _show_row(log, row)
+                if log is not None:
+                    _show_row(log, row)
             shown = len(rows)
             yield state
+
+
+def _live_metrics(folder: Path) -> AbstractContextManager["Live | None"]:
+    """dvclive's log; None where it cannot begin, as in a git repository without a commit: training needs none."""
+    from dvclive import Live  # here, since it takes seconds
+
+    try:
+        return Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
+    except Exception as error:  # DVC and git raise many kinds
+        print(f"no live metrics in {folder}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+        return nullcontext()
 
 
 def _show_row(log: "Live", row: dict[str, str]) -> None:
@@ -39,15 +55,19 @@ def _show_row(log: "Live", row: dict[str, str]) -> None:
 
 
 def append_log_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:
-    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
+    """Add the row of a state to the table ``path`` and return all."""
     found: dict[str, int | float] = {"seed": seed, "step": state.step}
     found |= {"learning_rate": state.learning_rate, "gradient_norm": state.gradient_norm}
-    found |= state.terms | state.monitored
-    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in found.items()}
+    return append_row(path, found | state.terms | state.monitored)
+
+
+def append_row(path: Path, values: dict[str, int | float]) -> list[dict[str, str]]:
+    """Add a row and return all; rows at or after its step, left by a killed run, are dropped."""
+    row = {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in values.items()}
     rows: list[dict[str, str]] = []
     if path.exists():
-        with open(path, newline="") as file:
-            rows = [old for old in csv.DictReader(file) if int(old["step"]) < state.step]
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = [old for old in csv.DictReader(file) if int(old["step"]) < values["step"]]
     rows.append(row)
     _write_rows(path, rows)
     return rows
@@ -56,7 +76,7 @@ def append_log_row(path: Path, seed: int, state: TrainState) -> list[dict[str, s
 def _write_rows(path: Path, rows: list[dict]) -> None:
     """A table with every column that a row has; sparse GAD is not logged at every step."""
     names = dict.fromkeys(name for row in rows for name in row)
-    with atomic_write_path(path) as partial, open(partial, "w", newline="") as file:
+    with atomic_write_path(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(names), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -66,6 +86,6 @@ def join_log_tables(paths: list[Path], whole: Path) -> None:
     """One table of all, in their order."""
     rows = []
     for path in paths:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             rows += list(csv.DictReader(file))
     _write_rows(whole, rows)

@@ -18,10 +18,13 @@ from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.average_validation import AverageValidation, Validate
 from gad.distillation.batch_source import BatchSource
+from gad.distillation.losses import matching_loss
 from gad.distillation.monitor import Monitor
 from gad.distillation.nan_guard import NanGuard
 from gad.distillation.precision import place_networks
+from gad.distillation.targets import ComparedOutput
 from gad.distillation.trainable import Trainable
 from gad.distillation.training_state import TrainingState
 from gad.distillation.updates import Updates
@@ -51,28 +54,39 @@ def train(
     variant: str,
     seed: int,
     folder: Path,
+    validate: Validate | None = None,
 ) -> Iterator[TrainState]:
     """Train ``student`` in place and yield a state every ``log_every`` steps; it ends as its moving average.
 
     Checkpoints are in ``folder``; ``prompts`` are the encoded captions of all ids. With ``shard`` the objective's
-    teacher has to be its own copy: it is sharded in place. Raises NonFiniteLoss.
+    teacher has to be its own copy: it is sharded in place. ``validate`` is called with the moving average after the
+    steps of ``config.validation``. Raises NonFiniteLoss.
     """
     accelerator = make_accelerator(config.device)
     plain = copy.deepcopy(student.network) if config.shard else None
+    validation = AverageValidation(student, config, validate)
     schedule = student.schedule.to("cpu")  # where batches are drawn
     objective = place_networks(student, objective, config, accelerator.device)
     state = TrainingState(student.network, objective, config, accelerator)
-    guard, monitor = NanGuard(variant, seed, accelerator), Monitor(pairs, prompts, schedule, accelerator.device)
+    guard = NanGuard(variant, seed, accelerator)
+    compared = ComparedOutput(config.target, pairs.config.student_steps)
+    monitor = Monitor(pairs, prompts, schedule, accelerator.device, compared)
     source = BatchSource(pairs, prompts, schedule, config, variant, seed, accelerator)
     update = Updates(student, objective, state, guard, seed)
-    for step in range(state.resume(folder / LAST), config.num_steps):
+    begin = state.resume(folder / LAST)
+    if begin == 0:
+        validation(0, state)
+        update.warm_up(source, config.auxiliary_warmup)
+    for step in range(begin, config.num_steps):
         batches, (logging, saving) = source.at(step), _due(step + 1, config)
-        logged = update.auxiliary(batches, step, config.auxiliary_updates)
+        shared = update.rollouts(batches, step)
+        logged = update.auxiliary(batches, step, config.auxiliary_updates, shared)
         # a sharded weight has no gradient of its own
-        means, norms = update.gradients(batches, step, logged, norms=logging and not config.shard)
+        means, norms = update.gradients(batches, step, logged, shared, norms=logging and not config.shard)
         norm = update.step(step)
-        if logging or saving:
+        if logging or saving or validation.due(step + 1):
             guard.raise_late()
+        validation(step + 1, state)  # before the checkpoint: what one has passed is written
         if saving:
             state.save(folder / LAST, step + 1)
         if logging:
@@ -80,6 +94,21 @@ def train(
             terms = {name: mean.item() for name, mean in average_numbers(means, accelerator).items()}
             yield TrainState(step + 1, terms, monitored, float(state.schedule.get_last_lr()[0]), norm.item())
     _finish(student, state, plain)
+
+
+def state_at_initialisation(
+    student: NetworkDenoiser,
+    objective: Trainable,
+    pairs: NoisePairs,
+    prompts: Conditioning | None,
+    config: StudentConfig,
+) -> TrainState:
+    """What stands for the training of a student that is not trained: its response on the monitor's pairs at step 0."""
+    compared = ComparedOutput(config.target, pairs.config.student_steps)
+    student.network.eval().requires_grad_(False)
+    monitor = Monitor(pairs, prompts, student.schedule, compared=compared)
+    gap = matching_loss(compared(student, monitor.batch), monitor.batch.target, kind=config.loss).mean().item()
+    return TrainState(0, {"matching": gap, "total": gap}, monitor.measure(student), 0.0, 0.0)
 
 
 def _due(done: int, config: StudentConfig) -> tuple[bool, bool]:
@@ -99,4 +128,6 @@ def _finish(student: NetworkDenoiser, state: TrainingState, plain: nn.Module | N
 
 def num_training_steps(config: StudentConfig, variant: str) -> int:
     """Training steps of a variant: the recipe's, or ``equal_time_factor`` times as many for a longer baseline."""
+    if VARIANTS[variant].untrained:
+        return 0
     return round(config.num_steps * (config.equal_time_factor if VARIANTS[variant].longer else 1))

@@ -11,13 +11,23 @@ from gad.runtime.files import read_json, write_json
 TRAINED = "trained.json"
 LOG = "training.csv"  # what was logged, of all seeds
 # of a student that is trained
-NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers"}
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers", "validation"}
+# settings of newer code: recorded only where they are not what older students had
+NEWER = {"start", "start_steps", "start_lr", "target", "end_to_end_gradient", "gradient_ratio", "gradient_ratio_every"}
+NEWER |= {"auxiliary_warmup", "rollout"}
 
 
 def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:
-    facts = {f"student.{name}": value for name, value in student.model_dump(exclude=NO_RESULT).items()}
+    values = student.model_dump(exclude=NO_RESULT)
+    kept = {name: value for name, value in values.items() if name not in NEWER or value != _usual(name)}
+    facts = {f"student.{name}": value for name, value in kept.items()}
     matter = pairs.model_dump(exclude=NO_MATTER | {"shard_size"})
     return facts | {f"noise_pairs.{name}": value for name, value in matter.items()}
+
+
+def _usual(name: str) -> object:
+    """The value of a student setting where a recipe does not name it."""
+    return StudentConfig.model_fields[name].default
 
 
 def write_training_record(folder: Path, student: StudentConfig, pairs: NoisePairsConfig) -> None:
@@ -38,6 +48,8 @@ def check_training_record(settings: Recipe, folder: Path) -> None:
         had = read_json(path) if path.exists() else {}  # students of older code tell nothing
         had = {RENAMED.get(name, name): value for name, value in had.items()}
         wanted = _facts(settings.student, settings.noise_pairs)
+        usual = {f"student.{name}": _usual(name) for name in NEWER}
+        had, wanted = ({**usual, **facts} if facts else facts for facts in (had, wanted))
         other = [name for name in wanted if name in had and had[name] != wanted[name]]
         if other:
             was = f"{other[0]} {had[other[0]]} where the recipe says {wanted[other[0]]}"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gad.config import StudentConfig
+from gad.distillation.gradient_ratio import GradientRatio
 from gad.distillation.learning_rate import cosine_with_warmup
 from gad.distillation.optimizer import make_student_optimizer
 from gad.distillation.precision import make_scaler
@@ -72,12 +73,17 @@ class TrainingState:
     def __init__(self, network: nn.Module, objective: Trainable, config: StudentConfig, accelerator: "Accelerator"):
         self.student = Optimised(network, config, accelerator, lr=config.lr, betas=(0.9, 0.999))
         self.schedule = cosine_with_warmup(self.student.optimizer, config.warmup_steps, config.num_steps)
-        self.average = MovingAverage(self.student.parameters, decay=config.ema_decay)
+        self.average = MovingAverage(
+            self.student.parameters, decay=config.ema_decay, fused=config.optimizer == "adamw_fused"
+        )
         self.auxiliary = None
         if objective.auxiliary is not None:
             lr = config.auxiliary_lr_ratio * config.lr
             self.auxiliary = Optimised(objective.auxiliary.train(), config, accelerator, lr=lr, betas=(0.0, 0.95))
         self.accelerator, self.sharded = accelerator, config.shard
+        self.gradient_ratio = None
+        if config.gradient_ratio is not None:
+            self.gradient_ratio = GradientRatio(config.gradient_ratio, config.gradient_ratio_every, accelerator)
 
     def step(self) -> None:
         """Update the student, its learning rate and its average."""
@@ -102,4 +108,6 @@ class TrainingState:
         parts = self.student.parts("network") | {"schedule": self.schedule, "average": self.average}
         if self.auxiliary is not None:
             parts |= self.auxiliary.parts("auxiliary", "auxiliary_")
+        if self.gradient_ratio is not None:
+            parts["gradient_ratio"] = self.gradient_ratio
         return {name: unsharded_state(part) for name, part in parts.items()} if self.sharded else parts

@@ -7,11 +7,14 @@ from torch import Tensor
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, batch_random_generator
+from gad.distillation.batch_source import WARMUP, BatchSource
 from gad.distillation.monitor import gradient_norms
 from gad.distillation.nan_guard import NanGuard
-from gad.distillation.trainable import Trainable, WithAuxiliary
+from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
 from gad.distillation.training_state import TrainingState
 from gad.runtime.fsdp import reshard
+
+ROLLOUT = 2**20  # where the number of an update stands, which is smaller; 0 would draw what the batch has drawn
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,19 @@ class Updates:
     guard: NanGuard
     seed: int
 
-    def auxiliary(self, batches: list[Batch], step: int, updates: int) -> dict[str, Tensor]:
+    def rollouts(self, batches: list[Batch], step: int) -> list[tuple]:
+        """For each part what both updates of a step share, as the arguments that follow the generator; mostly none."""
+        if not isinstance(self.objective, WithRollout):
+            return [()] * len(batches)
+        key = (self.seed, step, ROLLOUT)
+        found = (self.objective.rollout(self.student, part, batch_random_generator(*key)) for part in batches)
+        return [() if rollout is None else (rollout,) for rollout in found]
+
+    def auxiliary(self, batches: list[Batch], step: int, updates: int, shared: list[tuple]) -> dict[str, Tensor]:
         """Update the auxiliary network and return its last loss ``[B]`` by name; without one, nothing.
 
-        Outside this method it is frozen, so the student's loss leaves no gradient in it.
+        ``shared`` is what :meth:`rollouts` has made. Outside this method the network is frozen, so the student's loss
+        leaves no gradient in it.
         """
         trained, objective = self.state.auxiliary, self.objective
         if trained is None:
@@ -40,9 +52,9 @@ class Updates:
         trained.network.requires_grad_(True)
         for update in range(updates):
             losses = []
-            for part in batches:
+            for part, rollout in zip(batches, shared, strict=True):
                 generator = batch_random_generator(self.seed, step, 2 + update)
-                losses.append(objective.auxiliary_loss(self.student, part, generator))
+                losses.append(objective.auxiliary_loss(self.student, part, generator, *rollout))
                 trained.backward(losses[-1].mean() / len(batches))
                 losses[-1] = losses[-1].detach()
             trained.clip_gradients()
@@ -52,7 +64,7 @@ class Updates:
         return {"auxiliary": torch.cat(losses)}
 
     def gradients(
-        self, batches: list[Batch], step: int, logged: dict[str, Tensor], *, norms: bool
+        self, batches: list[Batch], step: int, logged: dict[str, Tensor], shared: list[tuple], *, norms: bool
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Give the student the gradient of the objective's total; return the batch means of all terms.
 
@@ -62,8 +74,9 @@ class Updates:
         trained = self.state.student
         means: dict[str, Tensor] = {}
         found: dict[str, float] = {}
-        for part in batches:
-            terms = self.objective.terms(self.student, part, batch_random_generator(self.seed, step, 1)) | logged
+        for part, rollout in zip(batches, shared, strict=True):
+            terms = self.objective.terms(self.student, part, batch_random_generator(self.seed, step, 1), *rollout)
+            terms = self._weighed(terms, step) | logged
             for name, term in terms.items():
                 means[name] = means.get(name, 0.0) + self.guard.wide(term.detach().mean()) / len(batches)
             self.guard.check_terms(means, step)
@@ -71,6 +84,19 @@ class Updates:
                 found = found or gradient_norms(terms, trained.parameters, trained.scaler.get_scale())
             trained.backward(terms["total"] / len(batches))
         return means, found
+
+    def _weighed(self, terms: dict[str, Tensor], step: int) -> dict[str, Tensor]:
+        """The terms, with those that are unweighted in the total where weights follow gradients."""
+        trained, ratio = self.state.student, self.state.gradient_ratio
+        if ratio is None:
+            return terms
+        return ratio.weigh(terms, step, trained.parameters, scale=trained.scaler.get_scale())
+
+    def warm_up(self, source: BatchSource, steps: int) -> None:
+        """Update the auxiliary network alone that many times: it learns the student that has not learnt yet."""
+        for step in range(WARMUP, WARMUP + steps):
+            batches = source.at(step)
+            self.auxiliary(batches, step, 1, [()] * len(batches))
 
     def step(self, step: int) -> Tensor:
         """Clip the student's gradients and update it; return their norm. Raises NonFiniteLoss before the update, so

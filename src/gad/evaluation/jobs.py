@@ -14,10 +14,10 @@ from typing import Any
 
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_weights_key
-from gad.runtime.cache import Result, ResultCache, at_once
+from gad.runtime.cache import Result, ResultCache, at_once, is_whole_result
 from gad.runtime.distributed import distributed_folder_lock, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 
 def job_names_of_models(all_models: Sequence[Sampler]) -> list[str]:
@@ -40,7 +40,13 @@ def job_settings_files(values) -> list[Path]:
         values = list(values.values())
     if isinstance(values, list):
         return [path for value in values for path in job_settings_files(value)]
-    return [ROOT / values] if isinstance(values, str) and values and os.path.exists(ROOT / values) else []
+    if not (isinstance(values, str) and values):
+        return []
+    try:
+        path = project_path(values)
+    except ValueError:  # a prompt may begin with ~ as well
+        return []
+    return [path] if os.path.exists(path) else []
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class JobResults:
     def lack(self, names: Sequence[str]) -> bool:
         """Whether the result of one of those models is missing."""
         assert self.cached.folder is not None
-        return not all((self.cached.folder / name).exists() for name in names)
+        return not all(is_whole_result(self.cached.folder / name) for name in names)
 
 
 def _job_results(job: Job, folder: Path | None = None, *, wait: bool = False) -> JobResults:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.config import Recipe
+from gad.config import PromptsConfig, Recipe
 from gad.evaluation.jobs import Job, job_settings_files, results_of_jobs
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler, samplers_of_models
@@ -20,12 +20,12 @@ from gad.runtime.paths import EMOJI
 
 def per_model_section_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of all that decides a section's results, beside the model that is evaluated."""
-    config, prompts = settings.sensitivity, settings.noise_pairs.prompts
+    config, prompts = settings.sensitivity, settings.noise_pairs.prompt_source
     # a batch's size changes no result beyond rounding, but for a classifier that learns by batches
     section = getattr(config, name).model_dump(exclude=set() if name == "seeds" else {"batch_size"})
     section |= {"evaluators": config.fidelity.scores if config.fidelity else {}, "dataset": settings.teacher.dataset}
     section["evaluators"] = {key: score.model_dump() for key, score in section["evaluators"].items()}
-    section["captions"] = prompts.model_dump() if prompts else None
+    section["captions"] = prompts.model_dump() if isinstance(prompts, PromptsConfig) else prompts
     by = (model_weights_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     evaluators = [folder for folder in [EMOJI / "evaluators"] if folder.exists()]
     return stage_fingerprint(

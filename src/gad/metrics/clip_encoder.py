@@ -3,15 +3,24 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from gad.data.emoji.clip import load_emoji_clip
-from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
+from gad.metrics.pretrained import (
+    metric_model_error,
+    preprocess_for_pretrained,
+    pretrained_normalisation,
+)
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
+from gad.models.weights import load_whole
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.paths import EMOJI, folder_or_hub_name, project_path
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from transformers import CLIPModel
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,7 @@ def load_clip_encoder(
         return _emoji_encoder()
     words, words_revision = (source, revision) if tokenizer is None else (tokenizer, None)
     clip = _load_pretrained(source, revision, words, words_revision, device)
-    mean, std = pretrained_normalisation(_place(words), words_revision)
+    mean, std = pretrained_normalisation(words, words_revision)
     side = clip.model.config.vision_config.image_size
 
     def images(batch: Tensor) -> Tensor:
@@ -60,7 +69,7 @@ def load_clip_encoder(
     def texts(prompts: Sequence[str]) -> Tensor:
         return clip_model_text_features(clip, prompts).cpu()
 
-    path = ROOT / source
+    path = project_path(source)
     version = fingerprint(path) if path.is_dir() else getattr(clip.model.config, "_commit_hash", None) or "hub"
     return Encoder(f"{source}:{version}", images, texts, clip.model.logit_scale.exp().item())
 
@@ -76,23 +85,28 @@ def _emoji_encoder() -> Encoder:
     )
 
 
-def _place(source: str) -> str:
-    """A folder of the project by its whole path; a hub name as it is."""
-    return str(ROOT / source) if (ROOT / source).is_dir() else source
+def clip_network(source: str, revision: str | None = None, *, shapes_only: bool = False, **options: Any) -> "CLIPModel":
+    """The CLIPModel in a folder or of a hub name, float32, frozen; with ``shapes_only`` on the device "meta".
+
+    Raises ValueError, in one line that says how to get it, when it is missing or not whole.
+    """
+    from transformers import CLIPModel  # here, since it takes seconds
+
+    try:
+        model = load_whole(CLIPModel, folder_or_hub_name(source), shapes_only=shapes_only, revision=revision, **options)
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        raise metric_model_error(source, error) from error
+    return model.eval().requires_grad_(False)
 
 
 def _load_pretrained(
     source: str, revision: str | None, words: str, words_revision: str | None, device: torch.device | str
 ) -> Clip:
-    from transformers import AutoTokenizer, CLIPModel  # here, since it takes seconds
-    from transformers.utils import logging
+    from transformers import AutoTokenizer  # here, since it takes seconds
 
-    logging.disable_progress_bar()
+    model = clip_network(source, revision).to(device)
     try:
-        model = CLIPModel.from_pretrained(_place(source), revision=revision, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(_place(words), revision=words_revision)
+        tokenizer = AutoTokenizer.from_pretrained(folder_or_hub_name(words), revision=words_revision)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
-    model.eval().requires_grad_(False).to(device)
+        raise metric_model_error(words, error) from error
     return Clip(model, tokenizer, model.config.text_config.max_position_embeddings)

@@ -6,7 +6,7 @@ not emoji: read these numbers as comparisons within this project, not as LPIPS o
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
@@ -15,13 +15,21 @@ from torch.nn import functional as F
 
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
-from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
+from gad.metrics.pretrained import (
+    metric_model_error,
+    preprocess_for_pretrained,
+    pretrained_normalisation,
+)
+from gad.models.weights import load_whole
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from efficientnet_lite_pytorch import EfficientNet
+    from transformers import PreTrainedModel
 
 SIDE = 128  # pixels that images are enlarged to, because the last map of a 64-pixel image has only 2x2 cells
 FEATURES = 1280
+POOLER = "pooler"  # the module of transformers' models that pools
 
 Features = Float[Tensor, "B D"]
 Set = Float[Tensor, "_ D"]  # sets that are compared may differ in size
@@ -66,21 +74,40 @@ FeaturesOf = Callable[[Tensor], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] to features ``[B, D]``, float32."""
 
 
-def load_features(source: str, *, batch_size: int = 64, device: torch.device | str = "cpu") -> FeaturesOf:
-    """``efflite0``, or a transformers vision model (DINOv2, ViT, ConvNeXt, ...) from a hub name or local folder.
+def vision_network(source: str, *, shapes_only: bool = False, **options: Any) -> "tuple[PreTrainedModel, bool]":
+    """A transformers vision model in float32, frozen, and whether its pooled output is its own: a checkpoint of another
+    task has no weights for a pooler, and transformers would draw them.
 
-    Its pooled output is the feature, or the first token where it has none. That network works on ``device``; features
-    are on the CPU. Raises ValueError, in one line that says how to get it, when the model is missing.
+    With ``shapes_only`` it is on the device "meta". Raises ValueError, in one line, when it is missing or not whole.
     """
     from transformers import AutoModel  # here, since it takes seconds
 
+    lacking: set[str] = set()
+    try:
+        model = load_whole(
+            AutoModel,
+            folder_or_hub_name(source),
+            fresh=(POOLER,),
+            lacking=lacking,
+            unused=True,
+            shapes_only=shapes_only,
+            **options,
+        )
+    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
+        raise metric_model_error(source, error) from error
+    return model.eval().requires_grad_(False), not lacking
+
+
+def load_features(source: str, *, batch_size: int = 64, device: torch.device | str = "cpu") -> FeaturesOf:
+    """``efflite0``, or a transformers vision model (DINOv2, ViT, ConvNeXt, ...) from a hub name or local folder.
+
+    Its pooled output is the feature, or the first token where it has none, or none that was trained. That network works
+    on ``device``; features are on the CPU. Raises ValueError as :func:`vision_network`.
+    """
     if source == EFFLITE0:
         return lambda images: efflite0_features(images, batch_size=batch_size)
-    try:
-        model = AutoModel.from_pretrained(source, dtype=torch.float32).eval().requires_grad_(False).to(device)
-    except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
+    model, pools = vision_network(source)
+    model = model.to(device)
     mean, std = pretrained_normalisation(source, None)
     side = getattr(model.config, "image_size", 224)
 
@@ -89,7 +116,7 @@ def load_features(source: str, *, batch_size: int = 64, device: torch.device | s
         result = []
         for part in images.split(batch_size):
             output = model(pixel_values=preprocess_for_pretrained(part, side, mean, std).to(device))
-            pooled = getattr(output, "pooler_output", None)
+            pooled = getattr(output, "pooler_output", None) if pools else None
             result.append((output.last_hidden_state[:, 0] if pooled is None else pooled).flatten(1).float().cpu())
         return torch.cat(result)
 

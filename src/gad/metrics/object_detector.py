@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
+from gad.models.weights import load_whole, one_line
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from transformers import PreTrainedModel
@@ -64,21 +66,30 @@ def detector_class_scores(logits: Tensor, num_labels: int) -> Tensor:
     return logits.sigmoid()
 
 
+def detector_network(name: str, *, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
+    """The network of a detector in a local folder or under a hub name, float32, frozen; with ``shapes_only`` on the
+    device "meta". Raises ValueError, in one line, when it cannot be loaded whole."""
+    from transformers import AutoModelForObjectDetection  # here, since it takes seconds
+
+    try:
+        network = load_whole(
+            AutoModelForObjectDetection,
+            folder_or_hub_name(name),
+            shapes_only=shapes_only,
+            use_safetensors=True,
+            **options,
+        )
+    except Exception as error:  # transformers raises many kinds for a broken folder
+        raise ValueError(f"cannot load an object detector from {name}: {one_line(error)}") from error
+    return network.eval().requires_grad_(False)
+
+
 def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDetector:
     """The detector in a local folder or under a hub name, float32, frozen, its network on ``device``.
 
-    Raises ValueError, in one line, when it cannot be loaded.
+    Raises ValueError, in one line, when it cannot be loaded whole.
     """
-    from transformers import AutoModelForObjectDetection  # here, since it takes seconds
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    try:
-        network = AutoModelForObjectDetection.from_pretrained(name, dtype=torch.float32, use_safetensors=True)
-    except Exception as error:  # transformers raises many kinds for a broken folder
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"cannot load an object detector from {name}: {reason}") from error
-    return HubDetector(network.eval().requires_grad_(False).to(device))
+    return HubDetector(detector_network(name).to(device))
 
 
 def missing_detector_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """What pretrained image networks want of images, and what to do where one is missing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.diffusion.shapes import Latent
+from gad.models.weights import WeightsError, one_line
+from gad.runtime.files import read_json
+from gad.runtime.paths import folder_or_hub_name
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -33,14 +35,21 @@ def pretrained_normalisation(source: str, revision: str | None) -> tuple[list[fl
     from transformers.utils import cached_file  # here, since it takes seconds
 
     path = cached_file(
-        source, "preprocessor_config.json", revision=revision,
+        folder_or_hub_name(source), "preprocessor_config.json", revision=revision,
         _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
         _raise_exceptions_for_gated_repo=False,
     )  # fmt: skip
-    values = json.loads(Path(path).read_text()) if path else {}
+    values = read_json(Path(path)) if path else {}
     return list(values.get("image_mean", CLIP_MEAN)), list(values.get("image_std", CLIP_STD))
 
 
 def how_to_get_pretrained(source: str) -> str:
     """What to do about a metric model that is not there."""
     return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it, or download it and name its folder"
+
+
+def metric_model_error(source: str, error: Exception) -> ValueError:
+    """Why a metric model cannot be used, in one line: it is not here, or its weights are not whole."""
+    if isinstance(error, WeightsError):
+        return ValueError(f"metric model {source}: {error}")
+    return ValueError(f"{how_to_get_pretrained(source)} ({one_line(error)[:160]})")

@@ -1,7 +1,7 @@
 """A diffusers pipeline as a noise-to-image map, whatever its own sampler does inside."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -42,7 +42,34 @@ def external_scheduler_steps(
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
     """
-    scheduler = _fresh_scheduler(pipeline, num_steps, timesteps, sigmas)
+    scheduler = fresh_scheduler(pipeline.scheduler, num_steps, timesteps, sigmas)
+
+    def predict(timestep: Tensor, x: Latent) -> Latent:
+        return guided_output(partial(_predict, pipeline, timestep), x, conditioning, uncond, guidance_scale)
+
+    yield from scheduler_steps(scheduler, noise, predict, eta=eta, seed=seed, stop=stop)
+
+
+def fresh_scheduler(
+    scheduler: "SchedulerMixin", num_steps: int, timesteps: list[int] | None, sigmas: list[float] | None
+) -> "SchedulerMixin":
+    """A scheduler like the given one at its first step, since it counts them; at the times given, else at its own."""
+    scheduler = type(scheduler).from_config(scheduler.config)
+    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
+    scheduler.set_timesteps(**given) if given else scheduler.set_timesteps(num_inference_steps=num_steps)
+    return scheduler
+
+
+def scheduler_steps(
+    scheduler: "SchedulerMixin",
+    noise: Latent,
+    predict: Callable[[Tensor, Latent], Latent],
+    *,
+    eta: float,
+    seed: int,
+    stop: int | None = None,
+) -> Iterator[tuple[Tensor | None, Latent]]:
+    """The same for a scheduler at its first step and any ``predict(timestep, x)`` in place of the network's output."""
     generators = [torch.Generator().manual_seed(seed) for _ in range(len(noise))]
     known = inspect.signature(scheduler.step).parameters
     extra = {name: value for name, value in {"generator": generators, "eta": eta}.items() if name in known}
@@ -50,20 +77,8 @@ def external_scheduler_steps(
     for timestep in scheduler.timesteps[:stop]:
         scaled = scheduler.scale_model_input(x, timestep) if hasattr(scheduler, "scale_model_input") else x
         yield timestep, scaled
-        predict = partial(_predict, pipeline, timestep)
-        output = guided_output(predict, scaled, conditioning, uncond, guidance_scale)
-        x = scheduler.step(output, timestep, x, **extra, return_dict=False)[0]
+        x = scheduler.step(predict(timestep, scaled), timestep, x, **extra, return_dict=False)[0]
     yield None, x
-
-
-def _fresh_scheduler(
-    pipeline: "DiffusionPipeline", num_steps: int, timesteps: list[int] | None, sigmas: list[float] | None
-) -> "SchedulerMixin":
-    """The pipeline's scheduler at its first step, since it counts them; at the times given, else at its own."""
-    scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
-    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**given) if given else scheduler.set_timesteps(num_inference_steps=num_steps)
-    return scheduler
 
 
 def _predict(pipeline: "DiffusionPipeline", timestep: Tensor, x: Latent, prompts: Conditioning) -> Latent:

@@ -1,64 +1,78 @@
-"""LoRA weights merged into a network, without peft: W + scale * alpha / rank * B A, for every layer that has them."""
+"""Adapters merged into a pipeline's networks by peft: W + scale * alpha / rank * B A, and whatever else peft merges."""
 
-import re
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gad.runtime.files import read_tensors
+from gad.models.lora_files import Adapter, read_adapters
+from gad.models.pipelines import pipeline_family
+from gad.models.weights import library_messages, one_line
 
-_PARTS = re.compile(
-    r"^(?P<module>.+?)\.(lora_A|lora_down|lora\.down|lora_B|lora_up|lora\.up|alpha)(\.default)?(\.weight)?$"
-)
-_PREFIXES = ("base_model.model.", "unet.", "transformer.", "lora_unet_", "lora_transformer_")
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
+    from peft import PeftModel
 
-
-def _bare(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name.removesuffix(".processor")
+PREFIX = "base_model.model."
+NAME = "default"  # of the adapter in peft
 
 
-def _read_lora(path: Path) -> dict[str, dict[str, Tensor]]:
-    """``down`` [r, in], ``up`` [out, r] and, where the file says it, ``alpha`` of each layer, by its bare name.
+def merge_lora(pipeline: "DiffusionPipeline", path: Path, *, scale: float = 1.0) -> int:
+    """Merge a file's adapters into the network of ``pipeline``, and for SD into its text encoder, in place.
 
-    Reads the names of diffusers, peft and kohya. Raises ValueError when the file holds anything else, such as the text
-    encoder's.
+    Returns how many layers changed. Networks on the device "meta" are only compared with the file. Raises ValueError,
+    in one line, for what is no adapter, for a layer that a network does not have or whose shape does not fit, and for
+    an adapter whose weights are not all there.
     """
-    layers: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in read_tensors(path).items():
-        found = _PARTS.match(key)
-        if not found:
-            raise ValueError(f"{path.name} holds {key!r}, which is no LoRA weight that gad can merge")
-        part = found[2].replace("lora_A", "down").replace("lora_B", "up").removeprefix("lora_").removeprefix("lora.")
-        layers.setdefault(_bare(found["module"]), {})[part] = tensor.float()
-    return layers
+    part = pipeline_family(pipeline).network
+    names = (part, "text_encoder") if part == "unet" else (part,)
+    networks = {name: getattr(pipeline, name) for name in names}
+    changed = 0
+    for name, adapter in read_adapters(path, networks).items():
+        try:
+            with library_messages():
+                changed += _merge(networks[name], adapter, scale)
+        except Exception as error:  # peft and torch raise many kinds
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ValueError(
+                f"{path.name} does not fit the {name} ({type(networks[name]).__name__}): {reason}"
+            ) from error
+    if not changed:
+        raise ValueError(f"{path.name} changes no layer of the {part}")
+    return changed
 
 
-@torch.no_grad()
-def merge_lora(network: nn.Module, path: Path, *, scale: float = 1.0) -> int:
-    """Add the file's update to ``network`` in place; returns how many layers changed.
+def _merge(network: nn.Module, adapter: Adapter, scale: float) -> int:
+    from peft import PeftModel  # here, since it takes seconds
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    Raises ValueError, in one line, for a layer that the network does not have or whose shape does not fit.
-    """
-    modules = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)}
-    modules |= {name.replace(".", "_"): module for name, module in modules.items()}  # as kohya writes them
-    layers = _read_lora(path)
-    for name, parts in layers.items():
-        if name not in modules:
-            raise ValueError(f"{path.name} changes the layer {name!r}, which {type(network).__name__} does not have")
-        if not {"down", "up"} <= parts.keys():
-            raise ValueError(f"{path.name} holds only {', '.join(parts)} of the layer {name!r}")
-        weight, rank = modules[name].weight, len(parts["down"])
-        strength = scale * (parts["alpha"].item() / rank if "alpha" in parts else 1.0)
-        update = strength * _product(parts["up"], parts["down"])
-        if update.numel() != weight.numel() or len(update) != len(weight):
-            raise ValueError(f"{path.name}: layer {name!r} has {tuple(weight.shape)}, the LoRA {tuple(update.shape)}")
-        weight += update.view_as(weight).to(weight)
+    only_shapes = any(parameter.is_meta for parameter in network.parameters())
+    adapter.config.inference_mode = True
+    model = PeftModel(network, adapter.config, adapter_name=NAME)
+    _load(model, adapter)
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    if scale != 1:
+        for layer in layers:
+            if not hasattr(layer, "scale_layer"):
+                raise ValueError(f"an adapter of peft's type {adapter.config.peft_type} has no strength; lora_scale: 1")
+            layer.scale_layer(scale)  # type: ignore[operator]
+    model.unload() if only_shapes else model.merge_and_unload(safe_merge=True)  # safe: refuses what is not finite
+    for left in ("peft_config", "active_adapter", "_hf_peft_config_loaded"):
+        network.__dict__.pop(left, None)
+    network.eval().requires_grad_(False)
     return len(layers)
 
 
-def _product(up: Tensor, down: Tensor) -> Tensor:
-    """B A as a matrix; a convolution's A has its kernel in the columns, its B is 1x1."""
-    return up.flatten(1) @ down.flatten(1)
+def _load(model: "PeftModel", adapter: Adapter) -> None:
+    """Put the adapter's weights into its layers. Raises ValueError unless each has its place and each place its own."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    given = {f"{PREFIX}{key}": value for key, value in adapter.weights.items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "for .*: copying from a non-meta parameter")  # shapes are all that is wanted
+        set_peft_model_state_dict(model, given, NAME)
+    places = get_peft_model_state_dict(model, adapter_name=NAME).keys()
+    for words, keys in (("no weights for", places - given.keys()), ("no place for", given.keys() - places)):
+        if keys:
+            raise ValueError(f"{words} {one_line(ValueError(min(keys).removeprefix(PREFIX)))} ({len(keys)} such)")

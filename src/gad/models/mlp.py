@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule
-from gad.runtime.files import atomic_write_path, read_json, read_tensors, write_json, write_tensors
+from gad.models.weights import load_weights_whole, one_line
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
 
 FREQUENCIES = 4  # sine and cosine pairs that tell the network its time
 
@@ -54,6 +56,11 @@ def save_point_network(network: PointNetwork, folder: Path) -> None:
 
 
 def load_point_network(folder: Path) -> PointNetwork:
-    network = PointNetwork(**read_json(folder / "config.json"))
-    network.load_state_dict(read_tensors(folder / "network.safetensors"))
+    """The saved network, frozen. Raises ValueError, in one line, for a config of another or weights that are not
+    whole."""
+    try:
+        network = PointNetwork(**read_json(folder / "config.json"))
+        load_weights_whole(network, read_tensors(folder / "network.safetensors"))
+    except (TypeError, ValueError, OSError) as error:
+        raise ValueError(f"cannot load a 2-D network from {folder}: {one_line(error)}") from error
     return network.eval().requires_grad_(False)

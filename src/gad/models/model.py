@@ -14,11 +14,11 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.mlp import load_point_network, point_denoiser
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.pipelines import latent_shape, load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -97,9 +97,9 @@ class Model:
             encoder.to("cpu")
 
 
-def _from_pipeline(pipeline: "DiffusionPipeline") -> Model:
-    config = pipeline_network(pipeline).config
-    return Model(pipeline_denoiser(pipeline), (config.in_channels, config.sample_size, config.sample_size), pipeline)
+def _from_pipeline(pipeline: "DiffusionPipeline", source: str | Path) -> Model:
+    shape = latent_shape(pipeline_network(pipeline), str(source))
+    return Model(pipeline_denoiser(pipeline), shape, pipeline)
 
 
 def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
@@ -110,18 +110,27 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
     """
     if (folder / "teacher.json").exists():  # a teacher in another folder, pinned by its hash
         pointer = read_json(folder / "teacher.json")
-        source = ROOT / pointer["source"]
+        source = project_path(pointer["source"])
         if source.exists() and fingerprint(source) != pointer["hash"]:
             raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
         if source.exists():
             return load_model(source)
-        return _from_pipeline(load_pipeline(pointer["source"], revision=pointer.get("revision")))
+        return _from_pipeline(
+            load_pipeline(pointer["source"], revision=pointer.get("revision")), source=pointer["source"]
+        )
     if (folder / "points.safetensors").exists():
-        points = read_tensors(folder / "points.safetensors")["points"].view(-1, 2, 1, 1)
-        return Model(ExactDenoiser(points, CosineSchedule()), (2, 1, 1))
+        return Model(ExactDenoiser(_points(folder / "points.safetensors"), CosineSchedule()), (2, 1, 1))
     if (folder / "network.safetensors").exists():
         return Model(point_denoiser(load_point_network(folder)), (2, 1, 1))
     if not folder.exists():
         raise ValueError(f"there is no model in {folder}")
     shared = {name: getattr(teacher.pipeline, name) for name in ("text_encoder", "vae")} if teacher else {}
-    return _from_pipeline(load_pipeline(folder, **shared))
+    return _from_pipeline(load_pipeline(folder, **shared), folder)
+
+
+def _points(path: Path) -> torch.Tensor:
+    """The data points ``[N, 2, 1, 1]`` of the exact teacher. Raises ValueError for a file of other tensors."""
+    points = read_tensors(path).get("points")
+    if points is None or points.ndim != 2 or points.shape[1] != 2 or not points.isfinite().all():
+        raise ValueError(f"{path} holds no finite tensor 'points' of shape [N, 2]; run the teacher stage again")
+    return points.view(-1, 2, 1, 1)

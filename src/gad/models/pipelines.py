@@ -1,80 +1,23 @@
 """The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import NetworkCall, NetworkDenoiser
+from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.runtime.files import atomic_write_path, read_json
+from gad.models.families import Family, family_by_name, faults_of_inputs, latent_side
+from gad.models.saved_folders import make_portable
+from gad.models.weights import library_messages, load_whole, one_line
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
-
-NEEDS_PROMPTS = "a pipeline's network reads prompts"
-
-
-def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
-    assert conditioning is not None, NEEDS_PROMPTS
-    return network(x_t, timestep, encoder_hidden_states=conditioning.prompt_embeds, return_dict=False)[0]
-
-
-def call_pixart(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
-    assert conditioning is not None, NEEDS_PROMPTS
-    added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
-    if network.config.sample_size == 128:  # the 1024-px model is conditioned on its resolution
-        pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
-        added = {
-            "resolution": pixels.repeat(len(x_t), 1),
-            "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1),
-        }
-    output = network(
-        x_t,
-        encoder_hidden_states=conditioning.prompt_embeds,
-        encoder_attention_mask=conditioning.prompt_attention_mask,
-        timestep=timestep,
-        added_cond_kwargs=added,
-        return_dict=False,
-    )[0]
-    return output[:, : x_t.shape[1]]  # the published model also predicts a variance, which samplers ignore
-
-
-def call_sana(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
-    assert conditioning is not None, NEEDS_PROMPTS
-    return network(
-        x_t,
-        encoder_hidden_states=conditioning.prompt_embeds,
-        encoder_attention_mask=conditioning.prompt_attention_mask,
-        timestep=timestep * network.config.timestep_scale,
-        return_dict=False,
-    )[0]
-
-
-@dataclass(frozen=True)
-class Family:
-    """How a pipeline class is used: where its network is, how it is called, and its options for plain sampling."""
-
-    network: str  # attribute of the pipeline
-    call: NetworkCall
-    sample_options: dict  # arguments of the pipeline's __call__ at sizes it has no resolution table for
-
-
-FAMILIES = {
-    "StableDiffusionPipeline": Family("unet", call_unet, {}),
-    "PixArtAlphaPipeline": Family(
-        "transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}
-    ),
-    "SanaPipeline": Family(
-        "transformer", call_sana, {"use_resolution_binning": False, "complex_human_instruction": None}
-    ),
-}
+    from transformers import PreTrainedModel
 
 _PARAMETERISATIONS: dict[str, Parameterisation] = {
     "epsilon": "eps",
@@ -86,10 +29,7 @@ _PARAMETERISATIONS: dict[str, Parameterisation] = {
 
 def pipeline_family(pipeline: "DiffusionPipeline") -> Family:
     """The family of a loaded pipeline. Raises ValueError for a class that is none of them."""
-    name = type(pipeline).__name__
-    if name not in FAMILIES:
-        raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
-    return FAMILIES[name]
+    return family_by_name(type(pipeline).__name__)
 
 
 def pipeline_schedule(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation]:
@@ -125,61 +65,137 @@ def pipeline_denoiser(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
     return NetworkDenoiser(pipeline_network(pipeline), pipeline_family(pipeline).call, schedule, parameterisation)
 
 
-@contextmanager
-def _only_errors() -> Iterator[None]:
-    """diffusers and transformers without their warnings and loading bars."""
-    import diffusers  # here, since it takes seconds
-    import transformers
+def pipeline_folder(source: str | Path, *, revision: str | None = None, fetch: bool = True) -> Path:
+    """The folder of a pipeline, absolute or seen from the project's root; a hub name is fetched (or only looked up in
+    the hub's cache, unless ``fetch``) at ``revision``.
 
-    libraries = (diffusers.utils.logging, transformers.utils.logging)
-    levels = [library.get_verbosity() for library in libraries]
-    for library in libraries:
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for library, level in zip(libraries, levels, strict=True):
-            library.set_verbosity(level)
-            library.enable_progress_bar()
-
-
-def load_pipeline(
-    folder: str | Path, *, dtype: torch.dtype = torch.float32, revision: str | None = None, **parts: nn.Module
-) -> "DiffusionPipeline":
-    """A diffusers pipeline from a local folder or hub name (at ``revision``), in ``dtype``, frozen, safetensors only.
-
-    ``parts`` (``vae=...``) are taken as they are and not read.
-    Raises ValueError when the folder is missing or broken, or holds a pipeline of another class.
+    Raises ValueError, in one line, when there is none.
     """
     from diffusers import DiffusionPipeline  # here, since it takes seconds
 
-    if isinstance(folder, Path) and not (folder / "model_index.json").is_file():  # diffusers would fetch it
-        raise ValueError(f"cannot load a diffusers pipeline from {folder}: it holds no model_index.json")
+    folder = project_path(str(source))
+    if isinstance(source, Path) or folder.is_dir() or source.startswith((".", "/", "~")):
+        if not (folder / "model_index.json").is_file():  # diffusers would fetch it
+            raise ValueError(f"cannot load a diffusers pipeline from {source}: it holds no model_index.json")
+        return folder
     try:
-        with _only_errors():  # an AutoencoderKL in a SanaPipeline draws two warnings and works
-            options = parts | ({"revision": revision} if revision else {})
-            pipeline = DiffusionPipeline.from_pretrained(str(folder), dtype=dtype, use_safetensors=True, **options)
+        options = {"revision": revision, "use_safetensors": True, "local_files_only": not fetch}
+        return Path(DiffusionPipeline.download(source, **options))
+    except Exception as error:  # diffusers and the hub raise many kinds
+        raise ValueError(f"cannot load a diffusers pipeline from {source}: {one_line(error)}") from error
+
+
+def load_pipeline_index(source: str | Path, *, revision: str | None = None) -> dict:
+    """A pipeline's index, from a folder or the hub. Raises ValueError, in one line, for none, and for another class."""
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
+
+    try:
+        index = DiffusionPipeline.load_config(source, **({"revision": revision} if revision else {}))
+    except OSError as error:
+        fetch = "make doctor RECIPE=... names the command that fetches it"
+        raise ValueError(f"there is no diffusers pipeline at {source}, here or on a hub in reach: {fetch}") from error
+    family_by_name(index.get("_class_name"))
+    return index
+
+
+def load_pipeline(
+    source: str | Path,
+    *,
+    dtype: torch.dtype = torch.float32,
+    revision: str | None = None,
+    shapes_only: bool = False,
+    fetch: bool = True,
+    **parts: nn.Module,
+) -> "DiffusionPipeline":
+    """A diffusers pipeline from a local folder or hub name (at ``revision``), in ``dtype``, frozen, safetensors only.
+
+    ``parts`` (``vae=...``) are taken as they are and not read. With ``shapes_only`` its networks are on the device
+    "meta": all the same checks, but no weight is read. Unless ``fetch`` a hub name is only looked up in its cache.
+    Raises ValueError, in one line, when the folder is missing or broken, holds a pipeline of another class, a network
+    whose weights are not whole, or one that reads more than latents, timesteps and prompts.
+    """
+    from diffusers import DiffusionPipeline  # here, since it takes seconds
+
+    folder = pipeline_folder(source, revision=revision, fetch=fetch)
+    try:
+        index = load_pipeline_index(folder)
+        family = family_by_name(index["_class_name"])
+        for name, kind in _networks_of(index).items():
+            if name not in parts:
+                parts[name] = _load_network(kind, folder, name, dtype=dtype, shapes_only=shapes_only)
+        with library_messages():
+            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, **parts)
     except Exception as error:  # diffusers raises many kinds for a broken folder
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"cannot load a diffusers pipeline from {folder}: {reason}") from error
-    pipeline_family(pipeline)
+        raise ValueError(f"cannot load a diffusers pipeline from {source}: {one_line(error)}") from error
     pipeline.set_progress_bar_config(disable=True)
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
             module.eval().requires_grad_(False)
+    check_network(getattr(pipeline, family.network), pipeline, str(source))
+    _check_tokenizer(pipeline, folder)
     return pipeline
 
 
-def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
-    """Write a pipeline as a diffusers folder, whole or not at all.
+def _check_tokenizer(pipeline: "DiffusionPipeline", folder: Path) -> None:
+    """Raise ValueError for a tokenizer without its words, which transformers takes for an empty one, or of another text
+    encoder."""
+    tokenizer = pipeline.tokenizer
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise ValueError(f"cannot load a diffusers pipeline from {folder}: the tokenizer has no words; fetch it again")
+    known = pipeline.text_encoder.config.vocab_size
+    if len(tokenizer) > known:
+        raise ValueError(
+            f"{folder}: tokenizer has {len(tokenizer)} words, text_encoder {known}; fetch both of one model"
+        )
 
-    The path it was loaded from, which diffusers adds to every config, is left out: equal pipelines give equal bytes on
-    every machine.
+
+def _networks_of(index: dict) -> "dict[str, type[ModelMixin] | type[PreTrainedModel]]":
+    """The classes of a pipeline's networks by their names in its index, as diffusers finds them."""
+    import diffusers  # here, since it takes seconds
+    from transformers import PreTrainedModel
+
+    found = {}
+    for name, entry in index.items():
+        if isinstance(entry, list | tuple) and len(entry) == 2 and all(isinstance(item, str) for item in entry):
+            library, kind_name = entry
+            module = getattr(diffusers.pipelines, library, None) or importlib.import_module(library)
+            kind = getattr(module, kind_name, None)  # None: a name that only the pipeline's loader knows
+            if isinstance(kind, type) and issubclass(kind, diffusers.ModelMixin | PreTrainedModel):
+                found[name] = kind
+    return found
+
+
+def _load_network(kind: type, folder: Path, name: str, *, dtype: torch.dtype, shapes_only: bool) -> nn.Module:
+    try:
+        return load_whole(kind, folder, shapes_only=shapes_only, subfolder=name, use_safetensors=True, dtype=dtype)
+    except ValueError as error:
+        raise ValueError(f"{name}: {one_line(error)}") from error
+
+
+def check_network(network: "ModelMixin", pipeline: "DiffusionPipeline", name: str) -> None:
+    """Raise ValueError, in one line that begins with ``name``, for a network that reads what gad does not give."""
+    channels = getattr(pipeline.vae.config, "latent_channels", None)
+    for fault in faults_of_inputs(network, channels):
+        raise ValueError(f"{name}: {fault}")
+
+
+def latent_shape(network: "ModelMixin", name: str) -> tuple[int, int, int]:
+    """Channels, height and width of a network's latents. Raises ValueError, in one line, where they are not square."""
+    side = latent_side(network.config, name)
+    return network.config.in_channels, side, side
+
+
+def check_teacher(folder: Path) -> None:
+    """All that a teacher's folder can be refused for, found out without reading its weights.
+
+    Raises ValueError, in one line, as :func:`load_pipeline` and :func:`latent_shape` do.
     """
+    latent_shape(pipeline_network(load_pipeline(folder, shapes_only=True)), str(folder))
+
+
+def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
+    """Write a pipeline as a diffusers folder, whole or not at all, that is the same on every machine and runs as stock
+    loading brings it back."""
     with atomic_write_path(folder) as partial:
         pipeline.save_pretrained(partial)
-        for path in partial.rglob("*.json"):
-            values = read_json(path)
-            if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
-                path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+        make_portable(partial)

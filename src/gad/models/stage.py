@@ -8,6 +8,7 @@ from torch import Tensor
 
 from gad.config import Recipe, Section, StudentConfig, load_recipe
 from gad.models.external import load_external
+from gad.models.first_step import first_step_models
 from gad.models.model import Model, load_model
 from gad.models.sampler import NamedStudent
 from gad.models.students import load_students, student_seed_dir
@@ -22,8 +23,9 @@ SectionOf = TypeVar("SectionOf", bound=Section)
 
 @dataclass(frozen=True)
 class Stage(Generic[SectionOf]):
-    """A stage of one recipe. ``students`` are the trained ones and ``external`` those that the recipe names; both are
-    empty in stages that come before the training. ``Stage[StudentConfig]`` is one whose section is of that kind."""
+    """A stage of one recipe. ``students`` are the trained ones, with those whose first step the teacher takes, and
+    ``external`` the other models that the recipe names; both are empty in stages that come before the training.
+    ``Stage[StudentConfig]`` is one whose section is of that kind."""
 
     name: str
     recipe: str
@@ -69,6 +71,7 @@ def load_stage(recipe: str, name: str) -> Stage:
     device = getattr(settings, SECTIONS.get(name, name)).device
     teacher = teacher.on(own_device(device))
     students = load_students(recipe, teacher, device=device)
+    students += first_step_models(settings, teacher, students)
     return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
 
 

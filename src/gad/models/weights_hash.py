@@ -5,8 +5,10 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
+from gad.diffusion.guidance import Guided, unguided
 from gad.models.exact import ExactDenoiser
 from gad.models.external_sampler import ExternalSampler
+from gad.models.first_step import TeacherFirstStep
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_network
 from gad.runtime.fingerprint import fingerprint
@@ -35,6 +37,10 @@ def _own_tensors(model: Model) -> dict[str, Tensor]:
     denoiser = model.denoiser
     if isinstance(denoiser, ExternalSampler):
         return dict(denoiser.network.state_dict())
+    if isinstance(denoiser, TeacherFirstStep):
+        parts = {"teacher": unguided(denoiser.teacher), "student": denoiser.student}
+        own = {name: _own_tensors(Model(part, model.latent_shape)) for name, part in parts.items()}
+        return {f"{name}.{key}": value for name, tensors in own.items() for key, value in tensors.items()}
     if isinstance(denoiser, nn.Module):
         return dict(denoiser.state_dict())
     assert isinstance(denoiser, ExactDenoiser), "a teacher is a network or exact"
@@ -49,4 +55,7 @@ def model_weights_key(model: Model, *, teacher: Model | None = None) -> str:
     settings += [type(denoiser).__name__, model.latent_shape]
     if isinstance(denoiser, ExternalSampler):
         settings.append(denoiser.settings.model_dump())
+    if isinstance(denoiser, TeacherFirstStep):
+        scale = denoiser.teacher.guidance_scale if isinstance(denoiser.teacher, Guided) else 1.0
+        settings.append([denoiser.teacher_steps, denoiser.student_steps, scale])
     return fingerprint(weights_hash(model, teacher=teacher), settings)

@@ -15,9 +15,9 @@ from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DCo
 from torch import nn
 
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.models.pipelines import FAMILIES
+from gad.models.families import FAMILIES
 from gad.runtime.files import read_json
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from diffusers import ModelMixin
@@ -142,7 +142,7 @@ def architecture_of(pretrained: str | None) -> Architecture:
     if name in BY_TEACHER:
         return ARCHITECTURES[BY_TEACHER[name]]
     for part in ("unet", "transformer"):
-        config = ROOT / pretrained / part / "config.json"
+        config = project_path(pretrained) / part / "config.json"
         if isfile(config):  # False for a name that the system refuses
             held = read_json(config)
             for architecture in ARCHITECTURES.values():

@@ -21,7 +21,7 @@ from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification, check_rounding
 from gad.preflight.sizes import check_sizes
 from gad.runtime.distributed import processes_per_node
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 
 def examine_recipe(settings: Recipe) -> Iterator[Finding]:
@@ -84,15 +84,18 @@ def _fetch_command(source: str, revision: str | None) -> str:
 def _check_teacher(settings: Recipe) -> Iterator[Finding]:
     """The teacher's folder, or its place in the hub's cache, with all its files whole."""
     section = settings.teacher
-    if section.pretrained is None or settings.dry_run:
-        yield Finding("ok", "dry run: no weights are read" if settings.dry_run else "the teacher is made here")
+    if section.pretrained is None:
+        yield Finding("ok", "the teacher is made here")
         return
     folder = _teacher_folder(section.pretrained, section.revision)
+    if folder is None and settings.dry_run:
+        yield Finding("ok", "dry run: no weights are read")
+        return
     if folder is None:
         command = _fetch_command(section.pretrained, section.revision)
         yield Finding("missing", f"teacher {section.pretrained} is neither a folder nor in the hub's cache", command)
         return
-    if not (ROOT / section.pretrained).is_dir() and section.revision is None:
+    if not project_path(section.pretrained).is_dir() and section.revision is None:
         yield Finding("warn", f"teacher {section.pretrained} is not pinned", "set teacher.revision to a commit's hash")
     faults = list(faults_of_pipeline(folder))
     yield from (Finding("missing", f"teacher in {folder}: {what}", do) for what, do in faults)
@@ -102,8 +105,8 @@ def _check_teacher(settings: Recipe) -> Iterator[Finding]:
 
 def _teacher_folder(source: str, revision: str | None) -> Path | None:
     """Where the teacher's files are on this machine, or None."""
-    if (ROOT / source).is_dir():
-        return ROOT / source
+    if project_path(source).is_dir():
+        return project_path(source)
     try:
         found = try_to_load_from_cache(source, "model_index.json", revision=revision)
     except ValueError:  # no hub name at all

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from os.path import isfile
 from pathlib import Path
 
 import torch
@@ -23,9 +24,11 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
+from gad.distillation.other_pairs import prepared_batch
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
+from gad.models.pipelines import check_teacher, latent_shape
 from gad.models.students import start_student
 from gad.preflight.analysis_cost import analysis_folder_cost, control_cost, sensitivity_cost
 from gad.preflight.architectures import Architecture, architecture_image_tokens, architecture_of, build_architecture
@@ -33,6 +36,7 @@ from gad.preflight.cost import Cost
 from gad.preflight.flops import step_flops
 from gad.preflight.timing import Timed
 from gad.runtime.devices import forget_peak_memory, peak_memory_bytes
+from gad.runtime.paths import project_path
 
 PAIRS = 4  # noise pairs that the student's steps draw from
 TIMED = 1  # step from which times are taken; the one before warms up
@@ -57,7 +61,7 @@ def random_teacher(architecture: Architecture, *, depth: int | None = None, size
     drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
     network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
-    shape = (network.config.in_channels, network.config.sample_size, network.config.sample_size)
+    shape = latent_shape(network, "dry run")
     denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
     return Model(denoiser, shape, encode=_synthetic_prompts(architecture))
 
@@ -84,9 +88,9 @@ def _pairs_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int) -> 
 class _Asked(Timed):
     """Keeps the last input of the step: the student and a part of its batch."""
 
-    def terms(self, student, part, generator):
+    def terms(self, student, part, generator, *shared):
         self.student, self.part = student, part
-        return super().terms(student, part, generator)
+        return super().terms(student, part, generator, *shared)
 
 
 def _begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
@@ -139,6 +143,7 @@ def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
         key=(0, 0),
         misaligned=config.misaligned,
     )
+    batch = prepared_batch(batch, variant, config.target)
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 
@@ -152,7 +157,13 @@ def _student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *
 
 
 def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) -> Model:
-    """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it."""
+    """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it.
+
+    Raises ValueError, in one line, where the recipe names a folder that could not be loaded later.
+    """
+    folder = project_path(settings.teacher.pretrained or "")
+    if isfile(folder / "model_index.json"):
+        check_teacher(folder)
     return random_teacher(
         architecture_of(settings.teacher.pretrained), depth=depth or settings.dry_run_depth, size=size
     )

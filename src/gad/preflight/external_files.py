@@ -1,18 +1,29 @@
 """Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
 
 import socket
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 
-from gad.config import Recipe
+from gad.config import ExternalStudent, Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
+from gad.data.emoji.clip import load_emoji_clip
+from gad.data.emoji.detector import load_emoji_detector
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff, unnamed_objects
 from gad.evaluation.control.prompts import control_prompts
+from gad.evaluation.fidelity.real_images import real_image_files
+from gad.evaluation.sensitivity.seed_classifiers import classifier_network
+from gad.metrics.clip_encoder import clip_network
+from gad.metrics.image_features import vision_network
+from gad.metrics.object_detector import detector_network
+from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
-from gad.runtime.paths import EMOJI, ROOT
+from gad.runtime.fingerprint import files_below
+from gad.runtime.paths import EMOJI, project_path
 
 README = "README.md"  # a LoRA's repository has no config
 
@@ -22,43 +33,77 @@ TIMEOUT = 3.0  # seconds
 
 
 def check_evaluators(settings: Recipe) -> Iterator[Finding]:
-    """The models that scores come from."""
+    """The models that scores come from, loaded without their weights."""
     if settings.teacher.dataset == "emoji":
-        found = _holds_files(EMOJI / "evaluators")
-        yield Finding(
-            "ok" if found else "missing", "evaluators of the emoji dataset", "" if found else "dvc repro dataset"
-        )
-    for key, source in _evaluators_of(settings).items():
+        yield _emoji_evaluators()
+    if settings.sensitivity.fidelity and settings.sensitivity.fidelity.data is not None:
+        try:
+            real_image_files(settings.sensitivity.fidelity)
+        except ValueError as error:
+            yield Finding("missing", str(error), "put images there, at any depth")
+    for key, (source, load) in _evaluators_of(settings).items():
         if not _model_here(source):
             what = f"{key}: {source} is neither a folder with files nor in the hub's cache"
             yield Finding("missing", what, how_to_fetch_external_model(source))
+        elif load is not None:
+            try:
+                load(source, shapes_only=True, local_files_only=True)
+            except ValueError as error:
+                yield Finding("missing", f"{key}: {error}", f"name another, or {how_to_fetch_external_model(source)}")
 
 
-def _evaluators_of(settings: Recipe) -> dict[str, str]:
-    """Every evaluator that the recipe names, a folder or a name on the hub, by its key."""
+def _emoji_evaluators() -> Finding:
+    """Whether the dataset's own evaluators are there and whole; they are small, so they are loaded."""
+    try:
+        load_emoji_detector()
+        load_emoji_clip(EMOJI / "evaluators" / "clip")
+    except (ValueError, OSError) as error:
+        return Finding("missing", f"evaluators of the emoji dataset: {error}", "dvc repro dataset")
+    return Finding("ok", "evaluators of the emoji dataset")
+
+
+def _evaluators_of(settings: Recipe) -> dict[str, tuple[str, Callable | None]]:
+    """Every evaluator that the recipe names, a folder or a name on the hub, and how it is loaded, by its key."""
     control, measures = settings.control, settings.sensitivity
-    named = {"control.clip": control.clip}
+    named: dict[str, tuple[str | None, Callable | None]] = {"control.clip": (control.clip, clip_network)}
     if control.layout:
-        named["control.layout.detector"] = control.layout.detector
+        named["control.layout.detector"] = (control.layout.detector, detector_network)
     if measures.seeds and measures.seeds.classifier != PIXELS:
-        named["sensitivity.seeds.classifier"] = measures.seeds.classifier
+        classifier = partial(classifier_network, num_labels=measures.seeds.num_seeds)
+        named["sensitivity.seeds.classifier"] = (measures.seeds.classifier, classifier)
     if measures.fidelity:
-        scores = measures.fidelity.scores.items()
-        for name, score in scores:
-            named[f"sensitivity.fidelity.scores.{name}"] = score.model
-            named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = score.tokenizer
+        for name, score in measures.fidelity.scores.items():
+            named[f"sensitivity.fidelity.scores.{name}"] = (score.model, partial(clip_network, revision=score.revision))
+            named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = (score.tokenizer, None)
         if measures.fidelity.features != EFFLITE0:
-            named["sensitivity.fidelity.features"] = measures.fidelity.features
-    return {key: source for key, source in named.items() if source is not None}
+            named["sensitivity.fidelity.features"] = (measures.fidelity.features, vision_network)
+    return {key: (source, load) for key, (source, load) in named.items() if source is not None}
 
 
 def check_external_students(settings: Recipe) -> Iterator[Finding]:
-    """The external models and the pipelines whose parts they use."""
-    for student in settings.external_models:
+    """The external models and the pipelines whose parts they use: all that a run refuses, without their weights."""
+    for student in (entry for entry in settings.external_models if entry.kind != "first_step"):
+        lacking = False
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
+                lacking = True
                 what = f"students, {student.name}: {source} is neither a folder with files nor in the hub's cache"
                 yield Finding("missing", what, f"{how_to_fetch_external_model(source, revision)}, or drop the entry")
+        if not lacking:
+            yield from _try_external_student(student)
+
+
+def _try_external_student(student: ExternalStudent) -> Iterator[Finding]:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            external_latent_shape(load_external_pipeline(student, shapes_only=True, fetch=False), student)
+        except ValueError as error:
+            yield Finding("missing", f"students, {error}", "correct the entry in external_models, or drop it")
+    for message in (str(warning.message) for warning in warned):
+        if message.startswith(f"{student.name}: "):
+            what, _, do = message.partition("; ")
+            yield Finding("warn", f"students, {what}", do)
 
 
 def check_control_files(settings: Recipe) -> Iterator[Finding]:
@@ -70,12 +115,13 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
         if path is None:
             continue
         kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
-        if not (ROOT / path).is_file():
+        if not project_path(path).is_file():
             yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
             continue
         try:
             if name == "layout":
-                asked = boxdiff_two_objects(read_boxdiff(ROOT / path), section.num_prompts, seed=section.seed)
+                yield from _unnamed_objects(project_path(path))
+                asked = boxdiff_two_objects(read_boxdiff(project_path(path)), section.num_prompts, seed=section.seed)
                 yield from check_detector_labels(
                     section.detector, {thing.noun for prompt in asked for thing in prompt.targets}
                 )
@@ -85,9 +131,17 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
 
 
+def _unnamed_objects(path: Path) -> Iterator[Finding]:
+    """Whether the file has boxes that are left out, since their prompts do not name the object."""
+    left_out = unnamed_objects(path)
+    if left_out:
+        what = f"control.layout.boxes_file: {len(left_out)} boxes are of objects that their prompts do not name"
+        yield Finding("warn", f"{what}, first {left_out[0]}", "they are left out; name the objects as the prompts do")
+
+
 def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
     """Whether a detector that is here can find what is asked for: found out now, not behind all other tasks."""
-    config = ROOT / detector / "config.json"
+    config = project_path(detector) / "config.json"
     if not config.is_file():
         try:
             config = try_to_load_from_cache(detector, "config.json")
@@ -103,13 +157,13 @@ def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
 
 def _holds_files(path: Path) -> bool:
     """Whether a path is a file or a folder with some; links to files that are not here do not count."""
-    return any(place.is_file() for place in (path, *path.rglob("*")))
+    return path.is_file() or bool(files_below(path))
 
 
 def _model_here(source: str, revision: str | None = None) -> bool:
     """Whether a model's folder, or any of its index files in the hub's cache, is on this machine."""
-    if (ROOT / source).exists():
-        return _holds_files(ROOT / source)
+    if project_path(source).exists():
+        return _holds_files(project_path(source))
     names = ("model_index.json", "config.json", "unet/config.json", "transformer/config.json", README)
     try:
         return any(isinstance(try_to_load_from_cache(source, name, revision=revision), str) for name in names)

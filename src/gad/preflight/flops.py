@@ -6,7 +6,7 @@ from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, batch_random_generator
 from gad.distillation.objective import networks_of_objective
-from gad.distillation.trainable import Trainable, WithAuxiliary
+from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
 
 
 def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:
@@ -26,11 +26,15 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
         network.float()
     student.network.train().requires_grad_(True)
     with FlopCounterMode(display=False) as counter:
+        rollout = (
+            objective.rollout(student, part, batch_random_generator(0)) if isinstance(objective, WithRollout) else None
+        )
+        shared = () if rollout is None else (rollout,)
         if objective.auxiliary is not None:
             assert isinstance(objective, WithAuxiliary)
             objective.auxiliary.requires_grad_(True)
             for update in range(config.auxiliary_updates):
-                objective.auxiliary_loss(student, part, batch_random_generator(0, update)).mean().backward()
+                objective.auxiliary_loss(student, part, batch_random_generator(0, update), *shared).mean().backward()
             objective.auxiliary.requires_grad_(False)
-        objective.terms(student, part, batch_random_generator(1))["total"].backward()
+        objective.terms(student, part, batch_random_generator(1), *shared)["total"].backward()
     return float(config.accumulate * counter.get_total_flops())

@@ -1,19 +1,17 @@
-"""What is wrong with a folder of diffusers' format, found without loading it: a fault for each file that is no use."""
+"""What is wrong with a folder of diffusers' format that its loader refuses: a fault for each file that is no use."""
 
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import diffusers
-import transformers
-
-from gad.models.pipelines import FAMILIES
+from gad.models.families import FAMILIES
+from gad.models.pipelines import check_teacher
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 AGAIN = "fetch the folder again"
+OTHER = "mend it, or name another folder"
 LFS = b"version https://git-lfs"
-LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 FILES = {  # of parts that are no networks: the files of one line have to be there
     "scheduler": [["scheduler_config.json"]],
     "tokenizer": [["tokenizer.json"], ["spiece.model"], ["tokenizer.model"], ["vocab.json", "merges.txt"]],
@@ -22,7 +20,23 @@ FILES = {  # of parts that are no networks: the files of one line have to be the
 
 
 def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
-    """Every fault of a pipeline's index, and of the parts that it names."""
+    """Why the loader refuses a pipeline's folder, without reading its weights: a line for each file that is no use, or
+    what the loader itself says. Nothing where it loads."""
+    try:
+        check_teacher(folder)
+    except ValueError as error:
+        yield from list(_faults_of_files(folder)) or [(_without_folder(str(error), folder), OTHER)]
+
+
+def _without_folder(reason: str, folder: Path) -> str:
+    """A reason that the finding puts behind the folder's name."""
+    for start in (f"cannot load a diffusers pipeline from {folder}: ", f"{folder}: "):
+        reason = reason.removeprefix(start)
+    return reason
+
+
+def _faults_of_files(folder: Path) -> Iterator[Fault]:
+    """Every fault of a pipeline's index, and of the files of the parts that it names."""
     fault = _fault_of_file(folder, "model_index.json")
     if fault:
         yield fault[0], f"{fault[1]}, or name the folder that diffusers' save_pretrained wrote"
@@ -48,9 +62,7 @@ def _is_part(value: object) -> bool:
 
 
 def _faults_of_part(folder: Path, part: str, library: str, kind: str) -> Iterator[Fault]:
-    """Faults of one part: no folder, a class that is not installed, files that are missing or no use."""
-    if library in LIBRARIES and not hasattr(LIBRARIES[library], kind):
-        yield f"{part}: {library} {LIBRARIES[library].__version__} has no class {kind}", "use a version that has it"
+    """Faults of one part: no folder, files that are missing or no use."""
     if not (folder / part).is_dir():
         yield f"there is no folder {part}/ ({kind})", AGAIN
         return

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
-from gad.config.recipe import read_recipe_sections, recipe_validation_message
+from gad.config.recipe import recipe_validation_message
 from gad.config.variants import VARIANTS
+from gad.config.yaml_file import read_recipe_sections
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import RECIPES, RESULTS, ROOT
 

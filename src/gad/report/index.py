@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from gad.report.main_results import main_result_tables, recipe_metrics
-from gad.runtime.files import atomic_write_path, read_json, write_json
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS
 
 STYLE = """
@@ -69,5 +70,5 @@ def write_index() -> Path:
     )
     path = REPORTS / "index.html"
     with atomic_write_path(path) as partial:
-        partial.write_text(page)
+        partial.write_text(page, encoding="utf-8")
     return path

@@ -251,7 +251,7 @@ def with_markdown_tables(text: str, page: str) -> str:
 def _write_markdown_tables(folder: Path = ROOT) -> None:
     for page in PAGES:
         path = folder / page
-        path.write_text(with_markdown_tables(path.read_text(), page))
+        path.write_text(with_markdown_tables(path.read_text(encoding="utf-8"), page), encoding="utf-8")
 
 
 if __name__ == "__main__":

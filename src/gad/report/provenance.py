@@ -46,7 +46,7 @@ def _stage_seconds(recipe: str) -> dict[str, float]:
     """How long each stage's notebook took when it last ran, by its page's name."""
     seconds = {}
     for path in sorted((REPORTS / recipe).glob("[!.]*.ipynb")):
-        duration = json.loads(path.read_text())["metadata"].get("papermill", {}).get("duration")
+        duration = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("papermill", {}).get("duration")
         if duration is not None and not path.stem.endswith(".failed"):
             seconds[path.stem] = round(duration, 1)
     return seconds

@@ -7,6 +7,8 @@ from pandas.io.formats.style import Styler
 
 from gad.config.variants import VARIANTS
 from gad.distillation.train_students import LOG
+from gad.distillation.validation_log import CURVES
+from gad.metrics.convergence import convergence_of_curves
 from gad.models.model import load_model
 from gad.report import differences, figures, paper
 from gad.report.ablations import load_ablations, recorded_ablation_tables
@@ -53,6 +55,29 @@ def training_report_section(recipe: str) -> Figure:
     present = [name for name in VARIANTS if (stage_dir(recipe, "student", name) / LOG).exists()]
     logs = [pd.read_csv(stage_dir(recipe, "student", name) / LOG).assign(variant=name) for name in present]
     return figures.training_curves(pd.concat(logs), title=recipe)
+
+
+def _held_out_curves(recipe: str) -> pd.DataFrame:
+    """The held-out curves of every variant that has some."""
+    paths = {name: stage_dir(recipe, "student", name) / CURVES for name in VARIANTS}
+    found = [pd.read_csv(path).assign(variant=name) for name, path in paths.items() if path.exists()]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def validation_report_section(recipe: str) -> Figure | None:
+    """Held-out curves of every variant while it trained; None for a recipe without validation."""
+    return figures.validation_curves(_held_out_curves(recipe), title=f"{recipe}: held-out noises and prompts")
+
+
+def convergence_section(recipe: str) -> pd.DataFrame:
+    """A row per variant with held-out curves: whether it counts as trained, and if not, why; empty without any."""
+    curves, rows = _held_out_curves(recipe), []
+    for variant in curves["variant"].unique() if len(curves) else []:
+        own = curves[curves["variant"] == variant]
+        found = convergence_of_curves(own)
+        verdict = {"verdict": "trained" if found.trained else "not converged", "reason": "; ".join(found.reasons)}
+        rows.append({"model": variant, "steps": own["step"].max(), "seeds": own["seed"].nunique()} | verdict)
+    return pd.DataFrame(rows)
 
 
 def beside_paper_report_section(metrics: dict[str, dict]) -> list[pd.DataFrame]:

@@ -13,10 +13,13 @@ import torch
 from pyarrow import parquet as pq
 from torch import Tensor
 
+from gad.runtime.atomic import atomic_write_path
 from gad.runtime.distributed import distributed_wait_until, rank_and_world_size
-from gad.runtime.files import atomic_write_path, read_tensors, write_tensors
+from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
+from gad.runtime.fingerprint import file_hash
 
 TENSORS = "tensors.safetensors"
+HASHES = "hashes.json"
 
 Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
@@ -30,6 +33,16 @@ def write_cached_result(path: Path, result: Result) -> None:
             if isinstance(value, pd.DataFrame):
                 value.to_parquet(partial / f"{name}.parquet")
         write_tensors(partial / TENSORS, {name: value for name, value in result.items() if isinstance(value, Tensor)})
+        write_json(partial / HASHES, {file.name: file_hash(file) for file in sorted(partial.iterdir())})
+
+
+def is_whole_result(path: Path) -> bool:
+    """Whether there is a folder that holds all that :func:`write_cached_result` wrote, to the bit."""
+    try:
+        hashes = read_json(path / HASHES)
+        return all(file_hash(path / name) == hashed for name, hashed in hashes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_cached_result(path: Path) -> Result:
@@ -51,7 +64,8 @@ def _read_table(path: Path) -> pd.DataFrame:
 class ResultCache:
     """Results by name: made, cached in ``folder`` and read back from there; without a folder made alone.
 
-    With ``wait`` nothing is made: another process makes it and is waited for.
+    A result that is damaged on the disk is made again. With ``wait`` nothing is made: another process makes it and is
+    waited for.
     """
 
     folder: Path | None = None
@@ -63,7 +77,7 @@ class ResultCache:
         path = self.folder / name
         if self.wait:
             distributed_wait_until(path.exists)
-        elif not path.exists():
+        elif not is_whole_result(path):
             write_cached_result(path, make())
         return read_cached_result(path)
 

@@ -1,12 +1,15 @@
 """Checkpoints of long work, written whole and read as plain tensors and numbers."""
 
+import warnings
 from pathlib import Path
 
 import torch
 
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.fingerprint import file_hash
 
 LAST = "checkpoint.pt"
+REMEMBERED = 10  # hashes: of the checkpoint that is being written, and of those that it may not come to replace
 
 
 class GeneratorState:
@@ -17,14 +20,39 @@ class GeneratorState:
         self.load_state_dict = generator.set_state
 
 
+def _hash_file(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _hashes(path: Path) -> list[str]:
+    """Hashes of the files that may stand at ``path``: the latest checkpoint's, and those of the ones before it."""
+    beside = _hash_file(path)
+    return beside.read_text(encoding="utf-8").split() if beside.exists() else []
+
+
 def _write_checkpoint(path: Path, state: dict) -> None:
+    """Write a checkpoint, and its hash before it, beside those of earlier ones: one of them stays if this one is not
+    finished."""
     with atomic_write_path(path) as partial:
         torch.save(state, partial)
+        with atomic_write_path(_hash_file(path)) as hashed:
+            hashed.write_text("\n".join([file_hash(partial), *_hashes(path)][:REMEMBERED]), encoding="utf-8")
 
 
 def read_checkpoint(path: Path) -> dict | None:
-    """A checkpoint, or None where there is none."""
-    return torch.load(path, map_location="cpu", weights_only=True) if Path(path).exists() else None
+    """A checkpoint, or None where there is none, or one that is damaged: a warning says so."""
+    path = Path(path)
+    if not path.exists():
+        return None
+    hashes = _hashes(path)
+    try:
+        if hashes and file_hash(path) not in hashes:
+            raise ValueError("another hash than it was written with")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken file
+        reason = str(error).strip().splitlines()[0]
+        warnings.warn(f"{path} is damaged ({reason}): its training begins again", stacklevel=2)
+        return None
 
 
 def save_checkpoint_parts(path: Path, parts: dict, numbers: dict, *, writes: bool = True) -> None:

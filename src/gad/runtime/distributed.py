@@ -4,6 +4,7 @@ Processes are started by ``accelerate launch`` or ``torchrun``. With one process
 """
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.distributed import all_reduce
 
 from gad.runtime.devices import own_device
 from gad.runtime.folder_lock import folder_is_locked_to, lock_folder
+from gad.runtime.launchers import check_launcher, ignore_launch_settings
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
@@ -27,12 +29,16 @@ torch.backends.cudnn.allow_tf32 = False  # a float32 convolution shall be one: s
 def make_accelerator(device: str) -> "Accelerator":
     """An accelerator on ``device``; "auto" takes the best there is.
 
-    Raises ValueError for a device that is not there, or another than this process has trained on before.
+    Raises ValueError for a device that is not there, or another than this process has trained on before, and as
+    :func:`gad.runtime.launchers.check_launcher`. What a launcher asks for besides is ignored, with a line each.
     """
     from accelerate import Accelerator  # here, since it takes seconds
 
     wanted = own_device(device).type
-    accelerator = Accelerator(cpu=wanted == "cpu")
+    check_launcher()
+    for line in ignore_launch_settings():
+        print(line, file=sys.stderr)
+    accelerator = Accelerator(cpu=wanted == "cpu", mixed_precision="no")
     if accelerator.device.type != wanted:  # accelerate keeps a process's first device for good and says nothing
         found = accelerator.device.type
         raise ValueError(f"device {wanted!r} is asked for in a process that has trained on {found!r}: start a new one")
@@ -40,8 +46,14 @@ def make_accelerator(device: str) -> "Accelerator":
 
 
 def rank_and_world_size() -> tuple[int, int]:
-    """This process's number and how many there are, as the launcher says."""
-    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    """This process's number and how many there are, as the launcher says.
+
+    Raises ValueError, in one line, for numbers that no launcher gives.
+    """
+    told = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    if not all(text.isdecimal() for text in told) or int(told[0]) >= int(told[1]):
+        raise ValueError(f"RANK={told[0]} of WORLD_SIZE={told[1]} is no place in a launch; unset both, or launch again")
+    return int(told[0]), int(told[1])
 
 
 def processes_per_node() -> int:

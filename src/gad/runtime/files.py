@@ -1,15 +1,17 @@
 """Files of every format, read and written whole.
 
-Everything is written under a temporary name and then renamed, so a reader never meets half a file."""
+Everything is written by :mod:`gad.runtime.atomic`, so a reader never meets half a file."""
 
+import fcntl
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.text import read_text_file
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
@@ -17,26 +19,15 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 
 @contextmanager
-def atomic_write_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``; it takes the place of ``path`` when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    _remove(partial)
-    try:
-        yield partial
-        if partial.is_dir():
-            _remove(path)
-        os.replace(partial, path)
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def file_lock(path: Path, *, take: bool = True) -> Iterator[None]:
+    """Inside the block no other process of this machine is inside one of the same ``path``; without ``take`` nothing
+    is locked. A process that is killed leaves no lock."""
+    if not take:
+        yield
+        return
+    with open(path, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
+        yield
 
 
 def _rounded(value: object, digits: int = 6) -> object:
@@ -53,13 +44,13 @@ def _rounded(value: object, digits: int = 6) -> object:
 def write_json(path: Path, value: object, *, digits: int = 6) -> None:
     """Sorted keys and floats of ``digits`` significant digits (17 keep all), so that equal runs give equal bytes."""
     with atomic_write_path(path) as partial:
-        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n")
+        partial.write_text(json.dumps(_rounded(value, digits), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
     """Raises ValueError, in one line, for a file that is no JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(read_text_file(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"cannot read {path}: no JSON, {error}") from error
 

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -16,14 +17,34 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder at any depth, sorted, behind links as well: parts of a model often lie on another disk, or
+    in a hub's cache.
+
+    Left out is what appears by itself: compiled code, and partial files that a kill has left. Raises ValueError, in one
+    line, for a link that leads back to a folder around it, and for one to nothing.
+    """
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, followlinks=True):
+        around = {os.path.realpath(parent) for parent in [Path(place), *Path(place).parents]}
+        for link in (Path(place, name) for name in folders):
+            if link.is_symlink() and os.path.realpath(link) in around:
+                raise ValueError(f"the link {link} leads back to a folder around it; remove it")
+        folders[:] = [name for name in folders if not name.endswith(".partial")]
+        for path in (Path(place, name) for name in names if not name.endswith((".pyc", ".partial"))):
+            if path.is_symlink() and not path.exists():
+                raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there")
+            if path.is_file():
+                found.append(path)
+    return sorted(found)
+
+
 def fingerprint(*values: object) -> str:
     """A short hash of plain values and of the files and folders named by the paths among them."""
     digest = hashlib.sha256()
     for value in values:
         if isinstance(value, Path):
-            for file in sorted(p for p in value.rglob("*") if p.is_file()) if value.is_dir() else [value]:
-                if file.suffix == ".pyc":  # appears by itself beside code
-                    continue
+            for file in files_below(value) if value.is_dir() else [value]:
                 digest.update(f"{file.relative_to(value.parent)}:{file_hash(file)}".encode())
         else:
             digest.update(json.dumps(value, sort_keys=True, default=str).encode())
@@ -52,7 +73,8 @@ def code_hash(stage: str) -> str:
     files = sorted(file for room in rooms for file in (room.rglob("*.py") if room.is_dir() else [room]))
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(file.read_text())}".encode())
+        source = file.read_text(encoding="utf-8")
+        digest.update(f"{file.relative_to(ROOT)}:{_without_docstrings(source)}".encode())
     return digest.hexdigest()[:16]
 
 

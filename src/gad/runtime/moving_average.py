@@ -8,11 +8,11 @@ from torch import nn
 
 class MovingAverage:
     """Averaged copies of parameters: avg <- avg - (1 - d) (avg - parameter), with d = min(decay, n / (n + 9)) at update
-    n, and d = 0 at the first one. Frozen parameters are copied."""
+    n, and d = 0 at the first one. Frozen parameters are copied. ``fused``: in one pass, which rounds otherwise."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], *, decay: float):
+    def __init__(self, parameters: Iterable[nn.Parameter], *, decay: float, fused: bool = False):
         self.shadow_params = [parameter.clone().detach() for parameter in parameters]
-        self.decay = decay
+        self.decay, self.fused = decay, fused
         self.optimization_step = 0
 
     @torch.no_grad()
@@ -21,11 +21,17 @@ class MovingAverage:
         earlier = self.optimization_step
         self.optimization_step += 1
         rest = 1 - (min((1 + earlier) / (10 + earlier), self.decay) if earlier else 0.0)
+        learning = []
         for average, parameter in zip(self.shadow_params, parameters, strict=True):
-            if parameter.requires_grad:
+            if parameter.requires_grad and self.fused:
+                learning.append((average, parameter))
+            elif parameter.requires_grad:
                 average.sub_(rest * (average - parameter))
             else:
                 average.copy_(parameter)
+        if learning:
+            averages, values = (list(part) for part in zip(*learning, strict=True))
+            torch._foreach_lerp_(averages, values, rest)
 
     @torch.no_grad()
     def copy_to(self, parameters: Iterable[nn.Parameter]) -> None:

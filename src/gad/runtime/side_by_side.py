@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from gad.runtime.files import atomic_write_path
+from gad.runtime.atomic import atomic_write_path
 
 
 def side_by_side(

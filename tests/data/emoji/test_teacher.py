@@ -7,10 +7,9 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from gad.config import load_recipe
-from gad.data.emoji import teacher as stage
 from gad.data.emoji.teacher import make_teacher
-from gad.models import model as load
 from gad.models.model import load_model
+from gad.runtime import paths
 
 
 def point_to(source, folder):
@@ -26,8 +25,7 @@ def test_a_pointer_answers_like_the_folder_it_points_to(saved, conditioning, noi
 
 
 def test_a_relative_source_is_seen_from_the_projects_root(saved, tmp_path, monkeypatch):
-    for module in (load, stage):
-        monkeypatch.setattr(module, "ROOT", saved.parent)
+    monkeypatch.setattr(paths, "ROOT", saved.parent)
     folder = point_to(saved.name, tmp_path / "teacher")
     assert load_model(folder).latent_shape == load_model(saved).latent_shape
 

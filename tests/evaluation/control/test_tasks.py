@@ -10,7 +10,7 @@ from gad.config import ControlConfig, ExternalStudent, load_recipe
 from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.scenes import Prompt, Scene, Thing, render_scene
 from gad.data.emoji.sprites import STYLES
-from gad.data.prompts import read_prompts
+from gad.data.prompt_file import read_prompts
 from gad.data.swiss_roll import ARCS, arc_of, distance_to_roll, make_swiss_roll
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
@@ -132,7 +132,7 @@ def test_prompts_are_read_from_files(tmp_path):
     ("name", "text", "message"),
     [
         ("a.csv", "text,kind\na cat,x\n", r"has no column 'prompt'; it has text, kind"),
-        ("a.csv", "", r"is no table"),
+        ("a.csv", "", r"holds no prompts"),
         ("a.csv", "prompt\n", r"holds no prompts"),
         ("a.txt", " \n", r"holds no prompts"),
         ("a.json", "[]", r"give a \.txt, a \.csv or a \.parquet"),

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.emoji import seeds
-from gad.data.emoji.scenes import Layout, make_scene, render_scene
-from gad.runtime.files import atomic_write_path
+from gad.data.emoji.scenes import Accept, Layout, make_scene, render_scene
+from gad.runtime.atomic import atomic_write_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL
@@ -21,9 +21,11 @@ BLOCK_OUT_CHANNELS = (24, 48, 64)
 KL_WEIGHT = 1e-4  # keeps the latents near unit scale without blurring the images
 
 
-def vae_training_images(indices: Iterable[int], *, seed: int, layout: Layout = "grid") -> Tensor:
+def vae_training_images(
+    indices: Iterable[int], *, seed: int, layout: Layout = "grid", accept: Accept | None = None
+) -> Tensor:
     """Rendered scenes as a batch ``[B, 3, 64, 64]`` in [-1, 1], float32."""
-    images = np.stack([render_scene(make_scene(int(i), seed=seed, layout=layout)) for i in indices])
+    images = np.stack([render_scene(make_scene(int(i), seed=seed, layout=layout, accept=accept)) for i in indices])
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 

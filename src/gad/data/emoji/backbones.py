@@ -16,9 +16,14 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
         StableDiffusionPipeline,
     )
 
-LATENT_SIZE = 16
-HIDDEN = 192  # width of the two transformers
+HIDDEN = {16: 192, 8: 128}  # width of the two transformers, by the side of the latents
+UNET_CHANNELS = {16: (64, 128), 8: (48, 96)}  # of the UNet's two levels
 LAYERS = 6
+
+
+def latent_size(vae: "AutoencoderKL") -> int:
+    """The side of the latents of a 64x64 image."""
+    return vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def _diffusion(prediction_type: str, **options: bool) -> "DDIMScheduler":
@@ -42,10 +47,10 @@ def _unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
 
     tokenizer, text_encoder = clip_text()
     unet = UNet2DConditionModel(
-        sample_size=LATENT_SIZE,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(64, 128),
+        sample_size=latent_size(vae),
+        in_channels=vae.config.latent_channels,
+        out_channels=vae.config.latent_channels,
+        block_out_channels=UNET_CHANNELS[latent_size(vae)],
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -70,14 +75,15 @@ def _dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
 
     tokenizer, text_encoder = t5_text()
+    width = HIDDEN[latent_size(vae)]
     transformer = PixArtTransformer2DModel(
-        sample_size=LATENT_SIZE,
-        in_channels=4,
-        out_channels=4,
+        sample_size=latent_size(vae),
+        in_channels=vae.config.latent_channels,
+        out_channels=vae.config.latent_channels,
         patch_size=2,
         num_attention_heads=4,
-        attention_head_dim=HIDDEN // 4,
-        cross_attention_dim=HIDDEN,
+        attention_head_dim=width // 4,
+        cross_attention_dim=width,
         num_layers=LAYERS,
         caption_channels=WIDTH,
         norm_type="ada_norm_single",
@@ -95,16 +101,17 @@ def _flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     )
 
     tokenizer, text_encoder = gemma_text()
+    width = HIDDEN[latent_size(vae)]
     transformer = SanaTransformer2DModel(
-        sample_size=LATENT_SIZE,
-        in_channels=4,
-        out_channels=4,
+        sample_size=latent_size(vae),
+        in_channels=vae.config.latent_channels,
+        out_channels=vae.config.latent_channels,
         patch_size=2,
-        num_attention_heads=HIDDEN // 32,
+        num_attention_heads=width // 32,
         attention_head_dim=32,
         num_cross_attention_heads=4,
-        cross_attention_head_dim=HIDDEN // 4,
-        cross_attention_dim=HIDDEN,
+        cross_attention_head_dim=width // 4,
+        cross_attention_dim=width,
         num_layers=LAYERS,
         caption_channels=WIDTH,
         mlp_ratio=2.5,

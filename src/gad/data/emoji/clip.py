@@ -1,6 +1,5 @@
 """A small CLIP: how well an image fits a caption, learnt from rendered scenes."""
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,9 @@ from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
+from gad.models.saved_folders import make_portable
+from gad.models.weights import load_whole
+from gad.runtime.atomic import atomic_write_path
 
 WIDTH = 128
 LAYERS = 4
@@ -51,22 +53,22 @@ def emoji_clip_score(clip: Clip, images: Latent, captions: Sequence[str]) -> Per
 
 def save_emoji_clip(clip: Clip, folder: Path) -> None:
     """Write half-precision weights and the tokenizer as a transformers folder, complete or not at all."""
-    partial = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(partial, ignore_errors=True)
-    clip.model.half().save_pretrained(partial)
-    clip.model.float()
-    clip.tokenizer.save_pretrained(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with atomic_write_path(folder) as partial:
+        clip.model.half().save_pretrained(partial)
+        clip.model.float()
+        clip.tokenizer.save_pretrained(partial)
+        make_portable(partial)
 
 
 def load_emoji_clip(folder: Path) -> Clip:
-    """The saved model in float32, frozen, in evaluation mode."""
+    """The saved model in float32, frozen, in evaluation mode. Raises ValueError, in one line, for weights that are not
+    whole."""
     from transformers import CLIPModel, CLIPTokenizer  # here, since it takes seconds
-    from transformers.utils import logging
 
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
-    logging.disable_progress_bar()
-    model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+    try:
+        model = load_whole(CLIPModel, folder)
+    except ValueError as error:
+        raise ValueError(f"cannot load the CLIP model in {folder}: {error}; or run: dvc repro dataset") from error
     return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder), MAX_TOKENS)

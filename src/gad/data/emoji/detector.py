@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -22,6 +22,8 @@ from gad.data.emoji.detector_grid import GRID, Targets, decode_grid_boxes, detec
 from gad.data.emoji.scenes import BACKGROUNDS
 from gad.data.emoji.sprites import COLOURS, NOUNS, STYLES
 from gad.diffusion.shapes import Latent, PerSample
+from gad.models.weights import load_weights_whole
+from gad.runtime.files import read_tensors
 from gad.runtime.paths import EMOJI
 
 COLOUR_CLASSES = (*COLOURS, "natural")
@@ -132,20 +134,26 @@ def save_emoji_detector(detector: Detector, folder: Path) -> None:
     config = {"class": "Detector", "grid": GRID, "nouns": list(NOUNS), "styles": list(STYLES), "width": detector.width}
     save_file(state, folder / "model.tmp")
     os.replace(folder / "model.tmp", folder / "model.safetensors")
-    (folder / "config.tmp").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    (folder / "config.tmp").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(folder / "config.tmp", folder / "config.json")
 
 
 def load_emoji_detector(folder: Path | None = None) -> Detector:
-    """The saved detector in float32, frozen, in evaluation mode; that of all emoji recipes without a folder."""
+    """The saved detector in float32, frozen, in evaluation mode; that of all emoji recipes without a folder.
+
+    Raises ValueError, in one line, where its weights are not whole or its words are not the atlas's.
+    """
     folder = EMOJI / "evaluators" / "detector" if folder is None else folder
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no detector in {folder}; run: dvc repro dataset")
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if (config["nouns"], config["styles"]) != (list(NOUNS), list(STYLES)):
         raise ValueError(f"the detector in {folder} knows other nouns or styles than the sprite atlas")
     detector = Detector(config["width"])
-    detector.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        load_weights_whole(detector, read_tensors(folder / "model.safetensors"))
+    except ValueError as error:
+        raise ValueError(f"cannot load the detector in {folder}: {error}; or run: dvc repro dataset") from error
     return detector.float().eval().requires_grad_(False)
 
 

@@ -5,7 +5,7 @@ sizes, so p(image | caption) has many modes that can be counted. Scene ``i`` is 
 choices come from a counter-based generator keyed by ``(seed, i)``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -69,6 +69,9 @@ class Prompt:
     def objects(self) -> tuple[Thing, ...]:
         """Every object that the image shows, in the caption's order."""
         return self.things if len(self.things) == 2 else self.things * self.count
+
+
+Accept = Callable[[Prompt], bool]  # which prompts are drawn; all of them without one
 
 
 @dataclass(frozen=True)
@@ -143,19 +146,27 @@ def _place(prompt: Prompt, rng: np.random.Generator, layout: Layout = "grid") ->
             return Scene(prompt, style, boxes)
 
 
-def make_scene_prompt(index: int, *, seed: int = 0) -> Prompt:
-    """Prompt number ``index``; scene ``index`` with the same seed shows it."""
-    return _draw_prompt(_generator(seed, index))
+def _draw_accepted_prompt(rng: np.random.Generator, accept: Accept | None) -> Prompt:
+    """The first random prompt that ``accept`` lets pass."""
+    prompt = _draw_prompt(rng)
+    while accept is not None and not accept(prompt):
+        prompt = _draw_prompt(rng)
+    return prompt
 
 
-def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid") -> Scene:
-    """Scene number ``index``, the same on every machine.
+def make_scene_prompt(index: int, *, seed: int = 0, accept: Accept | None = None) -> Prompt:
+    """Prompt number ``index`` of those that ``accept`` lets pass; scene ``index`` of the same seed shows it."""
+    return _draw_accepted_prompt(_generator(seed, index), accept)
+
+
+def make_scene(index: int, *, seed: int = 0, layout: Layout = "grid", accept: Accept | None = None) -> Scene:
+    """Scene number ``index`` of the prompts that ``accept`` lets pass, the same on every machine.
 
     Teachers learn scenes on the grid, where the places that a caption leaves open can be counted. The autoencoder and
     the evaluators learn free ones, so that they also read images without a grid.
     """
     rng = _generator(seed, index)
-    return _place(_draw_prompt(rng), rng, layout)
+    return _place(_draw_accepted_prompt(rng, accept), rng, layout)
 
 
 def render_scene(scene: Scene) -> np.ndarray:

@@ -14,6 +14,7 @@ NOISE_PAIRS = 2  # captions of sample ids: of the noise pairs and of the analyse
 CONTROL = 3  # captions of the control tasks
 LAYOUT = 4  # scenes whose boxes are requested; no teacher or evaluator learns from them
 EXPLORER = 6  # captions to choose from
+STUDENT_VALIDATION = 7  # captions by which students are validated while they train
 AUTOENCODER = 11  # scenes that the autoencoder learns from
 EVALUATORS = 21  # scenes that detector and CLIP learn from; each adds its own seed
 TEACHER_ACCURACY = 77  # captions by which a teacher's images are checked

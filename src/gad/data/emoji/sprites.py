@@ -12,7 +12,7 @@ COLOURS = {"red": 0, "yellow": 50, "green": 125, "blue": 220, "purple": 285}  # 
 
 
 def _names() -> dict:
-    return json.loads((SPRITES / "atlas.json").read_text())
+    return json.loads((SPRITES / "atlas.json").read_text(encoding="utf-8"))
 
 
 STYLES = tuple(_names()["styles"])

@@ -1,6 +1,5 @@
 """The teacher stage: a point set, a pointer to a pretrained pipeline, or a trained emoji teacher."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,15 +8,18 @@ from torch import nn
 
 from gad.config.teacher import TeacherConfig
 from gad.data.emoji.backbones import build_backbone
+from gad.data.emoji.held_out import training_captions
 from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.swiss_roll import make_swiss_roll
-from gad.models.pipelines import FAMILIES, save_diffusers_pipeline
+from gad.models.pipelines import check_teacher, load_pipeline_index, save_diffusers_pipeline
+from gad.models.weights import load_whole
+from gad.runtime.atomic import remove_folder
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.folder_lock import lock_folder
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -36,21 +38,16 @@ def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iter
 
 
 def _write_pointer(source: str, folder: Path, revision: str | None = None) -> None:
-    """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError for a class gad cannot use.
+    """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError, in one line, for a class that
+    gad cannot use, and for a local folder that is not whole.
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
-    from diffusers import DiffusionPipeline  # here, since it takes seconds
-
-    path = ROOT / source
-    try:
-        options = {} if path.is_dir() or not revision else {"revision": revision}
-        name = DiffusionPipeline.load_config(path if path.is_dir() else source, **options)["_class_name"]
-    except OSError as error:
-        fetch = "make doctor RECIPE=... names the command that fetches it"
-        raise ValueError(f"there is no diffusers pipeline at {source}, here or on a hub in reach: {fetch}") from error
-    if name not in FAMILIES:
-        raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
+    path = project_path(source)
+    if path.is_dir():
+        check_teacher(path)
+    else:
+        load_pipeline_index(source, revision=revision)
     pointer = {"source": source, "hash": fingerprint(path) if path.is_dir() else None}
     write_json(folder / "teacher.json", pointer | ({"revision": revision} if revision else {}))
 
@@ -64,14 +61,15 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
 
     work = folder.parent / "unfinished_teacher"
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
-    vae = AutoencoderKL.from_pretrained(vae_folder).eval().requires_grad_(False)
+    vae = load_whole(AutoencoderKL, vae_folder).eval().requires_grad_(False)
     pipeline = build_backbone(section.backbone, vae, seed=section.seed)
-    latents = work / "latents.safetensors"
+    latents, accept = work / "latents.safetensors", training_captions(section.captions)
     if not latents.exists():
-        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes)})
-    batch, empty = latent_training_batches(pipeline, read_tensors(latents)["latents"], section.batch_size)
+        write_tensors(latents, {"latents": latent_set(vae, section.num_scenes, accept=accept)})
+    stored = read_tensors(latents)["latents"]
+    batch, empty = latent_training_batches(pipeline, stored, section.batch_size, accept=accept)
     if section.backbone == "dit":
-        captions = latent_set_tokens(pipeline, section.num_scenes)
+        captions = latent_set_tokens(pipeline, section.num_scenes, accept=accept)
         for _ in pretrain_t5(pipeline.text_encoder, *captions, num_steps=READING_STEPS, seed=section.seed):
             pass  # 50 seconds
     steps, lr, seed = section.num_steps, section.lr, section.seed
@@ -79,7 +77,7 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
         pipeline, batch, empty, num_steps=steps, lr=lr, seed=seed, checkpoint=work / "checkpoint.pt"
     )
     _save_half(pipeline, folder)
-    shutil.rmtree(work)
+    remove_folder(work, keep_link=True)
 
 
 def _save_half(pipeline: "DiffusionPipeline", folder: Path) -> None:

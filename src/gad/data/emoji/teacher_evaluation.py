@@ -12,7 +12,8 @@ from gad.config import Recipe
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_accuracy import caption_accuracy
 from gad.data.emoji.detector import load_emoji_detector
-from gad.data.emoji.scenes import SIZE, Prompt, make_scene_prompt
+from gad.data.emoji.held_out import evaluation_captions, training_captions
+from gad.data.emoji.scenes import SIZE, Accept, Prompt, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline, pipeline_family
 from gad.runtime.paths import stage_dir
@@ -21,14 +22,24 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
     from diffusers import DiffusionPipeline
 
 EVALUATOR_STEPS = 20
+HELD_OUT = "held_out"  # the name of what is measured on captions that no training has seen
 
 
 SEEDS, CAPTIONS = 8, 4  # of the grid with the same noises in every row
 
 
-def teacher_evaluation_prompts(count: int = 512) -> list[Prompt]:
-    """The captions that a teacher is evaluated on."""
-    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY) for i in range(count)]
+def teacher_evaluation_prompts(count: int = 512, accept: Accept | None = None) -> list[Prompt]:
+    """The captions that a teacher is evaluated on, of those that ``accept`` lets pass."""
+    return [make_scene_prompt(i, seed=seeds.TEACHER_ACCURACY, accept=accept) for i in range(count)]
+
+
+def teacher_test_prompts(settings: Recipe) -> dict[str, list[Prompt]]:
+    """The captions that a teacher is measured by; where captions are split, also those that its training lacks."""
+    captions = settings.teacher.captions
+    prompts = {"teacher": teacher_evaluation_prompts(accept=training_captions(captions))}
+    if captions == "split_by_words":
+        prompts[HELD_OUT] = teacher_evaluation_prompts(accept=evaluation_captions(captions))
+    return prompts
 
 
 @torch.no_grad()
@@ -63,26 +74,24 @@ def teacher_evaluation_accuracy(images: Tensor, prompts: list[Prompt], detector_
     return {name: right.nanmean().item() for name, right in accuracy.items()} | {"num_captions": len(prompts)}
 
 
-def teacher_evaluation_captions() -> list[str]:
-    """The captions that a teacher is measured by."""
-    return [prompt.caption for prompt in teacher_evaluation_prompts()]
-
-
 def teacher_evaluation_images(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """An image for each test caption, ``[N, 3, 64, 64]``, by a teacher that was trained here."""
     if log.empty:
         return {}
-    captions = teacher_evaluation_captions()
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
-    images = _sample_pipeline(teacher, captions, range(len(captions)), guidance_scale=scale)
-    return {"teacher": images}
+    return {
+        name: _sample_pipeline(
+            teacher, [prompt.caption for prompt in prompts], range(len(prompts)), guidance_scale=scale
+        )
+        for name, prompts in teacher_test_prompts(settings).items()
+    }
 
 
 def teacher_evaluation_seed_grid(settings: Recipe, log: pd.DataFrame) -> dict[str, Tensor]:
     """Images of the same seeds under each of the first captions, by caption."""
     if log.empty:
         return {}
-    captions = teacher_evaluation_captions()[:CAPTIONS]
+    captions = [prompt.caption for prompt in teacher_test_prompts(settings)["teacher"][:CAPTIONS]]
     teacher, scale = load_pipeline(stage_dir(settings.name, "teacher")), settings.noise_pairs.guidance_scale
     repeated = [caption for caption in captions for _ in range(SEEDS)]
     images = _sample_pipeline(teacher, repeated, list(range(SEEDS)) * CAPTIONS, guidance_scale=scale)

@@ -19,6 +19,7 @@ from gad.data.emoji.scenes import Scene, make_scene, render_scenes
 from gad.data.emoji.sprites import STYLES
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
+from gad.models.weights import load_whole
 from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
 
@@ -28,11 +29,16 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 CANDIDATES = 64  # captions among which the CLIP evaluator chooses
 
 
-def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
-    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+def load_autoencoder(folder: Path) -> "AutoencoderKL":
+    """An autoencoder as later stages see it, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
-    vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
+    return load_whole(AutoencoderKL, folder).eval().requires_grad_(False)
+
+
+def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:
+    """Autoencoder and evaluators in ``folder`` as later stages see them, read back from half precision."""
+    vae = load_autoencoder(folder / "vae")
     return vae, load_emoji_detector(folder / "evaluators" / "detector"), load_emoji_clip(folder / "evaluators" / "clip")
 
 
@@ -84,8 +90,10 @@ def _measure_dataset(
     return metrics | {"num_scenes": num_scenes}
 
 
-def record_dataset_validation(vae: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
+def record_dataset_validation(vae: "AutoencoderKL", compact: "AutoencoderKL", detector: Detector, clip: Clip) -> dict:
     """Write the dataset's measurements to ``data/emoji/metrics/dataset.json`` and return it."""
     metrics = _measure_dataset(vae, detector, clip)
+    through_compact = _measure_dataset(compact, detector, clip)
+    metrics["compact"] = {name: through_compact[name] for name in ("psnr_db", "reconstructed")}
     write_json(metrics_file("emoji", "dataset"), metrics)
     return metrics

@@ -52,7 +52,8 @@ def prepare_diversity(teacher: Sampler, settings: Recipe, cached: ResultCache = 
     if points:  # no prompts: groups of as many noises as there are arcs
         count, group = max(1, count * group // ARCS), ARCS
     noise = draw_noise(task_sample_ids(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
-    prompts = Prompts([""] * count) if points else control_prompts(count, config.prompts, single=True)
+    of = settings.noise_pairs.captions
+    prompts = Prompts([""] * count) if points else control_prompts(count, config.prompts, single=True, captions=of)
     captions = [caption for caption in prompts.captions for _ in range(group)]
 
     def some(part: Tensor) -> Result:

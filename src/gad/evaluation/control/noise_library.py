@@ -21,9 +21,9 @@ from gad.metrics.image_attributes import ATTRIBUTES, low_level_attributes
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.distributed import distributed_folder_lock, distributed_wait_until, rank_and_world_size
-from gad.runtime.files import read_json, read_tensors, write_json, write_tensors
+from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import file_hash, fingerprint, stage_fingerprint
-from gad.runtime.shards import drop_damaged_shards
+from gad.runtime.shards import drop_damaged_shards, write_manifest, write_shard
 
 PREVIEW = 64  # pixels on a side of the previews that are saved to be shown
 POINTS = "points"  # the features of the Swiss roll's library
@@ -95,12 +95,11 @@ def build_library(
         stop = min(start + shard_size, len(captions))
         if not path.exists():
             outputs = teacher.generate(blank.noise(torch.arange(start, stop)), list(captions[start:stop]))
-            write_tensors(path, describe_library_entries(outputs, encoder))
+            write_shard(path, describe_library_entries(outputs, encoder))
         yield stop
     if rank == 0:
         distributed_wait_until(lambda: all(path.exists() for path in paths.values()))
-        hashes = {path.name: file_hash(path) for path in sorted(folder.glob("shard_*.safetensors"))}
-        write_json(folder / "manifest.json", identity | {"shards": hashes})
+        write_manifest(folder, identity)
     distributed_wait_until((folder / "manifest.json").exists)
 
 

@@ -72,7 +72,8 @@ def prepare_noise_optimisation(teacher: Sampler, settings: Recipe, cached: Resul
     if teacher.model.pipeline is None:
         inputs = Inputs(noise, Prompts([""] * count), make_swiss_roll(count, TARGET_SEED), None, None)
     else:
-        prompts, device = control_prompts(count, config.prompts), own_device(settings.control.device)
+        device = own_device(settings.control.device)
+        prompts = control_prompts(count, config.prompts, captions=settings.noise_pairs.captions)
         encoder = load_clip_encoder(settings.control.clip, device=device)
         detector = None if prompts.scenes is None else load_emoji_detector()
         inputs = Inputs(noise, prompts, encoder.texts(prompts.captions), encoder, detector)

@@ -46,7 +46,7 @@ from gad.models.sampler import TEACHER, Sampler
 from gad.models.weights_hash import weights_hash
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT, stage_dir
+from gad.runtime.paths import project_path, stage_dir
 
 TARGET_SEED = 5  # the Swiss roll's target points
 EVALUATED = ("object_accuracy", "colour_accuracy", "count_accuracy")
@@ -80,7 +80,12 @@ def make_noise_query_library(teacher: Sampler, settings: Recipe, encoder: Encode
         return
     if encoder is None and not points:
         encoder = load_clip_encoder(settings.control.clip, device=own_device(settings.control.device))
-    asked = (noise_query_library_folder(settings), _maker(teacher, config), encoder, _library_captions(config, points))
+    asked = (
+        noise_query_library_folder(settings),
+        _maker(teacher, config),
+        encoder,
+        _library_captions(settings, points),
+    )
     for _ in build_library(*asked, seed=settings.control.seed, about=config.describe):
         pass
 
@@ -98,7 +103,7 @@ def prepare_noise_query(teacher: Sampler, settings: Recipe, cached: ResultCache 
     device = own_device(settings.control.device)
     encoder = None if points else load_clip_encoder(settings.control.clip, device=device)
     make_noise_query_library(teacher, settings, encoder)
-    captions = _library_captions(config, points)
+    captions = _library_captions(settings, points)
     wanted: dict[str, str | int | float] = {
         "teacher": weights_hash(teacher.model),
         "features": library_feature_names(encoder, config.describe),
@@ -113,7 +118,7 @@ def prepare_noise_query(teacher: Sampler, settings: Recipe, cached: ResultCache 
     )
     if encoder is None:
         return Inputs(library, captions, Prompts([""] * count), make_swiss_roll(count, TARGET_SEED), *noises)
-    prompts = control_prompts(count, config.prompts)
+    prompts = control_prompts(count, config.prompts, captions=settings.noise_pairs.captions)
     detector = None if prompts.scenes is None else load_emoji_detector()
     requests = tuple(
         _requests(teacher, library, caption, config, partial(cached.batches, f"attributes_{number}"))
@@ -126,14 +131,17 @@ def noise_query_library_folder(settings: Recipe) -> Path:
     """A recipe's library folder: its own, or the one that it names."""
     assert settings.control.noise_query is not None
     named = settings.control.noise_query.library
-    return stage_dir(settings.name, "noise_library") if named is None else ROOT / named
+    return stage_dir(settings.name, "noise_library") if named is None else project_path(named)
 
 
-def _library_captions(config: NoiseQueryConfig, points: bool) -> list[str]:
+def _library_captions(settings: Recipe, points: bool) -> list[str]:
     """What each entry of the library shows: nothing in particular, or the dataset's (the file's) prompts in turn."""
+    config = settings.control.noise_query
+    assert config is not None
     if points or config.describe == "unconditional":
         return [""] * config.library_size
-    captions = control_prompts(config.num_queries, config.prompts).captions
+    of = settings.noise_pairs.captions
+    captions = control_prompts(config.num_queries, config.prompts, captions=of).captions
     return [captions[i % len(captions)] for i in range(config.library_size)]
 
 

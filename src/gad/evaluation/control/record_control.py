@@ -1,5 +1,6 @@
 """The record of the `control` stage: its rows and numbers."""
 
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.control.task_results import (
     TaskResult,
     save_task_result_rows,
@@ -19,15 +20,15 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     and ``data/<recipe>/metrics/control.json``; returns the metrics.
 
     ``over_seeds`` holds every number of :func:`gad.evaluation.control.task_results.task_result_table`,
-    ``minus_baseline`` the paired differences.
+    ``minus_baseline`` the paired differences, and for images ``caption_overlap`` the captions that the students were
+    trained with.
     """
     table = task_result_table(results)
     names = [name for name in table if name not in ("variant", "seed")]
     metrics = {
         "over_seeds": summary_by_variant(table, names),
         "minus_baseline": summary_against(table, names, "baseline"),
-    }
-    write_json(metrics_file(stage.recipe, "control"), metrics)
+    } | report_caption_overlap(stage)
     for path in (stage.folder, stage_dir(stage.recipe, "noise_library")):  # outputs of the stage: one may stay empty
         path.mkdir(parents=True, exist_ok=True)
     save_task_result_rows(results, stage.folder)
@@ -35,4 +36,5 @@ def record_control(stage: Stage, results: list[TaskResult]) -> dict:
     outputs = task_results_at_same_noises(stage, results)
     kept = {name: out if stage.teacher.pipeline is None else out[:MANY] for name, out in outputs.items()}
     write_tensors(stage.folder / "outputs.safetensors", kept)
+    write_json(metrics_file(stage.recipe, "control"), metrics)  # last: it says that the rest is there
     return metrics

@@ -73,7 +73,7 @@ def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
     """A fingerprint of what decides a task's results, besides the evaluated model."""
     control, evaluators = settings.control, EMOJI / "evaluators"
     section = getattr(control, name).model_dump(exclude={"batch_size", "recompute"})  # no result depends on them
-    asked = (name, section, control.seed, control.clip)
+    asked = (name, section, control.seed, control.clip, settings.noise_pairs.captions)
     by = (model_weights_key(teacher.model), teacher.num_steps, teacher.guidance_scale)
     read = [*job_settings_files([section, control.clip]), *([evaluators] if evaluators.exists() else [])]
     return stage_fingerprint("control", *asked, *by, *read)

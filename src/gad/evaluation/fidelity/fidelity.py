@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import FidelityConfig, PromptsConfig, Recipe
+from gad.config import FidelityConfig, PromptSource, Recipe
 from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
@@ -34,7 +34,7 @@ def _scored(
     scores: dict[str, Score],
     features: FeaturesOf,
     config: FidelityConfig,
-    source: PromptsConfig | None = None,
+    source: PromptSource = None,
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
     ids, shape = task_sample_ids(FIDELITY, config.num_images), sampler.model.latent_shape
@@ -86,7 +86,7 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
 
     def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
         sampler = replace(sampler, batch_size=config.batch_size)
-        return _scored(sampler, scores, features, config, settings.noise_pairs.prompts)
+        return _scored(sampler, scores, features, config, settings.noise_pairs.prompt_source)
 
     def prepare(cached: ResultCache) -> tuple[dict[str, Score], FeaturesOf, Result]:
         scores = load_all_clip_scores(config.scores, device=device)
@@ -96,7 +96,8 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         return scores, features, reference
 
     def real(features: FeaturesOf) -> Result:
-        found = real_features(config, settings.teacher.dataset, features, teacher.model.image_side)
+        side, captions = teacher.model.image_side, settings.noise_pairs.captions
+        found = real_features(config, settings.teacher.dataset, features, side, captions)
         return {} if found is None else {"data": found}
 
     def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:

@@ -120,7 +120,7 @@ def inversion_rows(
 
 def inversion_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """Each model's rows of :func:`inversion_rows`, at the same noises and prompts."""
-    config, source = settings.sensitivity.inversion, settings.noise_pairs.prompts
+    config, source = settings.sensitivity.inversion, settings.noise_pairs.prompt_source
     assert config is not None
 
     def prepare(cached: ResultCache) -> list[str]:

@@ -11,9 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import NegativePromptsConfig, PromptsConfig, Recipe
+from gad.config import NegativePromptsConfig, PromptSource, Recipe
 from gad.config.sample_ids import NEGATIVE_PROMPTS, task_sample_ids
 from gad.data.emoji import seeds
+from gad.data.emoji.held_out import evaluation_captions
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
@@ -32,7 +33,7 @@ from gad.runtime.devices import own_device
 AT_ONCE = 8  # images that are decoded together
 
 
-def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None = None) -> list[tuple[int, str, str]]:
+def negative_pairs(config: NegativePromptsConfig, source: PromptSource = None) -> list[tuple[int, str, str]]:
     """Sample id, prompt and negative prompt. Emoji: two-object captions, and their second object alone.
 
     So the negative prompt names what the plain image shows; with a fixed negative prompt that is left to chance.
@@ -40,10 +41,11 @@ def negative_pairs(config: NegativePromptsConfig, source: PromptsConfig | None =
     if config.negative_prompt is not None:
         ids = task_sample_ids(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
+    accept = evaluation_captions("split_by_words" if source == "split_by_words" else "all")
     found: list[tuple[int, str, str]] = []
     i = NEGATIVE_PROMPTS
     while len(found) < config.num_samples:
-        prompt = make_scene_prompt(i, seed=seeds.NOISE_PAIRS)
+        prompt = make_scene_prompt(i, seed=seeds.NOISE_PAIRS, accept=accept)
         if len(prompt.things) == 2:
             unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
             found.append((i, prompt.caption, unwanted.caption))
@@ -127,7 +129,10 @@ def negative_prompts_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         model = sampler.model
         if score is None or isinstance(model.denoiser, ExternalSampler):
             return {"rows": pd.DataFrame()}
-        pairs, denoise = negative_pairs(config, settings.noise_pairs.prompts), model.guided(sampler.guidance_scale)
+        pairs, denoise = (
+            negative_pairs(config, settings.noise_pairs.prompt_source),
+            model.guided(sampler.guidance_scale),
+        )
         return {"rows": negative_rows(model, denoise, pairs, score, config, num_steps=sampler.num_steps)}
 
     return Job("negative_prompts", partial(per_model_section_key, "negative_prompts", teacher, settings), prepare, run)

@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gad.config import SensitivityConfig
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.fidelity.fidelity import measure_fidelity, summarise_fidelity
 from gad.evaluation.fidelity.inversion import measure_inversion
 from gad.evaluation.fidelity.negative_prompts import measure_negative_prompts
@@ -58,7 +59,7 @@ def record_fidelity(
     returns the metrics.
 
     A group of metrics per measurement that the recipe has, with its differences to the baseline at equal seeds, and
-    ``two_level``, the scores' differences paired by image as well.
+    ``two_level``, the scores' differences paired by image as well; of images ``caption_overlap`` besides.
     """
     tables = {"fidelity": summarise_fidelity(scored, distances)}
     tables |= {"inversion": summarise_samples(inversion), "negative": summarise_samples(negative)}
@@ -68,7 +69,11 @@ def record_fidelity(
     if len(differences):
         write_table(stage.folder / "differences.csv", differences)
     groups = {name: (table, summary_number_columns(table)) for name, table in tables.items()}
-    metrics = summary_by_group(groups) | {"two_level": paired_two_level_intervals(differences)}
+    metrics = (
+        summary_by_group(groups)
+        | {"two_level": paired_two_level_intervals(differences)}
+        | report_caption_overlap(stage)
+    )
     write_json(metrics_file(stage.recipe, "fidelity"), metrics)
     return metrics
 

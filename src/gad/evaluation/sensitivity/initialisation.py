@@ -1,7 +1,8 @@
 """Image students at initialisation: the teacher's own network, unguided and in the student's few steps.
 
 The gain or loss by a base loss or a term is read against it, and not against the teacher alone. Students of 2-D data
-are initialised with random weights, so nothing is measured.
+are initialised with random weights, so nothing is measured. Students that start after regression have a row of their
+own instead, the variant `initialisation`.
 """
 
 import pandas as pd
@@ -21,8 +22,10 @@ def initialisation_metrics(teacher: Model, settings: Recipe) -> dict[str, dict]:
 
     At the recipe's own analysis noises and drawn directions. There is one such network, so intervals are for other
     noises (bootstrap), ``n`` counts noises, and a number without an interval is the sample's. Raises ValueError for a
-    teacher that is no network.
+    teacher that is no network, and for students that start after regression.
     """
+    if settings.student.start == "regression":
+        raise ValueError("students of this recipe start after regression: train the variant initialisation instead")
     if not isinstance(teacher.denoiser, NetworkDenoiser):
         raise ValueError("students of this teacher start from random weights: there is no start to measure")
     drawn = [kind for kind in settings.sensitivity.directions if kind != "singular"]

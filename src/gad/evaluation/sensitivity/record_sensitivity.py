@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.sensitivity.end_to_end import summarise_end_to_end
 from gad.evaluation.sensitivity.per_noise_level import noise_levels_in_columns, summarise_noise_levels
 from gad.evaluation.sensitivity.seed_identification import summarise_seed_identification
@@ -35,7 +36,8 @@ def record_sensitivity(
     ``data/<recipe>/metrics/sensitivity.json``; returns the metrics.
 
     A group of metrics per kind of direction, noise level and so on, each with its differences to the baseline at equal
-    seeds, and ``two_level``, the differences paired by noise and prompt as well.
+    seeds, and ``two_level``, the differences paired by noise and prompt as well; of images ``caption_overlap``
+    besides, the captions that the students were trained with.
     """
     tables = {
         "table": pd.concat([summarise_end_to_end(rows) for rows in (samples, external) if len(rows)], ignore_index=True)
@@ -53,6 +55,7 @@ def record_sensitivity(
     metrics = summary_by_group(_groups(tables, spectra, seeds)) | {
         "two_level": paired_two_level_intervals(tables["differences"])
     }
+    metrics |= report_caption_overlap(stage)
     write_json(metrics_file(stage.recipe, "sensitivity"), metrics)
     return metrics
 

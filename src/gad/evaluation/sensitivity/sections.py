@@ -108,7 +108,7 @@ def rounding_error_section(stage: Stage[SensitivityConfig]) -> tuple[pd.DataFram
     config, kind = stage.section, analysis_direction_kind(stage.section)
     few = analysis_ids(config)[:ROUNDING_NOISES]
     ids, noise, directions = analysis_noise(stage.teacher, config, kind, ids=few)
-    prompts = prompt_of(ids, stage.settings.noise_pairs.prompts)
+    prompts = prompt_of(ids, stage.settings.noise_pairs.prompt_source)
     rows = rounding_error_by_step(stage.teacher, stage.students[0][2], noise, directions[0], prompts)
     unit = 0.01 / directions[0].flatten(1).norm(dim=1).mean().item()
     return rows, {"paper: h = .01": 0.01, "released code: ||hv|| = .01": unit}

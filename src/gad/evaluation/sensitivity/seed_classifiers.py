@@ -7,15 +7,21 @@ name any image classifier that it does ship, such as ``facebook/convnextv2-tiny-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
-from gad.metrics.pretrained import how_to_get_pretrained, preprocess_for_pretrained, pretrained_normalisation
+from gad.metrics.pretrained import (
+    metric_model_error,
+    preprocess_for_pretrained,
+    pretrained_normalisation,
+)
+from gad.models.weights import WeightsError, load_whole
+from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from transformers import PreTrainedModel
@@ -35,6 +41,7 @@ class Classifier:
     learn: Callable[[Tensor, Tensor, Tensor, Tensor], Predict]
 
 
+HEAD = "classifier"  # the module of transformers' image classifiers that is trained anew
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2)  # inverse regularisation tried on the validation prompts
 SIDE = 32  # pixels that images are shrunk to
 REACH = 9  # pixels on a side of the local mean
@@ -75,21 +82,44 @@ def learn_seed_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels
     return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
 
 
-def _fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
-    """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
+def classifier_network(source: str, *, num_labels: int, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
+    """A transformers image classifier in float32 with a new last layer of ``num_labels``; with ``shapes_only`` on the
+    device "meta".
 
-    It learns on ``device`` from images that stay on the CPU.
-    Raises ValueError, in one line that says how to get it, when the model is missing.
+    Its head is trained here and may be missing; all else has to be there. Raises ValueError, in one line that says how
+    to get it, when the model is missing, not whole, or has no head called ``classifier``.
     """
     from transformers import AutoModelForImageClassification  # here, since it takes seconds
 
     try:
-        start = AutoModelForImageClassification.from_pretrained(
-            source, num_labels=config.num_seeds, ignore_mismatched_sizes=True, dtype=torch.float32
+        model = load_whole(
+            AutoModelForImageClassification,
+            folder_or_hub_name(source),
+            fresh=(HEAD,),
+            shapes_only=shapes_only,
+            **options,
         )
+        head = getattr(model, HEAD, None)
+        layers = [] if head is None else [m for m in head.modules() if isinstance(m, nn.Linear)]
+        if not layers:
+            raise WeightsError(f"{type(model).__name__} has no linear head called {HEAD}; name another model")
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise ValueError(f"{how_to_get_pretrained(source)} ({reason})") from error
+        raise metric_model_error(source, error) from error
+    last = layers[-1]
+    last.out_features = model.config.num_labels = model.num_labels = num_labels
+    last.weight = nn.Parameter(last.weight.new_zeros(num_labels, last.in_features))
+    if last.bias is not None:
+        last.bias = nn.Parameter(last.bias.new_zeros(num_labels))
+    return model
+
+
+def _fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str = "cpu") -> Classifier:
+    """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
+
+    It learns on ``device`` from images that stay on the CPU.
+    Raises ValueError as :func:`classifier_network`.
+    """
+    start = classifier_network(source, num_labels=config.num_seeds)
     mean, std = pretrained_normalisation(source, None)
     side = getattr(start.config, "image_size", 224)
 

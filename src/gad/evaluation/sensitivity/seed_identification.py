@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import PromptsConfig, Recipe, SeedsConfig
+from gad.config import PromptSource, Recipe, SeedsConfig
 from gad.config.sample_ids import SEEDS, task_sample_ids
 from gad.data.prompts import different_prompts
 from gad.diffusion.noise import draw_noise
@@ -169,7 +169,7 @@ def num_seed_classes(rows: pd.DataFrame) -> int:
 
 
 def _seed_images(
-    sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptsConfig | None = None
+    sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptSource = None
 ) -> list[Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     noise = draw_noise(task_sample_ids(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
@@ -206,7 +206,7 @@ def seed_identification_evaluation(teacher: Sampler, settings: Recipe) -> Job:
 
     def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
         return _seed_images(
-            replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompts
+            replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompt_source
         )
 
     def prepare(cached: ResultCache) -> SeedReference:

@@ -24,6 +24,7 @@ _MODULES = {
     "seeds": ["seed_learning_curves", "seed_bars"],
     "style": ["PALETTE"],
     "training": ["training_curves"],
+    "validation": ["validation_curves", "validation_strips"],
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

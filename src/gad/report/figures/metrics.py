@@ -1,6 +1,10 @@
 """Numbers of variants with their intervals."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -16,6 +20,17 @@ def _interval(values: Values) -> tuple[float, float]:
     """The tables' interval, not seaborn's own by bootstrap, which is too narrow for a few seeds."""
     estimate = t_interval_over_seeds(values)
     return estimate.low, estimate.high
+
+
+@contextmanager
+def _same_jitter() -> Iterator[None]:
+    """Have seaborn spread its dots alike at every run, so that equal numbers give an equal figure."""
+    state = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
 
 
 @left_out_if_empty
@@ -43,10 +58,11 @@ def metric_bars(
         unused.remove()
     legend_at = axes[0][-1]
     for axis, (metric, label) in zip(axes.flat, metrics.items(), strict=False):
-        sns.stripplot(
-            table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=groups > 1,
-            color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
-        )  # fmt: skip
+        with _same_jitter():
+            sns.stripplot(
+                table, x="variant", y=metric, order=order, hue=hue, ax=axis, size=4, alpha=0.6, dodge=groups > 1,
+                color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
+            )  # fmt: skip
         sns.pointplot(
             table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
             errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is legend_at,

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gad.config.layout import LayoutConfig
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff, unnamed_objects
 from gad.evaluation.control.layout.prompts import scale_layout_prompt
 
 ENTRY = {"filename": "a_cat_and_a_chair/3.png", "objects": {"cat": [0, 12, 300, 505], "chair": [310, 0, 512, 512]}}
@@ -53,6 +53,56 @@ def test_a_faulty_box_file_is_refused_in_one_line(tmp_path, entries, message):
     with pytest.raises(ValueError, match=message) as error:
         read_boxdiff(written(tmp_path, entries))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "noun"),
+    [
+        ("a_cat,_asleep_on_a_chair", "cat"),
+        ("two_cats", "cat"),
+        ("A_Cat_and_a_dog", "cat"),
+        ("a_cat.", "Cat"),
+        ("two_boxes", "box"),
+        ("some_berries", "berry"),
+        ("a_hot_dog_and_a_cat", "hot_dog"),
+        ("a_cat-shaped_chair", "chair"),
+    ],
+)
+def test_a_noun_is_found_beside_commas_in_the_plural_and_in_capitals(tmp_path, folder, noun):
+    prompts = read_boxdiff(written(tmp_path, [{"filename": f"{folder}/1.png", "objects": {noun: [0, 0, 9, 9]}}]))
+    assert [thing.noun for thing in prompts[0].targets] == [noun]
+
+
+def test_a_part_of_a_word_is_no_noun_and_what_is_left_out_is_named(tmp_path):
+    entry = {"filename": "a_category_and_a_chair/1.png", "objects": {"cat": [0, 0, 9, 9], "chair": [0, 0, 9, 9]}}
+    path = written(tmp_path, [ENTRY, entry])
+    assert [thing.noun for thing in read_boxdiff(path)[1].targets] == ["chair"]
+    assert unnamed_objects(path) == ["'cat' of entry 1 (a category and a chair)"]
+
+
+BAD_FILES = {
+    "twice": ('[{"filename": "a_cat/1.png", "objects": {"cat": [0,0,9,9], "cat": [9,9,20,20]}}]', "gives 'cat' twice"),
+    "true": ('[{"filename": "a_cat/1.png", "objects": {"cat": [true,0,9,9]}}]', "entry 0: .* must be four numbers"),
+    "infinite": ('[{"filename": "a_cat/1.png", "objects": {"cat": [0,0,9,Infinity]}}]', "must be four numbers"),
+    "no folder": ('[{"filename": "1.png", "objects": {}}]', "entry 0: 'filename' is '1.png'; its folder's name is the"),
+    "cut short": ('[{"filename": "a_cat/1.png",', "boxes.json: no JSON, .*line 1"),
+    "Latin-1": ("[\n{}, \udce9]", "boxes.json, line 2: byte 0xe9 is not UTF-8"),
+    "empty": ("", "boxes.json: no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_box_file_that_would_lose_boxes_or_is_no_text_is_one_line(tmp_path, case):
+    text, message = BAD_FILES[case]
+    (tmp_path / "boxes.json").write_text(text, errors="surrogateescape")
+    with pytest.raises(ValueError, match=message) as error:
+        read_boxdiff(tmp_path / "boxes.json")
+    assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_and_equal_entries_do_no_harm(tmp_path):
+    (tmp_path / "boxes.json").write_text("\ufeff" + json.dumps([ENTRY, ENTRY]))
+    assert len(read_boxdiff(tmp_path / "boxes.json")) == 1
 
 
 def test_boxes_of_a_file_need_a_detector():

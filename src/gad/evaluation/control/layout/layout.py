@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from gad.config.layout import LayoutConfig
+from gad.config.prompts import Captions
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, task_sample_ids
 from gad.data.boxes import Detection, GroundTruth, best_box_overlap, check_box_in_image
@@ -28,7 +29,7 @@ from gad.metrics.object_detector import load_hub_detector, missing_detector_labe
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
-from gad.runtime.paths import ROOT
+from gad.runtime.paths import project_path
 
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")
@@ -54,8 +55,7 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
     if config.detector is None:
         dataset = load_emoji_detector()
         return lambda images: detect_emojis(dataset, images, threshold=LOWEST_SCORE)
-    local = ROOT / config.detector
-    found = load_hub_detector(str(local) if local.exists() else config.detector, device=device)
+    found = load_hub_detector(config.detector, device=device)
     missing = missing_detector_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")
@@ -78,6 +78,18 @@ def _image_size(sampler: Sampler) -> int:
     return sampler.model.image_side
 
 
+def layout_prompts(config: LayoutConfig, size: int = FILE_SIZE, captions: Captions = "all") -> list[LayoutPrompt]:
+    """The prompts with their boxes in images of that size: of the dataset's ``captions``, or those of ``boxes_file``.
+
+    Raises ValueError as :func:`gad.evaluation.control.layout.boxdiff_file.read_boxdiff`.
+    """
+    if config.boxes_file is None:
+        return emoji_layouts(config.num_prompts, config.first_prompt, captions)
+    held = read_boxdiff(project_path(config.boxes_file))
+    entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
+    return [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
+
+
 def prepare_layout(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:
     """Prompts with boxes, noises, the teacher's optimised noises and the evaluators; shared by all models.
 
@@ -86,11 +98,7 @@ def prepare_layout(teacher: Sampler, settings: Recipe, cached: ResultCache = at_
     """
     config, size = settings.control.layout, _image_size(teacher)
     assert config is not None
-    if config.boxes_file is None:
-        prompts = emoji_layouts(config.num_prompts, config.first_prompt)
-    else:
-        entries = boxdiff_two_objects(read_boxdiff(ROOT / config.boxes_file), config.num_prompts, seed=config.seed)
-        prompts = [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
+    prompts = layout_prompts(config, size, settings.noise_pairs.captions)
     for prompt in prompts:
         for thing in prompt.targets:
             check_box_in_image(thing.box, size, f"box of {thing.noun!r} in {prompt.caption!r}")

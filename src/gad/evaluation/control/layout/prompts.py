@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from gad.config import Captions
 from gad.data.boxes import Box, GroundTruth
 from gad.data.emoji import seeds
+from gad.data.emoji.held_out import evaluation_captions
 from gad.data.emoji.scenes import make_scene
 
 
@@ -15,7 +17,7 @@ class LayoutPrompt:
     targets: tuple[GroundTruth, ...]
 
 
-def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
+def emoji_layouts(count: int, first: int = 0, captions: Captions = "all") -> list[LayoutPrompt]:
     """Captions of two different objects, with the boxes of the scene that was drawn for them, from number ``first`` on.
 
     A box says place, size and, through its shape, the art style, none of which the caption names. A single object fills
@@ -24,7 +26,7 @@ def emoji_layouts(count: int, first: int = 0) -> list[LayoutPrompt]:
     found: list[LayoutPrompt] = []
     index = 0
     while len(found) < first + count:
-        scene = make_scene(index, seed=seeds.LAYOUT)
+        scene = make_scene(index, seed=seeds.LAYOUT, accept=evaluation_captions(captions))
         index += 1
         if len(scene.prompt.things) == 2:
             boxes = zip(scene.prompt.things, scene.boxes, strict=True)

@@ -27,6 +27,7 @@ from gad.evaluation.control.layout.energy_descent import (
 from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.models.external_sampler import ExternalSampler
+from gad.models.first_step import TeacherFirstStep
 from gad.models.sampler import Sampler
 
 
@@ -85,7 +86,8 @@ def steering_energy(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded
             assert conditioning is not None
             model.denoiser.begin(x_t, conditioning, calls=config.attention_steps)
         else:
-            model.denoiser(x_t, times[last].expand(len(noise)), conditioning)
+            attended = model.denoiser.student if isinstance(model.denoiser, TeacherFirstStep) else model.denoiser
+            attended(x_t, times[last].expand(len(noise)), conditioning)
         maps = plan.maps(recorded.mean(len(noise)))
         masks, present = plan.masks(maps.shape[-1]).to(maps), plan.objects.any(-1).to(maps.device)
         share, corner_range = config.top_share, config.corner_range

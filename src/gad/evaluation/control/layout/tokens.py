@@ -1,12 +1,12 @@
 """Which tokens of a prompt are words, and which are an object's."""
 
-import re
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from gad.evaluation.control.layout.nouns import noun_places
 from gad.models.model import Model
 from gad.models.text_encoding import STOCK_MAX_TOKENS
 
@@ -19,8 +19,7 @@ def _spans(prompt: str, nouns: Sequence[str]) -> list[tuple[int, int]]:
     """
     spans: dict[int, tuple[int, int]] = {}
     for row in sorted(range(len(nouns)), key=lambda row: -len(nouns[row])):
-        pattern = rf"\b{re.escape(nouns[row])}(s|es)?\b"
-        found = [match.span() for match in re.finditer(pattern, prompt, re.IGNORECASE)]
+        found = noun_places(nouns[row], prompt)
         if not found:
             raise ValueError(f"the object {nouns[row]!r} is not in the prompt {prompt!r}")
         free = [(a, b) for a, b in found if all(b <= first or a >= last for first, last in spans.values())]

@@ -1,0 +1,116 @@
+"""The three families of pipelines by their class: where the network is, how it is called, and which it cannot be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from gad.diffusion.conditioning import Conditioning
+from gad.diffusion.denoiser import NetworkCall
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import ModelMixin
+
+NEEDS_PROMPTS = "a pipeline's network reads prompts"
+GUIDANCE = "its network wants its guidance as an embedding"
+INPUTS = {  # keys of a network's config under which it reads more than latents, times and prompts
+    "time_cond_proj_dim": GUIDANCE,
+    "guidance_embeds": GUIDANCE,
+    "class_embed_type": "its network wants class labels",
+    "num_class_embeds": "its network wants class labels",
+    "addition_embed_type": "its network wants further embeddings",
+    "encoder_hid_dim_type": "its network wants further embeddings",
+}
+READ_FROM_PROMPTS = "text_proj"  # the only kind of projection that takes the prompt embeddings as they are
+
+
+def call_unet(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
+    return network(x_t, timestep, encoder_hidden_states=conditioning.prompt_embeds, return_dict=False)[0]
+
+
+def call_pixart(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
+    added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
+    if network.config.sample_size == 128:  # the 1024-px model is conditioned on its resolution
+        pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
+        added = {
+            "resolution": pixels.repeat(len(x_t), 1),
+            "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1),
+        }
+    output = network(
+        x_t,
+        encoder_hidden_states=conditioning.prompt_embeds,
+        encoder_attention_mask=conditioning.prompt_attention_mask,
+        timestep=timestep,
+        added_cond_kwargs=added,
+        return_dict=False,
+    )[0]
+    return output[:, : x_t.shape[1]]  # the published model also predicts a variance, which samplers ignore
+
+
+def call_sana(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning: Conditioning | None) -> Tensor:
+    assert conditioning is not None, NEEDS_PROMPTS
+    return network(
+        x_t,
+        encoder_hidden_states=conditioning.prompt_embeds,
+        encoder_attention_mask=conditioning.prompt_attention_mask,
+        timestep=timestep * network.config.timestep_scale,
+        return_dict=False,
+    )[0]
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a pipeline class is used: where its network is, how it is called, and its options for plain sampling."""
+
+    network: str  # attribute of the pipeline
+    call: NetworkCall
+    sample_options: dict  # arguments of the pipeline's __call__ at sizes it has no resolution table for
+
+
+FAMILIES = {
+    "StableDiffusionPipeline": Family("unet", call_unet, {}),
+    "PixArtAlphaPipeline": Family(
+        "transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}
+    ),
+    "SanaPipeline": Family(
+        "transformer", call_sana, {"use_resolution_binning": False, "complex_human_instruction": None}
+    ),
+}
+
+
+def family_by_name(name: object) -> Family:
+    """The family of a pipeline class by its name. Raises ValueError, in one line, for a class that is none of them."""
+    if not isinstance(name, str) or name not in FAMILIES:
+        raise ValueError(f"{name} is not a pipeline class that gad can use; it can use {', '.join(FAMILIES)}")
+    return FAMILIES[name]
+
+
+def faults_of_inputs(network: "ModelMixin", latent_channels: int | None) -> Iterator[str]:
+    """Why a network cannot be sampled by latents, timesteps and prompts alone; nothing where it can.
+
+    ``latent_channels`` are those of the autoencoder, where its config says them.
+    """
+    config = network.config
+    for key, wants in INPUTS.items():
+        value = config.get(key)
+        if value not in (None, False, READ_FROM_PROMPTS):
+            yield f"{wants} ({key}: {value!r}), which gad does not give; name one without, or a LoRA of its base"
+    if latent_channels is not None and config.in_channels != latent_channels:
+        channels = f"in_channels: {config.in_channels}, the autoencoder's latents have {latent_channels}"
+        yield f"its network wants further channels ({channels}), which gad does not give; name one without"
+
+
+def latent_side(config: dict, name: str) -> int:
+    """The side of a network's square latents, from its config: a number, or a list of two equal ones.
+
+    Raises ValueError, in one line that begins with ``name``, for any other ``sample_size``.
+    """
+    size = config.get("sample_size")
+    sides = [size, size] if isinstance(size, int) else size
+    if isinstance(sides, list | tuple) and len(sides) == 2 and sides[0] == sides[1] and isinstance(sides[0], int):
+        return sides[0]
+    raise ValueError(f"{name}: its network's config has sample_size: {size!r}; gad needs one number, of square latents")

@@ -1,0 +1,29 @@
+"""Configs beside saved weights: equal on every machine, and of one dtype for every loader."""
+
+import json
+from pathlib import Path
+
+from gad.runtime.files import read_json
+
+STOCK = "float32"  # what diffusers loads networks in unless it is asked for another dtype
+
+
+def make_portable(folder: Path) -> None:
+    """Rewrite the configs in a folder that diffusers and transformers have just written.
+
+    The path that a model was loaded from, which diffusers adds to every config, is left out: equal models give equal
+    bytes. transformers' models name float32, whatever their weights have on the disk: they are loaded in the dtype that
+    they name, diffusers' networks in float32, and a pipeline runs in one.
+    """
+    for path in folder.rglob("*.json"):
+        values = read_json(path)
+        if isinstance(values, dict) and _changed(values):
+            path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _changed(values: dict) -> bool:
+    changed = values.pop("_name_or_path", None) is not None
+    if "transformers_version" in values and values.get("dtype", STOCK) != STOCK:
+        values["dtype"] = STOCK
+        changed = True
+    return changed

@@ -1,0 +1,76 @@
+"""Settings of a student that would change nothing are refused in one line, and what a student had is remembered."""
+
+import json
+
+import pytest
+
+from gad.config import Recipe, StudentConfig, load_recipe
+from gad.config.student_options import check_sampling_steps
+from gad.config.variants import VARIANTS
+from gad.distillation.training_record import NEWER, check_training_record, write_training_record
+
+FAULTS = [
+    ({"start": "regression"}, "start regression needs start_steps above 0"),
+    ({"start_steps": 5}, "start_steps has no effect without start regression"),
+    ({"start_lr": 1e-3}, "start_lr has no effect without start regression"),
+    ({"end_to_end_gradient": "all_calls"}, "end_to_end_gradient has no effect with target next_state"),
+    ({"target": "end_to_end", "gad_interval": [0.2, 1.0]}, "gad_interval must be"),
+    ({"gradient_ratio_every": 3}, "gradient_ratio_every has no effect without gradient_ratio"),
+    ({"gradient_ratio": 1.0, "gad_weight": 0.3}, "gradient_ratio sets the weights"),
+    ({"gradient_ratio": 1.0, "anchor_weight": 0.3}, "gradient_ratio sets the weights"),
+    ({"gradient_ratio": 1.0, "variant_weights": {"gad": 2.0}}, "gradient_ratio sets the weights"),
+    ({"gradient_ratio": 1.0, "gad_fraction": 0.5}, "gradient_ratio needs GAD at every step"),
+    ({"gradient_ratio": 1.0, "accumulate": 2}, "gradient_ratio measures gradients of whole batches"),
+    ({"auxiliary_warmup": 5}, "auxiliary_warmup has no effect in output matching"),
+    ({"rollout": "shared", "paradigm": "ladd"}, "only tdm and sid have, not ladd"),
+    ({"rollout": "shared", "paradigm": "tdm", "accumulate": 2}, "rollout shared holds the graph of a whole batch"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), FAULTS)
+def test_a_setting_without_effect_is_refused_in_one_line(changes, message, smoke):
+    with pytest.raises(ValueError, match=message) as caught:
+        StudentConfig(**smoke.student.model_dump() | changes)
+    assert len(caught.value.errors()) == 1 and "\n" not in caught.value.errors()[0]["msg"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps", "variant", "message"),
+    [
+        ({"target": "endpoint"}, 1, "gad", "student.target endpoint is next_state with one sampling step"),
+        ({"target": "end_to_end"}, 1, "gad", "student.target end_to_end is next_state with one sampling step"),
+        ({}, 1, "first_step_anchor", "is pointwise_anchor with one sampling step"),
+        ({"target": "end_to_end"}, 2, "first_step_anchor", "acts at the first sampling step"),
+    ],
+)
+def test_what_needs_several_sampling_steps_is_refused_with_one(changes, steps, variant, message, smoke):
+    config = StudentConfig(**smoke.student.model_dump() | {"paradigm": "tdm"} | changes)
+    with pytest.raises(ValueError, match=message):
+        check_sampling_steps(config, ["baseline", variant], steps)
+    values = smoke.model_dump() | {"variants": ["baseline", variant], "student": config.model_dump()}
+    values["noise_pairs"] |= {"student_steps": steps}
+    with pytest.raises(ValueError, match=message):
+        Recipe.model_validate(values)
+
+
+def test_defaults_leave_the_record_of_a_student_as_it_was_and_other_values_do_not_pass_for_it(tmp_path):
+    recipe = load_recipe("smoke")
+    folder = tmp_path / "gad"
+    write_training_record(folder, recipe.student, recipe.noise_pairs)
+    recorded = json.loads((folder / "trained.json").read_text())
+    assert not {f"student.{name}" for name in NEWER} & set(recorded)
+    for seed in recipe.student.seeds:
+        (folder / f"seed_{seed}").mkdir()
+    check_training_record(recipe, tmp_path)
+    other = recipe.model_copy(update={"student": recipe.student.model_copy(update={"target": "endpoint"})})
+    with pytest.raises(ValueError, match="gad were trained with student.target next_state where the recipe says endp"):
+        check_training_record(other, tmp_path)
+    write_training_record(folder, other.student, other.noise_pairs)
+    check_training_record(other, tmp_path)
+    with pytest.raises(ValueError, match="student.target endpoint where the recipe says next_state"):
+        check_training_record(recipe, tmp_path)
+
+
+def test_every_control_is_paired_as_what_it_controls():
+    for name in ("gad_other_pair", "random_gradient_bounded", "first_step_anchor", "noise_augmentation"):
+        assert VARIANTS[name].paired == VARIANTS["gad"].paired is True
