@@ -23,8 +23,8 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
     "student": "paradigm num_steps batch_size accumulate lr warmup_steps gad_weight variant_weights h_schedule"
     " gad_interval gad_fraction equal_time_factor ema_decay max_grad_norm loss checkpoint_every log_every seeds"
     " side_variants device dtype compile shard optimizer start start_steps start_lr target end_to_end_gradient"
-    " gradient_ratio gradient_ratio_every auxiliary_warmup rollout validation",  # h_schedule, variants' keys and those from start
-    # on: checks of their own (test_student_options)
+    # h_schedule, variants' keys and those from start on: checks of their own (test_student_options)
+    " gradient_ratio gradient_ratio_every auxiliary_warmup rollout validation",
     "student.validation": "num_noises num_prompts first_step images perturbation_scale",
     "sensitivity": "num_noises num_directions directions method finite_step device batch_size num_spectra seed seeds"
     " fidelity inversion",  # seeds and fidelity: the recipe's own check
