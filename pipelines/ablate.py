@@ -30,7 +30,7 @@ from gad.report.ablations import (
     ablation_result_table,
     load_ablations,
 )
-from gad.runtime.cli import dvc_command_line, positive_argument
+from gad.runtime.cli import dvc_cli_command, positive_argument
 from gad.runtime.environment import stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
@@ -48,9 +48,7 @@ def dvc(*arguments: str, check: bool = True) -> str:
     It goes to files: a pipe would stay open, and be waited for, as long as workers live that the command has started.
     """
     with TemporaryFile("w+") as out, TemporaryFile("w+") as errors:
-        done = subprocess.run(
-            dvc_command_line(*arguments), cwd=ROOT, env=stage_environment(), stdout=out, stderr=errors
-        )
+        done = subprocess.run(dvc_cli_command(*arguments), cwd=ROOT, env=stage_environment(), stdout=out, stderr=errors)
         out.seek(0), errors.seek(0)
         if check and done.returncode:
             lines = [line for line in errors if line.strip()] or ["dvc failed"]

@@ -61,7 +61,7 @@ def make_pairs(settings: Recipe):
 def train(settings: Recipe, variant: str):
     """A line for each state of a training that is logged."""
     from gad.data.noise_pairs import NoisePairs
-    from gad.distillation.train_students import train_seeds
+    from gad.distillation.train_students import train_student_seeds
     from gad.models.model import load_model
     from gad.runtime.fingerprint import fingerprint
 
@@ -70,7 +70,7 @@ def train(settings: Recipe, variant: str):
     options["cache"] = stage_dir(recipe, "prompt_embeds")
     teacher = load_model(folder)
     pairs = NoisePairs(stage_dir(recipe, "noise_pairs"), settings.noise_pairs, teacher=fingerprint(folder))
-    for seed, state in train_seeds(teacher, pairs, settings.student, variant=variant, **options):
+    for seed, state in train_student_seeds(teacher, pairs, settings.student, variant=variant, **options):
         terms = ", ".join(f"{name} {value:.4g}" for name, value in state.terms.items())
         yield f"seed {seed}, step {state.step}: {terms}"
 

@@ -14,8 +14,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
 from gad.config.stage_graph import write_stage_graph
-from gad.config.yaml_file import read_params
-from gad.runtime.cli import dvc_command_line
+from gad.config.yaml_file import read_params_yaml
+from gad.runtime.cli import dvc_cli_command
 from gad.runtime.environment import stage_environment
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,12 +41,12 @@ def clear_stale_lock(root: Path) -> None:
 
 
 def dvc_repro(arguments: list[str]) -> int:
-    return subprocess.call(dvc_command_line("repro", *arguments), cwd=ROOT, env=stage_environment())
+    return subprocess.call(dvc_cli_command("repro", *arguments), cwd=ROOT, env=stage_environment())
 
 
 def main(arguments: list[str]) -> int:
     try:
-        params = read_params(ROOT / "params.yaml")
+        params = read_params_yaml(ROOT / "params.yaml")
         write_stage_graph()
     except ValueError as error:  # a recipe's fault
         print(f"error: {error}", file=sys.stderr)

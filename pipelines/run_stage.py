@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 from gad.config import Recipe, load_recipe
 from gad.config.variants import VARIANTS, check_variant
-from gad.config.yaml_file import read_params
+from gad.config.yaml_file import read_params_yaml
 from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
 from gad.runtime.atomic import WriteError, remove_folder
@@ -95,7 +95,7 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = read_params(root / "params.yaml")["recipes"]
+    listed = read_params_yaml(root / "params.yaml")["recipes"]
 
     def command(target: str, words: str) -> str:
         return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from gad.config import ExternalStudent, Recipe, RecipeError, Section, load_recipe
-from gad.config.effect import conditions
+from gad.config.effect import effect_conditions
 from gad.runtime.paths import RECIPES
 
 YAML12 = YAML(typ="safe", pure=True)
@@ -117,14 +117,16 @@ def keys_of(model: type[Section], place: str = "") -> Iterator[tuple[str, type[S
 def test_every_key_says_when_it_has_an_effect_or_always_has_one():
     found: dict[str, set[str]] = {}
     for place, model, key in keys_of(Recipe):
-        if not conditions(model, key):
+        if not effect_conditions(model, key):
             found.setdefault(place, set()).add(key)
     assert found == {place: set(keys.split()) for place, keys in ALWAYS.items()}
     assert ExternalStudent in {model for _, model, _ in keys_of(Recipe)}
 
 
 def test_every_key_with_a_condition_is_tried():
-    conditional = {f"{place}.{key}".strip(".") for place, model, key in keys_of(Recipe) if conditions(model, key)}
+    conditional = {
+        f"{place}.{key}".strip(".") for place, model, key in keys_of(Recipe) if effect_conditions(model, key)
+    }
     assert {key.replace(".0", "") for _, key, _ in WITHOUT_EFFECT} == conditional
 
 

@@ -7,7 +7,7 @@ from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs, pair_generation_cache_key
 from gad.distillation import cache_keys
 from gad.distillation.cache_keys import renew_cache_keys, student_cache_key
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.model import load_model
 from gad.runtime import paths
 from gad.runtime.files import read_json, write_json
@@ -29,7 +29,7 @@ def made(smoke, tmp_path, monkeypatch):
     def train() -> int:
         pairs = NoisePairs(folders["noise_pairs"])
         options = {"variant": "baseline", "folder": baseline, "live": tmp_path / "live"}
-        return len(list(train_seeds(teacher, pairs, smoke.student, **options)))
+        return len(list(train_student_seeds(teacher, pairs, smoke.student, **options)))
 
     assert train() > 0
     keys = {

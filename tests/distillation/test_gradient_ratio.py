@@ -5,9 +5,9 @@ import torch
 from accelerate import Accelerator
 
 from gad.config import StudentConfig
-from gad.distillation.gradient_ratio import BASE, DECAY, UNWEIGHTED, GradientRatio, ratio_weights
+from gad.distillation.gradient_ratio import BASE, DECAY, UNWEIGHTED, GradientRatio, gradient_ratio_weights
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.training_loop import train
 from gad.models.students import start_student
 
@@ -25,9 +25,9 @@ def losses(parameters, factor):
 
 
 def test_a_weight_makes_the_terms_gradient_that_many_times_the_base_losss():
-    weights = ratio_weights({BASE: 5.0, "gad": 0.5, "anchor": 20.0}, 0.2)
+    weights = gradient_ratio_weights({BASE: 5.0, "gad": 0.5, "anchor": 20.0}, 0.2)
     assert weights == pytest.approx({"gad": 2.0, "anchor": 0.05})
-    assert ratio_weights({BASE: 5.0, "gad": 0.0}, 0.2) == {"gad": 0.0}
+    assert gradient_ratio_weights({BASE: 5.0, "gad": 0.0}, 0.2) == {"gad": 0.0}
 
 
 def test_the_total_has_each_term_at_the_ratio(parameters):
@@ -100,7 +100,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(point_teacher, point_pairs, 
 
     def run(name):
         folder, live = tmp_path / name, tmp_path / "live" / name
-        return train_seeds(point_teacher, point_pairs, config, variant="gad_anchor", folder=folder, live=live), folder
+        return train_student_seeds(
+            point_teacher, point_pairs, config, variant="gad_anchor", folder=folder, live=live
+        ), folder
 
     whole, folder = run("whole")
     assert "weight_gad" in [state.terms for _, state in whole][0]

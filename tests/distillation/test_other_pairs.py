@@ -7,14 +7,14 @@ from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.batch import batch_random_generator
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.other_pairs import next_pair_at_the_same_time, prepared_batch
+from gad.distillation.other_pairs import batch_with_other_pairs, next_pair_at_the_same_time
 from gad.distillation.pair_terms import pair_term_response
 from gad.models.students import start_student
 
 
 def drawn(pairs, variant="gad_other_pair", target="next_state"):
     batch = draw_batch(pairs, None, CosineSchedule(), variant=variant, batch_size=32, key=(0, 0))
-    return prepared_batch(batch, variant, target)
+    return batch_with_other_pairs(batch, variant, target)
 
 
 def test_the_next_pair_is_one_of_the_same_timestep_and_each_is_somebodys_next():

@@ -14,7 +14,7 @@ from gad.distillation.batch_source import draw_batch
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
 from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.mlp import build_point_network, point_denoiser
@@ -144,7 +144,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(paradigm, point_teacher, poi
     def run(name):
         folder = tmp_path / name
         live = tmp_path / "live" / name
-        return train_seeds(point_teacher, point_pairs, config, variant="gad_anchor", folder=folder, live=live), folder
+        return train_student_seeds(
+            point_teacher, point_pairs, config, variant="gad_anchor", folder=folder, live=live
+        ), folder
 
     def contents(folder):
         return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -184,7 +186,7 @@ def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher
     update |= dict.fromkeys(("log_every", "checkpoint_every"), 400)
     config = smoke.student.model_copy(update=update)
     folder = tmp_path / "students"
-    list(train_seeds(point_teacher, pairs, config, variant="baseline", folder=folder, live=tmp_path / "live"))
+    list(train_student_seeds(point_teacher, pairs, config, variant="baseline", folder=folder, live=tmp_path / "live"))
     noise = torch.randn(256, 2, 1, 1, generator=torch.Generator().manual_seed(9))
     points = point_teacher.denoiser.points.flatten(1)
 

@@ -7,8 +7,8 @@ import torch
 
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
-from gad.distillation.regression_start import RegressionStart, start_config, start_key
-from gad.distillation.train_students import train_seeds
+from gad.distillation.regression_start import RegressionStart, regression_start_config, regression_start_key
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.training_loop import num_training_steps
 from gad.evaluation.sensitivity.initialisation import initialisation_metrics
 from gad.models.model import load_model
@@ -28,7 +28,7 @@ def train_variant(point_teacher, point_pairs, config, tmp_path):
     def train_variant(variant, *, root="one", **changes):
         folder, live = tmp_path / root / variant, tmp_path / root / "live" / variant
         settings = config.model_copy(update=changes)
-        run = train_seeds(point_teacher, point_pairs, settings, variant=variant, folder=folder, live=live)
+        run = train_student_seeds(point_teacher, point_pairs, settings, variant=variant, folder=folder, live=live)
         return list(run), folder
 
     return train_variant
@@ -74,14 +74,14 @@ def test_a_variant_is_the_same_whether_it_made_the_start_or_found_it(train_varia
 
 
 def test_the_start_depends_on_nothing_that_only_the_base_loss_sees(config, point_pairs):
-    key = start_key(config, point_pairs)
+    key = regression_start_key(config, point_pairs)
     for same in ({"gad_weight": 0.5}, {"num_steps": 99}, {"paradigm": "sid"}, {"auxiliary_updates": 5}, {"seeds": [7]}):
-        assert start_key(config.model_copy(update=same), point_pairs) == key
+        assert regression_start_key(config.model_copy(update=same), point_pairs) == key
     for other in ({"start_steps": 13}, {"start_lr": 0.1}, {"lr": 0.5}, {"target": "endpoint"}, {"hidden": 8}):
-        assert start_key(config.model_copy(update=other), point_pairs) != key
-    assert start_config(config).paradigm == "matching" and start_config(config).num_steps == 12
-    assert start_config(config.model_copy(update={"target": "end_to_end"})).target == "next_state"
-    assert start_config(config.model_copy(update={"start_lr": None})).lr == config.lr
+        assert regression_start_key(config.model_copy(update=other), point_pairs) != key
+    assert regression_start_config(config).paradigm == "matching" and regression_start_config(config).num_steps == 12
+    assert regression_start_config(config.model_copy(update={"target": "end_to_end"})).target == "next_state"
+    assert regression_start_config(config.model_copy(update={"start_lr": None})).lr == config.lr
 
 
 def test_without_regression_the_initialisation_is_where_students_are_built(train_variant, point_teacher, config):

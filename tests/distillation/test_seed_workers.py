@@ -16,7 +16,7 @@ from gad.config import StudentConfig
 from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.record_student import SeedProgress
 from gad.distillation.seed_workers import threads_per_seed, workers_for
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.students import finished_student_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.side_by_side import portable_error
@@ -31,7 +31,7 @@ def start(point_teacher, point_pairs, smoke, tmp_path):
     def start(name, *, workers=1, **changes):
         config = smoke.student.model_copy(update=CHANGES | {"workers": workers} | changes)
         places = {"folder": tmp_path / name, "live": tmp_path / "live" / name}
-        return train_seeds(point_teacher, point_pairs, config, variant="gad", **places)
+        return train_student_seeds(point_teacher, point_pairs, config, variant="gad", **places)
 
     return start
 
@@ -92,7 +92,7 @@ from gad.config import load_recipe
 from gad.data.noise_pairs import NoisePairs
 from gad.data.swiss_roll import make_swiss_roll
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model
 torch.set_num_threads(1)
@@ -100,7 +100,7 @@ root, pairs, changes = Path(sys.argv[1]), Path(sys.argv[2]), eval(sys.argv[3])
 teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 config = load_recipe("smoke").student.model_copy(update=changes)
 places = {"folder": root / "orphans", "live": root / "live" / "orphans"}
-for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad", **places):
+for seed, state in train_student_seeds(teacher, NoisePairs(pairs), config, variant="gad", **places):
     print(seed, state.step, flush=True)
 """
 

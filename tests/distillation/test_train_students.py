@@ -12,7 +12,7 @@ from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sample
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, measure_end_to_end, summarise_end_to_end
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, summarise_trajectories
@@ -61,7 +61,7 @@ def pairs(teacher, tmp_path_factory):
 def students(teacher, pairs, tmp_path_factory):
     """The folder of two trained seeds."""
     folder = tmp_path_factory.mktemp("student") / "gad"
-    list(train_seeds(teacher, pairs, STUDENT, variant="gad", folder=folder, live=folder.parent / "live"))
+    list(train_student_seeds(teacher, pairs, STUDENT, variant="gad", folder=folder, live=folder.parent / "live"))
     return folder
 
 
@@ -90,11 +90,11 @@ def test_training_leaves_the_teacher_alone(saved, teacher, students):
 def test_a_killed_seed_goes_on_to_the_same_weights(teacher, pairs, students, tmp_path):
     config = STUDENT.model_copy(update={"checkpoint_every": 1, "seeds": [1]})
     options = {"variant": "gad", "folder": tmp_path / "gad", "live": tmp_path / "live"}
-    run = train_seeds(teacher, pairs, config, **options)
+    run = train_student_seeds(teacher, pairs, config, **options)
     next(run)
     next(run)
     run.close()
-    list(train_seeds(teacher, pairs, config, **options))
+    list(train_student_seeds(teacher, pairs, config, **options))
     resumed, whole = (load_model(student_seed_dir(folder, 1)) for folder in (tmp_path / "gad", students))
     assert torch.equal(weights(resumed), weights(whole))
 

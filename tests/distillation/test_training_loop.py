@@ -12,7 +12,7 @@ from gad.config import StudentConfig
 from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.nan_guard import NanGuard, NonFiniteLoss
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.training_loop import make_accelerator, train
 from gad.models.model import load_model
 from gad.models.students import finished_student_seeds, load_students, start_student
@@ -34,7 +34,9 @@ def start(point_teacher, point_pairs, smoke, tmp_path):
         config = smoke.student.model_copy(update={"log_every": 1} | changes)
         folder = tmp_path / name
         live = tmp_path / "live" / name
-        return train_seeds(point_teacher, point_pairs, config, variant=variant, folder=folder, live=live), folder
+        return train_student_seeds(
+            point_teacher, point_pairs, config, variant=variant, folder=folder, live=live
+        ), folder
 
     return start
 
@@ -94,7 +96,7 @@ from gad.config import load_recipe
 from gad.models.exact import ExactDenoiser
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.model import Model
 from gad.data.swiss_roll import make_swiss_roll
 import torch
@@ -103,7 +105,7 @@ root = Path(sys.argv[1])
 pairs, folder, live = root / "pairs", root / "broken", root / "live" / "broken"
 teacher = Model(ExactDenoiser(make_swiss_roll(200, 0).view(-1, 2, 1, 1), CosineSchedule()), (2, 1, 1))
 config = load_recipe("smoke").student.model_copy(update={"log_every": 1})
-for seed, state in train_seeds(teacher, NoisePairs(pairs), config, variant="gad", folder=folder, live=live):
+for seed, state in train_student_seeds(teacher, NoisePairs(pairs), config, variant="gad", folder=folder, live=live):
     if state.step == 8:
         os.kill(os.getpid(), signal.SIGKILL)
 """

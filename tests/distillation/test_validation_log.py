@@ -11,9 +11,9 @@ from gad.config import NoisePairsConfig, StudentConfig, ValidationConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.distillation.objective import build_objective
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.training_loop import train
-from gad.distillation.validation_log import read_image_rows, write_image_rows
+from gad.distillation.validation_log import read_validation_image_rows, write_validation_image_rows
 from gad.metrics.validation import prepare_validation
 from gad.models.model import load_model
 from gad.models.students import start_student, student_seed_dir
@@ -33,7 +33,7 @@ def start(point_teacher, point_pairs, smoke, tmp_path):
         config = smoke.student.model_copy(update={"validation": FEW, "log_every": 1} | changes)
         folder, live = tmp_path / name, tmp_path / "live" / name
         options = {"folder": folder, "live": live, "validation_cache": tmp_path / "cache"}
-        return train_seeds(point_teacher, point_pairs, config, variant="gad", **options), folder
+        return train_student_seeds(point_teacher, point_pairs, config, variant="gad", **options), folder
 
     return start
 
@@ -126,13 +126,13 @@ def test_students_of_images_leave_a_grid_for_each_step_with_the_teachers_row_abo
         validation=validation,
     )  # fmt: skip
     options = {"folder": tmp_path / "gad", "live": tmp_path / "live"}
-    list(train_seeds(teacher, NoisePairs(tmp_path / "pairs"), config, variant="gad", **options))
-    rows = read_image_rows(tmp_path / "gad", 0)
+    list(train_student_seeds(teacher, NoisePairs(tmp_path / "pairs"), config, variant="gad", **options))
+    rows = read_validation_image_rows(tmp_path / "gad", 0)
     assert list(rows) == ["teacher", "0 steps", "1 steps", "2 steps"]
     assert {row.shape for row in rows.values()} == {(128, 3 * 128 + 4, 3)}
     trained = load_model(student_seed_dir(tmp_path / "gad", 0), teacher=teacher)
     again = prepare_validation(teacher, pairs, "hash", validation).measure(trained.denoiser, teacher)
-    write_image_rows(tmp_path / "again.png", [again.shown])
+    write_validation_image_rows(tmp_path / "again.png", [again.shown])
     assert np.abs(rows["2 steps"].astype(int) - np.asarray(Image.open(tmp_path / "again.png"))).max() <= 1
     live = sorted(path.name for path in (tmp_path / "live").rglob("images/validation/*.png"))
     assert live == ["0.png", "1.png", "2.png"]

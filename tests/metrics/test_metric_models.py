@@ -6,13 +6,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import ViTConfig, ViTForImageClassification
 
-from gad.evaluation.sensitivity.seed_classifiers import classifier_network
-from gad.metrics.clip_encoder import clip_network, load_clip_encoder
-from gad.metrics.image_features import load_features, vision_network
-from gad.metrics.object_detector import detector_network, load_hub_detector
+from gad.evaluation.sensitivity.seed_classifiers import seed_classifier_network
+from gad.metrics.clip_encoder import clip_encoder_network, load_clip_encoder
+from gad.metrics.image_features import image_feature_network, load_features
+from gad.metrics.object_detector import load_hub_detector, object_detector_network
 
 FIRST = {"clip": "logit_scale", "detector": "class_labels_classifier.layers.0.bias"}
-LOADERS = {"clip": (load_clip_encoder, clip_network), "detector": (load_hub_detector, detector_network)}
+LOADERS = {"clip": (load_clip_encoder, clip_encoder_network), "detector": (load_hub_detector, object_detector_network)}
 
 
 @pytest.fixture
@@ -56,29 +56,29 @@ def test_features_of_a_checkpoint_without_a_pooler_are_no_random_numbers(root):
         torch.manual_seed(seed)
         found.append(load_features(str(root / "vit"))(images))
     assert torch.equal(*found) and found[0].shape == (2, 16)
-    assert not vision_network(str(root / "vit"), shapes_only=True)[1]
+    assert not image_feature_network(str(root / "vit"), shapes_only=True)[1]
 
 
 def test_features_want_all_but_the_pooler(root):
     reweight(root / "vit", lambda held: {k: v for k, v in held.items() if "embeddings.cls_token" not in k})
     for shapes_only in (False, True):
         with pytest.raises(ValueError, match="metric model .*vit: its weights lack embeddings.cls_token") as error:
-            vision_network(str(root / "vit"), shapes_only=shapes_only)
+            image_feature_network(str(root / "vit"), shapes_only=shapes_only)
         assert "\n" not in str(error.value)
 
 
 def test_a_classifier_gets_a_head_of_its_own_and_wants_all_else(root):
-    network = classifier_network(str(root / "vit"), num_labels=7)
+    network = seed_classifier_network(str(root / "vit"), num_labels=7)
     assert network(pixel_values=torch.zeros(1, 3, 32, 32)).logits.shape == (1, 7)
-    assert classifier_network(str(root / "vit"), num_labels=7, shapes_only=True).classifier.weight.is_meta
+    assert seed_classifier_network(str(root / "vit"), num_labels=7, shapes_only=True).classifier.weight.is_meta
     reweight(root / "vit", lambda held: {k: v for k, v in held.items() if not k.startswith("classifier")})
-    assert classifier_network(str(root / "vit"), num_labels=7).classifier.out_features == 7
+    assert seed_classifier_network(str(root / "vit"), num_labels=7).classifier.out_features == 7
     reweight(root / "vit", lambda held: {k: v for k, v in held.items() if not k.endswith("cls_token")})
     with pytest.raises(ValueError, match="its weights lack vit.embeddings.cls_token"):
-        classifier_network(str(root / "vit"), num_labels=7)
+        seed_classifier_network(str(root / "vit"), num_labels=7)
 
 
 def test_a_classifier_without_a_linear_head_of_that_name_is_refused(root):
     with pytest.raises(ValueError, match="no metric model|metric model") as error:
-        classifier_network(str(root / "clip"), num_labels=7)
+        seed_classifier_network(str(root / "clip"), num_labels=7)
     assert "\n" not in str(error.value)

@@ -5,34 +5,40 @@ import pytest
 import torch
 
 from gad.metrics.statistics import bootstrap_mean
-from gad.metrics.validation_numbers import estimate_over_prompts, retrieved_seeds
+from gad.metrics.validation_numbers import validation_estimate_over_prompts, validation_retrieved_seeds
 
 
 def test_a_copy_retrieves_every_seed_and_shuffled_seeds_none():
     outputs = torch.randn(3, 4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
-    assert retrieved_seeds(outputs, outputs).tolist() == [[1.0] * 4] * 3
-    assert retrieved_seeds(outputs.roll(1, dims=1), outputs).sum() == 0
+    assert validation_retrieved_seeds(outputs, outputs).tolist() == [[1.0] * 4] * 3
+    assert validation_retrieved_seeds(outputs.roll(1, dims=1), outputs).sum() == 0
 
 
 def test_seeds_are_compared_under_their_own_prompt_alone():
     reference = torch.tensor([[[0.0], [10.0]], [[5.0], [15.0]]])
-    assert retrieved_seeds(torch.tensor([[[4.9], [9.0]], [[9.0], [11.0]]]), reference).tolist() == [[1, 1], [1, 1]]
+    assert validation_retrieved_seeds(torch.tensor([[[4.9], [9.0]], [[9.0], [11.0]]]), reference).tolist() == [
+        [1, 1],
+        [1, 1],
+    ]
 
 
 def test_a_student_that_ignores_its_noise_retrieves_one_seed_of_each_prompt():
     reference = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(1))
-    assert retrieved_seeds(torch.zeros(5, 4, 3), reference).sum(1).tolist() == [1.0] * 5
+    assert validation_retrieved_seeds(torch.zeros(5, 4, 3), reference).sum(1).tolist() == [1.0] * 5
 
 
 def test_mean_and_median_are_of_all_values():
     values = [[1.0, 2.0, 9.0], [3.0, 4.0, 5.0]]
-    assert estimate_over_prompts(values).mean == 4 and estimate_over_prompts(values, "median").mean == 3.5
-    assert estimate_over_prompts(values).n == 2
+    assert (
+        validation_estimate_over_prompts(values).mean == 4
+        and validation_estimate_over_prompts(values, "median").mean == 3.5
+    )
+    assert validation_estimate_over_prompts(values).n == 2
 
 
 def test_values_that_agree_within_a_prompt_leave_as_much_open_as_the_prompts_alone():
     prompts = np.random.default_rng(0).normal(size=(12, 1))
-    repeated, alone = (estimate_over_prompts(np.repeat(prompts, copies, 1)) for copies in (8, 1))
+    repeated, alone = (validation_estimate_over_prompts(np.repeat(prompts, copies, 1)) for copies in (8, 1))
     assert (repeated.low, repeated.high) == pytest.approx((alone.low, alone.high))
     independent = bootstrap_mean(np.repeat(prompts, 8, 1).ravel())
     assert repeated.high - repeated.low > 2 * (independent.high - independent.low)
@@ -41,7 +47,7 @@ def test_values_that_agree_within_a_prompt_leave_as_much_open_as_the_prompts_alo
 def test_intervals_cover_the_true_mean_about_as_often_as_they_say():
     draw = np.random.default_rng(1)
     samples = [draw.normal(size=(16, 1)) + draw.normal(size=(16, 4)) for _ in range(200)]
-    found = [estimate_over_prompts(sample, resamples=300) for sample in samples]
+    found = [validation_estimate_over_prompts(sample, resamples=300) for sample in samples]
     assert 0.87 < np.mean([estimate.low < 0 < estimate.high for estimate in found]) <= 0.99
 
 
@@ -49,10 +55,10 @@ def test_the_same_values_have_the_same_interval_and_the_global_generators_are_le
     values = np.random.default_rng(2).normal(size=(8, 4))
     np.random.seed(0)
     before = np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
-    assert estimate_over_prompts(values) == estimate_over_prompts(torch.from_numpy(values))
+    assert validation_estimate_over_prompts(values) == validation_estimate_over_prompts(torch.from_numpy(values))
     assert before == (np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 def test_one_value_that_is_not_finite_leaves_no_number():
-    found = estimate_over_prompts([[1.0, float("nan")], [1.0, 2.0]])
+    found = validation_estimate_over_prompts([[1.0, float("nan")], [1.0, 2.0]])
     assert np.isnan([found.mean, found.low, found.high]).all()

@@ -18,7 +18,7 @@ from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import steering_energy, steering_plan
 from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_end_to_end
 from gad.models.external import as_external, load_external, load_external_student
-from gad.models.external_sampler import external_scheduler_steps
+from gad.models.external_sampler import external_sampler_steps
 from gad.models.model import Model
 from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.sampler import Sampler
@@ -135,7 +135,7 @@ def test_a_scheduler_that_takes_anothers_config_cuts_no_latents_unless_told(fore
 
 def test_every_family_ends_where_the_stock_pipeline_does(pipeline):
     conditioning = text_encoding_of_prompts(pipeline, PROMPTS)
-    *_, (_, ours) = external_scheduler_steps(pipeline, NOISE, conditioning, num_steps=2)
+    *_, (_, ours) = external_sampler_steps(pipeline, NOISE, conditioning, num_steps=2)
     theirs = pipeline(
         PROMPTS, latents=NOISE, num_inference_steps=2, guidance_scale=1.0, output_type="latent", height=64, width=64,
         **pipeline_family(pipeline).sample_options,

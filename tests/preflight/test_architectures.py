@@ -11,10 +11,10 @@ from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, t
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
 from gad.distillation.batch_source import draw_batch
+from gad.distillation.network_setup import prepare_network_precision
 from gad.distillation.objective import build_objective
 from gad.distillation.optimizer import make_student_optimizer
-from gad.distillation.precision import prepare_network_precision
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.evaluation.sensitivity.end_to_end import measure_end_to_end
@@ -69,7 +69,7 @@ def test_a_published_teacher_in_a_local_folder_is_known_by_its_config(tmp_path):
 def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path):
     settings, teacher, pairs, root = hub_run
     options = {"folder": tmp_path / "gad", "live": tmp_path / "live", "cache": tmp_path / "embeds"}
-    states = list(train_seeds(teacher, pairs, settings.student, variant="gad", **options))
+    states = list(train_student_seeds(teacher, pairs, settings.student, variant="gad", **options))
     assert [state.step for _, state in states] == [1, 2]
     assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == 1
     student = load_model(student_seed_dir(tmp_path / "gad", 0))

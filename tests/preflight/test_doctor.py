@@ -154,7 +154,7 @@ def test_a_file_or_folder_that_is_refused_has_its_line(settings, teacher, monkey
     def refused(folder):
         raise ValueError("Permission denied")
 
-    monkeypatch.setattr(folders, "check_teacher", refused)
+    monkeypatch.setattr(folders, "check_teacher_pipeline", refused)
     monkeypatch.setattr(folders.os, "listdir", refuse(folders.os.listdir, "vae", "tokenizer"))
     monkeypatch.setattr(folders, "open", refuse(open, WEIGHTS.partition("/")[2]), raising=False)
     told = [line.partition(f"{teacher}: ")[2] for line in problems(settings())[:-1]]

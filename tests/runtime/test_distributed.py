@@ -8,7 +8,7 @@ from launching import PROCESSES, fork, launch
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.devices import own_device
 from gad.runtime.files import read_tensors
@@ -27,7 +27,7 @@ from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
 from gad.runtime.distributed import rank_and_world_size, distributed_wait_until
 from gad.diffusion.schedule import CosineSchedule
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.model import Model
 from gad.data.swiss_roll import make_swiss_roll
 settings = load_recipe("smoke")
@@ -38,7 +38,7 @@ distributed_wait_until((root / "pairs" / "manifest.json").exists)
 pairs = NoisePairs(root / "pairs")
 for name, (variant, changes) in json.loads(sys.argv[2]).items():
     config = settings.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes)
-    run = train_seeds(teacher, pairs, config, variant=variant, folder=root / name, live=root / "live" / name)
+    run = train_student_seeds(teacher, pairs, config, variant=variant, folder=root / name, live=root / "live" / name)
     totals = []
     for _, state in run:
         totals.append(state.terms["total"])
@@ -80,7 +80,7 @@ def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke,
     pairs, (variant, changes) = NoisePairs(by_two / "pairs"), RUNS[name]
     config = smoke.student.model_copy(update={"log_every": 1, "seeds": [0]} | changes | {"shard": False})
     folder = tmp_path / name
-    run = train_seeds(point_teacher, pairs, config, variant=variant, folder=folder, live=tmp_path / "live")
+    run = train_student_seeds(point_teacher, pairs, config, variant=variant, folder=folder, live=tmp_path / "live")
     alone = [state.terms["total"] for _, state in run]
     together = json.loads((by_two / f"{name}.json").read_text())  # every digit; the table keeps six
     assert together == pytest.approx(alone, rel=0, abs=1e-6)

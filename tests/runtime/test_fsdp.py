@@ -10,7 +10,7 @@ from launching import PROCESSES, fork
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.model import load_model
 from gad.runtime.fsdp import shard
 
@@ -22,13 +22,14 @@ import torch
 torch.set_num_threads(1)
 from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
-from gad.distillation.train_students import train_seeds
+from gad.distillation.train_students import train_student_seeds
 from gad.models.model import load_model
 for folder in sorted(Path(sys.argv[1]).glob("*/")):
     for name, parted in {"whole": False, "parted": True}.items():
         config = StudentConfig(**json.loads((folder / "config.json").read_text()) | {"shard": parted})
         teacher, pairs = load_model(folder / "teacher"), NoisePairs(folder / "pairs")
-        list(train_seeds(teacher, pairs, config, variant="gad", folder=folder / name, live=folder / "live" / name))
+        live = folder / "live" / name
+        list(train_student_seeds(teacher, pairs, config, variant="gad", folder=folder / name, live=live))
 """
 
 PARADIGMS = {"unet": "ladd", "dit": "tdm", "flow": "sid"}
@@ -64,7 +65,9 @@ def by_one(by_two, request):
     folder = by_two / request.param
     config = StudentConfig(**json.loads((folder / "config.json").read_text()))
     teacher, pairs = load_model(folder / "teacher"), NoisePairs(folder / "pairs")
-    list(train_seeds(teacher, pairs, config, variant="gad", folder=folder / "one", live=folder / "live" / "one"))
+    list(
+        train_student_seeds(teacher, pairs, config, variant="gad", folder=folder / "one", live=folder / "live" / "one")
+    )
     return folder
 
 

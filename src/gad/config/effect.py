@@ -22,23 +22,23 @@ class OnlyIf:
     holds: Callable[[Any, Any], bool]
 
 
-def conditions(section: type[Section], key: str) -> list[OnlyIf]:
+def effect_conditions(section: type[Section], key: str) -> list[OnlyIf]:
     """What has to hold for a key to have an effect; nothing where it always has one."""
     return [rule for rule in section.model_fields[key].metadata if isinstance(rule, OnlyIf)]
 
 
 def keys_without_effect(recipe: Section) -> Iterator[str]:
     """A line for each key of a recipe that is set to something and has no effect."""
-    for place, section in sections_of(recipe):
+    for place, section in effect_sections(recipe):
         for key, field in type(section).model_fields.items():
             if getattr(section, key) == field.get_default(call_default_factory=True):
                 continue
-            for rule in conditions(type(section), key):
+            for rule in effect_conditions(type(section), key):
                 if not rule.holds(recipe, section):
                     yield f"{place}{key} has an effect only {rule.where}: leave it out"
 
 
-def sections_of(section: Section, place: str = "") -> Iterator[tuple[str, Section]]:
+def effect_sections(section: Section, place: str = "") -> Iterator[tuple[str, Section]]:
     """A section and those inside it, through lists and mappings, each after the beginning of its keys' places."""
     yield place, section
     for key in type(section).model_fields:
@@ -46,7 +46,7 @@ def sections_of(section: Section, place: str = "") -> Iterator[tuple[str, Sectio
         inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else []
         for name, part in [(key, value), *((f"{key}.{number}", part) for number, part in inside)]:
             if isinstance(part, Section):
-                yield from sections_of(part, f"{place}{name}.")
+                yield from effect_sections(part, f"{place}{name}.")
 
 
 def with_paradigm(*names: str) -> OnlyIf:

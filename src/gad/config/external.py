@@ -108,7 +108,7 @@ def _default(name: str) -> object:
     return ExternalStudent.model_fields[name].default
 
 
-def check_first_steps(entries: list[ExternalStudent], variants: list[str], student_steps: int) -> None:
+def check_external_first_steps(entries: list[ExternalStudent], variants: list[str], student_steps: int) -> None:
     """Raise ValueError, in one line, for an entry of kind first_step that the recipe's students cannot have."""
     for entry in (entry for entry in entries if entry.kind == "first_step"):
         if entry.source not in variants:

@@ -9,7 +9,7 @@ from pydantic import ValidationError, model_validator
 
 from gad.config.control import ControlConfig
 from gad.config.effect import keys_without_effect, with_any
-from gad.config.external import ExternalStudent, check_first_steps
+from gad.config.external import ExternalStudent, check_external_first_steps
 from gad.config.noise_pairs import NoisePairsConfig
 from gad.config.sampling import Sampling
 from gad.config.section import Count, Section
@@ -68,7 +68,7 @@ class Recipe(Section):
             check_variant(variant, self.student.paradigm)
         self._check_that_gad_acts()
         check_sampling_steps(self.student, self.variants, self.noise_pairs.student_steps)
-        check_first_steps(self.external_models, self.variants, self.noise_pairs.student_steps)
+        check_external_first_steps(self.external_models, self.variants, self.noise_pairs.student_steps)
         names = [student.name for student in self.external_models]
         if len(set(names)) < len(names):
             raise ValueError(f"names of external models repeat: {names}")

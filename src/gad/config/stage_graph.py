@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from gad.config.recipe import Recipe, load_recipe
-from gad.config.yaml_file import read_params
+from gad.config.yaml_file import read_params_yaml
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.cli import exit_with_status
 from gad.runtime.paths import AUTOENCODERS, RECIPES, ROOT, project_path
@@ -58,7 +58,7 @@ def _plots(recipes: list[Recipe]) -> dict[str, dict]:
 
 def stage_graph(params: Path = PARAMS, recipes: Path = RECIPES) -> dict[str, dict]:
     """``students``, ``inputs`` and ``plots`` for ``dvc.yaml``. Raises RecipeError, in one line, for a faulty recipe."""
-    named = read_params(params)
+    named = read_params_yaml(params)
     loaded = {name: load_recipe(name, recipes) for name in named["recipes"]}
     students = {
         f"{name}-{variant}": {"recipe": name, "variant": variant}

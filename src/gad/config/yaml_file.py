@@ -5,7 +5,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gad.runtime.text import read_text_file, text_lines
+from gad.runtime.text import lines_of_text, read_text_file
 
 NEXT_LINE = "\x85"  # ruamel makes a space of it, even within quotes
 
@@ -26,14 +26,14 @@ def read_recipe_sections(path: Path, what: str) -> dict:
     except ValueError as error:
         raise RecipeError(f"{what}: {error}") from error
     if NEXT_LINE in text:
-        line = len(text_lines(text.partition(NEXT_LINE)[0]))
+        line = len(lines_of_text(text.partition(NEXT_LINE)[0]))
         raise RecipeError(f"{what}: line {line} holds the letter U+0085 (next line); write a space or \\n")
     if not isinstance(values, dict):
         raise RecipeError(f"{what}: expected sections, found {type(values).__name__}")
     return values
 
 
-def read_params(path: Path) -> dict[str, list[str]]:
+def read_params_yaml(path: Path) -> dict[str, list[str]]:
     """The names of all ``recipes`` and of those of the ``main`` job in params.yaml.
 
     Raises RecipeError, in one line, for a file that does not say both.

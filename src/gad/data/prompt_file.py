@@ -5,7 +5,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
-from gad.runtime.text import read_text_file, text_lines
+from gad.runtime.text import lines_of_text, read_text_file
 
 COLUMN = "prompt"
 FILE = "prompt file"
@@ -33,7 +33,7 @@ def read_prompts(path: Path, *, column: str = COLUMN) -> list[str]:
 
 
 def _readers() -> dict[str, Callable[[Path, str], list[str]]]:
-    return {".txt": lambda path, _: text_lines(read_text_file(path, FILE)), ".csv": _csv, ".parquet": _parquet}
+    return {".txt": lambda path, _: lines_of_text(read_text_file(path, FILE)), ".csv": _csv, ".parquet": _parquet}
 
 
 def _csv(path: Path, column: str) -> list[str]:

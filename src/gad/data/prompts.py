@@ -10,7 +10,7 @@ from huggingface_hub import hf_hub_download
 from gad.config import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions, training_captions
+from gad.data.emoji.caption_split import evaluation_split_captions, training_split_captions
 from gad.data.emoji.scenes import make_scene_prompt
 from gad.data.prompt_file import read_prompts
 from gad.runtime.paths import project_path
@@ -54,7 +54,7 @@ def different_prompts(start: int, count: int, source: PromptSource = None) -> li
 
 def _caption(sample_id: int, captions: Captions) -> str:
     """The emoji caption of a sample id; where they are split, an evaluation caption for ids of analyses."""
-    accept = training_captions(captions) if sample_id < WIDTH else evaluation_captions(captions)
+    accept = training_split_captions(captions) if sample_id < WIDTH else evaluation_split_captions(captions)
     return make_scene_prompt(sample_id, seed=seeds.NOISE_PAIRS, accept=accept).caption
 
 

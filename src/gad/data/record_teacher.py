@@ -9,7 +9,12 @@ from tqdm import tqdm
 
 from gad.config import Recipe
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import caption_parts, evaluator_parts, overlap, training_captions
+from gad.data.emoji.caption_split import (
+    caption_split_parts,
+    evaluator_split_parts,
+    share_of_captions_in_split,
+    training_split_captions,
+)
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.emoji.teacher import make_teacher
 from gad.data.emoji.teacher_evaluation import HELD_OUT, teacher_evaluation_accuracy, teacher_test_prompts
@@ -29,12 +34,14 @@ def train_or_link_teacher(settings: Recipe) -> pd.DataFrame:
 
 def _held_out_overlap(settings: Recipe, prompts: list[Prompt]) -> dict[str, float]:
     """Share of held-out captions, in [0, 1], whose words a teacher, an evaluator or a student saw together."""
-    accept = training_captions(settings.teacher.captions)
+    accept = training_split_captions(settings.teacher.captions)
     scenes, pairs = range(settings.teacher.num_scenes), range(settings.noise_pairs.num_pairs)
-    learned = {caption_parts(make_scene_prompt(i, seed=seeds.TEACHER, accept=accept)) for i in scenes}
-    distilled = {caption_parts(make_scene_prompt(i, seed=seeds.NOISE_PAIRS, accept=accept)) for i in pairs}
-    shares = {"teacher": learned, "students": distilled, "evaluators": evaluator_parts()}
-    return {f"{HELD_OUT}_words_seen_by_{name}": overlap(prompts, seen) for name, seen in shares.items()}
+    learned = {caption_split_parts(make_scene_prompt(i, seed=seeds.TEACHER, accept=accept)) for i in scenes}
+    distilled = {caption_split_parts(make_scene_prompt(i, seed=seeds.NOISE_PAIRS, accept=accept)) for i in pairs}
+    shares = {"teacher": learned, "students": distilled, "evaluators": evaluator_split_parts()}
+    return {
+        f"{HELD_OUT}_words_seen_by_{name}": share_of_captions_in_split(prompts, seen) for name, seen in shares.items()
+    }
 
 
 def record_teacher(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gad.config import NoisePairsConfig
 from gad.config.sample_ids import ANALYSIS, FIDELITY, SEEDS
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions
+from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import load_prompts, prompt_of
 
@@ -27,7 +27,7 @@ def _taken(config: NoisePairsConfig) -> set[str]:
     tasks = (range(config.num_pairs), *(range(start, start + FIRST) for start in (ANALYSIS, SEEDS, FIDELITY)))
     found = {prompt for ids in tasks for prompt in prompt_of(ids, config.prompt_source)}
     if config.prompts is None:
-        accept = evaluation_captions(config.captions)
+        accept = evaluation_split_captions(config.captions)
         found |= {make_scene_prompt(i, seed=seeds.CONTROL, accept=accept).caption for i in range(FIRST)}
     return found
 
@@ -37,7 +37,7 @@ def _candidates(config: NoisePairsConfig) -> Iterator[tuple[str, Prompt | None]]
     if config.prompts is not None:
         yield from ((caption, None) for caption in load_prompts(config.prompts))
         return
-    accept = evaluation_captions(config.captions)
+    accept = evaluation_split_captions(config.captions)
     for index in range(TRIED):
         scene = make_scene_prompt(index, seed=seeds.STUDENT_VALIDATION, accept=accept)
         yield scene.caption, scene

@@ -11,7 +11,7 @@ from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.schedule import Schedule
 from gad.distillation.batch import Batch, batch_of_stored_pairs, batch_of_stored_states, batch_random_generator
-from gad.distillation.other_pairs import prepared_batch
+from gad.distillation.other_pairs import batch_with_other_pairs
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
@@ -62,7 +62,7 @@ class BatchSource:
             ),
             misaligned=config.misaligned,
         )
-        batch = prepared_batch(batch, self.variant, config.target)
+        batch = batch_with_other_pairs(batch, self.variant, config.target)
         own = batch.split(config.parts_of(processes))[self.accelerator.process_index :: processes]
         return [part.to(self.accelerator.device) for part in own]
 

@@ -16,7 +16,7 @@ BASE = "base"
 DECAY = 0.9  # of the running means, from one measurement to the next
 
 
-def ratio_weights(norms: dict[str, float], ratio: float) -> dict[str, float]:
+def gradient_ratio_weights(norms: dict[str, float], ratio: float) -> dict[str, float]:
     r"""The weight of each term with which its gradient has ``ratio`` times the norm of the base loss's.
 
     .. math:: w_i = \text{ratio} \; \| \nabla L_\text{base} \| \,/\, \| \nabla L_i \|
@@ -47,7 +47,7 @@ class GradientRatio:
             return kept
         if step % self.every == 0 or not left.keys() <= self.norms.keys():
             self._measure({BASE: kept["total"], **left}, parameters, scale)
-        weights = ratio_weights(self.norms, self.ratio)
+        weights = gradient_ratio_weights(self.norms, self.ratio)
         total = kept["total"]
         for name, term in left.items():
             total = total + weights[name] * term

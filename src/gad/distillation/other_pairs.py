@@ -22,7 +22,7 @@ def next_pair_at_the_same_time(t: PerSample) -> Tensor:
     return torch.where(t[:, None] == t[None], distance, distance + count).argmin(dim=1)
 
 
-def with_other_response(batch: Batch, target: Target) -> Batch:
+def with_response_of_other_pair(batch: Batch, target: Target) -> Batch:
     """A paired batch with another pair's teacher response for each: of the same timestep, so of the same size.
 
     To be called before a batch is split: which pair it is depends on the whole.
@@ -33,7 +33,7 @@ def with_other_response(batch: Batch, target: Target) -> Batch:
     return replace(batch, other_jvp=response.jvp[order])
 
 
-def prepared_batch(batch: Batch, variant: str, target: Target) -> Batch:
+def batch_with_other_pairs(batch: Batch, variant: str, target: Target) -> Batch:
     """The stored states as a variant's loss terms need them."""
     batch = with_target(batch, target)
-    return with_other_response(batch, target) if VARIANTS[variant].weighted_term == "other_pair" else batch
+    return with_response_of_other_pair(batch, target) if VARIANTS[variant].weighted_term == "other_pair" else batch

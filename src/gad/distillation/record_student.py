@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gad.config import StudentConfig
-from gad.distillation.validation_log import CURVES, read_image_rows
+from gad.distillation.validation_log import CURVES, read_validation_image_rows
 from gad.models.stage import Stage
 from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
@@ -50,7 +50,7 @@ def validation_curves(stage: Stage, variant: str) -> pd.DataFrame:
 
 def validation_images(stage: Stage[StudentConfig], variant: str) -> dict[str, np.ndarray]:
     """Rows of images of the first seed at the validation noises that are shown; empty where there are none."""
-    return read_image_rows(stage.folder / variant, stage.section.seeds_of(variant)[0])
+    return read_validation_image_rows(stage.folder / variant, stage.section.seeds_of(variant)[0])
 
 
 def record_student(stage: Stage, variant: str, log: pd.DataFrame) -> pd.DataFrame:

@@ -28,7 +28,7 @@ DECISIVE |= {"target", "dtype", "optimizer", "compile", "gradient_checkpointing"
 DECISIVE |= {"log_every"}
 
 
-def start_config(config: StudentConfig) -> StudentConfig:
+def regression_start_config(config: StudentConfig) -> StudentConfig:
     """The settings of the regression: those of the student, on its own steps and learning rate, without any term."""
     names = DECISIVE | {"device", "accumulate", "shard", "checkpoint_every"}
     kept = config.model_dump(include=names - {"start_steps", "start_lr"})
@@ -38,7 +38,7 @@ def start_config(config: StudentConfig) -> StudentConfig:
     return StudentConfig(**kept)
 
 
-def start_key(config: StudentConfig, pairs: NoisePairs) -> str:
+def regression_start_key(config: StudentConfig, pairs: NoisePairs) -> str:
     """The cache key of the starts of all seeds."""
     return stage_fingerprint("student", config.model_dump(include=DECISIVE), "start", pairs.fingerprint)
 
@@ -58,7 +58,7 @@ class RegressionStart:
 
         They are read where they have been made, by whichever process, and made else.
         """
-        made = self.folder / start_key(self.config, self.pairs) / f"seed_{seed}"
+        made = self.folder / regression_start_key(self.config, self.pairs) / f"seed_{seed}"
         accelerator = make_accelerator(self.config.device)
         made.mkdir(parents=True, exist_ok=True)
         with file_lock(made / "lock", take=accelerator.is_main_process):
@@ -71,7 +71,7 @@ class RegressionStart:
 
     def _make(self, student: NetworkDenoiser, seed: int, made: Path, *, writes: bool) -> None:
         """Train by regression, from the last checkpoint of a killed run, and write weights and log."""
-        config = start_config(self.config)
+        config = regression_start_config(self.config)
         compared = ComparedOutput(config.target, self.pairs.config.student_steps)
         objective = Matching(Alignment(self.pairs.jvp_power(), config.loss), 0.0, compared=compared)
         work = made / "unfinished"

@@ -23,7 +23,7 @@ from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
 from gad.distillation.training_loop import TrainState, num_training_steps, state_at_initialisation, train
 from gad.distillation.training_record import LOG, write_training_record
-from gad.distillation.validation_log import ValidationLog, join_curves, remove_curves
+from gad.distillation.validation_log import ValidationLog, join_validation_logs, remove_validation_log
 from gad.metrics.validation import Validation, prepare_validation
 from gad.models.model import Model
 from gad.models.stage import Stage
@@ -85,7 +85,7 @@ class SeedTraining:
         accelerator.wait_for_everyone()
 
 
-def train_seeds(
+def train_student_seeds(
     teacher: Model,
     pairs: NoisePairs,
     config: StudentConfig,
@@ -121,7 +121,7 @@ def train_seeds(
     if first:
         join_log_tables([folder / f"log_{seed}.csv" for seed in config.seeds_of(variant)], folder / LOG)
         if config.validation is not None:
-            join_curves(folder, config.seeds_of(variant))
+            join_validation_logs(folder, config.seeds_of(variant))
         _keep_only(folder, config.seeds_of(variant))
 
 
@@ -145,7 +145,7 @@ def _keep_only(folder: Path, seeds: list[int]) -> None:
         remove_folder(student_seed_dir(folder, seed))
         for name in ("log", "start"):
             (folder / f"{name}_{seed}.csv").unlink(missing_ok=True)
-        remove_curves(folder, seed)
+        remove_validation_log(folder, seed)
     for work in folder.glob("unfinished_*"):
         remove_folder(work)
 
@@ -162,7 +162,7 @@ def train_variant(stage: Stage, pairs: NoisePairs, config: StudentConfig, varian
         progress = SeedProgress(
             bar, num_steps, config.log_every, lambda: set(seeds) & set(finished_student_seeds(folder))
         )
-        for seed, state in train_seeds(stage.teacher, pairs, config, variant=variant, **options):
+        for seed, state in train_student_seeds(stage.teacher, pairs, config, variant=variant, **options):
             progress.report(seed, state.step)
             bar.set_postfix({name: f"{value:.3g}" for name, value in state.terms.items()}, refresh=False)
     return pd.read_csv(folder / LOG).assign(variant=variant)

@@ -23,7 +23,7 @@ from gad.distillation.batch_source import BatchSource
 from gad.distillation.losses import matching_loss
 from gad.distillation.monitor import Monitor
 from gad.distillation.nan_guard import NanGuard
-from gad.distillation.precision import place_networks
+from gad.distillation.network_setup import set_up_networks
 from gad.distillation.targets import ComparedOutput
 from gad.distillation.trainable import Trainable
 from gad.distillation.training_state import TrainingState
@@ -66,7 +66,7 @@ def train(
     plain = copy.deepcopy(student.network) if config.shard else None
     validation = AverageValidation(student, config, validate)
     schedule = student.schedule.to("cpu")  # where batches are drawn
-    objective = place_networks(student, objective, config, accelerator.device)
+    objective = set_up_networks(student, objective, config, accelerator.device)
     state = TrainingState(student.network, objective, config, accelerator)
     guard = NanGuard(variant, seed, accelerator)
     compared = ComparedOutput(config.target, pairs.config.student_steps)

@@ -1,6 +1,6 @@
 """What is trained in a run: networks with their optimizers, learning rate and moving average, and checkpoints of them.
 
-The networks of student and objective are prepared first (:func:`gad.distillation.precision.place_networks`).
+The networks of student and objective are prepared first (:func:`gad.distillation.network_setup.set_up_networks`).
 """
 
 from pathlib import Path
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from gad.config import StudentConfig
 from gad.distillation.gradient_ratio import GradientRatio
 from gad.distillation.learning_rate import cosine_with_warmup
+from gad.distillation.network_setup import make_scaler
 from gad.distillation.optimizer import make_student_optimizer
-from gad.distillation.precision import make_scaler
 from gad.distillation.trainable import Trainable
 from gad.runtime.checkpoint import resume_checkpoint_parts, save_checkpoint_parts
 from gad.runtime.distributed import average_gradients

@@ -43,7 +43,7 @@ class ValidationLog:
         """Measure ``student`` after ``step`` steps and write its row and images."""
         measured = self.validation.measure(student, self.teacher)
         if measured.shown is not None and len(measured.shown):
-            write_image_rows(self._grid(step), [self.validation.teacher_shown, measured.shown])
+            write_validation_image_rows(self._grid(step), [self.validation.teacher_shown, measured.shown])
         append_row(self.folder / CURVES, {"seed": self.seed, "step": step} | measured.row)
 
     def show(self, log: "Live") -> None:
@@ -64,37 +64,37 @@ class ValidationLog:
 
     def keep(self, folder: Path) -> None:
         """Copy table and images of the finished student to its variant's folder."""
-        remove_curves(folder, self.seed)
-        shutil.copy(self.folder / CURVES, seed_curves(folder, self.seed))
+        remove_validation_log(folder, self.seed)
+        shutil.copy(self.folder / CURVES, validation_log_of_seed(folder, self.seed))
         if (self.folder / IMAGES).exists():
-            shutil.copytree(self.folder / IMAGES, seed_images(folder, self.seed))
+            shutil.copytree(self.folder / IMAGES, validation_images_of_seed(folder, self.seed))
 
     def _grid(self, step: int) -> Path:
         return self.folder / IMAGES / f"{step:06d}.png"
 
 
-def seed_curves(folder: Path, seed: int) -> Path:
+def validation_log_of_seed(folder: Path, seed: int) -> Path:
     """The table of a seed in its variant's folder."""
     return folder / f"validation_{seed}.csv"
 
 
-def seed_images(folder: Path, seed: int) -> Path:
+def validation_images_of_seed(folder: Path, seed: int) -> Path:
     """The folder of a seed's image grids, ``<step>.png`` each, in its variant's folder."""
     return folder / f"validation_{seed}"
 
 
-def join_curves(folder: Path, seeds: list[int]) -> None:
+def join_validation_logs(folder: Path, seeds: list[int]) -> None:
     """Write the table ``CURVES`` of all seeds of a variant."""
-    join_log_tables([seed_curves(folder, seed) for seed in seeds], folder / CURVES)
+    join_log_tables([validation_log_of_seed(folder, seed) for seed in seeds], folder / CURVES)
 
 
-def remove_curves(folder: Path, seed: int) -> None:
+def remove_validation_log(folder: Path, seed: int) -> None:
     """Remove what stands in a variant's folder of a seed."""
-    seed_curves(folder, seed).unlink(missing_ok=True)
-    shutil.rmtree(seed_images(folder, seed), ignore_errors=True)
+    validation_log_of_seed(folder, seed).unlink(missing_ok=True)
+    shutil.rmtree(validation_images_of_seed(folder, seed), ignore_errors=True)
 
 
-def read_image_rows(folder: Path, seed: int) -> dict[str, np.ndarray]:
+def read_validation_image_rows(folder: Path, seed: int) -> dict[str, np.ndarray]:
     """The image grids of a seed as rows of pixels by name: ``teacher``, then ``<n> steps`` for each validated step.
 
     Empty where none were written.
@@ -102,7 +102,7 @@ def read_image_rows(folder: Path, seed: int) -> dict[str, np.ndarray]:
     from PIL import Image  # here, since only images need it
 
     found: dict[str, np.ndarray] = {}
-    for path in sorted(seed_images(folder, seed).glob("*.png")):
+    for path in sorted(validation_images_of_seed(folder, seed).glob("*.png")):
         pixels = np.asarray(Image.open(path))
         height = (len(pixels) - GAP) // 2
         found.setdefault("teacher", pixels[:height])
@@ -110,7 +110,7 @@ def read_image_rows(folder: Path, seed: int) -> dict[str, np.ndarray]:
     return found
 
 
-def write_image_rows(path: Path, rows: list[Tensor]) -> None:
+def write_validation_image_rows(path: Path, rows: list[Tensor]) -> None:
     """Write a PNG with a row of images ``[B, 3, H, W]`` in [-1, 1] each, white lines between them."""
     from PIL import Image  # here, since only images need it
 

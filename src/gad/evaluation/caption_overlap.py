@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gad.config import Recipe
 from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import different_prompts, prompt_of
-from gad.evaluation.control.layout.layout import layout_prompts
+from gad.evaluation.control.layout.prompts import layout_prompts
 from gad.evaluation.control.prompts import control_prompts
 from gad.evaluation.fidelity.negative_prompts import negative_pairs
 from gad.models.stage import Stage

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from gad.data.emoji.clip import load_emoji_clip
 from gad.metrics.pretrained import (
-    metric_model_error,
     preprocess_for_pretrained,
+    pretrained_model_error,
     pretrained_normalisation,
 )
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
-from gad.models.weights import load_whole
+from gad.models.weights import load_whole_weights
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import EMOJI, folder_or_hub_name, project_path
 
@@ -85,7 +85,9 @@ def _emoji_encoder() -> Encoder:
     )
 
 
-def clip_network(source: str, revision: str | None = None, *, shapes_only: bool = False, **options: Any) -> "CLIPModel":
+def clip_encoder_network(
+    source: str, revision: str | None = None, *, shapes_only: bool = False, **options: Any
+) -> "CLIPModel":
     """The CLIPModel in a folder or of a hub name, float32, frozen; with ``shapes_only`` on the device "meta".
 
     Raises ValueError, in one line that says how to get it, when it is missing or not whole.
@@ -93,9 +95,11 @@ def clip_network(source: str, revision: str | None = None, *, shapes_only: bool 
     from transformers import CLIPModel  # here, since it takes seconds
 
     try:
-        model = load_whole(CLIPModel, folder_or_hub_name(source), shapes_only=shapes_only, revision=revision, **options)
+        model = load_whole_weights(
+            CLIPModel, folder_or_hub_name(source), shapes_only=shapes_only, revision=revision, **options
+        )
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        raise metric_model_error(source, error) from error
+        raise pretrained_model_error(source, error) from error
     return model.eval().requires_grad_(False)
 
 
@@ -104,9 +108,9 @@ def _load_pretrained(
 ) -> Clip:
     from transformers import AutoTokenizer  # here, since it takes seconds
 
-    model = clip_network(source, revision).to(device)
+    model = clip_encoder_network(source, revision).to(device)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder_or_hub_name(words), revision=words_revision)
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        raise metric_model_error(words, error) from error
+        raise pretrained_model_error(words, error) from error
     return Clip(model, tokenizer, model.config.text_config.max_position_embeddings)

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from gad.config.fidelity import EFFLITE0
 from gad.diffusion.shapes import Latent, PerSample
 from gad.metrics.pretrained import (
-    metric_model_error,
     preprocess_for_pretrained,
+    pretrained_model_error,
     pretrained_normalisation,
 )
-from gad.models.weights import load_whole
+from gad.models.weights import load_whole_weights
 from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -74,7 +74,7 @@ FeaturesOf = Callable[[Tensor], Tensor]
 """Images ``[B, 3, H, W]`` in [-1, 1] to features ``[B, D]``, float32."""
 
 
-def vision_network(source: str, *, shapes_only: bool = False, **options: Any) -> "tuple[PreTrainedModel, bool]":
+def image_feature_network(source: str, *, shapes_only: bool = False, **options: Any) -> "tuple[PreTrainedModel, bool]":
     """A transformers vision model in float32, frozen, and whether its pooled output is its own: a checkpoint of another
     task has no weights for a pooler, and transformers would draw them.
 
@@ -84,7 +84,7 @@ def vision_network(source: str, *, shapes_only: bool = False, **options: Any) ->
 
     lacking: set[str] = set()
     try:
-        model = load_whole(
+        model = load_whole_weights(
             AutoModel,
             folder_or_hub_name(source),
             fresh=(POOLER,),
@@ -94,7 +94,7 @@ def vision_network(source: str, *, shapes_only: bool = False, **options: Any) ->
             **options,
         )
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        raise metric_model_error(source, error) from error
+        raise pretrained_model_error(source, error) from error
     return model.eval().requires_grad_(False), not lacking
 
 
@@ -102,11 +102,11 @@ def load_features(source: str, *, batch_size: int = 64, device: torch.device | s
     """``efflite0``, or a transformers vision model (DINOv2, ViT, ConvNeXt, ...) from a hub name or local folder.
 
     Its pooled output is the feature, or the first token where it has none, or none that was trained. That network works
-    on ``device``; features are on the CPU. Raises ValueError as :func:`vision_network`.
+    on ``device``; features are on the CPU. Raises ValueError as :func:`image_feature_network`.
     """
     if source == EFFLITE0:
         return lambda images: efflite0_features(images, batch_size=batch_size)
-    model, pools = vision_network(source)
+    model, pools = image_feature_network(source)
     model = model.to(device)
     mean, std = pretrained_normalisation(source, None)
     side = getattr(model.config, "image_size", 224)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.models.weights import load_whole, one_line
+from gad.models.weights import load_whole_weights, one_line
 from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
@@ -66,13 +66,13 @@ def detector_class_scores(logits: Tensor, num_labels: int) -> Tensor:
     return logits.sigmoid()
 
 
-def detector_network(name: str, *, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
+def object_detector_network(name: str, *, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
     """The network of a detector in a local folder or under a hub name, float32, frozen; with ``shapes_only`` on the
     device "meta". Raises ValueError, in one line, when it cannot be loaded whole."""
     from transformers import AutoModelForObjectDetection  # here, since it takes seconds
 
     try:
-        network = load_whole(
+        network = load_whole_weights(
             AutoModelForObjectDetection,
             folder_or_hub_name(name),
             shapes_only=shapes_only,
@@ -89,7 +89,7 @@ def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDe
 
     Raises ValueError, in one line, when it cannot be loaded whole.
     """
-    return HubDetector(detector_network(name).to(device))
+    return HubDetector(object_detector_network(name).to(device))
 
 
 def missing_detector_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:

@@ -48,7 +48,7 @@ def how_to_get_pretrained(source: str) -> str:
     return f"no metric model {source!r} here: HF_HUB_OFFLINE=0 lets a run fetch it, or download it and name its folder"
 
 
-def metric_model_error(source: str, error: Exception) -> ValueError:
+def pretrained_model_error(source: str, error: Exception) -> ValueError:
     """Why a metric model cannot be used, in one line: it is not here, or its weights are not whole."""
     if isinstance(error, WeightsError):
         return ValueError(f"metric model {source}: {error}")

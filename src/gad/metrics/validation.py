@@ -15,9 +15,9 @@ from gad.config import NoisePairsConfig, ValidationConfig
 from gad.data.emoji.detector import Detector, load_emoji_detector
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import guided_denoiser_on_device
-from gad.metrics.validation_numbers import estimate_over_prompts
-from gad.metrics.validation_set import Outputs, ValidationSet, decoded_outputs, validation_set
-from gad.metrics.validation_values import Values, agreement_values, output_values
+from gad.metrics.validation_numbers import validation_estimate_over_prompts
+from gad.metrics.validation_set import Outputs, ValidationSet, decode_validation_set, validation_set
+from gad.metrics.validation_values import Values, validation_agreement_values, validation_output_values
 from gad.models.model import Model
 from gad.runtime.cache import ResultCache, at_once
 from gad.runtime.devices import own_device
@@ -46,15 +46,16 @@ class Validation:
     def measure(self, student: Denoiser, teacher: Model) -> Measurement:
         """Every metric ``m`` of a student as columns ``m``, ``m_low``, ``m_high``, and ``m_teacher`` where it has one.
 
-        ``teacher`` decodes the student's latents. Columns: :func:`agreement_values` and :func:`output_values`.
+        ``teacher`` decodes the student's latents. Columns: :func:`validation_agreement_values` and
+        :func:`validation_output_values`.
         """
         data = self.data
         found = [data.outputs(student, data.pairs.student_steps, part) for part in data.parts]
-        outputs = decoded_outputs(found, teacher)
-        own = output_values(outputs.decoded, data, self.detector)
+        outputs = decode_validation_set(found, teacher)
+        own = validation_output_values(outputs.decoded, data, self.detector)
         row: dict[str, float] = {}
-        for name, (values, statistic) in (agreement_values(outputs, self.reference, data) | own).items():
-            estimate = estimate_over_prompts(values, statistic)
+        for name, (values, statistic) in (validation_agreement_values(outputs, self.reference, data) | own).items():
+            estimate = validation_estimate_over_prompts(values, statistic)
             row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
             if name in self.teacher_values:
                 row[f"{name}_teacher"] = self.teacher_values[name][0].mean().item()
@@ -96,7 +97,7 @@ def prepare_validation(
     ]
     if isinstance(teacher.denoiser, NetworkDenoiser):
         teacher.denoiser.to("cpu")
-    reference = decoded_outputs(parts, teacher)
+    reference = decode_validation_set(parts, teacher)
     known = data.prompts is not None and data.prompts.scenes is not None
     detector = load_emoji_detector() if known else None
-    return Validation(data, reference, output_values(reference.decoded, data, detector), detector)
+    return Validation(data, reference, validation_output_values(reference.decoded, data, detector), detector)

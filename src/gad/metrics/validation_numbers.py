@@ -16,7 +16,7 @@ from gad.metrics.statistics import Estimate
 Statistic = Literal["mean", "median"]
 
 
-def retrieved_seeds(
+def validation_retrieved_seeds(
     outputs: Float[Tensor, "P S *shape"], reference: Float[Tensor, "P S *shape"]
 ) -> Float[Tensor, "P S"]:
     r"""1 for each output whose nearest reference output (L2) under the same prompt is of its own seed, else 0.
@@ -30,7 +30,7 @@ def retrieved_seeds(
     return (nearest == torch.arange(outputs.shape[1])).float()
 
 
-def estimate_over_prompts(
+def validation_estimate_over_prompts(
     values: ArrayLike | Tensor, statistic: Statistic = "mean", *, resamples: int = 1000, seed: int = 0
 ) -> Estimate:
     """Mean or median of all values ``[P, S]`` with a 95 % interval for other prompts and noises, of this very model.

@@ -90,7 +90,7 @@ class Outputs:
     decoded: Tensor  # images [N, 3, H, W], or points [N, 2]
 
 
-def decoded_outputs(parts: list[Result], teacher: Model) -> Outputs:
+def decode_validation_set(parts: list[Result], teacher: Model) -> Outputs:
     """Batches of :meth:`ValidationSet.outputs` together, decoded by the teacher's autoencoder."""
     x0 = torch.cat([part["x0"] for part in parts])
     return Outputs(x0, torch.cat([part["responses"] for part in parts], dim=1), teacher.decode(x0))

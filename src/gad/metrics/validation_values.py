@@ -10,14 +10,14 @@ from gad.diffusion.jvp import Response
 from gad.metrics.image_diversity import vendi_image_diversity
 from gad.metrics.image_features import efflite0_features
 from gad.metrics.response import jvp_cosine, response_value_mse
-from gad.metrics.validation_numbers import Statistic, retrieved_seeds
+from gad.metrics.validation_numbers import Statistic, validation_retrieved_seeds
 from gad.metrics.validation_set import Outputs, ValidationSet
 
 Values = dict[str, tuple[Tensor, Statistic]]
 """By the metric's name its values ``[P, S]``, and what is made of them."""
 
 
-def agreement_values(ours: Outputs, theirs: Outputs, data: ValidationSet) -> Values:
+def validation_agreement_values(ours: Outputs, theirs: Outputs, data: ValidationSet) -> Values:
     """How a student agrees with its teacher, ``[P, S]`` each.
 
     ``jvp_cosine_<kind>`` in [-1, 1], higher is better · ``gain_median_<kind>``, ‖J_S v‖ / ‖J_T v‖, 1 is best ·
@@ -29,12 +29,12 @@ def agreement_values(ours: Outputs, theirs: Outputs, data: ValidationSet) -> Val
         found[f"gain_median_{kind}"] = own.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1), "median"
     error = response_value_mse(Response(ours.x0, ours.x0), Response(theirs.x0, theirs.x0))
     shape = data.config.num_prompts, data.config.seeds_per_prompt
-    retrieved = retrieved_seeds(ours.decoded.unflatten(0, shape), theirs.decoded.unflatten(0, shape))
+    retrieved = validation_retrieved_seeds(ours.decoded.unflatten(0, shape), theirs.decoded.unflatten(0, shape))
     found |= {"map_error_median": (error, "median"), "seed_retrieval_accuracy": (retrieved, "mean")}
     return {name: (values.view(shape), statistic) for name, (values, statistic) in found.items()}
 
 
-def output_values(decoded: Tensor, data: ValidationSet, detector: Detector | None) -> Values:
+def validation_output_values(decoded: Tensor, data: ValidationSet, detector: Detector | None) -> Values:
     """What outputs show by themselves, ``[P, S]``, or ``[P, 1]`` for a number of a prompt's outputs together.
 
     Images: ``vendi``, the effective number of different images of a prompt, from 1 to S, the teacher's is best ·

@@ -10,8 +10,14 @@ from gad.config.external import ExternalStudent
 from gad.models.external_scheduler import external_scheduler
 from gad.models.lora import merge_lora
 from gad.models.lora_files import CONFIG
-from gad.models.pipelines import check_network, latent_shape, load_pipeline, pipeline_family, pipeline_network
-from gad.models.weights import load_weights_whole, load_whole
+from gad.models.pipelines import (
+    check_pipeline_network,
+    load_pipeline,
+    pipeline_family,
+    pipeline_latent_shape,
+    pipeline_network,
+)
+from gad.models.weights import load_weights_whole, load_whole_weights
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import project_path
 
@@ -38,7 +44,7 @@ def load_external_pipeline(
             merge_lora(pipeline, _adapter_file(settings, fetch), scale=settings.lora_scale)
         if settings.kind == "network":
             network = _bare_network(settings, pipeline_network(pipeline), shapes_only, fetch)
-            check_network(network, pipeline, settings.source)
+            check_pipeline_network(network, pipeline, settings.source)
             network.eval().requires_grad_(False)
             pipeline.register_modules(**{pipeline_family(pipeline).network: network})
     except ValueError as error:
@@ -54,7 +60,7 @@ def external_latent_shape(pipeline: "DiffusionPipeline", settings: ExternalStude
     if settings.latent_side:
         return network.config.in_channels, settings.latent_side, settings.latent_side
     try:
-        return latent_shape(network, settings.name)
+        return pipeline_latent_shape(network, settings.name)
     except ValueError as error:
         raise ValueError(f"{error}; or set latent_side") from error
 
@@ -90,7 +96,7 @@ def _bare_network(settings: ExternalStudent, base: "ModelMixin", shapes_only: bo
             local = place.exists() or settings.source.startswith((".", "/", "~"))
             hub: dict[str, Any] = {} if local else {"revision": settings.revision, "local_files_only": not fetch}
             source = place if local else settings.source
-            return load_whole(type(base), source, shapes_only=shapes_only, subfolder=settings.subfolder, **hub)
+            return load_whole_weights(type(base), source, shapes_only=shapes_only, subfolder=settings.subfolder, **hub)
         file = _weights_file(settings, fetch)
         safe = file.suffix == ".safetensors"
         state = read_tensors(file) if safe else torch.load(file, map_location="cpu", weights_only=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 OPTIONS = {"num_steps", "timesteps", "sigmas", "guidance_scale", "eta", "seed"}  # of the sampler
 
 
-def external_scheduler_steps(
+def external_sampler_steps(
     pipeline: "DiffusionPipeline",
     noise: Latent,
     conditioning: Conditioning,
@@ -42,15 +42,15 @@ def external_scheduler_steps(
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
     """
-    scheduler = fresh_scheduler(pipeline.scheduler, num_steps, timesteps, sigmas)
+    scheduler = fresh_sampler_scheduler(pipeline.scheduler, num_steps, timesteps, sigmas)
 
     def predict(timestep: Tensor, x: Latent) -> Latent:
         return guided_output(partial(_predict, pipeline, timestep), x, conditioning, uncond, guidance_scale)
 
-    yield from scheduler_steps(scheduler, noise, predict, eta=eta, seed=seed, stop=stop)
+    yield from sampler_scheduler_steps(scheduler, noise, predict, eta=eta, seed=seed, stop=stop)
 
 
-def fresh_scheduler(
+def fresh_sampler_scheduler(
     scheduler: "SchedulerMixin", num_steps: int, timesteps: list[int] | None, sigmas: list[float] | None
 ) -> "SchedulerMixin":
     """A scheduler like the given one at its first step, since it counts them; at the times given, else at its own."""
@@ -60,7 +60,7 @@ def fresh_scheduler(
     return scheduler
 
 
-def scheduler_steps(
+def sampler_scheduler_steps(
     scheduler: "SchedulerMixin",
     noise: Latent,
     predict: Callable[[Tensor, Latent], Latent],
@@ -134,4 +134,4 @@ class ExternalSampler:
         self, noise: Latent, conditioning: Conditioning, *, stop: int | None = None
     ) -> Iterator[tuple[Tensor | None, Latent]]:
         options = self.settings.model_dump(include=OPTIONS)
-        return external_scheduler_steps(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)
+        return external_sampler_steps(self.pipeline, noise, conditioning, uncond=self.uncond, stop=stop, **options)

@@ -89,7 +89,7 @@ def family_by_name(name: object) -> Family:
     return FAMILIES[name]
 
 
-def faults_of_inputs(network: "ModelMixin", latent_channels: int | None) -> Iterator[str]:
+def family_input_faults(network: "ModelMixin", latent_channels: int | None) -> Iterator[str]:
     """Why a network cannot be sampled by latents, timesteps and prompts alone; nothing where it can.
 
     ``latent_channels`` are those of the autoencoder, where its config says them.
@@ -104,7 +104,7 @@ def faults_of_inputs(network: "ModelMixin", latent_channels: int | None) -> Iter
         yield f"its network wants further channels ({channels}), which gad does not give; name one without"
 
 
-def latent_side(config: dict, name: str) -> int:
+def family_latent_side(config: dict, name: str) -> int:
     """The side of a network's square latents, from its config: a number, or a list of two equal ones.
 
     Raises ValueError, in one line that begins with ``name``, for any other ``sample_size``.

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from gad.models.lora_files import Adapter, read_adapters
+from gad.models.lora_files import Adapter, read_lora_files
 from gad.models.pipelines import pipeline_family
-from gad.models.weights import library_messages, one_line
+from gad.models.weights import one_line, weights_library_messages
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
@@ -29,9 +29,9 @@ def merge_lora(pipeline: "DiffusionPipeline", path: Path, *, scale: float = 1.0)
     names = (part, "text_encoder") if part == "unet" else (part,)
     networks = {name: getattr(pipeline, name) for name in names}
     changed = 0
-    for name, adapter in read_adapters(path, networks).items():
+    for name, adapter in read_lora_files(path, networks).items():
         try:
-            with library_messages():
+            with weights_library_messages():
                 changed += _merge(networks[name], adapter, scale)
         except Exception as error:  # peft and torch raise many kinds
             reason = " ".join(str(error).split())[:300] or type(error).__name__

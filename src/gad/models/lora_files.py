@@ -33,7 +33,7 @@ class Adapter:
     weights: dict[str, Tensor]
 
 
-def read_adapters(path: Path, networks: Mapping[str, nn.Module]) -> dict[str, Adapter]:
+def read_lora_files(path: Path, networks: Mapping[str, nn.Module]) -> dict[str, Adapter]:
     """The adapter of each of ``networks`` (the first is the denoising one) that a safetensors file changes.
 
     Reads the names of peft, diffusers (old and new) and kohya. Raises ValueError, in one line, when the file holds

@@ -14,7 +14,7 @@ from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
 from gad.models.mlp import load_point_network, point_denoiser
-from gad.models.pipelines import latent_shape, load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_latent_shape, pipeline_network
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
@@ -98,7 +98,7 @@ class Model:
 
 
 def _from_pipeline(pipeline: "DiffusionPipeline", source: str | Path) -> Model:
-    shape = latent_shape(pipeline_network(pipeline), str(source))
+    shape = pipeline_latent_shape(pipeline_network(pipeline), str(source))
     return Model(pipeline_denoiser(pipeline), shape, pipeline)
 
 

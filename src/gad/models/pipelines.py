@@ -9,9 +9,9 @@ from torch import nn
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.models.families import Family, family_by_name, faults_of_inputs, latent_side
-from gad.models.saved_folders import make_portable
-from gad.models.weights import library_messages, load_whole, one_line
+from gad.models.families import Family, family_by_name, family_input_faults, family_latent_side
+from gad.models.saved_folders import make_saved_folder_portable
+from gad.models.weights import load_whole_weights, one_line, weights_library_messages
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.paths import project_path
 
@@ -123,7 +123,7 @@ def load_pipeline(
         for name, kind in _networks_of(index).items():
             if name not in parts:
                 parts[name] = _load_network(kind, folder, name, dtype=dtype, shapes_only=shapes_only)
-        with library_messages():
+        with weights_library_messages():
             pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, **parts)
     except Exception as error:  # diffusers raises many kinds for a broken folder
         raise ValueError(f"cannot load a diffusers pipeline from {source}: {one_line(error)}") from error
@@ -131,7 +131,7 @@ def load_pipeline(
     for module in pipeline.components.values():
         if isinstance(module, nn.Module):
             module.eval().requires_grad_(False)
-    check_network(getattr(pipeline, family.network), pipeline, str(source))
+    check_pipeline_network(getattr(pipeline, family.network), pipeline, str(source))
     _check_tokenizer(pipeline, folder)
     return pipeline
 
@@ -167,30 +167,32 @@ def _networks_of(index: dict) -> "dict[str, type[ModelMixin] | type[PreTrainedMo
 
 def _load_network(kind: type, folder: Path, name: str, *, dtype: torch.dtype, shapes_only: bool) -> nn.Module:
     try:
-        return load_whole(kind, folder, shapes_only=shapes_only, subfolder=name, use_safetensors=True, dtype=dtype)
+        return load_whole_weights(
+            kind, folder, shapes_only=shapes_only, subfolder=name, use_safetensors=True, dtype=dtype
+        )
     except ValueError as error:
         raise ValueError(f"{name}: {one_line(error)}") from error
 
 
-def check_network(network: "ModelMixin", pipeline: "DiffusionPipeline", name: str) -> None:
+def check_pipeline_network(network: "ModelMixin", pipeline: "DiffusionPipeline", name: str) -> None:
     """Raise ValueError, in one line that begins with ``name``, for a network that reads what gad does not give."""
     channels = getattr(pipeline.vae.config, "latent_channels", None)
-    for fault in faults_of_inputs(network, channels):
+    for fault in family_input_faults(network, channels):
         raise ValueError(f"{name}: {fault}")
 
 
-def latent_shape(network: "ModelMixin", name: str) -> tuple[int, int, int]:
+def pipeline_latent_shape(network: "ModelMixin", name: str) -> tuple[int, int, int]:
     """Channels, height and width of a network's latents. Raises ValueError, in one line, where they are not square."""
-    side = latent_side(network.config, name)
+    side = family_latent_side(network.config, name)
     return network.config.in_channels, side, side
 
 
-def check_teacher(folder: Path) -> None:
+def check_teacher_pipeline(folder: Path) -> None:
     """All that a teacher's folder can be refused for, found out without reading its weights.
 
-    Raises ValueError, in one line, as :func:`load_pipeline` and :func:`latent_shape` do.
+    Raises ValueError, in one line, as :func:`load_pipeline` and :func:`pipeline_latent_shape` do.
     """
-    latent_shape(pipeline_network(load_pipeline(folder, shapes_only=True)), str(folder))
+    pipeline_latent_shape(pipeline_network(load_pipeline(folder, shapes_only=True)), str(folder))
 
 
 def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
@@ -198,4 +200,4 @@ def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None
     loading brings it back."""
     with atomic_write_path(folder) as partial:
         pipeline.save_pretrained(partial)
-        make_portable(partial)
+        make_saved_folder_portable(partial)

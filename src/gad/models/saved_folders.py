@@ -8,7 +8,7 @@ from gad.runtime.files import read_json
 STOCK = "float32"  # what diffusers loads networks in unless it is asked for another dtype
 
 
-def make_portable(folder: Path) -> None:
+def make_saved_folder_portable(folder: Path) -> None:
     """Rewrite the configs in a folder that diffusers and transformers have just written.
 
     The path that a model was loaded from, which diffusers adds to every config, is left out: equal models give equal

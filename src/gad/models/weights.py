@@ -61,7 +61,7 @@ def _first(keys: Collection[str]) -> str:
 
 
 @contextmanager
-def library_messages() -> Iterator[list[str]]:
+def weights_library_messages() -> Iterator[list[str]]:
     """All that diffusers and transformers log in the block. It is shown, but for what ``NOT_SHOWN`` has a reason for.
 
     Bars are off: a pipeline has seven parts, and each would draw one.
@@ -103,7 +103,7 @@ def one_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
-def load_whole(
+def load_whole_weights(
     kind: "type[Network]",
     source: str | Path,
     *,
@@ -123,7 +123,7 @@ def load_whole(
     from diffusers import ModelMixin  # here, since it takes seconds
 
     where = {"device_map": {"": "meta"} if issubclass(kind, ModelMixin) else "meta"} if shapes_only else {}
-    with library_messages() as heard:
+    with weights_library_messages() as heard:
         try:
             network, info = kind.from_pretrained(
                 str(source), output_loading_info=True, **{"dtype": torch.float32} | options | where

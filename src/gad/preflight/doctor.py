@@ -20,7 +20,7 @@ from gad.preflight.finding import Finding
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification, check_rounding
 from gad.preflight.sizes import check_sizes
-from gad.runtime.distributed import processes_per_node
+from gad.runtime.distributed import distributed_processes_per_node
 from gad.runtime.paths import project_path
 
 
@@ -66,7 +66,7 @@ def _check_device(settings: Recipe) -> Iterator[Finding]:
     if settings.student.dtype == "float16" and (best != "cuda" or settings.student.device == "cpu"):
         yield Finding("warn", "float16 without a CUDA GPU is slow", "set student.dtype: float32, or use a GPU")
     try:
-        settings.student.parts_of(processes_per_node())
+        settings.student.parts_of(distributed_processes_per_node())
     except ValueError as error:
         yield Finding("missing", f"student: {error}", "launch fewer processes, or set student.batch_size or accumulate")
     if settings.student.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:

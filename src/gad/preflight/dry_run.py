@@ -24,11 +24,11 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.other_pairs import prepared_batch
+from gad.distillation.other_pairs import batch_with_other_pairs
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
-from gad.models.pipelines import check_teacher, latent_shape
+from gad.models.pipelines import check_teacher_pipeline, pipeline_latent_shape
 from gad.models.students import start_student
 from gad.preflight.analysis_cost import analysis_folder_cost, control_cost, sensitivity_cost
 from gad.preflight.architectures import Architecture, architecture_image_tokens, architecture_of, build_architecture
@@ -61,7 +61,7 @@ def random_teacher(architecture: Architecture, *, depth: int | None = None, size
     drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
     network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
-    shape = latent_shape(network, "dry run")
+    shape = pipeline_latent_shape(network, "dry run")
     denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
     return Model(denoiser, shape, encode=_synthetic_prompts(architecture))
 
@@ -143,7 +143,7 @@ def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | 
         key=(0, 0),
         misaligned=config.misaligned,
     )
-    batch = prepared_batch(batch, variant, config.target)
+    batch = batch_with_other_pairs(batch, variant, config.target)
     return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 
@@ -163,7 +163,7 @@ def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) ->
     """
     folder = project_path(settings.teacher.pretrained or "")
     if isfile(folder / "model_index.json"):
-        check_teacher(folder)
+        check_teacher_pipeline(folder)
     return random_teacher(
         architecture_of(settings.teacher.pretrained), depth=depth or settings.dry_run_depth, size=size
     )

@@ -12,13 +12,13 @@ from gad.config import ExternalStudent, Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
 from gad.data.emoji.clip import load_emoji_clip
 from gad.data.emoji.detector import load_emoji_detector
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff, unnamed_objects
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
 from gad.evaluation.control.prompts import control_prompts
 from gad.evaluation.fidelity.real_images import real_image_files
-from gad.evaluation.sensitivity.seed_classifiers import classifier_network
-from gad.metrics.clip_encoder import clip_network
-from gad.metrics.image_features import vision_network
-from gad.metrics.object_detector import detector_network
+from gad.evaluation.sensitivity.seed_classifiers import seed_classifier_network
+from gad.metrics.clip_encoder import clip_encoder_network
+from gad.metrics.image_features import image_feature_network
+from gad.metrics.object_detector import object_detector_network
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
 from gad.runtime.files import read_json
@@ -65,18 +65,21 @@ def _emoji_evaluators() -> Finding:
 def _evaluators_of(settings: Recipe) -> dict[str, tuple[str, Callable | None]]:
     """Every evaluator that the recipe names, a folder or a name on the hub, and how it is loaded, by its key."""
     control, measures = settings.control, settings.sensitivity
-    named: dict[str, tuple[str | None, Callable | None]] = {"control.clip": (control.clip, clip_network)}
+    named: dict[str, tuple[str | None, Callable | None]] = {"control.clip": (control.clip, clip_encoder_network)}
     if control.layout:
-        named["control.layout.detector"] = (control.layout.detector, detector_network)
+        named["control.layout.detector"] = (control.layout.detector, object_detector_network)
     if measures.seeds and measures.seeds.classifier != PIXELS:
-        classifier = partial(classifier_network, num_labels=measures.seeds.num_seeds)
+        classifier = partial(seed_classifier_network, num_labels=measures.seeds.num_seeds)
         named["sensitivity.seeds.classifier"] = (measures.seeds.classifier, classifier)
     if measures.fidelity:
         for name, score in measures.fidelity.scores.items():
-            named[f"sensitivity.fidelity.scores.{name}"] = (score.model, partial(clip_network, revision=score.revision))
+            named[f"sensitivity.fidelity.scores.{name}"] = (
+                score.model,
+                partial(clip_encoder_network, revision=score.revision),
+            )
             named[f"sensitivity.fidelity.scores.{name}.tokenizer"] = (score.tokenizer, None)
         if measures.fidelity.features != EFFLITE0:
-            named["sensitivity.fidelity.features"] = (measures.fidelity.features, vision_network)
+            named["sensitivity.fidelity.features"] = (measures.fidelity.features, image_feature_network)
     return {key: (source, load) for key, (source, load) in named.items() if source is not None}
 
 
@@ -133,7 +136,7 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
 
 def _unnamed_objects(path: Path) -> Iterator[Finding]:
     """Whether the file has boxes that are left out, since their prompts do not name the object."""
-    left_out = unnamed_objects(path)
+    left_out = boxdiff_objects_without_name(path)
     if left_out:
         what = f"control.layout.boxes_file: {len(left_out)} boxes are of objects that their prompts do not name"
         yield Finding("warn", f"{what}, first {left_out[0]}", "they are left out; name the objects as the prompts do")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gad.models.families import FAMILIES
-from gad.models.pipelines import check_teacher
+from gad.models.pipelines import check_teacher_pipeline
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 AGAIN = "fetch the folder again"
@@ -23,7 +23,7 @@ def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
     """Why the loader refuses a pipeline's folder, without reading its weights: a line for each file that is no use, or
     what the loader itself says. Nothing where it loads."""
     try:
-        check_teacher(folder)
+        check_teacher_pipeline(folder)
     except ValueError as error:
         yield from list(_faults_of_files(folder)) or [(_without_folder(str(error), folder), OTHER)]
 

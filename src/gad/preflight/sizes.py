@@ -10,7 +10,7 @@ from gad.config import Recipe
 from gad.preflight.architectures import Architecture, architecture_of
 from gad.preflight.estimate import estimate_disk_bytes, estimate_host_bytes, estimate_memory_bytes
 from gad.preflight.finding import Finding
-from gad.runtime.distributed import processes_per_node
+from gad.runtime.distributed import distributed_processes_per_node
 from gad.runtime.paths import DATA, ROOT
 
 GB = 1e9
@@ -62,7 +62,7 @@ def _check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Find
     else:
         do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
         yield Finding("missing", what, do)
-    processes, ram = processes_per_node(), psutil.virtual_memory().total
+    processes, ram = distributed_processes_per_node(), psutil.virtual_memory().total
     host = estimate_host_bytes(settings, architecture, processes)
     if cuda or processes > 1 or host > ram:
         each = f", held whole by each of {processes} processes" if processes > 1 else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from gad.report.main_results import main_result_tables, recipe_metrics
+from gad.report.main_results import main_result_metrics, main_result_tables
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS
@@ -27,7 +27,7 @@ def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:
     for name, figure in figures.items():
         with atomic_write_path(folder / "figures" / f"{name}.png") as partial:
             figure.savefig(partial, format="png", bbox_inches="tight")
-    summary = {"metrics": recipe_metrics(recipe), "provenance": provenance, "figures": list(figures)}
+    summary = {"metrics": main_result_metrics(recipe), "provenance": provenance, "figures": list(figures)}
     write_json(folder / "summary.json", summary)
 
 

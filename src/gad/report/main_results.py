@@ -99,6 +99,6 @@ def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.
     return table.dropna(axis="columns", how="all").fillna("")
 
 
-def recipe_metrics(recipe: str) -> dict[str, dict]:
+def main_result_metrics(recipe: str) -> dict[str, dict]:
     """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run."""
     return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}

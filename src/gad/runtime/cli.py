@@ -57,6 +57,6 @@ def stopped_status(stopped: KeyboardInterrupt) -> int:
     return _tell_stopped(next(iter(stopped.args), signal.SIGINT))
 
 
-def dvc_command_line(*arguments: str) -> list[str]:
+def dvc_cli_command(*arguments: str) -> list[str]:
     """The command line of DVC with these arguments."""
     return [sys.executable, "-m", "dvc", *arguments]

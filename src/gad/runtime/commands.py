@@ -69,11 +69,11 @@ class _PrintCompletion(argparse.Action):
     ) -> None:
         import shtab  # here, since no other command needs it
 
-        print(shtab.complete(build_parser(completing=True), values))
+        print(shtab.complete(gad_command_parser(completing=True), values))
         parser.exit()
 
 
-def build_parser(completing: bool = False) -> argparse.ArgumentParser:
+def gad_command_parser(completing: bool = False) -> argparse.ArgumentParser:
     """The parser of the command.
 
     ``completing``: stages, recipes, variants and sweeps are listed for a shell to choose from. Otherwise the scripts
@@ -136,7 +136,7 @@ def _list_choices(*parsers: argparse.ArgumentParser) -> None:
                 action.choices = known[action.dest]
 
 
-def script_arguments(arguments: argparse.Namespace) -> list[str]:
+def gad_command_arguments(arguments: argparse.Namespace) -> list[str]:
     """The words that the command's script is given."""
     words: list[str] = []
     for name, value in vars(arguments).items():
@@ -149,13 +149,13 @@ def script_arguments(arguments: argparse.Namespace) -> list[str]:
     return words
 
 
-def main(words: Sequence[str] | None = None) -> NoReturn:
-    arguments = build_parser().parse_args(words)
+def gad_command(words: Sequence[str] | None = None) -> NoReturn:
+    arguments = gad_command_parser().parse_args(words)
     script = project_root(Path.cwd()) / "pipelines" / SCRIPTS[arguments.command]
     os.environ.pop(NO_BYTECODE, None)
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, str(script), *script_arguments(arguments)])
+    os.execv(sys.executable, [sys.executable, str(script), *gad_command_arguments(arguments)])
 
 
 if __name__ == "__main__":
-    main()
+    gad_command()

@@ -56,7 +56,7 @@ def rank_and_world_size() -> tuple[int, int]:
     return int(told[0]), int(told[1])
 
 
-def processes_per_node() -> int:
+def distributed_processes_per_node() -> int:
     """How many processes this machine has of a launch, as the launcher says; 1 without one."""
     told = (os.environ.get(name, "") for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     return next((int(count) for count in told if count.isdecimal() and int(count)), 1)

@@ -35,10 +35,10 @@ def read_text_file(path: Path, what: str = "file") -> str:
     return text
 
 
-def text_lines(text: str) -> list[str]:
+def lines_of_text(text: str) -> list[str]:
     """The lines of a text. Only line breaks part them: ``splitlines`` takes U+2028, NEL and form feeds for some."""
     return re.split(r"\r\n|\r|\n", text)
 
 
 def _line_at(before: str) -> int:
-    return len(text_lines(before))
+    return len(lines_of_text(before))

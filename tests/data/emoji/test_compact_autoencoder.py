@@ -8,11 +8,11 @@ from gad.data.emoji.backbones import BUILDERS, build_backbone
 from gad.data.emoji.compact_autoencoder import (
     COMPONENTS,
     POSTERIOR_STD,
+    build_compact_projection,
     build_compact_vae,
-    build_projection,
-    principal_components,
-    set_linear_encoder,
-    train_decoder,
+    patch_principal_components,
+    set_compact_linear_encoder,
+    train_compact_decoder,
 )
 from gad.data.emoji.latents import latent_set, latent_training_batches
 from gad.data.emoji.teacher_training import muon_matrices, train_teacher
@@ -24,7 +24,7 @@ IMAGES = vae_training_images(range(64), seed=5, layout="free")
 @pytest.fixture(scope="module")
 def compact():
     torch.manual_seed(0)
-    return build_projection(num_scenes=64).eval().requires_grad_(False)
+    return build_compact_projection(num_scenes=64).eval().requires_grad_(False)
 
 
 def project(images, mean, projection):
@@ -33,9 +33,9 @@ def project(images, mean, projection):
 
 
 def test_the_encoder_is_the_projection_on_principal_components():
-    mean, projection = principal_components(IMAGES)
+    mean, projection = patch_principal_components(IMAGES)
     vae = build_compact_vae()
-    set_linear_encoder(vae, mean, projection)
+    set_compact_linear_encoder(vae, mean, projection)
     posterior, expected = vae.encode(IMAGES).latent_dist, project(IMAGES, mean, projection)
     assert posterior.mean.shape == (64, COMPONENTS, 8, 8)
     assert (posterior.mean - expected).square().mean().sqrt() < 0.005 * expected.square().mean().sqrt()
@@ -43,14 +43,14 @@ def test_the_encoder_is_the_projection_on_principal_components():
 
 
 def test_latents_have_unit_scale_and_less_spread_between_channels_than_the_pixels():
-    latents = project(IMAGES, *principal_components(IMAGES))
+    latents = project(IMAGES, *patch_principal_components(IMAGES))
     assert latents.square().mean().sqrt() == pytest.approx(1, abs=0.01)
     scales = latents.square().mean((0, 2, 3)).sqrt()
     assert 2 < scales[0] / scales[-1] < 6
 
 
 def test_twelve_components_hold_the_images_to_more_than_23_db():
-    mean, projection = principal_components(IMAGES)
+    mean, projection = patch_principal_components(IMAGES)
     latents, inverse = project(IMAGES, mean, projection), torch.linalg.pinv(projection)
     back = F.pixel_shuffle(torch.einsum("dk,bkhw->bdhw", inverse, latents) + mean[None, :, None, None], 8)
     assert 10 * torch.log10(4 / F.mse_loss(back, IMAGES)) > 23
@@ -61,7 +61,7 @@ def test_a_decoder_learns_while_the_encoder_stays(compact):
     vae.load_state_dict(compact.state_dict())
     before = vae.encode(IMAGES[:4]).latent_dist.mean
     vae.decoder.requires_grad_(True)
-    losses = [row["loss"] for row in train_decoder(vae, num_steps=12, batch_size=4, lr=2e-3, seed=0)]
+    losses = [row["loss"] for row in train_compact_decoder(vae, num_steps=12, batch_size=4, lr=2e-3, seed=0)]
     assert losses[-1] < 0.8 * losses[0]
     assert torch.equal(vae.encode(IMAGES[:4]).latent_dist.mean, before)
 

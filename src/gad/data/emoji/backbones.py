@@ -21,7 +21,7 @@ UNET_CHANNELS = {16: (64, 128), 8: (48, 96)}  # of the UNet's two levels
 LAYERS = 6
 
 
-def latent_size(vae: "AutoencoderKL") -> int:
+def backbone_latent_size(vae: "AutoencoderKL") -> int:
     """The side of the latents of a 64x64 image."""
     return vae.config.sample_size // 2 ** (len(vae.config.block_out_channels) - 1)
 
@@ -47,10 +47,10 @@ def _unet_pipeline(vae: "AutoencoderKL") -> "StableDiffusionPipeline":
 
     tokenizer, text_encoder = clip_text()
     unet = UNet2DConditionModel(
-        sample_size=latent_size(vae),
+        sample_size=backbone_latent_size(vae),
         in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels,
-        block_out_channels=UNET_CHANNELS[latent_size(vae)],
+        block_out_channels=UNET_CHANNELS[backbone_latent_size(vae)],
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
@@ -75,9 +75,9 @@ def _dit_pipeline(vae: "AutoencoderKL") -> "PixArtAlphaPipeline":
     from diffusers import PixArtAlphaPipeline, PixArtTransformer2DModel  # here, since it takes seconds
 
     tokenizer, text_encoder = t5_text()
-    width = HIDDEN[latent_size(vae)]
+    width = HIDDEN[backbone_latent_size(vae)]
     transformer = PixArtTransformer2DModel(
-        sample_size=latent_size(vae),
+        sample_size=backbone_latent_size(vae),
         in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels,
         patch_size=2,
@@ -101,9 +101,9 @@ def _flow_pipeline(vae: "AutoencoderKL") -> "SanaPipeline":
     )
 
     tokenizer, text_encoder = gemma_text()
-    width = HIDDEN[latent_size(vae)]
+    width = HIDDEN[backbone_latent_size(vae)]
     transformer = SanaTransformer2DModel(
-        sample_size=latent_size(vae),
+        sample_size=backbone_latent_size(vae),
         in_channels=vae.config.latent_channels,
         out_channels=vae.config.latent_channels,
         patch_size=2,

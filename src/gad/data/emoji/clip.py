@@ -11,8 +11,8 @@ from gad.data.emoji.scenes import SIZE
 from gad.data.emoji.text_encoders import MAX_TOKENS, clip_text
 from gad.diffusion.shapes import Latent, PerSample
 from gad.models.clip import Clip, clip_model_image_features, clip_model_text_features
-from gad.models.saved_folders import make_portable
-from gad.models.weights import load_whole
+from gad.models.saved_folders import make_saved_folder_portable
+from gad.models.weights import load_whole_weights
 from gad.runtime.atomic import atomic_write_path
 
 WIDTH = 128
@@ -57,7 +57,7 @@ def save_emoji_clip(clip: Clip, folder: Path) -> None:
         clip.model.half().save_pretrained(partial)
         clip.model.float()
         clip.tokenizer.save_pretrained(partial)
-        make_portable(partial)
+        make_saved_folder_portable(partial)
 
 
 def load_emoji_clip(folder: Path) -> Clip:
@@ -68,7 +68,7 @@ def load_emoji_clip(folder: Path) -> Clip:
     if not (folder / "model.safetensors").is_file():
         raise FileNotFoundError(f"no CLIP model in {folder}; run: dvc repro dataset")
     try:
-        model = load_whole(CLIPModel, folder)
+        model = load_whole_weights(CLIPModel, folder)
     except ValueError as error:
         raise ValueError(f"cannot load the CLIP model in {folder}: {error}; or run: dvc repro dataset") from error
     return Clip(model.eval().requires_grad_(False), CLIPTokenizer.from_pretrained(folder), MAX_TOKENS)

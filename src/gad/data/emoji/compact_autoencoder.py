@@ -26,7 +26,7 @@ CONSTANT = 32.0  # beside each latent in its normalisation group, whose scale th
 OFFSET = 12.0  # so far from 0 SiLU is the identity
 
 
-def principal_components(images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, " D"], Float[Tensor, "K D"]]:
+def patch_principal_components(images: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, " D"], Float[Tensor, "K D"]]:
     """Mean and projection of 8x8 patches of D = 192 values, in the order of ``pixel_unshuffle``.
 
     With eigenvalues v_k and directions u_k of the patches' covariance, latent k is u_k · (patch - mean) / v_k^(1/4),
@@ -74,7 +74,9 @@ def _unshuffling_kernel(channels: int) -> Float[Tensor, "F C 3 3"]:
 
 
 @torch.no_grad()
-def set_linear_encoder(vae: "AutoencoderKL", mean: Float[Tensor, " D"], projection: Float[Tensor, "K D"]) -> None:
+def set_compact_linear_encoder(
+    vae: "AutoencoderKL", mean: Float[Tensor, " D"], projection: Float[Tensor, "K D"]
+) -> None:
     """Make the encoder the projection: latent mean = projection · (patch - mean), standard deviation constant.
 
     Two strided convolutions gather the pixels of 4x4 patches, the third projects. Normalisation group k holds latent k,
@@ -103,17 +105,19 @@ def set_linear_encoder(vae: "AutoencoderKL", mean: Float[Tensor, " D"], projecti
     encoder.conv_out.bias[COMPONENTS:] = 2 * torch.tensor(POSTERIOR_STD).log()
 
 
-def build_projection(num_scenes: int = 2048) -> "AutoencoderKL":
+def build_compact_projection(num_scenes: int = 2048) -> "AutoencoderKL":
     """The compact autoencoder with its encoder finished, in half precision's values, and its decoder still random."""
     vae = build_compact_vae()
     images = vae_training_images(range(num_scenes), seed=seeds.AUTOENCODER, layout="free")
-    set_linear_encoder(vae, *principal_components(images))
+    set_compact_linear_encoder(vae, *patch_principal_components(images))
     vae.encoder.half().float()  # as it is saved
     set_scaling_factor(vae)
     return vae
 
 
-def train_decoder(vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int) -> Iterator[dict]:
+def train_compact_decoder(
+    vae: "AutoencoderKL", *, num_steps: int, batch_size: int, lr: float, seed: int
+) -> Iterator[dict]:
     """Yield step and loss, absolute + squared error, while the decoder learns; the encoder stays as it is."""
     optimizer = torch.optim.AdamW(vae.decoder.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=num_steps, pct_start=0.05)

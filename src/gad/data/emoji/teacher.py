@@ -8,13 +8,13 @@ from torch import nn
 
 from gad.config.teacher import TeacherConfig
 from gad.data.emoji.backbones import build_backbone
-from gad.data.emoji.held_out import training_captions
+from gad.data.emoji.caption_split import training_split_captions
 from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_training_batches
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.swiss_roll import make_swiss_roll
-from gad.models.pipelines import check_teacher, load_pipeline_index, save_diffusers_pipeline
-from gad.models.weights import load_whole
+from gad.models.pipelines import check_teacher_pipeline, load_pipeline_index, save_diffusers_pipeline
+from gad.models.weights import load_whole_weights
 from gad.runtime.atomic import remove_folder
 from gad.runtime.files import read_tensors, write_json, write_tensors
 from gad.runtime.fingerprint import fingerprint
@@ -45,7 +45,7 @@ def _write_pointer(source: str, folder: Path, revision: str | None = None) -> No
     """
     path = project_path(source)
     if path.is_dir():
-        check_teacher(path)
+        check_teacher_pipeline(path)
     else:
         load_pipeline_index(source, revision=revision)
     pointer = {"source": source, "hash": fingerprint(path) if path.is_dir() else None}
@@ -61,9 +61,9 @@ def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path)
 
     work = folder.parent / "unfinished_teacher"
     lock_folder(work, fingerprint(section.model_dump(), vae_folder))
-    vae = load_whole(AutoencoderKL, vae_folder).eval().requires_grad_(False)
+    vae = load_whole_weights(AutoencoderKL, vae_folder).eval().requires_grad_(False)
     pipeline = build_backbone(section.backbone, vae, seed=section.seed)
-    latents, accept = work / "latents.safetensors", training_captions(section.captions)
+    latents, accept = work / "latents.safetensors", training_split_captions(section.captions)
     if not latents.exists():
         write_tensors(latents, {"latents": latent_set(vae, section.num_scenes, accept=accept)})
     stored = read_tensors(latents)["latents"]

@@ -11,8 +11,8 @@ from torch import Tensor
 from gad.config import Recipe
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.caption_split import evaluation_split_captions, training_split_captions
 from gad.data.emoji.detector import load_emoji_detector
-from gad.data.emoji.held_out import evaluation_captions, training_captions
 from gad.data.emoji.scenes import SIZE, Accept, Prompt, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline, pipeline_family
@@ -36,9 +36,9 @@ def teacher_evaluation_prompts(count: int = 512, accept: Accept | None = None) -
 def teacher_test_prompts(settings: Recipe) -> dict[str, list[Prompt]]:
     """The captions that a teacher is measured by; where captions are split, also those that its training lacks."""
     captions = settings.teacher.captions
-    prompts = {"teacher": teacher_evaluation_prompts(accept=training_captions(captions))}
+    prompts = {"teacher": teacher_evaluation_prompts(accept=training_split_captions(captions))}
     if captions == "split_by_words":
-        prompts[HELD_OUT] = teacher_evaluation_prompts(accept=evaluation_captions(captions))
+        prompts[HELD_OUT] = teacher_evaluation_prompts(accept=evaluation_split_captions(captions))
     return prompts
 
 

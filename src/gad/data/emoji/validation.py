@@ -19,7 +19,7 @@ from gad.data.emoji.scenes import Scene, make_scene, render_scenes
 from gad.data.emoji.sprites import STYLES
 from gad.diffusion.shapes import Latent
 from gad.models.clip import Clip
-from gad.models.weights import load_whole
+from gad.models.weights import load_whole_weights
 from gad.runtime.files import write_json
 from gad.runtime.paths import metrics_file
 
@@ -33,7 +33,7 @@ def load_autoencoder(folder: Path) -> "AutoencoderKL":
     """An autoencoder as later stages see it, read back from half precision."""
     from diffusers import AutoencoderKL  # here, since it takes seconds
 
-    return load_whole(AutoencoderKL, folder).eval().requires_grad_(False)
+    return load_whole_weights(AutoencoderKL, folder).eval().requires_grad_(False)
 
 
 def load_autoencoder_and_evaluators(folder: Path) -> tuple["AutoencoderKL", Detector, Clip]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gad.config import Captions
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions
+from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import Accept, Prompt, make_scene_prompt
 from gad.data.prompt_file import read_prompts
 from gad.runtime.paths import project_path
@@ -33,7 +33,7 @@ def control_prompts(
             repeated = f" ({len(lines) - len(prompts)} come again)" if len(prompts) < len(lines) else ""
             raise ValueError(f"prompt file {path} holds {len(prompts)} prompts{repeated}, {count} are asked for")
         return Prompts(prompts[:count])
-    accept = evaluation_captions(captions)
+    accept = evaluation_split_captions(captions)
     scenes = (
         single_prompts(count, seed=seeds.CONTROL, accept=accept)
         if single

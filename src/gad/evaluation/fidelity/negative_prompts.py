@@ -14,7 +14,7 @@ from torch import Tensor
 from gad.config import NegativePromptsConfig, PromptSource, Recipe
 from gad.config.sample_ids import NEGATIVE_PROMPTS, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions
+from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompts import prompt_of
 from gad.diffusion.denoiser import Denoiser
@@ -41,7 +41,7 @@ def negative_pairs(config: NegativePromptsConfig, source: PromptSource = None) -
     if config.negative_prompt is not None:
         ids = task_sample_ids(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
-    accept = evaluation_captions("split_by_words" if source == "split_by_words" else "all")
+    accept = evaluation_split_captions("split_by_words" if source == "split_by_words" else "all")
     found: list[tuple[int, str, str]] = []
     i = NEGATIVE_PROMPTS
     while len(found) < config.num_samples:

@@ -9,7 +9,7 @@ from torch import Tensor
 from gad.config import Captions, FidelityConfig
 from gad.config.sample_ids import FIDELITY, task_sample_ids
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions
+from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import make_scene, render_scenes
 from gad.metrics.image_features import FeaturesOf
 from gad.runtime.fingerprint import files_below
@@ -59,5 +59,5 @@ def real_features(
     if dataset != "emoji":
         return None
     ids = task_sample_ids(FIDELITY, config.num_images)
-    accept = evaluation_captions(captions)
+    accept = evaluation_split_captions(captions)
     return features(render_scenes([make_scene(i, seed=seeds.NOISE_PAIRS, accept=accept) for i in ids]))

@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from gad.config import SeedsConfig
 from gad.config.fidelity import PIXELS
 from gad.metrics.pretrained import (
-    metric_model_error,
     preprocess_for_pretrained,
+    pretrained_model_error,
     pretrained_normalisation,
 )
-from gad.models.weights import WeightsError, load_whole
+from gad.models.weights import WeightsError, load_whole_weights
 from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -82,7 +82,9 @@ def learn_seed_regression(train: Tensor, labels: Tensor, val: Tensor, val_labels
     return lambda images: torch.from_numpy(best.predict(axes.transform(images.double().numpy())))
 
 
-def classifier_network(source: str, *, num_labels: int, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
+def seed_classifier_network(
+    source: str, *, num_labels: int, shapes_only: bool = False, **options: Any
+) -> "PreTrainedModel":
     """A transformers image classifier in float32 with a new last layer of ``num_labels``; with ``shapes_only`` on the
     device "meta".
 
@@ -92,7 +94,7 @@ def classifier_network(source: str, *, num_labels: int, shapes_only: bool = Fals
     from transformers import AutoModelForImageClassification  # here, since it takes seconds
 
     try:
-        model = load_whole(
+        model = load_whole_weights(
             AutoModelForImageClassification,
             folder_or_hub_name(source),
             fresh=(HEAD,),
@@ -104,7 +106,7 @@ def classifier_network(source: str, *, num_labels: int, shapes_only: bool = Fals
         if not layers:
             raise WeightsError(f"{type(model).__name__} has no linear head called {HEAD}; name another model")
     except Exception as error:  # transformers raises many kinds for a folder that is missing or broken
-        raise metric_model_error(source, error) from error
+        raise pretrained_model_error(source, error) from error
     last = layers[-1]
     last.out_features = model.config.num_labels = model.num_labels = num_labels
     last.weight = nn.Parameter(last.weight.new_zeros(num_labels, last.in_features))
@@ -117,9 +119,9 @@ def _fine_tuner(source: str, config: SeedsConfig, *, device: torch.device | str 
     """A transformers image classifier from a hub name or folder, fine-tuned with AdamW; its best epoch on validation.
 
     It learns on ``device`` from images that stay on the CPU.
-    Raises ValueError as :func:`classifier_network`.
+    Raises ValueError as :func:`seed_classifier_network`.
     """
-    start = classifier_network(source, num_labels=config.num_seeds)
+    start = seed_classifier_network(source, num_labels=config.num_seeds)
     mean, std = pretrained_normalisation(source, None)
     side = getattr(start.config, "image_size", 224)
 

@@ -17,7 +17,7 @@ _MODULES = {
         "control_trade_off_plot",
     ],
     "explorer_strip": ["explorer_strip_png"],
-    "response_lines": ["noise_level_curves", "response_curves", "singular_value_lines", "step_curves"],
+    "response_lines": ["noise_level_curves", "response_curves", "singular_value_lines", "response_step_curves"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars"],
     "outputs": ["output_grid", "image_grid", "point_clouds", "outputs_to_pixels"],

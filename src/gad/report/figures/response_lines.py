@@ -65,7 +65,7 @@ def singular_value_lines(spectra: pd.DataFrame, *, title: str = "") -> Figure:
     return figure
 
 
-def step_curves(measured: pd.DataFrame, *, marks: dict[str, float], title: str = "") -> Figure:
+def response_step_curves(measured: pd.DataFrame, *, marks: dict[str, float], title: str = "") -> Figure:
     """Measured cosine and norm ratio against h, a line per dtype, the true values level; ``marks`` are named steps."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 3.9), dpi=DPI)
     columns = {

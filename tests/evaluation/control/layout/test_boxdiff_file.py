@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from gad.config.layout import LayoutConfig
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_two_objects, read_boxdiff, unnamed_objects
+from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
 from gad.evaluation.control.layout.prompts import scale_layout_prompt
 
 ENTRY = {"filename": "a_cat_and_a_chair/3.png", "objects": {"cat": [0, 12, 300, 505], "chair": [310, 0, 512, 512]}}
@@ -77,7 +77,7 @@ def test_a_part_of_a_word_is_no_noun_and_what_is_left_out_is_named(tmp_path):
     entry = {"filename": "a_category_and_a_chair/1.png", "objects": {"cat": [0, 0, 9, 9], "chair": [0, 0, 9, 9]}}
     path = written(tmp_path, [ENTRY, entry])
     assert [thing.noun for thing in read_boxdiff(path)[1].targets] == ["chair"]
-    assert unnamed_objects(path) == ["'cat' of entry 1 (a category and a chair)"]
+    assert boxdiff_objects_without_name(path) == ["'cat' of entry 1 (a category and a chair)"]
 
 
 BAD_FILES = {

@@ -33,7 +33,7 @@ def read_boxdiff(path: Path) -> list[LayoutPrompt]:
     return named
 
 
-def unnamed_objects(path: Path) -> list[str]:
+def boxdiff_objects_without_name(path: Path) -> list[str]:
     """A line for each object whose box :func:`read_boxdiff` leaves out, since its prompt does not name it."""
     return [
         f"{noun!r} of entry {number} ({prompt.caption})"

@@ -13,14 +13,12 @@ import torch
 from torch import Tensor
 
 from gad.config.layout import LayoutConfig
-from gad.config.prompts import Captions
 from gad.config.recipe import Recipe
 from gad.config.sample_ids import LAYOUT, task_sample_ids
 from gad.data.boxes import Detection, GroundTruth, best_box_overlap, check_box_in_image
 from gad.data.emoji.detector import detect_emojis, load_emoji_detector
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
-from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts, scale_layout_prompt
+from gad.evaluation.control.layout.prompts import LayoutPrompt, layout_prompts
 from gad.evaluation.control.layout.steering import measure_steering_energy, steer
 from gad.evaluation.control.task_output import TaskOutput
 from gad.metrics.average_precision import average_precision
@@ -29,7 +27,6 @@ from gad.metrics.object_detector import load_hub_detector, missing_detector_labe
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
-from gad.runtime.paths import project_path
 
 LOWEST_SCORE = 0.05  # of a detection; average precision ranks weak ones last
 NOISES = ("random", "optimised", "teacher")
@@ -76,18 +73,6 @@ def _image_size(sampler: Sampler) -> int:
     if sampler.model.pipeline is None:
         raise ValueError("layout control needs images and prompts, and this model has none")
     return sampler.model.image_side
-
-
-def layout_prompts(config: LayoutConfig, size: int = FILE_SIZE, captions: Captions = "all") -> list[LayoutPrompt]:
-    """The prompts with their boxes in images of that size: of the dataset's ``captions``, or those of ``boxes_file``.
-
-    Raises ValueError as :func:`gad.evaluation.control.layout.boxdiff_file.read_boxdiff`.
-    """
-    if config.boxes_file is None:
-        return emoji_layouts(config.num_prompts, config.first_prompt, captions)
-    held = read_boxdiff(project_path(config.boxes_file))
-    entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
-    return [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]
 
 
 def prepare_layout(teacher: Sampler, settings: Recipe, cached: ResultCache = at_once) -> LayoutInputs:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from gad.config import Captions
+from gad.config.layout import LayoutConfig
 from gad.data.boxes import Box, GroundTruth
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import evaluation_captions
+from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import make_scene
+from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
+from gad.runtime.paths import project_path
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ def emoji_layouts(count: int, first: int = 0, captions: Captions = "all") -> lis
     found: list[LayoutPrompt] = []
     index = 0
     while len(found) < first + count:
-        scene = make_scene(index, seed=seeds.LAYOUT, accept=evaluation_captions(captions))
+        scene = make_scene(index, seed=seeds.LAYOUT, accept=evaluation_split_captions(captions))
         index += 1
         if len(scene.prompt.things) == 2:
             boxes = zip(scene.prompt.things, scene.boxes, strict=True)
@@ -44,3 +47,15 @@ def scale_layout_prompt(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
         return factor * left, factor * top, factor * right, factor * bottom
 
     return LayoutPrompt(prompt.caption, tuple(GroundTruth(thing.noun, larger(thing.box)) for thing in prompt.targets))
+
+
+def layout_prompts(config: LayoutConfig, size: int = FILE_SIZE, captions: Captions = "all") -> list[LayoutPrompt]:
+    """The prompts with their boxes in images of that size: of the dataset's ``captions``, or those of ``boxes_file``.
+
+    Raises ValueError as :func:`gad.evaluation.control.layout.boxdiff_file.read_boxdiff`.
+    """
+    if config.boxes_file is None:
+        return emoji_layouts(config.num_prompts, config.first_prompt, captions)
+    held = read_boxdiff(project_path(config.boxes_file))
+    entries = boxdiff_two_objects(held, config.num_prompts, seed=config.seed)
+    return [scale_layout_prompt(entry, size / FILE_SIZE) for entry in entries]

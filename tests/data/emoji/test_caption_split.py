@@ -2,61 +2,61 @@ import pytest
 
 from gad.config.sample_ids import FIDELITY, LIBRARY
 from gad.data.emoji import seeds
-from gad.data.emoji.held_out import (
-    caption_parts,
-    evaluation_captions,
-    evaluator_parts,
-    is_evaluation_caption,
-    is_training_caption,
-    overlap,
-    training_captions,
+from gad.data.emoji.caption_split import (
+    caption_split_parts,
+    evaluation_split_captions,
+    evaluator_split_parts,
+    is_in_evaluation_split,
+    is_in_training_split,
+    share_of_captions_in_split,
+    training_split_captions,
 )
 from gad.data.emoji.scenes import Prompt, Thing, make_scene, make_scene_prompt
 from gad.data.prompts import prompt_of
 
-TRAINED = [make_scene_prompt(i, seed=seeds.TEACHER, accept=is_training_caption) for i in range(3000)]
-EVALUATED = [make_scene_prompt(i, seed=seeds.CONTROL, accept=is_evaluation_caption) for i in range(300)]
+TRAINED = [make_scene_prompt(i, seed=seeds.TEACHER, accept=is_in_training_split) for i in range(3000)]
+EVALUATED = [make_scene_prompt(i, seed=seeds.CONTROL, accept=is_in_evaluation_split) for i in range(300)]
 
 
 def test_order_count_and_relation_do_not_change_what_a_caption_is_made_of():
     car, dog = Thing("car", "red"), Thing("dog", None)
-    assert caption_parts(Prompt((car, dog), 2, "above", "pink")) == {"red car", "dog", "pink"}
-    assert caption_parts(Prompt((dog, car), 2, "and", "pink")) == {"red car", "dog", "pink"}
-    assert caption_parts(Prompt((car,), 3, "and", "pink")) == {"red car", "pink"}
+    assert caption_split_parts(Prompt((car, dog), 2, "above", "pink")) == {"red car", "dog", "pink"}
+    assert caption_split_parts(Prompt((dog, car), 2, "and", "pink")) == {"red car", "dog", "pink"}
+    assert caption_split_parts(Prompt((car,), 3, "and", "pink")) == {"red car", "pink"}
 
 
 def test_no_words_of_an_evaluation_caption_stand_together_in_a_training_caption():
-    assert overlap(EVALUATED, {caption_parts(prompt) for prompt in TRAINED}) == 0
+    assert share_of_captions_in_split(EVALUATED, {caption_split_parts(prompt) for prompt in TRAINED}) == 0
 
 
 def test_no_evaluator_saw_the_words_of_an_evaluation_caption_with_two_things_together():
     two = [prompt for prompt in EVALUATED if len(prompt.things) == 2]
     one = [prompt for prompt in EVALUATED if len(prompt.things) == 1]
-    assert len(two) > 40 and overlap(two, evaluator_parts()) == 0
-    assert overlap(one, evaluator_parts()) == 1
+    assert len(two) > 40 and share_of_captions_in_split(two, evaluator_split_parts()) == 0
+    assert share_of_captions_in_split(one, evaluator_split_parts()) == 1
 
 
 def test_every_part_of_an_evaluation_caption_is_known_from_training():
-    known = frozenset().union(*map(caption_parts, TRAINED))
-    assert all(caption_parts(prompt) <= known for prompt in EVALUATED)
+    known = frozenset().union(*map(caption_split_parts, TRAINED))
+    assert all(caption_split_parts(prompt) <= known for prompt in EVALUATED)
 
 
 def test_most_captions_are_for_training_and_enough_are_left_for_evaluation():
     drawn = [make_scene_prompt(i, seed=5) for i in range(3000)]
-    assert 0.8 < sum(map(is_training_caption, drawn)) / 3000 < 0.9
-    assert not any(is_training_caption(prompt) and is_evaluation_caption(prompt) for prompt in drawn)
+    assert 0.8 < sum(map(is_in_training_split, drawn)) / 3000 < 0.9
+    assert not any(is_in_training_split(prompt) and is_in_evaluation_split(prompt) for prompt in drawn)
     assert len({prompt.caption for prompt in EVALUATED}) > 100
 
 
 def test_a_scene_shows_the_accepted_prompt_of_its_number():
-    scenes = [make_scene(i, seed=5, accept=is_training_caption) for i in range(30)]
+    scenes = [make_scene(i, seed=5, accept=is_in_training_split) for i in range(30)]
     assert [scene.prompt for scene in scenes] == [
-        make_scene_prompt(i, seed=5, accept=is_training_caption) for i in range(30)
+        make_scene_prompt(i, seed=5, accept=is_in_training_split) for i in range(30)
     ]
 
 
 def test_without_a_split_every_caption_is_drawn():
-    assert training_captions("all") is None and evaluation_captions("all") is None
+    assert training_split_captions("all") is None and evaluation_split_captions("all") is None
     assert prompt_of(range(20), "all") == prompt_of(range(20))
 
 

@@ -45,7 +45,7 @@ def prepare_network_precision(
             denoiser.network.compile()
 
 
-def place_networks(
+def set_up_networks(
     student: NetworkDenoiser, objective: Trainable, config: StudentConfig, device: torch.device
 ) -> Trainable:
     """Prepare the networks, shard them where ``config`` says so, and move them to ``device``, the student's ready to
