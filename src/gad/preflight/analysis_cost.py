@@ -17,7 +17,7 @@ from gad.diffusion.maps import noise_to_image_map
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.control.layout.attention import cross_attention
 from gad.evaluation.control.layout.energy_descent import descend_energy, turning_descent_step
-from gad.evaluation.control.layout.prompts import LayoutPrompt
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt
 from gad.evaluation.control.layout.steering import Plan, steering_energy
 from gad.evaluation.sensitivity.analysis_noise import analysis_direction_kind, analysis_noise
 from gad.models.model import Model

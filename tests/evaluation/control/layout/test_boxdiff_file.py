@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gad.config.layout import LayoutConfig
 from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
-from gad.evaluation.control.layout.prompts import scale_layout_prompt
+from gad.evaluation.control.layout.layout_prompt import scale_layout_prompt
 
 ENTRY = {"filename": "a_cat_and_a_chair/3.png", "objects": {"cat": [0, 12, 300, 505], "chair": [310, 0, 512, 512]}}
 

@@ -13,7 +13,8 @@ from gad.data.boxes import Detection, GroundTruth, check_box_in_image
 from gad.diffusion.noise import draw_noise, noise_low_frequency_part
 from gad.evaluation.control.layout import layout
 from gad.evaluation.control.layout.energy_descent import boxdiff_descent_step, descend_energy, turning_descent_step
-from gad.evaluation.control.layout.prompts import LayoutPrompt, emoji_layouts
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt
+from gad.evaluation.control.layout.prompts import emoji_layouts
 from gad.evaluation.control.layout.steering import measure_steering_energy, steer
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.metrics.clip_encoder import load_clip_encoder

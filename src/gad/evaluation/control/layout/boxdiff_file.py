@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from gad.data.boxes import GroundTruth, check_box_in_image
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt
 from gad.evaluation.control.layout.nouns import noun_places
-from gad.evaluation.control.layout.prompts import LayoutPrompt
 from gad.runtime.text import read_text_file
 
 FILE_SIZE = 512  # pixels on a side of the images that the boxes belong to

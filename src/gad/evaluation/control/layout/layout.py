@@ -18,7 +18,8 @@ from gad.config.sample_ids import LAYOUT, task_sample_ids
 from gad.data.boxes import Detection, GroundTruth, best_box_overlap, check_box_in_image
 from gad.data.emoji.detector import detect_emojis, load_emoji_detector
 from gad.diffusion.noise import draw_noise
-from gad.evaluation.control.layout.prompts import LayoutPrompt, layout_prompts
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt
+from gad.evaluation.control.layout.prompts import layout_prompts
 from gad.evaluation.control.layout.steering import measure_steering_energy, steer
 from gad.evaluation.control.task_output import TaskOutput
 from gad.metrics.average_precision import average_precision

@@ -1,23 +1,14 @@
 """Prompts with boxes, the targets of layout control. For emoji scenes they come from the scenes' own generator."""
 
-from dataclasses import dataclass
-
 from gad.config import Captions
 from gad.config.layout import LayoutConfig
-from gad.data.boxes import Box, GroundTruth
+from gad.data.boxes import GroundTruth
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_split import evaluation_split_captions
 from gad.data.emoji.scenes import make_scene
 from gad.evaluation.control.layout.boxdiff_file import FILE_SIZE, boxdiff_two_objects, read_boxdiff
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt, scale_layout_prompt
 from gad.runtime.paths import project_path
-
-
-@dataclass(frozen=True)
-class LayoutPrompt:
-    """A caption and where its objects should stand, in pixels of the image."""
-
-    caption: str
-    targets: tuple[GroundTruth, ...]
 
 
 def emoji_layouts(count: int, first: int = 0, captions: Captions = "all") -> list[LayoutPrompt]:
@@ -37,16 +28,6 @@ def emoji_layouts(count: int, first: int = 0, captions: Captions = "all") -> lis
                 LayoutPrompt(scene.prompt.caption, tuple(GroundTruth(thing.noun, box) for thing, box in boxes))
             )
     return found[first:]
-
-
-def scale_layout_prompt(prompt: LayoutPrompt, factor: float) -> LayoutPrompt:
-    """The same prompt for an image ``factor`` times as large."""
-
-    def larger(box: Box) -> Box:
-        left, top, right, bottom = box
-        return factor * left, factor * top, factor * right, factor * bottom
-
-    return LayoutPrompt(prompt.caption, tuple(GroundTruth(thing.noun, larger(thing.box)) for thing in prompt.targets))
 
 
 def layout_prompts(config: LayoutConfig, size: int = FILE_SIZE, captions: Captions = "all") -> list[LayoutPrompt]:

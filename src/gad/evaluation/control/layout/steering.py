@@ -24,7 +24,7 @@ from gad.evaluation.control.layout.energy_descent import (
     descend_energy,
     turning_descent_step,
 )
-from gad.evaluation.control.layout.prompts import LayoutPrompt
+from gad.evaluation.control.layout.layout_prompt import LayoutPrompt
 from gad.evaluation.control.layout.tokens import word_tokens
 from gad.models.external_sampler import ExternalSampler
 from gad.models.first_step import TeacherFirstStep
