@@ -1,4 +1,6 @@
-"""README.md and RESULTS.md say what the results say."""
+"""README.md and RESULTS.md say what the results say, and what README names and shows is there."""
+
+import re
 
 import pytest
 
@@ -11,6 +13,42 @@ from gad.runtime.paths import ROOT
 def test_the_tables_of_a_page_are_those_of_the_results(page):
     text = (ROOT / page).read_text()
     assert with_markdown_tables(text, page) == text, "run: python -m gad.report.markdown_tables"
+
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_front_page_is_short():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_numbers_in_the_prose_of_the_front_page_are_those_of_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs" / "tools")
+    import numbers_quoted
+
+    assert numbers_quoted.NUMBERS.search(README)
+    numbers_quoted.check(README, "README.md")
+
+
+def test_what_the_front_page_links_to_and_shows_is_there():
+    targets = re.findall(r"\]\(([^)#]+)(?:#\w+)?\)|(?:src|srcset)=\"([^\"]+)\"", README)
+    paths = {path for path in map("".join, targets) if not path.startswith("https:")}
+    assert len(paths) > 20 and not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_the_fifteen_lines_of_the_front_page_give_equal_derivatives(capsys):
+    (lines,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert sum(map(bool, lines.splitlines())) == 14
+    exec(lines, {})
+    cosines = [float(number) for number in re.findall(r"\d\.\d+", capsys.readouterr().out)]
+    assert len(cosines) == 8 and min(cosines) > 0.999
+
+
+def test_the_page_of_files_names_files_that_are_there():
+    named = set(re.findall(r"[\w]+\.py", (ROOT / "docs" / "reference" / "files.md").read_text()))
+    folders = ("src", "pipelines", "benchmarks")
+    there = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    assert len(named) > 80 and not named - there
 
 
 def test_a_table_without_its_mark_is_missed():

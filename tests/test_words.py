@@ -44,6 +44,7 @@ COINED = (  # what once stood here, with the field's word for it
 WORDS = re.compile("|".join(rf"(?<![\w'@./-])(?:{coined})(?![\w-])" for coined, _ in COINED), re.IGNORECASE)
 RIGHT = (  # where a coined word is right
     r"git lfs pull",
+    r"<picture>",  # HTML
     r"first node's",  # of a cluster
     r"'?teacher\.world'?",  # older keys, which recipes are refused with
     r"'?sensitivity\.sister'?",
@@ -89,7 +90,7 @@ def test_pages_and_recipes_use_the_fields_words(name):
     assert not faults(enumerate((ROOT / name).read_text().splitlines(), 1), name)
 
 
-@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "CHANGELOG.md", *SITE])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *SITE])
 def test_no_line_of_a_page_is_over_120_characters(name):
     long = [number for number, line in enumerate((ROOT / name).read_text().splitlines(), 1) if len(line) > 120]
     assert not long, f"{name}: lines {long}"

@@ -387,7 +387,7 @@ def draw_tutorial_students(theme: dict):
     titles = {"noise_augmentation": "noise augmentation", "gad": "GAD"}
     for axis, (name, cloud) in zip(axes, found["outputs"].items(), strict=True):
         axis.scatter(*cloud.T, c=_angle(found["noises"]), cmap=RING, s=5, linewidths=0, rasterized=True)
-        _square(axis, titles.get(name, name), theme, 1.1 * np.abs(found["points"]).max())
+        _square(axis, titles.get(name, name), theme, 1.3 * np.abs(found["points"]).max())
     return figure
 
 

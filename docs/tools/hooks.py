@@ -22,7 +22,7 @@ import report_pages
 
 ROOMS = "runtime diffusion config models data metrics distillation evaluation report preflight".split()
 INCLUDED = {"log.md": "LOG.md", "changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}
-FIGURE = re.compile(r"^!\[([^\]]*)\]\(((?:\.\./)*figures/[\w-]+)\.svg\)$", re.M)
+FIGURE = re.compile(r"^!\[([^\]]*)\]\(((?:\.\./)*figures/[\w-]+)-light\.svg\)$", re.M)
 _made: list[TemporaryDirectory] = []
 
 

@@ -42,7 +42,7 @@ def _section(found: re.Match) -> str:
     if not head:
         raise ValueError(f"{found[1]} has no section {found[2]!r}")
     own = rest.partition("\n## ")[0].strip()
-    own = re.sub(r"\[([^\]]+)\]\(README\.md#at-full-scale\)", r"[\1](../howto/gpu.md)", own)
+    own = own.replace("](docs/results/", "](")
     return re.sub(r"\]\(LOG\.md\)", "](../log.md)", own)
 
 

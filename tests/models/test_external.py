@@ -27,7 +27,7 @@ from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json
 from gad.runtime.paths import RECIPES, ROOT
 
-README = ROOT / "README.md"
+GUIDE = ROOT / "docs" / "howto" / "model.md"
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 
 
@@ -80,8 +80,8 @@ def test_a_folder_that_diffusers_wrote_gets_its_row_against_a_teacher(foreign, t
     assert table.drop(columns=["variant", "directions"]).notna().all(axis=None)
 
 
-def test_the_readmes_ten_lines_give_a_foreign_folder_its_row(foreign, teacher, capsys):
-    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if "mine" in block]
+def test_the_guides_ten_lines_give_a_foreign_folder_its_row(foreign, teacher, capsys):
+    (lines,) = [block for block in re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S) if "mine" in block]
     assert sum(map(bool, lines.splitlines())) == 10
     changes = {
         'load_model(stage_dir("emoji_unet", "teacher"))': "small_teacher",
