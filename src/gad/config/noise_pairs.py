@@ -1,5 +1,6 @@
 """The `noise_pairs` section."""
 
+from collections.abc import Set
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -11,6 +12,7 @@ from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
 from gad.diffusion.step_size import check_step_size
 
 NO_MATTER = {"batch_size", "device"}  # settings that change no output beyond rounding
+NEWER = {"captions"}  # settings of newer code: recorded only where they are not what older pairs had
 
 
 class NoisePairsConfig(Section):
@@ -62,6 +64,11 @@ class NoisePairsConfig(Section):
     def prompt_source(self) -> PromptSource:
         """What :func:`gad.data.prompts.prompt_of` reads the prompts of sample ids from."""
         return self.prompts or (None if self.captions == "all" else self.captions)
+
+    def recorded(self, *, exclude: Set[str] = frozenset()) -> dict[str, object]:
+        """The settings as they stand beside results, without those of ``exclude``."""
+        usual = {name for name in NEWER if getattr(self, name) == type(self).model_fields[name].default}
+        return self.model_dump(exclude={*exclude, *usual})
 
     @property
     def steps(self) -> list[float]:

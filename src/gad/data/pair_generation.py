@@ -122,7 +122,7 @@ def generate_noise_pairs(folder: Path, teacher: Model, teacher_hash: str, config
     if rank > 0:
         return
     distributed_wait_until(lambda: all(path.exists() for path in paths))
-    facts: dict[str, object] = {"config": config.model_dump(), "teacher": teacher_hash}
+    facts: dict[str, object] = {"config": config.recorded(), "teacher": teacher_hash}
     write_manifest(folder, facts | {"shape": list(teacher.latent_shape)}, digits=17)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gad.config import NoisePairsConfig, Recipe, StudentConfig
+from gad.config import noise_pairs as of_pairs
 from gad.config.noise_pairs import NO_MATTER
 from gad.config.recipe import RENAMED
 from gad.config.variants import VARIANTS
@@ -21,7 +22,7 @@ def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]
     values = student.model_dump(exclude=NO_RESULT)
     kept = {name: value for name, value in values.items() if name not in NEWER or value != _usual(name)}
     facts = {f"student.{name}": value for name, value in kept.items()}
-    matter = pairs.model_dump(exclude=NO_MATTER | {"shard_size"})
+    matter = pairs.recorded(exclude=NO_MATTER | {"shard_size"})
     return facts | {f"noise_pairs.{name}": value for name, value in matter.items()}
 
 
@@ -49,6 +50,7 @@ def check_training_record(settings: Recipe, folder: Path) -> None:
         had = {RENAMED.get(name, name): value for name, value in had.items()}
         wanted = _facts(settings.student, settings.noise_pairs)
         usual = {f"student.{name}": _usual(name) for name in NEWER}
+        usual |= {f"noise_pairs.{name}": NoisePairsConfig.model_fields[name].default for name in of_pairs.NEWER}
         had, wanted = ({**usual, **facts} if facts else facts for facts in (had, wanted))
         other = [name for name in wanted if name in had and had[name] != wanted[name]]
         if other:
