@@ -58,8 +58,8 @@ def _comparable(path: Path) -> bytes:
 
 
 def _comparable_notebook(notebook: dict) -> bytes:
-    """Sources and outputs of the cells. Progress bars and times are left out, and what a cell prints is one text: in how
-    many pieces it comes depends on the clock."""
+    """Sources and outputs of the cells, without progress bars and times. What a cell prints is one text: in how many
+    pieces it comes depends on the clock."""
     cells = []
     for cell in notebook["cells"]:
         found = cell.get("outputs", [])
