@@ -232,7 +232,10 @@ def test_a_variant_that_the_paradigm_cannot_have_is_refused_before_anything_runs
         (["teaching", "--recipe", "smoke"], "unknown stage 'teaching'; there are: dataset, teacher"),
         (["teacher"], "'teacher' needs --recipe"),
         (["student", "--recipe", "smoke"], "needs --variant"),
-        (["student", "--recipe", "smoke", "--variant", "gda"], "unknown variant 'gda'; there are: baseline"),
+        (
+            ["student", "--recipe", "smoke", "--variant", "gda"],
+            "unknown variant 'gda'; there are: initialisation, baseline",
+        ),
         (["teacher", "--recipe", "smok"], "unknown recipe 'smok'"),
     ],
 )

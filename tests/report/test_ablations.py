@@ -232,7 +232,7 @@ def test_a_revision_is_read_without_its_line_end():
 def test_a_worker_that_a_command_leaves_behind_is_not_waited_for(monkeypatch, tmp_path):
     ended = tmp_path / "ended"
     command = ["sh", "-c", f"(sleep 30; touch {ended}) & echo $!"]
-    monkeypatch.setattr(ablate, "dvc_command_line", lambda *arguments: command)
+    monkeypatch.setattr(ablate, "dvc_cli_command", lambda *arguments: command)
     worker = int(ablate.dvc("queue", "start"))
     assert not ended.exists()
     os.kill(worker, signal.SIGTERM)

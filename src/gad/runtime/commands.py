@@ -124,10 +124,12 @@ def gad_command_parser(completing: bool = False) -> argparse.ArgumentParser:
 
 def _list_choices(*parsers: argparse.ArgumentParser) -> None:
     root = project_root(Path.cwd())
-    texts = {path.stem: path.read_text() for path in sorted((root / "pipelines" / "recipes").glob("*.yaml"))}
+    texts = {
+        path.stem: path.read_text(encoding="utf-8") for path in sorted((root / "pipelines" / "recipes").glob("*.yaml"))
+    }
     listed = re.findall(r"^variants: *\[([^]]*)\]", "\n".join(texts.values()), re.M)
     variants = sorted({name.strip() for names in listed for name in names.split(",")})
-    lines = (root / "pipelines" / "ablations.yaml").read_text().splitlines()
+    lines = (root / "pipelines" / "ablations.yaml").read_text(encoding="utf-8").splitlines()
     sweeps = [line.partition(":")[0] for line in lines if line[:1].isalpha() and ":" in line]
     known = {"recipe": list(texts), "variant": variants, "names": sweeps}
     for parser in parsers:
