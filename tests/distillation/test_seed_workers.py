@@ -105,6 +105,7 @@ for seed, state in train_student_seeds(teacher, NoisePairs(pairs), config, varia
 """
 
 
+@pytest.mark.slow
 def test_after_the_parent_of_seeds_side_by_side_was_killed_they_go_on_to_the_same_bits(
     start, whole, point_pairs, tmp_path
 ):

@@ -82,6 +82,7 @@ def test_a_run_that_was_killed_ends_with_the_same_curves(start, tmp_path, steps)
     assert lines[0] == lines[1] and len(lines[0].splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_seeds_that_train_side_by_side_have_the_curves_of_seeds_one_after_another(start):
     assert finish(start("beside", workers=2)) == finish(start("alone", workers=1))
 

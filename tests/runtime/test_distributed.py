@@ -89,7 +89,7 @@ def test_two_processes_end_with_the_student_of_one(by_two, point_teacher, smoke,
         assert torch.allclose(tensor, theirs[key], rtol=0, atol=1e-6), key
 
 
-@pytest.mark.parametrize("name", ["tdm", "parted"])
+@pytest.mark.parametrize("name", ["tdm", pytest.param("parted", marks=pytest.mark.slow)])
 def test_after_one_of_two_processes_is_killed_both_go_on_to_the_same_bits(by_two, tmp_path, name):
     variant, changes = RUNS[name]
     runs = {name: (variant, changes | {"checkpoint_every": 2})}

@@ -33,25 +33,25 @@ for folder in sorted(Path(sys.argv[1]).glob("*/")):
 """
 
 PARADIGMS = {"unet": "ladd", "dit": "tdm", "flow": "sid"}
+FAMILIES = [pytest.param("unet", marks=pytest.mark.slow), pytest.param("dit", marks=pytest.mark.slow), "flow"]
 
 
-@pytest.fixture(scope="module")
-def by_two(pipelines, smoke, tmp_path_factory):
-    """A folder of each family: teacher, pairs, and the student that two processes trained."""
+@pytest.fixture(scope="module", params=FAMILIES)
+def by_two(pipelines, smoke, tmp_path_factory, request):
+    """The folder of a family in turn: teacher, pairs, and the student that two processes trained."""
     root = tmp_path_factory.mktemp("parted")
     changes = {"seeds": [0], "batch_size": 8, "accumulate": 2, "num_steps": 2, "warmup_steps": 0, "lr": 1e-4}
     changes |= {"log_every": 1, "ema_decay": 0.0, "max_grad_norm": 1e6}
     small = {"num_pairs": 8, "shard_size": 8, "batch_size": 8, "teacher_steps": 2, "guidance_scale": 2.0}
-    for backbone, paradigm in PARADIGMS.items():
-        folder = root / backbone
-        pipelines[backbone].save_pretrained(folder / "teacher")
-        config = smoke.noise_pairs.model_copy(update=small)
-        list(generate_noise_pairs(folder / "pairs", load_model(folder / "teacher"), "hash", config))
-        settings = smoke.student.model_copy(update=changes | {"paradigm": paradigm})
-        (folder / "config.json").write_text(json.dumps(settings.model_dump()))
+    folder = root / request.param
+    pipelines[request.param].save_pretrained(folder / "teacher")
+    config = smoke.noise_pairs.model_copy(update=small)
+    list(generate_noise_pairs(folder / "pairs", load_model(folder / "teacher"), "hash", config))
+    settings = smoke.student.model_copy(update=changes | {"paradigm": PARADIGMS[request.param]})
+    (folder / "config.json").write_text(json.dumps(settings.model_dump()))
     done = fork(SCRIPT, root)
     assert done.returncode == 0, done.stderr[-3000:]
-    return root
+    return folder
 
 
 def logged(folder) -> pd.DataFrame:
@@ -59,10 +59,10 @@ def logged(folder) -> pd.DataFrame:
     return pd.read_csv(folder / "training.csv").filter(regex="^(step|total|auxiliary|gradient_norm|probe_.*)$")
 
 
-@pytest.fixture(scope="module", params=PARADIGMS)
-def by_one(by_two, request):
+@pytest.fixture(scope="module")
+def by_one(by_two):
     """The folder of a family in turn, with the student that one process trained beside that of two."""
-    folder = by_two / request.param
+    folder = by_two
     config = StudentConfig(**json.loads((folder / "config.json").read_text()))
     teacher, pairs = load_model(folder / "teacher"), NoisePairs(folder / "pairs")
     list(
