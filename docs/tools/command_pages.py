@@ -32,7 +32,7 @@ for target, words in json.load(sys.stdin):
     sys.path.insert(0, target.rpartition("/")[0])
     with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
         if target.endswith("gad"):
-            from gad.runtime.commands import main
+            from gad.runtime.commands import gad_command as main
             main()
         else:
             runpy.run_path(target, run_name="__main__")
