@@ -1,13 +1,13 @@
-# The project's environment: docker build -t gad . && docker run --rm -it -v $PWD:/work gad make test
+# The project's environment: docker build -t gad . && docker run --rm -it -v $PWD:/gad gad make test
 FROM python:3.11-slim
 RUN apt-get update && apt-get install --yes --no-install-recommends git make && rm -rf /var/lib/apt/lists/*
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-WORKDIR /opt/gad
+WORKDIR /pins
 COPY requirements.lock pyproject.toml ./
 COPY src/gad/__init__.py src/gad/
-RUN python -m venv /opt/venv && /opt/venv/bin/python -m pip install --requirement requirements.lock
+RUN python -m venv /venv && /venv/bin/python -m pip install --requirement requirements.lock
 # the project itself is mounted: its own folder decides, with nothing installed anew
-ENV PATH=/opt/venv/bin:$PATH VIRTUAL_ENV=/opt/venv PYTHONPATH=/work/src
-RUN git config --system --add safe.directory /work
-WORKDIR /work
+ENV PATH=/venv/bin:$PATH VIRTUAL_ENV=/venv PYTHONPATH=/gad/src
+RUN git config --system --add safe.directory /gad
+WORKDIR /gad
 CMD ["bash"]

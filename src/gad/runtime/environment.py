@@ -18,7 +18,7 @@ COARSE = (  # with these float32 products are computed in TF32 or bfloat16, with
 )
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 PERSONAL = ("PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONOPTIMIZE")  # for a shell of one's own, or to strip what is run
-PACKAGES = (  # those that would be taken from elsewhere unnoticed
+PACKAGES = (  # those that another folder of PYTHONPATH could replace unnoticed
     "torch", "numpy", "scipy", "pandas", "pyarrow", "safetensors", "diffusers", "transformers", "accelerate",
     "huggingface_hub", "pydantic", "ruamel", "papermill", "nbclient", "nbformat", "ipykernel", "jupyter_client", "dvc",
     "dvclive",

@@ -34,23 +34,22 @@ def stage_locks(folder: Path, stage: str, inputs: Iterable[str]) -> Iterator[Non
     with ExitStack() as held:
         held.enter_context(_writing(folder / f"{stage}.lock", stage))
         for name in inputs:
-            held.enter_context(_reading(folder / f"{name}.lock", name))
+            held.enter_context(_locked(folder / f"{name}.lock", name, fcntl.LOCK_SH))
         yield
 
 
 @contextmanager
-def _reading(path: Path, what: str) -> Iterator[None]:
+def _locked(path: Path, what: str, kind: int) -> Iterator[IO[str]]:
+    """The lock's file, held as one of its readers (``LOCK_SH``) or its only writer (``LOCK_EX``)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
-        _acquire(file, path, what, fcntl.LOCK_SH)
-        yield
+        _acquire(file, path, what, kind)
+        yield file
 
 
 @contextmanager
 def _writing(path: Path, what: str) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
-        _acquire(file, path, what, fcntl.LOCK_EX)
+    with _locked(path, what, fcntl.LOCK_EX) as file:
         stopped = threading.Event()
         beats = threading.Thread(target=_beat, args=(file, what, stopped), daemon=True)
         beats.start()
