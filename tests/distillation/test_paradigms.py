@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from renoised import renoised_output
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
@@ -13,7 +14,7 @@ from gad.distillation.batch import batch_random_generator
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.objective import build_objective
-from gad.distillation.renoising import EARLIEST, MARGIN, renoised_output
+from gad.distillation.renoising import EARLIEST, MARGIN
 from gad.distillation.train_students import train_student_seeds
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_loop import train

@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from renoised import renoised_output
 from torch.nn import functional as F
 
 from gad.config import StudentConfig
@@ -13,7 +14,7 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import batch_random_generator
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.renoising import renoised_output, renoised_rollout, student_rollout
+from gad.distillation.renoising import renoised_rollout, student_rollout
 from gad.distillation.training_loop import train
 from gad.models.students import start_student
 

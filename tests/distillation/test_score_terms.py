@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from renoised import renoised_output
 
 from gad.data.noise_pairs import NoisePairs
 from gad.data.pair_generation import generate_noise_pairs
@@ -12,7 +13,7 @@ from gad.distillation.batch import Batch, batch_random_generator
 from gad.distillation.batch_source import draw_batch
 from gad.distillation.losses import min_snr_weight
 from gad.distillation.objective import build_objective
-from gad.distillation.renoising import Renoised, renoised_output
+from gad.distillation.renoising import Renoised
 from gad.distillation.score_terms import RELEASED_STEP, ScoreForm, released_score_term
 from gad.models.mlp import build_point_network, point_denoiser
 from gad.models.model import Model

@@ -7,6 +7,7 @@ import torch
 from accelerate import Accelerator
 from launching import PROCESSES, fork
 from pydantic import ValidationError
+from seed_runs import contents, finish, interrupt
 
 from gad.config import StudentConfig
 from gad.data.pair_generation import generate_noise_pairs
@@ -22,10 +23,6 @@ from gad.runtime.checkpoint import LAST, read_checkpoint
 GOLDEN = Path(__file__).parents[1] / "golden" / "smoke_baseline.json"
 
 
-def contents(folder) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def start(point_teacher, point_pairs, smoke, tmp_path):
     """Begin to train the seeds of a variant in a folder of that name: the generator and the folder."""
@@ -39,19 +36,6 @@ def start(point_teacher, point_pairs, smoke, tmp_path):
         ), folder
 
     return start
-
-
-def finish(started) -> dict[str, bytes]:
-    run, folder = started
-    list(run)
-    return contents(folder)
-
-
-def interrupt(started, steps: int) -> None:
-    run, _ = started
-    for _ in range(steps):
-        next(run)
-    run.close()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from seed_runs import finish, interrupt
 
 from gad.config import NoisePairsConfig, StudentConfig, ValidationConfig
 from gad.data.noise_pairs import NoisePairs
@@ -21,10 +22,6 @@ from gad.models.students import start_student, student_seed_dir
 FEW = ValidationConfig(num_noises=16, num_prompts=4, first_step=5)
 
 
-def contents(folder) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def start(point_teacher, point_pairs, smoke, tmp_path):
     """Begin to train in a folder of that name, validated unless told otherwise: the generator and the folder."""
@@ -36,19 +33,6 @@ def start(point_teacher, point_pairs, smoke, tmp_path):
         return train_student_seeds(point_teacher, point_pairs, config, variant="gad", **options), folder
 
     return start
-
-
-def finish(started) -> dict[str, bytes]:
-    run, folder = started
-    list(run)
-    return contents(folder)
-
-
-def interrupt(started, steps: int) -> None:
-    run, _ = started
-    for _ in range(steps):
-        next(run)
-    run.close()
 
 
 def test_training_does_not_notice_that_it_is_validated(start):

@@ -57,13 +57,11 @@ def build_objective(
     if config.paradigm == "ladd":
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
         return Ladd(teacher.denoiser, heads, pairs.config.student_steps, stored, config.regression_weight)
-    guided = teacher.guided(pairs.config.guidance_scale)
-    parts = (guided, fake_score_of(guided, student), pairs.config.student_steps, stored)
-    shared = config.rollout == "shared"
+    guided, student_steps = teacher.guided(pairs.config.guidance_scale), pairs.config.student_steps
+    parts = (guided, fake_score_of(guided, student), student_steps, stored, score_form, config.rollout == "shared")
     if config.paradigm == "tdm":
-        kind = config.tdm_loss or ("mse" if pairs.config.student_steps == 1 else "pseudo_huber")
-        return Tdm(*parts, kind, score_form, shared)
-    return Sid(*parts, config.sid_alpha, score_form, shared)
+        return Tdm(*parts, kind=config.tdm_loss or ("mse" if student_steps == 1 else "pseudo_huber"))
+    return Sid(*parts, alpha=config.sid_alpha)
 
 
 def networks_of_objective(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:

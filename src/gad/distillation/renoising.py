@@ -88,14 +88,6 @@ def renoised_rollout(
     return Renoised(x0, x_t, t, renoising_importance_weight(eps, mixed).detach())
 
 
-def renoised_output(
-    student: Denoiser, batch: Batch, generator: torch.Generator, *, student_steps: int, onward: bool
-) -> Renoised:
-    """The student's x0 at a random step of its trajectory, with its gradient, and a random re-noised state of it."""
-    rollout = student_rollout(student, batch, generator, student_steps=student_steps)
-    return renoised_rollout(rollout, student.schedule, batch, generator, onward=onward)
-
-
 def renoising_importance_weight(added: Latent, mixed: Latent) -> PerSample:
     r"""exp(-|mixed|² / 2) / exp(-|added|² / 2) with means over elements, ``[B]``; 1 when the two are alike.
 

@@ -1,57 +1,26 @@
 """SiD, score identity distillation: the student's update from the teacher's score and the fake score."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided, guided_denoiser_on_device
+from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.guidance import Guided
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
-from gad.distillation.pair_terms import Stored
-from gad.distillation.renoising import Rollout, renoised_rollout, student_rollout
-from gad.distillation.score_terms import ScoreForm
-from gad.distillation.trainable import Networks, trainable_denoiser
+from gad.distillation.fake_score_objective import FakeScoreObjective
+from gad.distillation.renoising import Rollout
 
 
-@dataclass(frozen=True)
-class Sid:
+@dataclass(frozen=True, kw_only=True)
+class Sid(FakeScoreObjective):
     """Score identity distillation; teacher and fake score are guided alike and both pass the gradient on to x_t."""
 
-    teacher: Denoiser
-    fake: NetworkDenoiser
-    student_steps: int
-    stored: Stored
+    onward: ClassVar[bool] = False
     alpha: float
-    score_form: ScoreForm | None = None
-    shared: bool = False  # the rollout, between the student's update and the fake score's
-
-    @property
-    def auxiliary(self) -> nn.Module:
-        return self.fake.network
-
-    def networks(self) -> Networks:
-        """The fake score, which learns, and the teacher."""
-        return Networks(learning=(self.fake,), frozen=trainable_denoiser(self.teacher))
-
-    def to(self, device) -> "Sid":
-        """The same with both networks on ``device``."""
-        return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
-
-    def rollout(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Rollout | None:
-        """The student's samples of a step where both updates share them, with the student's gradient."""
-        if not self.shared:
-            return None
-        return student_rollout(student, batch, generator, student_steps=self.student_steps, shortest=True)
-
-    def _renoised(self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None):
-        """The re-noised state of the shared rollout, or of one of its own."""
-        found = rollout or student_rollout(
-            student, batch, generator, student_steps=self.student_steps, shortest=self.shared
-        )
-        return renoised_rollout(found, student.schedule, batch, generator, onward=False)
 
     def auxiliary_loss(
         self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None

@@ -11,66 +11,33 @@ That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024).
 instead, which leaves little more than the sign of each element.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import guided_denoiser_on_device
+from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.shapes import Latent, PerSample, mean_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
+from gad.distillation.fake_score_objective import FakeScoreObjective
 from gad.distillation.losses import pseudo_huber
-from gad.distillation.pair_terms import Stored
-from gad.distillation.renoising import Rollout, renoised_rollout, student_rollout
-from gad.distillation.score_terms import ScoreForm
-from gad.distillation.trainable import Networks, trainable_denoiser
+from gad.distillation.renoising import Rollout
 
 DistanceKind = Literal["mse", "pseudo_huber"]
 
 
-@dataclass(frozen=True)
-class Tdm:
+@dataclass(frozen=True, kw_only=True)
+class Tdm(FakeScoreObjective):
     """Trajectory distribution matching. ``teacher`` is guided, ``fake`` is not.
 
     ``kind`` is the distance to the moved x0: pseudo-Huber in TDM, whose gradient is little more than a sign; half
     the squared error in DMD, whose gradient is the scores' difference itself.
     """
 
-    teacher: Denoiser
-    fake: NetworkDenoiser
-    student_steps: int
-    stored: Stored
+    onward: ClassVar[bool] = True
     kind: DistanceKind
-    score_form: ScoreForm | None = None
-    shared: bool = False  # the rollout, between the student's update and the fake score's
-
-    @property
-    def auxiliary(self) -> nn.Module:
-        return self.fake.network
-
-    def networks(self) -> Networks:
-        """The fake score, which learns, and the teacher."""
-        return Networks(learning=(self.fake,), frozen=trainable_denoiser(self.teacher))
-
-    def to(self, device) -> "Tdm":
-        """The same with both networks on ``device``."""
-        return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
-
-    def rollout(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Rollout | None:
-        """The student's samples of a step where both updates share them, with the student's gradient."""
-        if not self.shared:
-            return None
-        return student_rollout(student, batch, generator, student_steps=self.student_steps, shortest=True)
-
-    def _renoised(self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None):
-        """The re-noised state of the shared rollout, or of one of its own."""
-        found = rollout or student_rollout(
-            student, batch, generator, student_steps=self.student_steps, shortest=self.shared
-        )
-        return renoised_rollout(found, student.schedule, batch, generator, onward=True)
 
     def auxiliary_loss(
         self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None

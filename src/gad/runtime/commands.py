@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -87,31 +88,29 @@ def gad_command_parser(completing: bool = False) -> argparse.ArgumentParser:
         "--print-completion", choices=["bash", "zsh", "tcsh"], action=_PrintCompletion, help="completion for a shell"
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add = partial(commands.add_parser, formatter_class=raw)
     listed = "\n".join(f"  {name:12s} {what}" for name, what in STAGES.items())
-    run = commands.add_parser(
+    run = add(
         "run",
         help="one stage of a recipe",
         description="Run one stage; its page is reports/RECIPE/STAGE.html.",
         epilog=RUN_EXAMPLES.format(stages=listed),
-        formatter_class=raw,
     )
     run.add_argument("stage", metavar="STAGE", help="see below", choices=list(STAGES))
     run.add_argument("--recipe", metavar="R", help="a file of pipelines/recipes, without .yaml")
     run.add_argument("--variant", metavar="V", help="of the stage student: baseline, gad, ...")
-    doctor = commands.add_parser(
+    doctor = add(
         "doctor",
         help="what a recipe lacks on this machine",
         description="Say what a recipe lacks on this machine, a line each, before hours are spent.",
         epilog=DOCTOR_EXAMPLES,
-        formatter_class=raw,
     )
     doctor.add_argument("recipe", metavar="RECIPE", help="a file of pipelines/recipes, without .yaml")
-    sweep = commands.add_parser(
+    sweep = add(
         "sweep",
         help="settings as queued experiments",
         description="Queue the sweeps of pipelines/ablations.yaml as DVC experiments, run them and write their tables.",
         epilog=SWEEP_EXAMPLES,
-        formatter_class=raw,
     )
     sweep.add_argument("names", metavar="NAME", nargs="*", help="of pipelines/ablations.yaml; all by default")
     sweep.add_argument("--jobs", metavar="N", type=positive_argument, help="experiments at once")
