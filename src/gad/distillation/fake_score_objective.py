@@ -1,7 +1,7 @@
 """What TDM and SiD share: a teacher, a fake score that learns, and the re-noised samples of the student."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Self
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from gad.distillation.pair_terms import Stored
 from gad.distillation.renoising import Renoised, Rollout, renoised_rollout, student_rollout
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.trainable import Networks, trainable_denoiser
+
+Kind = TypeVar("Kind", bound="FakeScoreObjective")
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class FakeScoreObjective:
         """The fake score, which learns, and the teacher."""
         return Networks(learning=(self.fake,), frozen=trainable_denoiser(self.teacher))
 
-    def to(self, device) -> Self:
+    def to(self: Kind, device) -> Kind:
         """The same with both networks on ``device``."""
         return replace(self, teacher=guided_denoiser_on_device(self.teacher, device), fake=self.fake.to(device))
 
