@@ -8,7 +8,7 @@ from figure_style import INK, PAPER, SHORT, colour, metrics_of, panel_labels
 
 from gad.report.figures.style import MARKERS
 from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, NAMES, OVERVIEW, Metric
-from gad.runtime.paths import RESULTS
+from gad.runtime.paths import RESULTS, ROOT
 
 
 def _forest(recipes: list[str], variants: list[str], metric_of: Callable[[str], Metric], theme: dict, label: str):
