@@ -22,9 +22,9 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
     "noise_pairs.prompts": "file dataset",
     "student": "paradigm num_steps batch_size accumulate lr warmup_steps gad_weight variant_weights h_schedule"
     " gad_interval gad_fraction equal_time_factor ema_decay max_grad_norm loss checkpoint_every log_every seeds"
-    " side_variants device dtype compile shard optimizer start start_steps start_lr target end_to_end_gradient"
+    " side_variants device dtype compile shard optimizer start target"
     # h_schedule, variants' keys and those from start on: checks of their own (test_student_options)
-    " gradient_ratio gradient_ratio_every auxiliary_warmup rollout validation",
+    " gradient_ratio validation",
     "student.validation": "num_noises num_prompts first_step images perturbation_scale",
     "sensitivity": "num_noises num_directions directions method finite_step device batch_size num_spectra seed seeds"
     " fidelity inversion",  # seeds and fidelity: the recipe's own check
@@ -69,6 +69,12 @@ WITHOUT_EFFECT = [  # recipe, key, a value that is not its default
     ("emoji_dit_tdm", "student.regression_weight", 1.0),
     ("emoji_flow_sid", "student.tdm_loss", "mse"),
     ("emoji_dit_tdm", "student.sid_alpha", 1.2),
+    ("smoke", "student.start_steps", 5),
+    ("smoke", "student.start_lr", 1e-3),
+    ("smoke", "student.end_to_end_gradient", "all_calls"),
+    ("smoke", "student.gradient_ratio_every", 3),
+    ("smoke", "student.auxiliary_warmup", 5),
+    ("emoji_unet_ladd", "student.rollout", "shared"),
     ("smoke", "student.side_seeds", 2),
     ("smoke", "student.workers", 2),
     ("smoke", "student.gradient_checkpointing", True),

@@ -1,4 +1,4 @@
-"""Settings of a student that would change nothing are refused in one line, and what a student had is remembered."""
+"""Settings of a student that cannot be had together are refused in one line, and what a student had is remembered."""
 
 import json
 
@@ -11,24 +11,18 @@ from gad.distillation.training_record import NEWER, check_training_record, write
 
 FAULTS = [
     ({"start": "regression"}, "start regression needs start_steps above 0"),
-    ({"start_steps": 5}, "start_steps has no effect without start regression"),
-    ({"start_lr": 1e-3}, "start_lr has no effect without start regression"),
-    ({"end_to_end_gradient": "all_calls"}, "end_to_end_gradient has no effect with target next_state"),
     ({"target": "end_to_end", "gad_interval": [0.2, 1.0]}, "gad_interval must be"),
-    ({"gradient_ratio_every": 3}, "gradient_ratio_every has no effect without gradient_ratio"),
     ({"gradient_ratio": 1.0, "gad_weight": 0.3}, "gradient_ratio sets the weights"),
     ({"gradient_ratio": 1.0, "anchor_weight": 0.3}, "gradient_ratio sets the weights"),
     ({"gradient_ratio": 1.0, "variant_weights": {"gad": 2.0}}, "gradient_ratio sets the weights"),
     ({"gradient_ratio": 1.0, "gad_fraction": 0.5}, "gradient_ratio needs GAD at every step"),
     ({"gradient_ratio": 1.0, "accumulate": 2}, "gradient_ratio measures gradients of whole batches"),
-    ({"auxiliary_warmup": 5}, "auxiliary_warmup has no effect in output matching"),
-    ({"rollout": "shared", "paradigm": "ladd"}, "only tdm and sid have, not ladd"),
     ({"rollout": "shared", "paradigm": "tdm", "accumulate": 2}, "rollout shared holds the graph of a whole batch"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "message"), FAULTS)
-def test_a_setting_without_effect_is_refused_in_one_line(changes, message, smoke):
+def test_a_setting_that_does_not_go_with_another_is_refused_in_one_line(changes, message, smoke):
     with pytest.raises(ValueError, match=message) as caught:
         StudentConfig(**smoke.student.model_dump() | changes)
     assert len(caught.value.errors()) == 1 and "\n" not in caught.value.errors()[0]["msg"]

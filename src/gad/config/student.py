@@ -32,8 +32,8 @@ class StudentConfig(Section):
     # initialisation: the teacher's network (2-D: random weights), or what regression on the stored pairs makes of it in
     # start_steps steps, the same student for all variants of a seed
     start: Literal["teacher", "regression"] = "teacher"
-    start_steps: Annotated[int, Field(ge=0)] = 0
-    start_lr: Positive | None = None  # of the regression; None: lr
+    start_steps: Annotated[int, Field(ge=0), with_own("start", "regression")] = 0
+    start_lr: Annotated[Positive | None, with_own("start", "regression")] = None  # of the regression; None: lr
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
     # instead of gad_weight, by variant: terms have units of their own (1 is the lambda of the released code)
     variant_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
@@ -41,11 +41,12 @@ class StudentConfig(Section):
     # what GAD and anchor compare the student's output with: the x0 that leads to the teacher's next state, the
     # teacher's final x0 from this state, or that from the noise with the end of the student's own sampling trajectory
     target: Target = "next_state"
-    end_to_end_gradient: EndToEndGradient = "last_call"  # through which calls of that trajectory
+    # through which calls of that trajectory
+    end_to_end_gradient: Annotated[EndToEndGradient, with_own("target", "end_to_end")] = "last_call"
     # GAD's and anchor's weights held such that the norm of either's gradient is that many times the base loss's, by
     # running means of the norms, measured every so many steps; instead of gad_weight and anchor_weight
     gradient_ratio: Positive | None = None
-    gradient_ratio_every: Count = 10  # steps
+    gradient_ratio_every: Annotated[Count, with_any("gradient_ratio")] = 10  # steps
     # times where GAD acts: those of the pair's student timestep, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
     # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
@@ -60,10 +61,10 @@ class StudentConfig(Section):
     auxiliary_lr_ratio: Annotated[Positive, ANCHORED] = 5.0
     auxiliary_updates: Annotated[Count, ANCHORED] = 1  # for each update of the student
     # updates of the auxiliary network before the student's first one
-    auxiliary_warmup: Annotated[int, Field(ge=0)] = 0
+    auxiliary_warmup: Annotated[int, Field(ge=0), ANCHORED] = 0
     # shared: the fake score learns from the student's own samples of the step, each made only as far as the timestep
     # that is drawn for it: fewer calls, other random numbers
-    rollout: Literal["separate", "shared"] = "separate"
+    rollout: Annotated[Literal["separate", "shared"], with_paradigm("tdm", "sid")] = "separate"
     # on smooth-L1 regression to the endpoint of every noise; 1 in the released code (Nitro-1), the ordinary LADD
     regression_weight: Annotated[float, Field(ge=0), with_paradigm("ladd")] = 0.0
     # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else
