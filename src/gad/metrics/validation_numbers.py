@@ -1,4 +1,4 @@
-"""Numbers of the held-out curves: intervals over prompts, and which seed an output retrieves.
+"""Intervals of the held-out curves: over prompts.
 
 Values are ``[P, S]``: S seeds, noises of their own, under each of P prompts.
 """
@@ -6,28 +6,12 @@ Values are ``[P, S]``: S seeds, noises of their own, under each of P prompts.
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from gad.metrics.statistics import Estimate
 
 Statistic = Literal["mean", "median"]
-
-
-def validation_retrieved_seeds(
-    outputs: Float[Tensor, "P S *shape"], reference: Float[Tensor, "P S *shape"]
-) -> Float[Tensor, "P S"]:
-    r"""1 for each output whose nearest reference output (L2) under the same prompt is of its own seed, else 0.
-
-    .. math:: r_{ps} = [\, s = \arg\min_{s'} \| x_{ps} - y_{ps'} \| \,]
-
-    The mean is the seed retrieval accuracy in [0, 1]: higher is better, 1 / S is chance.
-    """
-    ours, theirs = outputs.flatten(2), reference.flatten(2)
-    nearest = torch.stack([torch.cdist(own, other).argmin(1) for own, other in zip(ours, theirs, strict=True)])
-    return (nearest == torch.arange(outputs.shape[1])).float()
 
 
 def validation_estimate_over_prompts(

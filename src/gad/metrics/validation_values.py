@@ -10,7 +10,8 @@ from gad.diffusion.jvp import Response
 from gad.metrics.image_diversity import vendi_image_diversity
 from gad.metrics.image_features import efflite0_features
 from gad.metrics.response import jvp_cosine, response_value_mse
-from gad.metrics.validation_numbers import Statistic, validation_retrieved_seeds
+from gad.metrics.seed_retrieval import seed_retrieval
+from gad.metrics.validation_numbers import Statistic
 from gad.metrics.validation_set import Outputs, ValidationSet
 
 Values = dict[str, tuple[Tensor, Statistic]]
@@ -29,7 +30,7 @@ def validation_agreement_values(ours: Outputs, theirs: Outputs, data: Validation
         found[f"gain_median_{kind}"] = own.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1), "median"
     error = response_value_mse(Response(ours.x0, ours.x0), Response(theirs.x0, theirs.x0))
     shape = data.config.num_prompts, data.config.seeds_per_prompt
-    retrieved = validation_retrieved_seeds(ours.decoded.unflatten(0, shape), theirs.decoded.unflatten(0, shape))
+    retrieved = seed_retrieval(ours.decoded.unflatten(0, shape), theirs.decoded.unflatten(0, shape))
     found |= {"map_error_median": (error, "median"), "seed_retrieval_accuracy": (retrieved, "mean")}
     return {name: (values.view(shape), statistic) for name, (values, statistic) in found.items()}
 

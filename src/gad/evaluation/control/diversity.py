@@ -23,6 +23,7 @@ from gad.evaluation.control.task_output import TaskOutput, task_output_rows
 from gad.metrics.clip_encoder import Encoder, clip_features_in_batches, load_clip_encoder
 from gad.metrics.image_diversity import intra_prompt_distance, vendi_image_diversity
 from gad.metrics.image_features import efflite0_features
+from gad.metrics.seed_retrieval import seed_retrieval
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
@@ -93,15 +94,6 @@ def summarise_diversity(rows: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def diversity_seed_retrieval(images: Tensor, reference: Tensor) -> Tensor:
-    """1 for each image whose nearest reference image (pixels, L2) is of its own seed, else 0, ``[B]``.
-
-    Row i of both is seed i under the same prompt; guessing finds 1 / B of them.
-    """
-    nearest = torch.cdist(images.flatten(1), reference.flatten(1)).argmin(dim=1)
-    return (nearest == torch.arange(len(images))).float()
-
-
 def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
     assert inputs.encoder is not None and inputs.prompts is not None
     tables = []
@@ -115,7 +107,7 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             "vendi": vendi_image_diversity(features),
             "intra_prompt_distance": intra_prompt_distance(features),
             "clip_score": clip_features_in_batches(inputs.encoder, part) @ text[0],
-            "seed_retrieval_accuracy": diversity_seed_retrieval(part, reference),
+            "seed_retrieval_accuracy": seed_retrieval(part[None], reference[None])[0],
         }
         if inputs.detector is not None and inputs.prompts.scenes is not None:
             scene = inputs.prompts.scenes[number]
