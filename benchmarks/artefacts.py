@@ -64,9 +64,14 @@ def _comparable_notebook(notebook: dict) -> bytes:
     for cell in notebook["cells"]:
         found = cell.get("outputs", [])
         printed = "".join("".join(output["text"]) for output in found if output.get("name") == "stdout")
-        outputs = [output for output in found if output["output_type"] != "stream"]
+        outputs = [output for output in found if output["output_type"] != "stream" and not _is_widget(output)]
         cells.append([cell["cell_type"], cell["source"], printed, outputs])
     return NOTEBOOK_TIMES.sub("", json.dumps(cells, sort_keys=True)).encode()
+
+
+def _is_widget(output: dict) -> bool:
+    """Whether it is a progress bar that is drawn as a widget, whose identifier is random."""
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
 def not_whole(tree: Path, recipe: str, reference: dict[str, str]) -> list[str]:
