@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help repro repro-all ablations report test lab prove doctor docs lock environment
+.PHONY: help repro repro-all ablations report test types suite lab prove doctor docs lock environment
 
 help:
 	@echo 'make repro          environment, main job, reports/index.html; 15 minutes on 2 cores'
@@ -36,7 +36,12 @@ report: environment
 test: environment
 	@ruff check --quiet .
 	@ruff format --check --quiet .
+	@$(MAKE) --no-print-directory -j 2 types suite
+
+types:
 	@mypy --no-error-summary
+
+suite:
 	@OMP_NUM_THREADS=1 python -m pytest -n 2 --dist loadgroup -q -m "not slow"
 
 prove: environment
