@@ -47,7 +47,9 @@ def contents(tree: Path, recipe: str) -> dict[str, str]:
 
 
 def _comparable(path: Path) -> bytes:
-    """The bytes of a file, without the times and paths that ``EXCEPTIONS`` names."""
+    """The bytes of a file, without the times and paths that ``EXCEPTIONS`` names; all of one that is being written."""
+    if ".partial" in path.name:
+        return path.read_bytes()
     if path.suffix == ".ipynb":
         return _comparable_notebook(json.loads(path.read_text()))
     if path.name == "summary.json" and path.parents[1].name == "reports":

@@ -1,6 +1,6 @@
 """Kills every stage at random moments, runs it again, and compares every artefact with an uninterrupted run.
 
-    python benchmarks/kills.py [--recipe smoke emoji] [--kills 100] [--seed 0] [--out results/kills.json]
+    python benchmarks/kills.py [--recipe smoke emoji] [--kills 100] [--seed 0] [--out results/kills.json] [--add]
 
 Works in a copy of the tree. A stage is started, killed at a moment drawn uniformly over its time, looked at for broken
 files under final names, and started again until it ends. `emoji` is emoji_quick made so small that a stage takes
@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 from stage_process import KINDS, StageProcess
 
 from gad.runtime.cli import exit_with_status, positive_argument
-from gad.runtime.files import write_json
+from gad.runtime.files import read_json, write_json
 
 STAGES = ["teacher", "noise_pairs", "student --variant baseline", "student --variant gad"]
 STAGES += ["sensitivity", "fidelity", "control", "report"]
@@ -119,7 +119,7 @@ def summary_of(found: list[dict]) -> dict:
         rows[stage] |= {name: sum(len(kill[name]) for kill in kills) for name in ("differing", "not_whole", "outlived")}
         rows[stage] |= {"kinds": {kind: sum(kill["kind"] == kind for kill in kills) for kind in KINDS}}
     bad = [kill for kill in found if kill["lost"] or kill["differing"] or kill["not_whole"] or kill["outlived"]]
-    return {"stages": rows, "faults": bad}
+    return {"seeds": sorted({kill["seed"] for kill in found}), "stages": rows, "faults": bad, "kills": found}
 
 
 def main() -> int:
@@ -128,10 +128,11 @@ def main() -> int:
     parser.add_argument("--kills", type=positive_argument, default=100, help="over all recipes and stages (100)")
     parser.add_argument("--seed", type=int, default=0, help="of stages, kinds and moments (0)")
     parser.add_argument("--keep", type=Path, help="a folder for copies of what differs: the reference's and the other")
+    parser.add_argument("--add", action="store_true", help="to the kills that --out holds, under another --seed")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "kills.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background hands on that it is ignored
-    draw, found = random.Random(arguments.seed), []
+    draw, found = random.Random(arguments.seed), read_json(arguments.out)["kills"] if arguments.add else []
     with TemporaryDirectory(prefix="gad-kills-") as folder:
         tree = copy_of(None, Path(folder) / "tree")
         shutil.rmtree(tree / "data" / "smoke", ignore_errors=True)
@@ -146,12 +147,11 @@ def main() -> int:
             kill = trial.kill(stage, kind, draw)
             if arguments.keep and kill["differing"]:
                 trial.keep(stage, kill["differing"], arguments.keep / str(number + 1))
-            found.append(kill)
+            found.append({"seed": arguments.seed} | kill)
             print(
                 f"{number + 1}: {trial.recipe} {stage}, {kind} at {kill['moment']:.1f} s: " + line_of(kill), flush=True
             )
-            result = {"seed": arguments.seed, "not_compared": EXCEPTIONS} | summary_of(found)
-            write_json(arguments.out, result, digits=3)
+            write_json(arguments.out, {"not_compared": EXCEPTIONS} | summary_of(found), digits=3)
     return int(any(kill["lost"] or kill["differing"] or kill["not_whole"] for kill in found))
 
 
