@@ -215,7 +215,7 @@ def execute(notebook: Path, parameters: dict, page: Path, root: Path) -> None:
                 raise
             raise _failure(notebook, partial, failed, error, root) from None
     half = page.with_name(f".{page.name}.partial.html")
-    half.write_text(notebook_page_html(partial), encoding="utf-8")
+    half.write_text(notebook_page_html(partial, title=f"{page.parent.name}: {page.name}"), encoding="utf-8")
     half.replace(page.with_name(f"{page.name}.html"))
     partial.replace(page.with_name(f"{page.name}.ipynb"))
     failed.unlink(missing_ok=True)
@@ -235,7 +235,8 @@ def run_stage(stage: str, recipe: str | None, variant: str | None, root: Path = 
         raise StageError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
     if variant:
         check_variant(variant, settings.student.paradigm)
-    parameters = {name: value for name, value in {"recipe": recipe, "variant": variant}.items() if value}
+    parameters: dict[str, str | bool] = {"recipe": recipe, "variant": variant} if recipe else {"train": True}
+    parameters = {name: value for name, value in parameters.items() if value}
     notebook = find_notebook(stage, root)
     name = "-".join(part for part in (stage, variant) if part)
     check_inputs(stage, recipe, f"{stage}@{recipe}" + (f"-{variant}" if variant else ""), root)

@@ -35,6 +35,11 @@ def format_difference(estimate: dict | None, both: bool) -> str:
     return f"**{format_cell(estimate)}**" if excludes_zero(estimate["low"], estimate["high"]) else format_cell(estimate)
 
 
+def format_two_digits(value: float) -> str:
+    """The number to two significant digits, as prose quotes it; without an exponent where six digits do."""
+    return f"{float(f'{value:.2g}'):g}"
+
+
 def format_unbroken(text: str) -> str:
     """The text with intervals, and what stands in parentheses, that are not broken over two lines."""
     return re.sub(r"\[[^]]*\]|\([^)]*\)", lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), text)

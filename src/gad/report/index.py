@@ -5,19 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from gad.report.headline import headline_caption, headline_table
 from gad.report.main_results import main_result_metrics, main_result_tables
+from gad.report.notebook_html import markdown_html
+from gad.report.page_style import BODY, INDEX
+from gad.report.verdict import verdict
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.files import read_json, write_json
 from gad.runtime.paths import REPORTS
-
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-h1, h2 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-top: 1px solid #ccc; padding-top: 1rem }
-table { border-collapse: collapse; font-size: 14px; margin: .6rem 0 1.2rem; display: block; overflow-x: auto }
-th, td { border-bottom: 1px solid #ddd; padding: .25rem .7rem; text-align: left; vertical-align: top }
-th { background: #f3f4f6 } img { max-width: 100%; display: block; margin: .8rem 0 }
-nav a { margin-right: 1rem } .note { color: #555; font-size: 14px }
-"""
 
 
 def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:
@@ -27,7 +22,8 @@ def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:
     for name, figure in figures.items():
         with atomic_write_path(folder / "figures" / f"{name}.png") as partial:
             figure.savefig(partial, format="png", bbox_inches="tight")
-    summary = {"metrics": main_result_metrics(recipe), "provenance": provenance, "figures": list(figures)}
+    metrics = main_result_metrics(recipe)
+    summary = {"verdict": verdict(metrics), "metrics": metrics, "provenance": provenance, "figures": list(figures)}
     write_json(folder / "summary.json", summary)
 
 
@@ -38,7 +34,7 @@ def _recipe_section(folder: Path) -> str:
         for page in sorted(folder.glob("*.html"))
         if not page.name.startswith(".")
     )
-    images = "".join(
+    first, *others = (
         f'<img src="{folder.name}/figures/{name}.png" alt="{html.escape(name)}">' for name in summary["figures"]
     )
     facts = {key: value for key, value in summary["provenance"].items() if not isinstance(value, dict)}
@@ -50,8 +46,10 @@ def _recipe_section(folder: Path) -> str:
     )
     table = pd.DataFrame([(key, str(value)) for key, value in facts.items()], columns=["provenance", ""])
     return (
-        f"<h2 id='{folder.name}'>{folder.name}</h2><nav>{pages}</nav>"
-        f"{tables}{images}"
+        f"<h2 id='{folder.name}'>{folder.name}</h2><nav>{pages}</nav>{markdown_html(verdict(summary['metrics']))}"
+        f"{first}{headline_table(summary['metrics']).to_html(index=False)}"
+        f"<p class='note'>{headline_caption(summary['metrics'])}</p>"
+        f"<details><summary>All main numbers and figures</summary>{tables}{''.join(others)}</details>"
         f"<details><summary>Provenance</summary>{table.to_html(index=False)}</details>"
     )
 
@@ -62,10 +60,10 @@ def write_index() -> Path:
     links = " ".join(f'<a href="#{folder.name}">{folder.name}</a>' for folder in folders)
     sections = "".join(_recipe_section(folder) for folder in folders)
     page = (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GAD reports</title><style>{STYLE}</style>"
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>GAD reports</title><style>{BODY}{INDEX}</style>"
         f"<h1>Does geometry-aware distillation restore the noise?</h1><nav>{links}</nav>"
-        "<p class='note'>Means over student seeds with 95 % t intervals; the teacher has no seeds. Emoji scores "
-        "come from evaluators trained on rendered scenes and say nothing about photographs.</p>"
+        "<p class='note'>Emoji scores come from evaluators trained on rendered scenes; "
+        "they say nothing about photographs.</p>"
         f"{sections}</html>"
     )
     path = REPORTS / "index.html"

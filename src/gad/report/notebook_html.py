@@ -1,4 +1,4 @@
-"""Executed notebooks as pages that need no network: images inside, equations as MathML."""
+"""Executed notebooks as pages that need no network: outcome first, code folded, images inside, equations as MathML."""
 
 import re
 from pathlib import Path
@@ -10,16 +10,27 @@ from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 
+from gad.report.page_style import notebook_page_style
+
 TEMPLATE = """
-{%- extends 'index.html.j2' -%}
-{%- block html_head_css -%}
-<style>.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.stderr"] { background: none; color: #666 }</style>
+{%- extends 'base.html.j2' -%}
+{%- block header -%}
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ resources.metadata.name | escape_html }}</title>
+<style>{{ resources.page_style }}</style>
+</head>
 {%- endblock -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block jupyter_widgets -%}{%- endblock -%}
+{%- block body_header -%}<body><main>{%- endblock -%}
+{%- block body_footer -%}</main></body>{%- endblock -%}
+{%- block input_group -%}<details class="gad-code"><summary>Code</summary>{{ super() }}</details>{%- endblock -%}
+{%- block footer -%}{{ super() }}</html>{%- endblock -%}
 """
+OUTCOME = "outcome"  # tag of the cell whose output, in Markdown, a page shows below its title
+PARAMETERS, INJECTED = "parameters", "injected-parameters"  # papermill's tags: defaults, and what a stage ran with
 
 
 class MathRenderer(IPythonRenderer):
@@ -32,11 +43,15 @@ class MathRenderer(IPythonRenderer):
         return convert(body)
 
 
+def markdown_html(source: str, attachments: dict | None = None) -> str:
+    """HTML of Markdown, its equations as MathML."""
+    return MarkdownWithMath(renderer=MathRenderer(escape=False, attachments=attachments or {})).render(source)
+
+
 @jinja2.pass_context
 def _render_markdown(context: jinja2.runtime.Context, source: str) -> str:
     """HTML of a markdown cell."""
-    attachments = context.get("cell", {}).get("attachments", {})
-    return MarkdownWithMath(renderer=MathRenderer(escape=False, attachments=attachments)).render(source)
+    return markdown_html(source, context.get("cell", {}).get("attachments", {}))
 
 
 def _as_a_terminal_shows(outputs: list) -> list:
@@ -56,12 +71,43 @@ def _as_a_terminal_shows(outputs: list) -> list:
     return shown
 
 
-def notebook_page_html(notebook: Path) -> str:
-    """An executed notebook as one self-contained HTML page."""
-    exporter = HTMLExporter(embed_images=True, raw_template=TEMPLATE, filters={"markdown2html": _render_markdown})
+def _outcome_first(cells: list) -> list:
+    """The cells with the output of the one tagged ``outcome`` as a quotation below the title."""
+    for cell in cells:
+        if OUTCOME not in cell.metadata.get("tags", []):
+            continue
+        said = [output for output in cell.outputs if "text/markdown" in output.get("data", {})]
+        title, _, rest = cells[0].source.partition("\n")
+        quoted = [f"> {line}".rstrip() for output in said for line in output.data["text/markdown"].splitlines()]
+        cells[0].source = "\n".join([title, "", *quoted, "", rest])
+        cell.outputs = [output for output in cell.outputs if output not in said]
+    return cells
+
+
+def _as_run(cells: list) -> list:
+    """The cells without the parameters' defaults where a stage has set its own."""
+    tags = [cell.metadata.get("tags", []) for cell in cells]
+    injected = any(INJECTED in own for own in tags)
+    return [cell for cell, own in zip(cells, tags, strict=True) if not (injected and PARAMETERS in own)]
+
+
+def notebook_page_html(notebook: Path, title: str = "") -> str:
+    """An executed notebook as one self-contained HTML page: its outcome first, its code folded.
+
+    ``title`` is the browser's; the notebook's name unless given.
+    """
+    exporter = HTMLExporter(
+        embed_images=True,
+        raw_template=TEMPLATE,
+        filters={"markdown2html": _render_markdown},
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
     node = nbformat.read(notebook, as_version=4)
     for cell in node.cells:
         if cell.cell_type == "code":
             cell.outputs = _as_a_terminal_shows(cell.outputs)
-    html, _ = exporter.from_notebook_node(node, {"metadata": {"name": notebook.stem, "path": str(notebook.parent)}})
+    node.cells = _outcome_first(_as_run(node.cells))
+    name = {"name": title or notebook.stem, "path": str(notebook.parent)}
+    html, _ = exporter.from_notebook_node(node, {"metadata": name, "page_style": notebook_page_style()})
     return html
