@@ -59,5 +59,23 @@ def test_what_is_trained_once_depends_on_how_it_is_made():
     assert "${item.teacher_code}" in dependencies("teacher")
 
 
+def test_dvc_compares_headline_numbers_alone_and_keeps_the_full_statistics_as_outputs():
+    for stage, entry in STAGES.items():
+        entry = entry.get("do", entry)
+        tracked = [name for named in entry.get("metrics", []) for name in named]
+        assert tracked == (["data/${item.recipe}/metrics/headline.json"] if stage == "report" else [])
+        full = [
+            next(iter(out)) for out in entry.get("outs", []) if isinstance(out, dict) and "/metrics/" in next(iter(out))
+        ]
+        assert len(full) == (stage != "report")
+
+
+def test_the_metrics_of_all_recipes_fit_one_screen():
+    """``dvc metrics diff`` prints a line a number; a recipe has twelve at most."""
+    found = sorted((ROOT / "data").glob("*/metrics/headline.json"))
+    numbers = [sum(map(len, json.loads(path.read_text()).values())) for path in found]
+    assert found and max(numbers) <= 12
+
+
 def test_dvc_yaml_can_be_read():
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 200

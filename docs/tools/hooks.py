@@ -46,6 +46,8 @@ def on_files(files, config):
         copy.write_text(mathml.notebook_with_mathml(notebook))
         files.append(File(f"notebooks/{notebook.name}", folder.name, config.site_dir, config.use_directory_urls))
     for source, path in report_pages.report_files():
+        if known := files.get_file_from_path(path):  # an example, as it is committed
+            files.remove(known)
         files.append(File.generated(config, path, content=source))
     return files
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-REPORTS = ROOT / "reports"
+REPORTS, EXAMPLES = ROOT / "reports", ROOT / "docs" / "examples"
 STAGES = ("report", "sensitivity", "fidelity", "control", "student", "noise_pairs", "teacher")
 BAR = """<nav class="gad-site" aria-label="Site">
 <style>
@@ -15,15 +15,18 @@ BAR = """<nav class="gad-site" aria-label="Site">
 .gad-site a, .gad-site a:visited { color: #fff; margin-right: 1.2rem; text-decoration: none; white-space: nowrap; }
 .gad-site a:hover { text-decoration: underline; }
 </style>
-<a href="../../index.html"><b>gad</b></a><a href="../../results/index.html">Results</a>
-<a href="../index.html">Reports</a>PAGES</nav>"""
+<a href="ROOT/index.html"><b>gad</b></a><a href="ROOT/results/index.html">Results</a>
+<a href="ROOT/reports/index.html">Reports</a>PAGES</nav>"""
 HEAD = """# Reports
 
-Each report is an executed notebook: figures inside, code cells included, no network needed.
+Each report is an executed notebook: a verdict in words, figures inside, code folded, no network needed.
 A report of one seed is an example and no result.
+
+Two are part of the project: [Swiss roll](../examples/swiss_roll.html) and
+[emoji scenes](../examples/emoji_quick.html), the latter of one seed.
 """
-NONE = """There is none in this copy of the site.
-`make repro` makes two in fifteen minutes, and `make docs` then puts them here.
+NONE = """There is no other in this copy of the site.
+`make repro` makes both anew with a page a stage, in fifteen minutes, and `make docs` then puts them here.
 """
 
 
@@ -45,12 +48,19 @@ def report_files() -> Iterator[tuple[str | bytes, str]]:
     for folder in _recipes():
         pages = _pages(folder)
         names = "".join(f'<a href="{page.name}">{html.escape(page.stem)}</a>' for page in pages)
-        bar = BAR.replace("PAGES", names)
         for page in pages:
-            before, body, after = re.split(r"(<body[^>]*>)", page.read_text(), maxsplit=1)
-            yield before + body + bar + after, _place(page)
+            yield _with_bar(page, names, root="../.."), _place(page)
         for name in _figures(folder):
             yield (folder / "figures" / name).read_bytes(), _place(folder / "figures" / name)
+
+    for page in sorted(EXAMPLES.glob("*.html")):
+        yield _with_bar(page, root=".."), f"examples/{page.name}"
+
+
+def _with_bar(page: Path, names: str = "", *, root: str) -> str:
+    """A page with the way back above it; ``root`` is the site's as seen from there."""
+    before, body, after = re.split(r"(<body[^>]*>)", page.read_text(), maxsplit=1)
+    return before + body + BAR.replace("PAGES", names).replace("ROOT", root) + after
 
 
 def _place(path: Path) -> str:
@@ -63,7 +73,7 @@ def _figures(folder: Path) -> list[str]:
 
 
 def reports_page() -> str:
-    """The list of reports: of each its seeds, its pages and its first figure."""
+    """The list of reports: of each its verdict, its seeds, its pages and its first figure."""
     lines = [HEAD]
     for folder in _recipes():
         pages = " · ".join(f"[{page.stem}]({folder.name}/{page.name})" for page in _pages(folder))
@@ -78,7 +88,7 @@ def _facts(folder: Path) -> str:
     path = folder / "summary.json"
     if not path.exists():
         return ""
-    facts = json.loads(path.read_text())["provenance"]
-    seeds = facts.get("seeds", [])
-    kind = "one seed: an example, no result" if len(seeds) == 1 else f"{len(seeds)} seeds"
-    return f"{kind}; {facts.get('device', '')}; {str(facts.get('when', ''))[:10]}"
+    summary = json.loads(path.read_text())
+    facts, seeds = summary["provenance"], len(summary["provenance"].get("seeds", []))
+    made = f"{seeds} seed{'s' * (seeds != 1)}; {facts.get('device', '')}; {str(facts.get('when', ''))[:10]}"
+    return "\n\n".join(filter(None, [summary.get("verdict", ""), made]))
