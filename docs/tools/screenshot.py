@@ -1,6 +1,6 @@
 """Makes docs/figures/report.png, the front page's view of an executed report.
 
-python docs/tools/screenshot.py reports/swiss_roll/report.html [--top 470] [--height 920] [--out FILE]
+python docs/tools/screenshot.py docs/examples/swiss_roll.html [--top 0] [--height 1030] [--out FILE]
 
 Needs Chromium. The page is 1280 px wide; few colours keep the file small.
 """
@@ -19,8 +19,8 @@ WIDTH = 1280
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("page", type=Path)
-    parser.add_argument("--top", type=int, default=470, help="first line of pixels that is shown")
-    parser.add_argument("--height", type=int, default=920)
+    parser.add_argument("--top", type=int, default=0, help="first line of pixels that is shown")
+    parser.add_argument("--height", type=int, default=1030)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "figures" / "report.png")
     asked = parser.parse_args()
     with TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ TEMPLATE = """
 <style>{{ resources.page_style }}</style>
 </head>
 {%- endblock -%}
-{%- block body_header -%}<body><main>{%- endblock -%}
+{%- block body_header -%}<body><main><p class="title">{{ resources.metadata.name | escape_html }}</p>{%- endblock -%}
 {%- block body_footer -%}</main></body>{%- endblock -%}
 {%- block input_group -%}<details class="gad-code"><summary>Code</summary>{{ super() }}</details>{%- endblock -%}
 {%- block footer -%}{{ super() }}</html>{%- endblock -%}
@@ -91,10 +91,20 @@ def _as_run(cells: list) -> list:
     return [cell for cell, own in zip(cells, tags, strict=True) if not (injected and PARAMETERS in own)]
 
 
+def _in_one_piece(cells: list) -> list:
+    """The cells with code that shows nothing joined to the code that follows, so that one click opens both."""
+    joined: list[NotebookNode] = []
+    for cell in cells:
+        if cell.cell_type == "code" and joined and joined[-1].get("outputs") == []:
+            cell.source = f"{joined.pop().source}\n\n{cell.source}"
+        joined.append(cell)
+    return joined
+
+
 def notebook_page_html(notebook: Path, title: str = "") -> str:
     """An executed notebook as one self-contained HTML page: its outcome first, its code folded.
 
-    ``title`` is the browser's; the notebook's name unless given.
+    ``title`` stands above all and is the browser's; the notebook's name unless given.
     """
     exporter = HTMLExporter(
         embed_images=True,
@@ -107,7 +117,7 @@ def notebook_page_html(notebook: Path, title: str = "") -> str:
     for cell in node.cells:
         if cell.cell_type == "code":
             cell.outputs = _as_a_terminal_shows(cell.outputs)
-    node.cells = _outcome_first(_as_run(node.cells))
+    node.cells = _in_one_piece(_outcome_first(_as_run(node.cells)))
     name = {"name": title or notebook.stem, "path": str(notebook.parent)}
     html, _ = exporter.from_notebook_node(node, {"metadata": name, "page_style": notebook_page_style()})
     return html

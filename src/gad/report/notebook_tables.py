@@ -9,6 +9,7 @@ from pandas.io.formats.style import Styler
 
 from gad.metrics.statistics import t_interval_over_seeds
 from gad.report.figures.style import style_order
+from gad.report.format import format_unbroken
 
 SEEDS = "mean over student seeds [95 % t interval]"  # what a cell of these tables holds
 
@@ -37,7 +38,12 @@ def notebook_summary_columns(table: pd.DataFrame, *starts: str) -> dict[str, str
 def captioned_notebook_table(table: pd.DataFrame, caption: str) -> Styler:
     """The table without its index, the caption above it."""
     styles = [{"selector": "caption", "props": "text-align: left; caption-side: top"}]
-    return table.style.hide().format(precision=4, na_rep="").set_caption(caption).set_table_styles(styles)
+    return table.style.hide().format(_cell, na_rep="").set_caption(caption).set_table_styles(styles)
+
+
+def _cell(value: object) -> str:
+    """A float to four decimals; no line break within an interval."""
+    return f"{value:.4f}" if isinstance(value, float) else format_unbroken(str(value))
 
 
 def show_notebook_table(table: pd.DataFrame, caption: str = "") -> None:

@@ -16,11 +16,9 @@ summary { cursor: pointer }
 NOTEBOOK = """
 main { max-width: 70rem; margin: 0 auto; padding: .5rem 1.5rem 4rem }
 .jp-RenderedHTMLCommon, .jp-RenderedText { overflow-x: auto }
-.jp-RenderedHTML table { width: max-content }
-.jp-RenderedHTML th:first-child, .jp-RenderedHTML td:first-child { position: sticky; left: 0; background: #fff }
+.title { color: #595959; font-size: 14px; margin: 1rem 0 -.6rem }
+.jp-RenderedHTML :is(th, td):first-child { position: sticky; left: 0; background: #fff }
 .jp-RenderedHTML thead th:first-child { background: #f3f4f6 }
-.jp-RenderedHTML td { white-space: nowrap }
-.jp-RenderedHTML details td { white-space: normal }
 caption { text-align: left; color: #555; padding-bottom: .3rem; max-width: 66rem }
 h1 + blockquote { margin: 1rem 0; padding: .7rem 1.2rem; border-left: 5px solid #2166ac; background: #f3f6fb }
 h1 + blockquote p, h1 + blockquote ul { margin: .35rem 0 }

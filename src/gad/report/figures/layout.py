@@ -37,12 +37,12 @@ def layout_grid(
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
         axis_row[0].set_ylabel(
-            textwrap.fill(name.replace("_", " "), 14), rotation=0, ha="right", va="center", fontsize=9
+            textwrap.fill(name.replace("_", " "), 14), rotation=0, ha="right", va="center", fontsize=12
         )
     for axis, things in zip(axes[0], nouns, strict=True):
         for place, (noun, colour) in enumerate(zip(things, BOX_COLOURS, strict=False)):
             height = 1.04 + 0.16 * (len(things) - 1 - place)
-            axis.text(0.5, height, noun, color=colour, fontsize=9, ha="center", transform=axis.transAxes)
+            axis.text(0.5, height, noun, color=colour, fontsize=11, ha="center", transform=axis.transAxes)
     figure.suptitle(title)
     figure.tight_layout()
     return figure

@@ -64,7 +64,8 @@ def metric_bars(
                 color=None if hue else "#888888", palette="colorblind" if hue else None, legend=False,
             )  # fmt: skip
         sns.pointplot(
-            table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", markers="_", capsize=0.15,
+            table, x="variant", y=metric, order=order, hue=hue, ax=axis, linestyle="none", capsize=0.15,
+            markers=list(style.OTHERS[:groups]) if hue else "_",
             errorbar=_interval, dodge=0.8 - 0.8 / groups if groups > 1 else False, legend=axis is legend_at,
             color=None if hue else "#222222", palette="colorblind" if hue else None,
         )  # fmt: skip

@@ -23,16 +23,16 @@ def image_grid(rows: dict[str, Tensor], *, captions: Sequence[str] = (), title: 
     names = list(rows)
     count = len(next(iter(rows.values())))
     figure, axes = plt.subplots(
-        len(names), count, figsize=(1.35 * count + 1.2, 1.4 * len(names) + 0.7), squeeze=False, dpi=DPI
+        len(names), count, figsize=(1.35 * count + 1.5, 1.4 * len(names) + 0.7), squeeze=False, dpi=DPI
     )
     for axis_row, name in zip(axes, names, strict=True):
         for axis, pixels in zip(axis_row, outputs_to_pixels(rows[name]), strict=True):
             axis.imshow(pixels)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-        axis_row[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=10)
+        axis_row[0].set_ylabel(name.replace("_", "\n"), rotation=0, ha="right", va="center", fontsize=13)
     for axis, caption in zip(axes[0], captions, strict=False):
-        axis.set_title(textwrap.fill(caption, 18), fontsize=7)
+        axis.set_title(textwrap.fill(caption, 16), fontsize=10)
     figure.suptitle(title)
     figure.tight_layout()
     return figure
