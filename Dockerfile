@@ -7,7 +7,7 @@ COPY requirements.lock pyproject.toml ./
 COPY src/gad/__init__.py src/gad/
 RUN python -m venv /venv && /venv/bin/python -m pip install --requirement requirements.lock
 # the project itself is mounted: its own folder decides, with nothing installed anew
-ENV PATH=/venv/bin:$PATH VIRTUAL_ENV=/venv PYTHONPATH=/gad/src
+ENV PATH=/venv/bin:$PATH VIRTUAL_ENV=/venv PYTHONPATH=/gad/src JUPYTER_CONFIG_PATH=/gad/etc/jupyter
 RUN git config --system --add safe.directory /gad
 WORKDIR /gad
 CMD ["bash"]

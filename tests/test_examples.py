@@ -39,7 +39,7 @@ def test_the_2d_example_quotes_the_committed_numbers():
     assert "no result: one student seed" in EXAMPLES[0].read_text()
 
 
-@pytest.mark.parametrize("path", ["/work/main/a.py", "/home/me", "/tmp/x-1"])
+@pytest.mark.parametrize("path", ["/home/me/gad/a.py", "/tmp/x-1", "/Users/me/b"])
 def test_a_page_with_a_path_of_a_machine_is_refused(path):
     assert example_reports.faults_of(f"<p>in {path}</p>") == [f"names the path {path}"]
     assert example_reports.faults_of("<p>data/swiss_roll/student of 3/4</p>") == []

@@ -4,6 +4,8 @@ import asyncio
 import copy
 import json
 import signal
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -130,3 +132,13 @@ def test_the_package_installs_the_configuration():
     installed = {"etc/jupyter/jupyter_server_config.d": ["etc/jupyter/jupyter_server_config.d/gad.json"]}
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["data-files"]
     assert declared == installed and all(Path(ROOT, name).exists() for name in installed.popitem()[1])
+
+
+def test_an_editable_install_is_told_of_the_configuration(monkeypatch):
+    """setuptools asks for `has_data`; without an answer it leaves the file out."""
+    pytest.importorskip("setuptools")
+    monkeypatch.chdir(ROOT)
+    asked = "import setuptools; from distutils.core import run_setup; "
+    asked += "found = run_setup('setup.py', stop_after='commandline'); print(found.has_data(), found.data_files)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("True") and "gad.json" in done.stdout

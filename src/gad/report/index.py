@@ -31,7 +31,7 @@ def _recipe_section(folder: Path) -> str:
     summary = read_json(folder / "summary.json")
     pages = " ".join(
         f'<a href="{folder.name}/{page.name}">{page.stem}</a>'
-        for page in sorted(folder.glob("*.html"))
+        for page in sorted(folder.glob("*.html"), key=lambda path: (path.stem != "report", path.stem))
         if not page.name.startswith(".")
     )
     first, *others = (

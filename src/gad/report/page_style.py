@@ -8,7 +8,8 @@ body { font: 16px/1.55 system-ui, "Liberation Sans", Arial, sans-serif; color: #
 h1, h2, h3 { line-height: 1.25 }
 h2 { margin-top: 2.4rem; border-top: 1px solid #ccc; padding-top: 1rem }
 img { max-width: 100%; height: auto; display: block; margin: .8rem 0 }
-table { border-collapse: collapse; font-size: 14px; font-variant-numeric: tabular-nums; margin: .6rem 0 1.2rem }
+table { border: 0; border-collapse: collapse; font-size: 14px; margin: .6rem 0 1.2rem }
+table { font-variant-numeric: tabular-nums }
 th, td { border: 0; border-bottom: 1px solid #ddd; padding: .25rem .8rem; text-align: left; vertical-align: top }
 thead th { background: #f3f4f6; vertical-align: bottom }
 summary { cursor: pointer }
