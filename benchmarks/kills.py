@@ -32,6 +32,8 @@ from gad.runtime.files import read_json, write_json
 
 STAGES = ["teacher", "noise_pairs", "student --variant baseline", "student --variant gad"]
 STAGES += ["sensitivity", "fidelity", "control", "report"]
+FAULTS = ("differing", "not_whole", "outlived")
+BRIEFLY = ("seed", "recipe", "stage", "kind", "moment", "work_lost")  # what is kept of a kill without a fault
 SMALL_EMOJI = {  # what is changed of emoji_quick
     "noise_pairs": {"num_pairs": 16, "teacher_steps": 4, "batch_size": 8, "shard_size": 8},
     "student": {"num_steps": 6, "batch_size": 4, "warmup_steps": 1, "checkpoint_every": 2, "log_every": 2},
@@ -116,10 +118,17 @@ def summary_of(found: list[dict]) -> dict:
     for stage, kills in stages.items():
         rows[stage] = {"kills": len(kills), "median_work_lost_s": statistics.median(k["work_lost"] for k in kills)}
         rows[stage] |= {"lost_runs": sum(kill["lost"] for kill in kills)}
-        rows[stage] |= {name: sum(len(kill[name]) for kill in kills) for name in ("differing", "not_whole", "outlived")}
+        rows[stage] |= {name: sum(len(kill[name]) for kill in kills) for name in FAULTS}
         rows[stage] |= {"kinds": {kind: sum(kill["kind"] == kind for kill in kills) for kind in KINDS}}
     bad = [kill for kill in found if kill["lost"] or kill["differing"] or kill["not_whole"] or kill["outlived"]]
-    return {"seeds": sorted({kill["seed"] for kill in found}), "stages": rows, "faults": bad, "kills": found}
+    rest = [{name: kill[name] for name in BRIEFLY} for kill in found if kill not in bad]
+    return {"seeds": sorted({kill["seed"] for kill in found}), "stages": rows, "faults": bad, "whole": rest}
+
+
+def earlier_kills(path: Path) -> list[dict]:
+    """The kills that a file of results holds; those without a fault are told by what is kept of them."""
+    written = read_json(path)
+    return written["faults"] + [dict.fromkeys(FAULTS, []) | {"lost": False} | kill for kill in written["whole"]]
 
 
 def main() -> int:
@@ -132,7 +141,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "kills.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background hands on that it is ignored
-    draw, found = random.Random(arguments.seed), read_json(arguments.out)["kills"] if arguments.add else []
+    draw, found = random.Random(arguments.seed), earlier_kills(arguments.out) if arguments.add else []
     with TemporaryDirectory(prefix="gad-kills-") as folder:
         tree = copy_of(None, Path(folder) / "tree")
         shutil.rmtree(tree / "data" / "smoke", ignore_errors=True)
@@ -157,7 +166,7 @@ def main() -> int:
 
 def line_of(kill: dict) -> str:
     """What a kill did, in a line."""
-    faults = [f"{name} {kill[name]}" for name in ("not_whole", "differing", "outlived") if kill[name]]
+    faults = [f"{name} {kill[name]}" for name in FAULTS if kill[name]]
     faults += [f"LOST: {kill['again']}"] if kill["lost"] else []
     return "; ".join(faults) or f"whole, {kill['work_lost']:.1f} s lost; told: {kill['told']!r}"
 

@@ -1,5 +1,6 @@
 """README.md and RESULTS.md say what the results say, and what README names and shows is there."""
 
+import json
 import re
 
 import pytest
@@ -47,8 +48,15 @@ def test_the_fifteen_lines_of_the_front_page_give_equal_derivatives(capsys):
 def test_the_page_of_files_names_files_that_are_there():
     named = set(re.findall(r"[\w]+\.py", (ROOT / "docs" / "reference" / "files.md").read_text()))
     folders = ("src", "pipelines", "benchmarks")
-    there = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")}
+    there = {path.name for folder in folders for path in (ROOT / folder).rglob("*.py")} | {"setup.py"}
     assert len(named) > 80 and not named - there
+
+
+def test_the_front_page_tells_what_the_kills_showed():
+    found = json.loads((ROOT / "results" / "kills.json").read_text())["stages"]["all"]
+    told = " ".join((ROOT / "README.md").read_text().split())
+    assert f"**{found['kills']} kills**" in told and f"under {found['median_work_lost_s']:.1f} s" in told
+    assert f"**{found['lost_runs']} runs were lost and {found['differing']} files differed**" in told
 
 
 def test_a_table_without_its_mark_is_missed():
