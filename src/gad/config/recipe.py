@@ -131,6 +131,11 @@ def load_recipe(name: str, folder: Path = RECIPES) -> Recipe:
     if name not in recipe_names(folder):
         raise RecipeError(f"unknown recipe {name!r}; there are {', '.join(recipe_names(folder))}")
     values = read_recipe_sections(folder / f"{name}.yaml", f"recipe {name}")
+    return recipe_of_sections(name, values)
+
+
+def recipe_of_sections(name: str, values: dict) -> Recipe:
+    """The checked recipe of sections as a file holds them. Raises RecipeError as :func:`load_recipe`."""
     if "name" in values:
         raise RecipeError(f"recipe {name}: unknown key name; a recipe is named by its file")
     try:
