@@ -25,6 +25,8 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
     " side_variants device dtype compile shard optimizer start target"
     # h_schedule, variants' keys and those from start on: checks of their own (test_student_options)
     " gradient_ratio validation",
+    "student.start_student": "source revision kind weights scheduler timesteps sigmas",
+    "student.lora": "rank alpha targets",
     "student.validation": "num_noises num_prompts first_step images perturbation_scale",
     "sensitivity": "num_noises num_directions directions method finite_step device batch_size num_spectra seed seeds"
     " fidelity inversion",  # seeds and fidelity: the recipe's own check
@@ -72,6 +74,10 @@ WITHOUT_EFFECT = [  # recipe, key, a value that is not its default
     ("smoke", "student.start_steps", 5),
     ("smoke", "student.start_lr", 1e-3),
     ("smoke", "student.end_to_end_gradient", "all_calls"),
+    ("emoji_unet", "student.start_student", {"source": "models/mine"}),
+    ("repair_pixart_dmd", "student.start_student.lora_scale", 0.5),
+    ("repair_compact", "student.start_student.subfolder", "transformer"),
+    ("smoke", "student.lora", {"rank": 4}),
     ("smoke", "student.gradient_ratio_every", 3),
     ("smoke", "student.auxiliary_warmup", 5),
     ("emoji_unet_ladd", "student.rollout", "shared"),

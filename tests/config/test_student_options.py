@@ -17,6 +17,20 @@ FAULTS = [
     ({"gradient_ratio": 1.0, "variant_weights": {"gad": 2.0}}, "gradient_ratio sets the weights"),
     ({"gradient_ratio": 1.0, "gad_fraction": 0.5}, "gradient_ratio needs GAD at every step"),
     ({"gradient_ratio": 1.0, "accumulate": 2}, "gradient_ratio measures gradients of whole batches"),
+    ({"start": "student"}, "start student needs start_student: the folder or hub name of a few-step student"),
+    (
+        {"start": "student", "start_student": {"source": "a/b"}, "lora": {"rank": 4}},
+        "start_student has to be of kind lora, or drop lora",
+    ),
+    (
+        {
+            "start": "student",
+            "start_student": {"source": "a/b", "kind": "lora", "lora_scale": 0.5},
+            "lora": {"rank": 4},
+        },
+        "goes on with the adapter of start_student as it is: lora_scale 1",
+    ),
+    ({"shard": True, "lora": {"rank": 4}, "workers": "auto"}, "shard goes without compile, channels_last and lora"),
     ({"rollout": "shared", "paradigm": "tdm", "accumulate": 2}, "rollout shared holds the graph of a whole batch"),
 ]
 
@@ -33,6 +47,12 @@ def test_a_setting_that_does_not_go_with_another_is_refused_in_one_line(changes,
     [
         ({"target": "endpoint"}, 1, "gad", "student.target endpoint is next_state with one sampling step"),
         ({"target": "end_to_end"}, 1, "gad", "student.target end_to_end is next_state with one sampling step"),
+        (
+            {"start": "student", "start_student": {"source": "a/b", "timesteps": [999, 400]}},
+            1,
+            "gad",
+            "student.start_student has 2 times, noise_pairs.student_steps is 1",
+        ),
         ({}, 1, "first_step_anchor", "is pointwise_anchor with one sampling step"),
         ({"target": "end_to_end"}, 2, "first_step_anchor", "acts at the first sampling step"),
     ],

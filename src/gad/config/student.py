@@ -14,7 +14,9 @@ from gad.config.effect import (
     with_own,
     with_paradigm,
 )
+from gad.config.lora import LoraConfig
 from gad.config.section import Count, Device, Dtype, Positive, Section, Seed
+from gad.config.starting_student import StartingStudent
 from gad.config.student_options import EndToEndGradient, Target, check_student_options
 from gad.config.validation import ValidationConfig
 from gad.config.variants import VARIANTS, check_variant
@@ -30,8 +32,10 @@ class StudentConfig(Section):
     lr: Positive
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     # initialisation: the teacher's network (2-D: random weights), or what regression on the stored pairs makes of it in
-    # start_steps steps, the same student for all variants of a seed
-    start: Literal["teacher", "regression"] = "teacher"
+    # start_steps steps, the same student for all variants of a seed; or a few-step student that is to be repaired
+    start: Literal["teacher", "regression", "student"] = "teacher"
+    start_student: Annotated[StartingStudent | None, ON_IMAGES, with_own("start", "student")] = None  # that student
+    lora: Annotated[LoraConfig | None, ON_IMAGES] = None  # an adapter is trained, on weights that the teacher shares
     start_steps: Annotated[int, Field(ge=0), with_own("start", "regression")] = 0
     start_lr: Annotated[Positive | None, with_own("start", "regression")] = None  # of the regression; None: lr
     gad_weight: Annotated[float, Field(ge=0)]  # lambda on the relative mismatch of derivatives; 0 is the baseline
@@ -117,8 +121,8 @@ class StudentConfig(Section):
             raise ValueError("shard goes with dtype float32 or bfloat16 and optimizer adamw")
         if self.shard and self.validation is not None:
             raise ValueError("shard goes without validation, which needs the whole student in one process")
-        if self.shard and (self.compile or self.channels_last):
-            raise ValueError("shard goes without compile and channels_last")
+        if self.shard and (self.compile or self.channels_last or self.lora):
+            raise ValueError("shard goes without compile, channels_last and lora")
         if self.shard and self.gad_interval != [0.0, 1.0]:
             raise ValueError("shard needs GAD at all times, gad_interval [0, 1]: processes call networks equally often")
         low, high = self.gad_interval

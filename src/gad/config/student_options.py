@@ -20,6 +20,14 @@ def check_student_options(config: StudentSettings) -> None:
 def _check_start(config: StudentSettings) -> None:
     if config.start == "regression" and not config.start_steps:
         raise ValueError("start regression needs start_steps above 0")
+    if config.start != "student":
+        return
+    if config.start_student is None:
+        raise ValueError("start student needs start_student: the folder or hub name of a few-step student")
+    if config.lora is not None and config.start_student.kind != "lora":
+        raise ValueError("lora shares the teacher's weights: start_student has to be of kind lora, or drop lora")
+    if config.lora is not None and config.start_student.lora_scale != 1:
+        raise ValueError("lora goes on with the adapter of start_student as it is: lora_scale 1")
 
 
 def _check_target(config: StudentSettings) -> None:
@@ -44,7 +52,10 @@ def _check_rollout(config: StudentSettings) -> None:
 
 
 def check_sampling_steps(config: StudentSettings, variants: list[str], student_steps: int) -> None:
-    """Raise ValueError, in one line, for what has no effect with that many sampling steps of the student."""
+    """Raise ValueError, in one line, for what does not go with that many sampling steps of the student."""
+    given = config.start_student and (config.start_student.timesteps or config.start_student.sigmas)
+    if given and len(given) != student_steps:
+        raise ValueError(f"student.start_student has {len(given)} times, noise_pairs.student_steps is {student_steps}")
     if student_steps == 1 and config.target != "next_state":
         raise ValueError(f"student.target {config.target} is next_state with one sampling step, student_steps 1")
     for name in (name for name in variants if VARIANTS[name].first_step):

@@ -4,7 +4,7 @@ eps, v and flow predictions are converted here, once. Nothing downstream asks wh
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from typing import Protocol, runtime_checkable
 
@@ -46,9 +46,10 @@ class NetworkDenoiser(OnSchedule):
         self.parameterisation = parameterisation
         self.compute: torch.dtype | None = None
 
-    def copied(self) -> "NetworkDenoiser":
-        """The same with weights of its own, which computes in their dtype."""
-        return NetworkDenoiser(copy.deepcopy(self.network), self.call, self.schedule, self.parameterisation)
+    def copied(self, shared: Iterable[nn.Parameter] = ()) -> "NetworkDenoiser":
+        """The same with weights of its own, but for those that are ``shared``; it computes in their dtype."""
+        network = copy.deepcopy(self.network, {id(parameter): parameter for parameter in shared})
+        return NetworkDenoiser(network, self.call, self.schedule, self.parameterisation)
 
     def output(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
         """The network's own prediction (eps, v or flow), float32 or wider."""

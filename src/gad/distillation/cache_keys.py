@@ -11,7 +11,7 @@ from gad.distillation.training_loop import num_training_steps
 from gad.distillation.training_record import NO_RESULT, check_training_record
 from gad.runtime.fingerprint import fingerprint, stage_fingerprint
 from gad.runtime.folder_lock import lock_folder_to
-from gad.runtime.paths import stage_dir
+from gad.runtime.paths import project_path, stage_dir
 
 
 def renew_cache_keys() -> Iterator[str]:
@@ -48,4 +48,10 @@ def student_cache_key(config: StudentConfig, variant: str, pairs: NoisePairs) ->
         exclude=NO_RESULT
     )
     curves = [] if config.validation is None else [config.validation.model_dump()]
-    return stage_fingerprint("student", settings, variant, pairs.fingerprint, *curves)
+    return stage_fingerprint("student", settings, variant, pairs.fingerprint, *curves, *_starting_files(config))
+
+
+def _starting_files(config: StudentConfig) -> list[Path]:
+    """The folder or file that students start from, where it is on this machine and not the hub's."""
+    places = [] if config.start_student is None else [project_path(config.start_student.source)]
+    return [place for place in places if place.exists()]

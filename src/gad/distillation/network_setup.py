@@ -5,6 +5,7 @@ from torch import nn
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.learning_weights import cast_adapter_base, let_weights_learn
 from gad.distillation.objective import networks_of_objective
 from gad.distillation.trainable import Trainable
 from gad.runtime.devices import can_compile
@@ -22,7 +23,8 @@ def prepare_network_precision(
     """Make the networks compute as ``config`` says on ``device``; with its defaults nothing changes.
 
     Student and fake score keep float32 weights and compute in the recipe's dtype. The teacher's weights are cast, which
-    halves them: it has to be the objective's own copy. Raises ValueError for an option that a network does not have.
+    halves them: it has to be the objective's own copy. So is the base under an adapter, which is the teacher's. Raises
+    ValueError for an option that a network does not have.
     """
     networks = objective.networks()
     learning = [student, *networks.learning]
@@ -30,6 +32,7 @@ def prepare_network_precision(
         dtype = getattr(torch, config.dtype)
         for denoiser in learning:
             denoiser.compute = dtype
+            cast_adapter_base(denoiser.network, dtype)
         for denoiser in networks.frozen:
             denoiser.network.to(dtype)
     denoisers = [*learning, *networks.frozen]
@@ -53,7 +56,7 @@ def set_up_networks(
     prepare_network_precision(student, objective, config, device)
     if config.shard:  # before anything moves: a network need not fit the device
         shard(networks_of_objective(student, objective), device)
-    student.to(device).network.train().requires_grad_(True)
+    let_weights_learn(student.to(device).network.train())
     return objective.to(device)
 
 

@@ -7,6 +7,7 @@ from gad.config.student_options import check_sampling_steps
 from gad.config.variants import SCORE_FORMS, check_variant
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.retimed_schedule import RetimedSchedule
 from gad.distillation.discriminator import build_discriminator
 from gad.distillation.fake_score import fake_score_of
 from gad.distillation.ladd import Ladd
@@ -38,6 +39,7 @@ def build_objective(
         times = ", ".join(f"{time:g}" for time in pairs.times[:-1].tolist())
         raise ValueError(f"gad_interval {config.gad_interval} has no student timestep ({times}): GAD never acts")
     check_sampling_steps(config, [variant], pairs.config.student_steps)
+    _check_own_times(student, config, pairs.config.student_steps)
     by_ratio = config.gradient_ratio is not None
     compared = ComparedOutput(config.target, pairs.config.student_steps, config.end_to_end_gradient)
     score_form, alignment = None, Alignment(power, config.loss, "gad")
@@ -58,10 +60,24 @@ def build_objective(
         heads = build_discriminator(teacher.denoiser, teacher.latent_shape, teacher.condition([""]), seed=seed)
         return Ladd(teacher.denoiser, heads, pairs.config.student_steps, stored, config.regression_weight)
     guided, student_steps = teacher.guided(pairs.config.guidance_scale), pairs.config.student_steps
-    parts = (guided, fake_score_of(guided, student), student_steps, stored, score_form, config.rollout == "shared")
+    parts = (
+        guided,
+        fake_score_of(guided, student, seed=seed),
+        student_steps,
+        stored,
+        score_form,
+        config.rollout == "shared",
+    )
     if config.paradigm == "tdm":
         return Tdm(*parts, kind=config.tdm_loss or ("mse" if student_steps == 1 else "pseudo_huber"))
     return Sid(*parts, alpha=config.sid_alpha)
+
+
+def _check_own_times(student: NetworkDenoiser, config: StudentConfig, student_steps: int) -> None:
+    """Raise ValueError for a student whose states have other noise levels than the teacher's stored ones."""
+    if isinstance(student.schedule, RetimedSchedule) and student_steps > 1 and config.target != "end_to_end":
+        own = ", ".join(f"{time:.3g}" for time in student.schedule.own)
+        raise ValueError(f"the student has times of its own ({own}): set student.target: end_to_end, or its timesteps")
 
 
 def networks_of_objective(student: NetworkDenoiser, objective: Trainable) -> list[nn.Module]:

@@ -12,11 +12,13 @@ from gad.config import StudentConfig
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.learning_weights import learning_weights
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
 from gad.distillation.targets import ComparedOutput
 from gad.distillation.training_log import log_training_states
 from gad.distillation.training_loop import train
+from gad.models.adapter import copied_but_for_base
 from gad.runtime.distributed import make_accelerator
 from gad.runtime.files import file_lock, read_tensors, write_tensors
 from gad.runtime.fingerprint import stage_fingerprint
@@ -25,7 +27,7 @@ NETWORK, LOG = "network.safetensors", "training.csv"
 # settings of a student that decide its start beside the pairs; others may change without it
 DECISIVE = {"start_steps", "start_lr", "batch_size", "lr", "warmup_steps", "loss", "ema_decay", "max_grad_norm"}
 DECISIVE |= {"target", "dtype", "optimizer", "compile", "gradient_checkpointing", "channels_last", "hidden", "layers"}
-DECISIVE |= {"log_every"}
+DECISIVE |= {"log_every", "lora"}
 
 
 def regression_start_config(config: StudentConfig) -> StudentConfig:
@@ -64,9 +66,9 @@ class RegressionStart:
         with file_lock(made / "lock", take=accelerator.is_main_process):
             accelerator.wait_for_everyone()
             if not (made / NETWORK).exists():
-                self._make(student.copied(), seed, made, writes=accelerator.is_main_process)
+                self._make(copied_but_for_base(student), seed, made, writes=accelerator.is_main_process)
             accelerator.wait_for_everyone()
-        student.network.load_state_dict(read_tensors(made / NETWORK))
+        learning_weights(student.network).load_state_dict(read_tensors(made / NETWORK))
         return made / LOG
 
     def _make(self, student: NetworkDenoiser, seed: int, made: Path, *, writes: bool) -> None:
@@ -80,5 +82,5 @@ class RegressionStart:
         for _ in log_training_states(states, seed, made / LOG, self.live / f"start_{seed}") if writes else states:
             pass
         if writes:
-            write_tensors(made / NETWORK, student.network.state_dict())
+            write_tensors(made / NETWORK, learning_weights(student.network).state_dict())
             shutil.rmtree(work)

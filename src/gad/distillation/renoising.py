@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.retimed_schedule import process_schedule, process_time
 from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample, mean_per_sample
@@ -74,12 +75,15 @@ def renoised_rollout(
     """A random re-noised state of a rollout's x0.
 
     ``onward`` (TDM): x0 is taken to the next timestep first and re-noised to a time between that and its
-    own. Else (SiD): it is re-noised from clean data to any time before its own.
+    own. Else (SiD): it is re-noised from clean data to any time before its own. Where the student's ``schedule`` has
+    times of its own, x0 is taken on at those, and re-noised by the process of teacher and fake score.
     """
     uniform, eps = batch.uniform(generator), batch.normal(generator)
     x0, t_student = rollout.x0, rollout.t
     t_mid = rollout.t_next if onward else torch.zeros_like(t_student)
     x_mid = ddim_step(schedule, rollout.x_t, x0, t_student, t_mid)
+    t_student, t_mid = torch.maximum(t_student, process_time(schedule, t_student)), process_time(schedule, t_mid)
+    schedule = process_schedule(schedule)
     low, high = t_mid.clamp(min=EARLIEST), t_student - MARGIN
     t = low + (high - low) * uniform
     a, b = renoising_factors(schedule, t_mid, t)

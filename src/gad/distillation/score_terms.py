@@ -13,6 +13,7 @@ from torch import Tensor
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
+from gad.diffusion.retimed_schedule import process_schedule
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample
 from gad.distillation.batch import Batch
 from gad.distillation.gad_loss import gad_released_loss, gad_score_fixed_loss, gad_score_loss
@@ -68,9 +69,8 @@ class ScoreForm:
             else:
                 output = student(batch.x_t, batch.t, batch.conditioning) if x0 is None else x0
                 own = pair_term_response(output, batch.pair_steps).jvp
-                alpha = expand_per_sample(
-                    student.schedule.alpha(state.t[: len(own)]), own
-                )  # what a step of x0 is in x_t
+                # what a step of x0 is in x_t
+                alpha = expand_per_sample(process_schedule(student.schedule).alpha(state.t[: len(own)]), own)
                 fake, real = self._jvps(scores, batch, state, alpha * own.detach())
                 term = gad_score_fixed_loss(own, fake, real) / self.jvp_power
         mean = self.time_window.mean(term, state.t[: len(term)])

@@ -55,13 +55,13 @@ class SeedTraining:
         accelerator = make_accelerator(self.config.device)
         work = self.folder / f"unfinished_{seed}"
         work.mkdir(exist_ok=True)
-        student = start_student(self.teacher, self.config, seed=seed)
+        teacher = teacher_copy_for_training(self.teacher, self.config)
+        student = start_student(teacher, self.config, seed=seed, student_steps=self.pairs.config.student_steps)
         if self.config.start == "regression":
             start = RegressionStart(self.pairs, self.prompts, self.config, self.live.parent / "start", self.live)
             log = start.apply(student, seed)
             if accelerator.is_main_process:
                 shutil.copy(log, self.folder / f"start_{seed}.csv")
-        teacher = teacher_copy_for_training(self.teacher, self.config)
         objective = build_objective(teacher, student, self.pairs, self.config, variant=self.variant, seed=seed)
         curves = None
         if self.validation is not None and accelerator.is_main_process:

@@ -18,6 +18,7 @@ from gad.config.variants import VARIANTS
 from gad.data.noise_pairs import NoisePairs
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.diffusion.retimed_schedule import process_schedule
 from gad.distillation.average_validation import AverageValidation, Validate
 from gad.distillation.batch_source import BatchSource
 from gad.distillation.losses import matching_loss
@@ -65,7 +66,7 @@ def train(
     accelerator = make_accelerator(config.device)
     plain = copy.deepcopy(student.network) if config.shard else None
     validation = AverageValidation(student, config, validate)
-    schedule = student.schedule.to("cpu")  # where batches are drawn
+    schedule = process_schedule(student.schedule).to("cpu")  # where batches are drawn
     objective = set_up_networks(student, objective, config, accelerator.device)
     state = TrainingState(student.network, objective, config, accelerator)
     guard = NanGuard(variant, seed, accelerator)
@@ -106,7 +107,7 @@ def state_at_initialisation(
     """What stands for the training of a student that is not trained: its response on the monitor's pairs at step 0."""
     compared = ComparedOutput(config.target, pairs.config.student_steps)
     student.network.eval().requires_grad_(False)
-    monitor = Monitor(pairs, prompts, student.schedule, compared=compared)
+    monitor = Monitor(pairs, prompts, process_schedule(student.schedule), compared=compared)
     gap = matching_loss(compared(student, monitor.batch), monitor.batch.target, kind=config.loss).mean().item()
     return TrainState(0, {"matching": gap, "total": gap}, monitor.measure(student), 0.0, 0.0)
 

@@ -15,7 +15,7 @@ LOG = "training.csv"  # what was logged, of all seeds
 NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers", "validation"}
 # settings of newer code: recorded only where they are not what older students had
 NEWER = {"start", "start_steps", "start_lr", "target", "end_to_end_gradient", "gradient_ratio", "gradient_ratio_every"}
-NEWER |= {"auxiliary_warmup", "rollout"}
+NEWER |= {"auxiliary_warmup", "rollout", "start_student", "lora"}
 
 
 def _facts(student: StudentConfig, pairs: NoisePairsConfig) -> dict[str, object]:

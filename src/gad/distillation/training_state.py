@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gad.config import StudentConfig
 from gad.distillation.gradient_ratio import GradientRatio
 from gad.distillation.learning_rate import cosine_with_warmup
+from gad.distillation.learning_weights import learning_parameters, learning_weights
 from gad.distillation.network_setup import make_scaler
 from gad.distillation.optimizer import make_student_optimizer
 from gad.distillation.trainable import Trainable
@@ -37,7 +38,7 @@ class Optimised:
         betas: tuple[float, float],
     ):
         self.network, self.accelerator, self.max_grad_norm = network, accelerator, config.max_grad_norm
-        self.parameters = list(network.parameters())
+        self.parameters = learning_parameters(network)
         self.optimizer = make_student_optimizer(self.parameters, config, lr=lr, betas=betas)
         self.scaler = make_scaler(config, accelerator.device)
 
@@ -58,8 +59,8 @@ class Optimised:
         self.optimizer.zero_grad()
 
     def parts(self, name: str, prefix: str = "") -> dict:
-        """What a checkpoint holds: the network under ``name``, the rest under names with ``prefix``."""
-        parts = {name: self.network, f"{prefix}optimizer": self.optimizer}
+        """What a checkpoint holds: the network or its adapter under ``name``, the rest under names with ``prefix``."""
+        parts = {name: learning_weights(self.network), f"{prefix}optimizer": self.optimizer}
         return parts | ({f"{prefix}scaler": self.scaler} if self.scaler.is_enabled() else {})
 
 

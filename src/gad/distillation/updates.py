@@ -8,6 +8,7 @@ from torch import Tensor
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, batch_random_generator
 from gad.distillation.batch_source import WARMUP, BatchSource
+from gad.distillation.learning_weights import let_weights_learn
 from gad.distillation.monitor import gradient_norms
 from gad.distillation.nan_guard import NanGuard
 from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
@@ -49,7 +50,7 @@ class Updates:
             return {}
         assert isinstance(objective, WithAuxiliary)
         reshard(trained.network)  # or only the gathered weights would hear of it
-        trained.network.requires_grad_(True)
+        let_weights_learn(trained.network)
         for update in range(updates):
             losses = []
             for part, rollout in zip(batches, shared, strict=True):
@@ -60,7 +61,7 @@ class Updates:
             trained.clip_gradients()
             trained.step()
         reshard(trained.network)
-        trained.network.requires_grad_(False)
+        let_weights_learn(trained.network, False)
         return {"auxiliary": torch.cat(losses)}
 
     def gradients(

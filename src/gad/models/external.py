@@ -29,7 +29,7 @@ def _reader(pipeline: "DiffusionPipeline") -> dict:
     return {"class": type(pipeline.text_encoder).__name__, **found}
 
 
-def _check_comparable(name: str, student: Model, teacher: Model) -> None:
+def check_external_comparable(name: str, student: Model, teacher: Model) -> None:
     """Raise ValueError, in one line, for a student whose noises or prompts are not the teacher's."""
     if teacher.pipeline is None:
         raise ValueError(f"{name} cannot be compared with a 2-D teacher: it makes images")
@@ -53,7 +53,7 @@ def load_external_student(
     uncond = None if settings.guidance_scale == 1 else text_encoding_of_prompts(pipeline, [""])
     shape = external_latent_shape(pipeline, settings)
     student = Model(ExternalSampler(pipeline, settings, uncond), shape, pipeline)
-    _check_comparable(settings.name, student, teacher)
+    check_external_comparable(settings.name, student, teacher)
     return student
 
 

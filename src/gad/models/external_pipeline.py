@@ -26,10 +26,15 @@ if TYPE_CHECKING:  # imported where they are used at run time, since that takes 
 
 
 def load_external_pipeline(
-    settings: ExternalStudent, *, shapes_only: bool = False, fetch: bool = True
+    settings: ExternalStudent,
+    *,
+    base: "DiffusionPipeline | None" = None,
+    shapes_only: bool = False,
+    fetch: bool = True,
 ) -> "DiffusionPipeline":
     """The pipeline of an external student: float32, frozen, with the scheduler that the recipe names.
 
+    ``base`` is changed in place where a LoRA or a bare network has one in memory; else ``settings`` name it.
     With ``shapes_only`` its networks are on the device "meta": all the same checks, but no weight is read. Unless
     ``fetch`` nothing comes from the hub that is not in its cache. Raises ValueError, in one line that names the
     student, for a missing folder, another pipeline class, a scheduler or option that is not known, and weights or an
@@ -39,9 +44,9 @@ def load_external_pipeline(
     source, revision = (settings.source, settings.revision) if whole else (settings.base, settings.base_revision)
     assert source is not None, "a LoRA or a bare network names its base"
     try:
-        pipeline = load_pipeline(source, revision=revision, shapes_only=shapes_only, fetch=fetch)
+        pipeline = base or load_pipeline(source, revision=revision, shapes_only=shapes_only, fetch=fetch)
         if settings.kind == "lora":
-            merge_lora(pipeline, _adapter_file(settings, fetch), scale=settings.lora_scale)
+            merge_lora(pipeline, external_adapter_file(settings, fetch), scale=settings.lora_scale)
         if settings.kind == "network":
             network = _bare_network(settings, pipeline_network(pipeline), shapes_only, fetch)
             check_pipeline_network(network, pipeline, settings.source)
@@ -74,7 +79,7 @@ def _folder(source: str, revision: str | None, fetch: bool, patterns: list[str])
     return Path(snapshot_download(source, revision=revision, **options))
 
 
-def _adapter_file(settings: ExternalStudent, fetch: bool) -> Path:
+def external_adapter_file(settings: ExternalStudent, fetch: bool = True) -> Path:
     """The adapter's safetensors file: itself, or the only one of its folder, with peft's settings beside it."""
     place = _folder(settings.source, settings.revision, fetch, ["*.safetensors", f"*{CONFIG}"])
     if place.is_file():

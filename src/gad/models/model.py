@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import Denoiser
+from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
+from gad.models.lora_students import lora_student_denoiser, lora_student_file, lora_student_scheduler
 from gad.models.mlp import load_point_network, point_denoiser
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_latent_shape, pipeline_network
+from gad.models.own_times import load_own_timesteps
+from gad.models.pipelines import (
+    load_pipeline,
+    pipeline_denoiser,
+    pipeline_family,
+    pipeline_latent_shape,
+    pipeline_network,
+)
+from gad.models.shared_parts import pipeline_with_parts
 from gad.models.text_encoding import text_encoding_of_prompts
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
@@ -124,8 +133,27 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
         return Model(point_denoiser(load_point_network(folder)), (2, 1, 1))
     if not folder.exists():
         raise ValueError(f"there is no model in {folder}")
+    adapter = lora_student_file(folder)
+    if adapter is not None:
+        return _lora_student(adapter, teacher)
     shared = {name: getattr(teacher.pipeline, name) for name in ("text_encoder", "vae")} if teacher else {}
-    return _from_pipeline(load_pipeline(folder, **shared), folder)
+    model = _from_pipeline(load_pipeline(folder, **shared), folder)
+    if isinstance(model.denoiser, NetworkDenoiser):
+        load_own_timesteps(model.denoiser, folder)
+    return model
+
+
+def _lora_student(path: Path, teacher: Model | None) -> Model:
+    """A student that is an adapter on its teacher's network, whose weights it shares."""
+    if teacher is None or teacher.pipeline is None or not isinstance(teacher.denoiser, NetworkDenoiser):
+        raise ValueError(f"{path.parent} holds a LoRA, which is loaded on its teacher: name that one as well")
+    denoiser = lora_student_denoiser(path, teacher.denoiser, teacher.pipeline)
+    parts = {
+        pipeline_family(teacher.pipeline).network: denoiser.network,
+        "scheduler": lora_student_scheduler(path.parent, teacher.pipeline),
+    }
+    load_own_timesteps(denoiser, path.parent)
+    return Model(denoiser, teacher.latent_shape, pipeline_with_parts(teacher.pipeline, **parts))
 
 
 def _points(path: Path) -> torch.Tensor:

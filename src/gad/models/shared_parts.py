@@ -1,5 +1,6 @@
 """Parts of pipelines that are equal, held once."""
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +28,13 @@ def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[Diffusion
             if theirs is not None and _alike(mine, theirs):
                 pipeline.register_modules(**{name: theirs})
                 break
+
+
+def pipeline_with_parts(pipeline: "DiffusionPipeline", **parts: object) -> "DiffusionPipeline":
+    """A pipeline of the same parts, but for those that are named; the given one stays as it is."""
+    other = copy.copy(pipeline)
+    other.register_modules(**parts)
+    return other
 
 
 def _alike(one: Part, other: Part) -> bool:

@@ -6,9 +6,15 @@ from gad.config import StudentConfig
 from gad.config.variants import VARIANTS
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import sampling_timesteps
+from gad.models.adapter import adapter_config, adapter_on_shared_base, has_adapter
+from gad.models.lora_students import reads_adapters, save_lora_student
 from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model, load_model
-from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_stock_scheduler, save_diffusers_pipeline
+from gad.models.own_times import own_timestep_options, save_own_timesteps, stock_scheduler_of_student
+from gad.models.pipelines import pipeline_family, pipeline_network, save_diffusers_pipeline
+from gad.models.shared_parts import pipeline_with_parts
+from gad.models.starting_student import load_starting_adapter, load_starting_student
+from gad.runtime.atomic import atomic_write_path
 from gad.runtime.devices import own_device
 from gad.runtime.paths import stage_dir
 
@@ -30,9 +36,25 @@ def student_usage_line(model: Model, num_steps: int) -> str:
     from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     options = dict(pipeline_family(model.pipeline).sample_options, guidance_scale=1.0, num_inference_steps=num_steps)
-    if num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
+    own = own_timestep_options(model.denoiser.schedule)
+    if own:
+        options |= own
+    elif num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = sampling_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
-    return f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
+    call = f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
+    return _adapter_line(model) + call
+
+
+def _adapter_line(model: Model) -> str:
+    """How a teacher's pipeline ``pipe`` becomes the student in ``folder``; nothing for one that is a whole pipeline."""
+    if model.pipeline is None or not has_adapter(pipeline_network(model.pipeline)):
+        return ""
+    scheduler = type(model.pipeline.scheduler).__name__
+    name = pipeline_family(model.pipeline).network
+    loaded = f"pipe.{name} = PeftModel.from_pretrained(pipe.{name}, folder)"
+    if reads_adapters(model.pipeline):
+        loaded = "pipe.load_lora_weights(folder)"
+    return f"{loaded}; pipe.scheduler = {scheduler}.from_pretrained(folder, subfolder='scheduler'); "
 
 
 def has_finished_student(recipe: str) -> bool:
@@ -56,27 +78,35 @@ def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[t
     return found
 
 
-def start_student(teacher: Model, config: StudentConfig, *, seed: int) -> NetworkDenoiser:
-    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher."""
+def start_student(teacher: Model, config: StudentConfig, *, seed: int, student_steps: int = 1) -> NetworkDenoiser:
+    """A student at initialisation: a copy of the teacher's network, or a fresh perceptron for the exact teacher; a
+    student of ``student_steps`` that was distilled elsewhere; or an adapter on the teacher's own weights."""
     if not isinstance(teacher.denoiser, NetworkDenoiser):
         return point_denoiser(build_point_network(config.hidden, config.layers, seed=seed))
+    given = config.start_student if config.start == "student" else None
+    if config.lora is not None and given is not None:
+        return load_starting_adapter(teacher, given, config.lora, student_steps=student_steps)
+    if config.lora is not None:
+        return adapter_on_shared_base(teacher.denoiser, adapter_config(config.lora), seed=seed)
+    if given is not None:
+        return load_starting_student(teacher, given, student_steps=student_steps)
     return teacher.denoiser.copied()
 
 
 def save_student(student: NetworkDenoiser, teacher: Model, folder: Path) -> None:
-    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image.
+    """A folder that :func:`gad.models.model.load_model` reads; a stock diffusers pipeline for text-to-image, or the
+    adapter of one.
 
-    Its scheduler walks our times, whatever the teacher came with.
+    Its scheduler walks our times, whatever the teacher came with, or the student's own ones.
     """
     if teacher.pipeline is None:
         assert isinstance(student.network, PointNetwork)
         return save_point_network(student.network, folder)
-    name = pipeline_family(teacher.pipeline).network
-    original = {name: pipeline_network(teacher.pipeline), "scheduler": teacher.pipeline.scheduler}
-    teacher.pipeline.register_modules(
-        **{name: student.network, "scheduler": pipeline_stock_scheduler(teacher.pipeline)}
-    )
-    try:
-        save_diffusers_pipeline(teacher.pipeline, folder)
-    finally:
-        teacher.pipeline.register_modules(**original)
+    scheduler = stock_scheduler_of_student(teacher.pipeline, student.schedule)
+    with atomic_write_path(folder) as partial:
+        if has_adapter(student.network):
+            save_lora_student(student, teacher.pipeline, scheduler, partial)
+        else:
+            parts = {pipeline_family(teacher.pipeline).network: student.network, "scheduler": scheduler}
+            save_diffusers_pipeline(pipeline_with_parts(teacher.pipeline, **parts), partial)
+        save_own_timesteps(student.schedule, partial)
