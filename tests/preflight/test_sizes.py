@@ -3,9 +3,21 @@
 import pytest
 
 from gad.config import load_recipe
+from gad.config.lora import LoraConfig
 from gad.preflight import sizes
-from gad.preflight.architectures import ARCHITECTURES, architecture_of
-from gad.preflight.estimate import estimate_disk_bytes, estimate_host_bytes, estimate_memory_bytes
+from gad.preflight.architectures import (
+    ARCHITECTURES,
+    architecture_network_parameters,
+    architecture_of,
+    build_architecture,
+    count_architecture_adapter,
+)
+from gad.preflight.estimate import (
+    estimate_disk_bytes,
+    estimate_host_bytes,
+    estimate_memory_bytes,
+    training_memory_bytes,
+)
 from gad.preflight.sizes import check_sizes
 
 
@@ -61,3 +73,43 @@ def test_every_process_of_a_machine_holds_the_pipeline(monkeypatch, launch, coun
     needed = f"RAM: {all_of_them / 1e9:.0f} GB for pipeline, prompts or checkpoint in float32{each}"
     needed += f", {one / 1e9:.0f} GB there"
     assert line == f"missing: {needed} -> use a machine with more RAM{fewer}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_lora_has_its_base_once_and_states_for_its_adapters_alone(dtype):
+    recipe, architecture = load_recipe("pixart_tdm"), ARCHITECTURES["pixart"]
+    lora, network = LoraConfig(rank=16), build_architecture(architecture, device="meta")
+    whole, adapter = architecture_network_parameters(network), count_architecture_adapter(architecture, lora)
+    assert adapter == 28 * 8 * 16 * (1152 + 1152)  # 28 blocks of two attentions with four projections each
+    recipe = recipe.model_copy(update={"student": recipe.student.model_copy(update={"lora": lora, "dtype": dtype})})
+    needs, bytes_each = estimate_memory_bytes(recipe, architecture), {"float32": 4, "bfloat16": 2}[dtype]
+    assert needs == {
+        "shared base": bytes_each * whole,
+        "student's adapter": 20 * adapter,
+        "fake score's adapter": 16 * adapter,
+    }
+    disk = estimate_disk_bytes(recipe, architecture)
+    assert disk["students"] == 2 * 4 * adapter and disk["checkpoint"] == 32 * adapter
+    plain = load_recipe("pixart_tdm")
+    smaller = [estimate_host_bytes(settings, architecture) for settings in (recipe, plain)]
+    assert smaller[0] < smaller[1]
+
+
+def test_memory_follows_from_numbers_of_parameters_alone():
+    student = load_recipe("pixart_tdm").student.model_copy(update={"dtype": "bfloat16", "optimizer": "adamw_8bit"})
+    assert training_memory_bytes(10**9, student, 10**6) == {
+        "shared base": 2 * 10**9,
+        "student's adapter": 14 * 10**6,
+        "fake score's adapter": 10 * 10**6,
+    }
+    needs = training_memory_bytes(10**9, student)
+    assert needs == {"student": 14 * 10**9, "teacher": 2 * 10**9, "fake score": 10 * 10**9}
+    matching = student.model_copy(update={"paradigm": "matching"})
+    assert training_memory_bytes(10**9, matching, 10**6) == {"shared base": 2 * 10**9, "student's adapter": 14 * 10**6}
+
+
+def test_a_device_that_the_networks_overfill_is_told_of_adapters(monkeypatch):
+    recipe = load_recipe("pixart_tdm")
+    monkeypatch.setattr(sizes.psutil, "virtual_memory", lambda: type("Memory", (), {"total": 10**9}))
+    told = next(str(finding) for finding in check_sizes(recipe) if "of networks" in finding.what)
+    assert told.startswith("missing") and "set student.lora, or student.optimizer" in told

@@ -14,7 +14,9 @@ import torch
 from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DConditionModel
 from torch import nn
 
+from gad.config.lora import LoraConfig
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
+from gad.models.adapter import count_adapter_parameters
 from gad.models.families import FAMILIES
 from gad.runtime.files import read_json
 from gad.runtime.paths import project_path
@@ -187,6 +189,17 @@ def architecture_network_parameters(network: nn.Module) -> int:
 def count_architecture_parameters(architecture: Architecture, *, depth: int | None = None) -> int:
     """Parameters of the network, from shapes alone; a published one takes a second to build."""
     return architecture_network_parameters(build_architecture(architecture, depth=depth, device="meta"))
+
+
+def count_architecture_adapter(architecture: Architecture, lora: LoraConfig, *, depth: int | None = None) -> int:
+    """Parameters of a recipe's adapter on the network, from shapes alone."""
+    return _count_adapter(architecture, lora.rank, tuple(lora.targets), depth)
+
+
+@cache
+def _count_adapter(architecture: Architecture, rank: int, targets: tuple[str, ...], depth: int | None) -> int:
+    network = build_architecture(architecture, depth=depth, device="meta")
+    return count_adapter_parameters(network, LoraConfig(rank=rank, targets=list(targets)))
 
 
 def architecture_image_tokens(architecture: Architecture, size: int | None = None) -> int:

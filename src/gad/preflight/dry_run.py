@@ -95,10 +95,9 @@ class _Asked(Timed):
 
 def _begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
     """A student that starts as the teacher, and its objective."""
+    teacher = teacher_copy_for_training(teacher, config)
     student = start_student(teacher, config, seed=0)
-    return student, build_objective(
-        teacher_copy_for_training(teacher, config), student, pairs, config, variant=variant, seed=0
-    )
+    return student, build_objective(teacher, student, pairs, config, variant=variant, seed=0)
 
 
 def dry_run_steps(

@@ -10,6 +10,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import ExternalStudent, Recipe
 from gad.config.fidelity import EFFLITE0, PIXELS
+from gad.config.starting_student import NAME
 from gad.data.emoji.clip import load_emoji_clip
 from gad.data.emoji.detector import load_emoji_detector
 from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
@@ -84,8 +85,10 @@ def _evaluators_of(settings: Recipe) -> dict[str, tuple[str, Callable | None]]:
 
 
 def check_external_students(settings: Recipe) -> Iterator[Finding]:
-    """The external models and the pipelines whose parts they use: all that a run refuses, without their weights."""
-    for student in (entry for entry in settings.external_models if entry.kind != "first_step"):
+    """The external models, the student that training starts from, and the pipelines whose parts they use: all that a
+    run refuses, without their weights."""
+    entries = [entry for entry in settings.external_models if entry.kind != "first_step"]
+    for student in [*entries, *_starting_student(settings)]:
         lacking = False
         for source, revision in ((student.source, student.revision), (student.base, student.base_revision)):
             if source is not None and not _model_here(source, revision):
@@ -96,13 +99,24 @@ def check_external_students(settings: Recipe) -> Iterator[Finding]:
             yield from _try_external_student(student)
 
 
+def _starting_student(settings: Recipe) -> list[ExternalStudent]:
+    """The student that training starts from, on the recipe's own teacher, as an external model; none without one."""
+    start, teacher = settings.student.start_student, settings.teacher
+    if start is None:
+        return []
+    entry = start.as_external(settings.noise_pairs.student_steps)
+    base = {} if start.kind == "full" else {"base": teacher.pretrained, "base_revision": teacher.revision}
+    return [entry.model_copy(update=base)]
+
+
 def _try_external_student(student: ExternalStudent) -> Iterator[Finding]:
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always", UserWarning)
         try:
             external_latent_shape(load_external_pipeline(student, shapes_only=True, fetch=False), student)
         except ValueError as error:
-            yield Finding("missing", f"students, {error}", "correct the entry in external_models, or drop it")
+            place = student.name if student.name == NAME else "the entry in external_models, or drop it"
+            yield Finding("missing", f"students, {error}", f"correct {place}")
     for message in (str(warning.message) for warning in warned):
         if message.startswith(f"{student.name}: "):
             what, _, do = message.partition("; ")

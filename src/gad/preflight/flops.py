@@ -5,6 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.batch import Batch, batch_random_generator
+from gad.distillation.learning_weights import let_weights_learn
 from gad.distillation.objective import networks_of_objective
 from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
 
@@ -24,7 +25,7 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
     student, objective, part = student.to("meta"), objective.to("meta"), part.to("meta")
     for network in networks_of_objective(student, objective):
         network.float()
-    student.network.train().requires_grad_(True)
+    let_weights_learn(student.network.train())
     with FlopCounterMode(display=False) as counter:
         rollout = (
             objective.rollout(student, part, batch_random_generator(0)) if isinstance(objective, WithRollout) else None
@@ -32,9 +33,9 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
         shared = () if rollout is None else (rollout,)
         if objective.auxiliary is not None:
             assert isinstance(objective, WithAuxiliary)
-            objective.auxiliary.requires_grad_(True)
+            let_weights_learn(objective.auxiliary)
             for update in range(config.auxiliary_updates):
                 objective.auxiliary_loss(student, part, batch_random_generator(0, update), *shared).mean().backward()
-            objective.auxiliary.requires_grad_(False)
+            let_weights_learn(objective.auxiliary, False)
         objective.terms(student, part, batch_random_generator(1), *shared)["total"].backward()
     return float(config.accumulate * counter.get_total_flops())

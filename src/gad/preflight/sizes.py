@@ -60,7 +60,10 @@ def _check_memory(settings: Recipe, architecture: Architecture) -> Iterator[Find
     elif settings.student.shard:
         yield Finding("warn", f"{what}, sharded over the processes", "start enough of them")
     else:
-        do = "set student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
+        adapter = "" if settings.student.lora else "student.lora, or "
+        do = (
+            f"set {adapter}student.optimizer: adamw_8bit, or student.shard: true with several GPUs, or use a larger GPU"
+        )
         yield Finding("missing", what, do)
     processes, ram = distributed_processes_per_node(), psutil.virtual_memory().total
     host = estimate_host_bytes(settings, architecture, processes)
