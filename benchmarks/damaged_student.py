@@ -30,7 +30,8 @@ RECIPE = "repair_compact"
 
 @dataclass(frozen=True)
 class Blended:
-    """An objective of regression to blended endpoints; ``share`` is that of the other noise's."""
+    """An objective of regression to blended endpoints; ``share`` is that of the other noise's. Of pairs with one
+    direction a noise: members are 0, its partner, and the independent noise of the same prompt."""
 
     pairs: NoisePairs
     share: float
@@ -45,10 +46,7 @@ class Blended:
 
     def terms(self, student, batch, generator) -> dict[str, Tensor]:
         """The regression's loss ``[B]`` and its mean. Unpaired batches hold a noise or its independent one."""
-        ends = [
-            self.pairs.trajectories(batch.ids, torch.full_like(batch.ids, member))[:, -1]
-            for member in (0, 1 + self.pairs.config.directions_per_noise)
-        ]
+        ends = [self.pairs.trajectories(batch.ids, torch.full_like(batch.ids, member))[:, -1] for member in (0, 2)]
         other = sum(ends) - batch.endpoint
         target = batch.endpoint + self.share * (other - batch.endpoint)
         loss = matching_loss(student(batch.noise, batch.t, batch.conditioning), target)

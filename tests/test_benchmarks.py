@@ -9,7 +9,12 @@ import torch
 from scripts import ROOT, load_script
 
 from gad.config import load_recipe
+from gad.data.noise_pairs import NoisePairs
+from gad.data.pair_generation import generate_noise_pairs
 from gad.diffusion.noise import draw_noise
+from gad.diffusion.schedule import CosineSchedule
+from gad.distillation.batch_source import draw_batch
+from gad.models.mlp import build_point_network, point_denoiser
 from gad.preflight.architectures import architecture_of
 
 
@@ -58,3 +63,23 @@ def test_a_wrong_call_is_told_at_once_in_one_line(command, message):
     )
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert message in done.stderr.splitlines()[-1]
+
+
+def test_a_damaged_students_targets_are_blends_of_two_noises_endpoints(smoke, point_teacher, tmp_path):
+    damaged = load_script("benchmarks/damaged_student.py")
+    config = smoke.noise_pairs.model_copy(update={"directions_per_noise": 1, "student_steps": 1})
+    list(generate_noise_pairs(tmp_path, point_teacher, "hash", config))
+    point_pairs = NoisePairs(tmp_path)
+    batch = draw_batch(point_pairs, None, CosineSchedule(), variant="baseline", batch_size=64, key=(0, 0))
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    x0 = student(batch.noise, batch.t, None)
+    ends = [point_pairs.trajectories(batch.ids, torch.full_like(batch.ids, member))[:, -1] for member in (0, 2)]
+    own = [(batch.endpoint == end).flatten(1).all(1) for end in ends]
+    for share in (0.0, 0.7):
+        terms = damaged.Blended(point_pairs, share).terms(student, batch, torch.Generator())
+        for mine, here, there in ((own[0], *ends), (own[1], *ends[::-1])):
+            target = (1 - share) * here + share * there
+            expected = (x0 - target).square().flatten(1).mean(1)
+            assert torch.allclose(terms["matching"][mine], expected[mine], rtol=1e-5)
+        assert torch.equal(terms["total"], terms["matching"].mean())
+    assert own[0].any() and own[1].any()

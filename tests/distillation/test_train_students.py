@@ -7,11 +7,15 @@ from diffusers import DiffusionPipeline, DPMSolverMultistepScheduler, PNDMSchedu
 from tiny import PROMPTS
 
 from gad.config import NoisePairsConfig, SensitivityConfig, StudentConfig
+from gad.config.starting_student import StartingStudent
 from gad.data.noise_pairs import NoisePairs, noise_pair_of
 from gad.data.pair_generation import generate_noise_pairs
 from gad.data.prompts import prompt_of
 from gad.diffusion.noise import draw_noise
+from gad.diffusion.retimed_schedule import RetimedSchedule
 from gad.diffusion.sampling import sample
+from gad.distillation.cache_keys import student_cache_key
+from gad.distillation.objective import build_objective
 from gad.distillation.train_students import train_student_seeds
 from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, measure_end_to_end, summarise_end_to_end
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
@@ -186,3 +190,50 @@ def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smok
 def test_students_of_points_have_no_start_to_measure(point_teacher, smoke):
     with pytest.raises(ValueError, match="start from random weights"):
         initialisation_metrics(point_teacher, smoke)
+
+
+OWN = {  # of a tiny student of each family, by its class: times of its own
+    "StableDiffusionPipeline": {"scheduler": {"class": "DDPMScheduler"}, "timesteps": [400]},
+    "PixArtAlphaPipeline": {
+        "scheduler": {"class": "DPMSolverMultistepScheduler", "solver_order": 1, "final_sigmas_type": "zero"},
+        "timesteps": [899, 674, 449, 150],
+    },
+    "SanaPipeline": {"sigmas": [1.0, 0.9, 0.5, 0.2]},
+}
+
+
+def test_a_student_at_its_own_times_is_trained_on_from_where_it_is(hub_run, tmp_path):
+    settings, teacher, pairs, root = hub_run
+    own, steps = OWN[type(teacher.pipeline).__name__], pairs.config.student_steps
+    start = StartingStudent(source=str(root / "hub"), **own)
+    target = "next_state" if steps == 1 else "end_to_end"
+    changes = {"start": "student", "start_student": start, "target": target, "num_steps": 1, "lr": 1e-4}
+    config = settings.student.model_copy(update=changes | {"ema_decay": 0.0, "warmup_steps": 0})
+    if steps > 1:
+        wrong = config.model_copy(update={"target": "next_state"})
+        student = start_student(teacher, config, seed=0, student_steps=steps)
+        with pytest.raises(ValueError, match="times of its own .*set student.target: end_to_end"):
+            build_objective(teacher, student, pairs, wrong, variant="gad", seed=0)
+    made = train_student_seeds(teacher, pairs, config, variant="gad", folder=tmp_path / "gad", live=tmp_path / "live")
+    assert [state.step for _, state in made] == [1]
+    student = load_model(student_seed_dir(tmp_path / "gad", 0), teacher=teacher)
+    assert isinstance(student.denoiser.schedule, RetimedSchedule)
+    before = start_student(teacher, config, seed=0, student_steps=steps)
+    assert student.denoiser.schedule.own == pytest.approx(before.schedule.own)
+    moved = [(a - b).abs().max() for a, b in zip(weights_of(student.denoiser), weights_of(before), strict=True)]
+    assert 0 < max(moved) <= 2e-4
+
+
+def weights_of(denoiser):
+    return [parameter.detach() for parameter in denoiser.network.parameters()]
+
+
+def test_students_of_another_start_are_not_taken_for_these(smoke, point_pairs, tmp_path):
+    (tmp_path / "start").mkdir()
+    (tmp_path / "start" / "weights").write_text("1")
+    start = StartingStudent(source=str(tmp_path / "start"))
+    config = smoke.student.model_copy(update={"start": "student", "start_student": start})
+    keys = [student_cache_key(settings, "gad", point_pairs) for settings in (smoke.student, config)]
+    (tmp_path / "start" / "weights").write_text("2")
+    keys.append(student_cache_key(config, "gad", point_pairs))
+    assert len(set(keys)) == 3

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from gad.config import ExternalStudent
+from gad.config import ExternalStudent, load_recipe
+from gad.config.starting_student import StartingStudent
 from gad.preflight.dry_run import dry_run_teacher
 from gad.preflight.external_files import check_evaluators, check_external_students
 
@@ -86,3 +87,24 @@ def test_a_dry_run_refuses_a_local_folder_that_could_not_be_loaded_later(smoke, 
     teacher = smoke.teacher.model_copy(update={"pretrained": str(tmp_path / "sd")})
     with pytest.raises(ValueError, match="unet: its weights hold what UNet2DConditionModel has not: more"):
         dry_run_teacher(smoke.model_copy(update={"teacher": teacher}), depth=1, size=8)
+
+
+def start_of(name: str, **changes):
+    settings = load_recipe(name)
+    start = StartingStudent(**{"timesteps": [400], "scheduler": {"class": "DDPMScheduler"}} | changes)
+    student = settings.student.model_copy(update={"start": "student", "start_student": start})
+    pairs = settings.noise_pairs.model_copy(update={"student_steps": 1})
+    return settings.model_copy(update={"student": student, "noise_pairs": pairs, "external_models": []})
+
+
+def test_a_student_to_start_from_is_examined_on_the_recipes_teacher(root, tmp_path):
+    teacher = load_recipe("sd21_ladd").teacher.model_copy(update={"pretrained": str(root / "sd"), "revision": None})
+    whole = start_of("sd21_ladd", source=str(root / "sd")).model_copy(update={"teacher": teacher})
+    bare = start_of("sd21_ladd", source=str(root / "sd"), kind="network", subfolder="unet")
+    bare = bare.model_copy(update={"teacher": teacher})
+    assert findings(check_external_students, whole) == findings(check_external_students, bare) == []
+    (line,) = findings(check_external_students, start_of("sd21_ladd", source=str(tmp_path / "none")))
+    assert line.startswith("missing: students, student.start_student: ") and "neither a folder" in line
+    faulty = start_of("sd21_ladd", source=str(root / "sd"), scheduler={"timestep_spacng": "trailing"}, timesteps=None)
+    (line,) = findings(check_external_students, faulty.model_copy(update={"teacher": teacher}))
+    assert "has no option 'timestep_spacng'" in line and line.endswith("-> correct student.start_student")
