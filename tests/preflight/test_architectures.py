@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, RecipeError, SeedsConfig, load_recipe
+from gad.config.lora import LoraConfig
 from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import prompt_of
 from gad.data.text_embeddings import encode_pair_prompts
@@ -167,6 +168,21 @@ def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
         options = {"variant": "gad", "batch_size": 2, "key": (0, 0)}
         found.append(step_flops(student, objective, draw_batch(pairs, prompts, student.schedule, **options), config))
     assert found[0] == found[1] and (found[2] < found[0] or pairs.config.student_steps == 1)
+
+
+def test_a_step_of_a_lora_saves_the_gradients_of_its_bases_weights(hub_run):
+    settings, teacher, pairs, _ = hub_run
+    prompts, found = encode_pair_prompts(teacher, pairs), []
+    for lora in (None, LoraConfig(rank=1)):
+        config = settings.student.model_copy(update={"lora": lora, "dtype": "bfloat16"})
+        own = teacher_copy_for_training(teacher, config)  # counted on the device "meta"
+        student = start_student(own, config, seed=0)
+        objective = build_objective(own, student, pairs, config, variant="gad", seed=0)
+        options = {"variant": "gad", "batch_size": 2, "key": (0, 0)}
+        found.append(step_flops(student, objective, draw_batch(pairs, prompts, student.schedule, **options), config))
+    # PyTorch's counter takes the weights' gradients of SANA's grouped convolutions for those of whole ones
+    assert 1 / 3 * found[0] < found[1] < 0.97 * found[0]
+    assert not any(parameter.is_meta for parameter in teacher.denoiser.network.parameters())
 
 
 def test_options_that_a_network_does_not_have_are_refused_in_one_line(smoke, point_teacher, point_pairs):

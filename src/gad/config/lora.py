@@ -12,10 +12,9 @@ ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]  # the projections of every fam
 class LoraConfig(Section):
     """The adapter that is trained instead of the whole network: W + alpha / rank * B A in the layers it names."""
 
-    rank: Count
+    rank: Count  # of the two matrices of each layer
     alpha: Count | None = None  # strength of the adapter times its rank; none: the rank, strength 1
-    # ends of the names of linear or convolutional layers
-    targets: Annotated[list[str], Field(min_length=1)] = ATTENTION
+    targets: Annotated[list[str], Field(min_length=1)] = ATTENTION  # ends of linear or convolutional layers' names
 
     @property
     def strength(self) -> int:

@@ -27,10 +27,10 @@ class StartingStudent(Section):
 
     source: str  # hub name or local folder: a pipeline, a bare network or LoRA weights of the teacher's network
     revision: str | None = None  # of the hub
-    kind: Literal["full", "network", "lora"] = "full"
+    kind: Literal["full", "network", "lora"] = "full"  # what the source holds
     subfolder: Annotated[str | None, with_own("kind", "network")] = None  # path of a bare network in its repository
     weights: str | None = None  # kind network: a file of weights without a config, for the teacher's own network
-    lora_scale: Annotated[float, with_own("kind", "lora")] = 1.0
+    lora_scale: Annotated[float, with_own("kind", "lora")] = 1.0  # times the adapter's own strength
     scheduler: dict[str, Option] | None = None  # `class` and options that replace the folder's own scheduler
     timesteps: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None  # of its network
     sigmas: Annotated[list[float], Field(min_length=1)] | None = None  # of a flow or Euler scheduler
