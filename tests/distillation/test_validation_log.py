@@ -26,11 +26,11 @@ FEW = ValidationConfig(num_noises=16, num_prompts=4, first_step=5)
 def start(point_teacher, point_pairs, smoke, tmp_path):
     """Begin to train in a folder of that name, validated unless told otherwise: the generator and the folder."""
 
-    def start(name, **changes):
+    def start(name, variant="gad", **changes):
         config = smoke.student.model_copy(update={"validation": FEW, "log_every": 1} | changes)
         folder, live = tmp_path / name, tmp_path / "live" / name
         options = {"folder": folder, "live": live, "validation_cache": tmp_path / "cache"}
-        return train_student_seeds(point_teacher, point_pairs, config, variant="gad", **options), folder
+        return train_student_seeds(point_teacher, point_pairs, config, variant=variant, **options), folder
 
     return start
 
@@ -48,6 +48,16 @@ def test_rows_of_all_seeds_stand_in_one_table_at_doubling_steps(start):
         rows = list(csv.DictReader(file))
     assert [(row["seed"], row["step"]) for row in rows] == [(s, k) for s in "01" for k in ("0", "5", "10", "20")]
     assert all(row["jvp_cosine_isotropic"] and row["mode_coverage_teacher"] for row in rows)
+
+
+def test_the_initialisation_is_validated_where_the_curves_of_the_others_begin(start):
+    first = {}
+    for name in ("initialisation", "gad"):
+        _, folder = started = start(name, variant=name)
+        finish(started)
+        with open(folder / "validation.csv", newline="") as file:
+            first[name] = [row for row in csv.DictReader(file) if row["step"] == "0"]
+    assert len(first["gad"]) == 2 and first["initialisation"] == first["gad"]
 
 
 # 3 is between a validation and a checkpoint, 7 after one, 12 after the validation of step 10, 27 in the second seed

@@ -68,7 +68,7 @@ class SeedTraining:
             curves = ValidationLog(self.validation, self.teacher, seed, work)
         given = (student, objective, self.pairs, self.prompts, self.config)
         if VARIANTS[self.variant].untrained:
-            states = iter([state_at_initialisation(*given)])
+            states = iter([state_at_initialisation(*given, validate=curves)])
         else:
             states = train(*given, variant=self.variant, seed=seed, folder=work, validate=curves)
         if accelerator.is_main_process:

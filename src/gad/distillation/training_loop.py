@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from gad.config import StudentConfig
@@ -103,10 +104,17 @@ def state_at_initialisation(
     pairs: NoisePairs,
     prompts: Conditioning | None,
     config: StudentConfig,
+    validate: Validate | None = None,
 ) -> TrainState:
-    """What stands for the training of a student that is not trained: its response on the monitor's pairs at step 0."""
+    """What stands for the training of a student that is not trained: its response on the monitor's pairs at step 0.
+
+    ``validate`` is called with it, too.
+    """
     compared = ComparedOutput(config.target, pairs.config.student_steps)
     student.network.eval().requires_grad_(False)
+    if validate is not None:
+        with torch.random.fork_rng():
+            validate(0, student)
     monitor = Monitor(pairs, prompts, process_schedule(student.schedule), compared=compared)
     gap = matching_loss(compared(student, monitor.batch), monitor.batch.target, kind=config.loss).mean().item()
     return TrainState(0, {"matching": gap, "total": gap}, monitor.measure(student), 0.0, 0.0)

@@ -1,14 +1,16 @@
 """The committed long run of a recipe, and this run's numbers beside its."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
 
+from gad.distillation.validation_log import CURVES, validation_images_of_seed
 from gad.report.direction_kinds import direction_kinds, direction_kinds_read
 from gad.report.format import format_mean
 from gad.report.main_results import main_results
 from gad.runtime.files import read_json, write_json
-from gad.runtime.paths import REPORTS, RESULTS
+from gad.runtime.paths import REPORTS, RESULTS, stage_dir
 
 
 def committed_results(recipe: str) -> dict | None:
@@ -22,7 +24,23 @@ def save_committed_results(recipe: str) -> Path:
     summary = read_json(REPORTS / recipe / "summary.json")
     path = RESULTS / f"{recipe}.json"
     write_json(path, {"metrics": summary["metrics"], "provenance": summary["provenance"]})
+    _save_held_out_curves(recipe)
     return path
+
+
+def _save_held_out_curves(recipe: str) -> None:
+    """Copy what was measured while students trained, where the recipe asks for it: ``<recipe>_curves.csv`` of all
+    variants and seeds, and in ``<recipe>_images`` the first seed's last image grid of each variant."""
+    curves, images = [], RESULTS / f"{recipe}_images"
+    for path in sorted(stage_dir(recipe, "student").glob(f"*/{CURVES}")):
+        variant = path.parent.name
+        curves.append(pd.read_csv(path).assign(variant=variant))
+        grids = sorted(validation_images_of_seed(path.parent, int(curves[-1]["seed"].iloc[0])).glob("*.png"))
+        if grids:
+            images.mkdir(exist_ok=True)
+            shutil.copy(grids[-1], images / f"{variant}.png")
+    if curves:
+        pd.concat(curves).to_csv(RESULTS / f"{recipe}_curves.csv", index=False, float_format="%.6g")
 
 
 def beside_committed_results(metrics: dict[str, dict], committed: dict) -> pd.DataFrame:
