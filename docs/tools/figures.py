@@ -10,6 +10,7 @@ from pathlib import Path
 
 import figure_diagrams
 import figure_results
+import figure_trained
 import figure_tutorial
 import matplotlib.pyplot as plt
 from figure_style import GRID, INK, THEMES
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "figures"
 FIGURES = {
     name.removeprefix("draw_"): draw
-    for module in (figure_results, figure_tutorial, figure_diagrams)
+    for module in (figure_results, figure_trained, figure_tutorial, figure_diagrams)
     for name, draw in vars(module).items()
     if name.startswith("draw_")
 }

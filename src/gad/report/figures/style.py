@@ -9,6 +9,7 @@ from matplotlib.rcsetup import cycler
 DPI = 110
 PALETTE = {  # in the order in which they are drawn
     "teacher": "#222222",
+    "initialisation": "#5c5c5c",
     "baseline": "#9a9a9a",
     "equal_time": "#c7c7c7",
     "noise_augmentation": "#e08214",
@@ -21,7 +22,7 @@ PALETTE = {  # in the order in which they are drawn
     "pointwise_anchor": "#7fbc41",
     "gad_anchor": "#8073ac",
 }
-MARKERS = dict(zip(PALETTE, "*osDv^PX<>hd", strict=True))  # distinct without colour
+MARKERS = dict(zip(PALETTE, "*posDv^PX<>hd", strict=True))  # distinct without colour
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
