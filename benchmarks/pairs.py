@@ -29,8 +29,10 @@ from gad.diffusion.guidance import guided_denoiser_on_device
 from gad.diffusion.noise import draw_noise
 from gad.diffusion.sampling import sampling_timesteps
 from gad.models.families import FAMILIES
+from gad.models.flux import pack_flux_latents, unpack_flux_latents
 from gad.models.model import Model, load_model
-from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_stock_scheduler
+from gad.models.pipeline_schedule import pipeline_stock_scheduler
+from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_sample_options
 from gad.preflight.architectures import BETAS, Architecture, architecture_of
 from gad.preflight.dry_run import random_teacher
 from gad.runtime.cli import exit_with_status, positive_argument
@@ -61,6 +63,9 @@ def asked_of(model: Model, prompt: str, network: nn.Module) -> dict:
     told, empty = (model.condition([text]).to(network.device) for text in (prompt, ""))
     embeds = {"prompt_embeds": told.prompt_embeds, "negative_prompt_embeds": empty.prompt_embeds}
     embeds = {name: values.to(network.dtype) for name, values in embeds.items()}
+    if told.pooled_prompt_embeds is not None:
+        embeds["pooled_prompt_embeds"] = told.pooled_prompt_embeds.to(network.dtype)
+        embeds["negative_pooled_prompt_embeds"] = empty.pooled_prompt_embeds.to(network.dtype)
     if told.prompt_attention_mask is not None:
         embeds["prompt_attention_mask"] = told.prompt_attention_mask
         embeds["negative_prompt_attention_mask"] = empty.prompt_attention_mask
@@ -69,24 +74,27 @@ def asked_of(model: Model, prompt: str, network: nn.Module) -> dict:
 
 def stock_options(model: Model, num_steps: int) -> dict:
     """How the stock pipeline is made to visit our times; changes its scheduler where it has to."""
-    pipeline, options = model.pipeline, dict(pipeline_family(model.pipeline).sample_options)
+    pipeline = model.pipeline
+    size = model.latent_shape[-1] * pipeline.vae_scale_factor
+    options = pipeline_sample_options(pipeline, size)
     if "use_resolution_binning" in options and model.encode is None:
         options["max_sequence_length"] = min(pipeline.tokenizer.model_max_length, 300)
-    pipeline.scheduler = pipeline_stock_scheduler(pipeline)
+    pipeline.scheduler = pipeline_stock_scheduler(pipeline, model.denoiser.schedule)
     if isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = sampling_timesteps(num_steps)[:-1].tolist()
-    size = model.latent_shape[-1] * pipeline.vae_scale_factor
     return options | {"height": size, "width": size, "num_inference_steps": num_steps, "output_type": "latent"}
 
 
 @torch.no_grad()
 def by_loop(model: Model, prompts: list[str], noise: torch.Tensor, guidance_scale: float, options: dict):
     """The stock pipeline, a call for each prompt."""
-    network, parts = pipeline_network(model.pipeline), []
+    network, parts, packed = pipeline_network(model.pipeline), [], pipeline_family(model.pipeline).pack > 1
+    noise = (pack_flux_latents(noise) if packed else noise).to(network.dtype)
     for i, prompt in enumerate(prompts):
-        asked = asked_of(model, prompt, network) | {"latents": noise[i : i + 1].to(network.dtype)}
+        asked = asked_of(model, prompt, network) | {"latents": noise[i : i + 1]}
         parts.append(model.pipeline(**asked, guidance_scale=guidance_scale, **options).images)
-    return torch.cat(parts)
+    made = torch.cat(parts)
+    return unpack_flux_latents(made, *model.latent_shape[1:]) if packed else made
 
 
 def by_batches(model: Model, prompts: list[str], noise: torch.Tensor, config, device: torch.device):

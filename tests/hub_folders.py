@@ -1,4 +1,4 @@
-"""Tiny local folders in the hub's format: teachers of the three families, and what evaluators their pictures.
+"""Tiny local folders in the hub's format: teachers of every family, and what evaluators their pictures.
 
 Networks are diffusers' and transformers' own classes with their defaults, small; nothing of the emoji teachers'
 builder.
@@ -13,16 +13,28 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     DDIMScheduler,
+    EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
     PixArtAlphaPipeline,
     PixArtTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from tiny import tiny_clip
-from transformers import CLIPImageProcessor, YolosConfig, YolosForObjectDetection
+from transformers import (
+    CLIPImageProcessor,
+    CLIPTextModelWithProjection,
+    T5EncoderModel,
+    YolosConfig,
+    YolosForObjectDetection,
+)
 
 from gad.config import Recipe, load_recipe
 from gad.data.emoji.text_encoders import clip_text, gemma_text, t5_text
@@ -66,7 +78,74 @@ def _sana():
     return SanaPipeline(tokenizer, encoder, vae, transformer, FlowMatchEulerDiscreteScheduler())
 
 
-BUILDERS = {"sd21_ladd": _sd, "pixart_tdm": _pixart, "sana_sid": _sana}
+def _projected_clip():
+    """A CLIP text model whose pooled embedding is projected to 8 numbers."""
+    tokenizer, plain = clip_text()
+    plain.config.projection_dim = 8
+    return tokenizer, CLIPTextModelWithProjection(plain.config)
+
+
+def _wide_t5():
+    """A T5 as wide as two CLIP models side by side: SD 3 pads theirs to its width."""
+    tokenizer, plain = t5_text()
+    plain.config.d_model *= 2
+    return tokenizer, T5EncoderModel(plain.config)
+
+
+def _sdxl():
+    """Its autoencoder has eight pixels to a latent's side, which its network is told."""
+    (tokenizer, encoder), (tokenizer_2, encoder_2) = clip_text(), _projected_clip()
+    unet = UNet2DConditionModel(
+        sample_size=8, block_out_channels=(8, 16), norm_num_groups=4, layers_per_block=1, attention_head_dim=(2, 4),
+        transformer_layers_per_block=(1, 2), cross_attention_dim=192, use_linear_projection=True,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        addition_embed_type="text_time", addition_time_embed_dim=8, projection_class_embeddings_input_dim=6 * 8 + 8,
+    )  # fmt: skip
+    levels = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
+    vae = AutoencoderKL(block_out_channels=(8,) * 4, norm_num_groups=4, latent_channels=4, **levels)
+    scheduler = EulerDiscreteScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, timestep_spacing="leading"
+    )
+    return StableDiffusionXLPipeline(vae, encoder, encoder_2, tokenizer, tokenizer_2, unet, scheduler)
+
+
+def _sd3():
+    readers = [_projected_clip(), _projected_clip(), _wide_t5()]
+    parts = [part for tokenizer, encoder in readers for part in (encoder, tokenizer)]
+    transformer = SD3Transformer2DModel(
+        sample_size=8, patch_size=2, in_channels=4, out_channels=4, num_layers=2, num_attention_heads=2,
+        attention_head_dim=8, joint_attention_dim=192, caption_projection_dim=16, pooled_projection_dim=16,
+        pos_embed_max_size=8, qk_norm="rms_norm", dual_attention_layers=(0,),
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8,), norm_num_groups=4, latent_channels=4, scaling_factor=1.5, shift_factor=0.06
+    )
+    return StableDiffusion3Pipeline(transformer, FlowMatchEulerDiscreteScheduler(shift=3.0), vae, *parts)
+
+
+def flux(*, guidance_embeds: bool = True) -> FluxPipeline:
+    """FLUX.1 dev in small, or without an input for its guidance schnell."""
+    (tokenizer, encoder), (tokenizer_2, encoder_2) = clip_text(), t5_text()
+    transformer = FluxTransformer2DModel(
+        in_channels=16, num_layers=1, num_single_layers=2, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=96, pooled_projection_dim=96, guidance_embeds=guidance_embeds, axes_dims_rope=(2, 2, 4),
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        block_out_channels=(8,), norm_num_groups=4, latent_channels=4, scaling_factor=0.4, shift_factor=0.1
+    )
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=guidance_embeds)
+    return FluxPipeline(scheduler, vae, encoder, tokenizer, encoder_2, tokenizer_2, transformer)
+
+
+BUILDERS = {
+    "sd21_ladd": _sd,
+    "pixart_tdm": _pixart,
+    "sana_sid": _sana,
+    "sdxl_tdm": _sdxl,
+    "sd35_sid": _sd3,
+    "flux_ladd": flux,
+}
+SIDE = 8  # of the latents of all of them
 SMALL = {
     "noise_pairs": {
         "num_pairs": 4,
@@ -76,7 +155,8 @@ SMALL = {
         "perturbation_scale": 0.1,
         "device": "cpu",
     },
-    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu"},
+    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu",
+                "shard": False},
     "sensitivity": {"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "device": "cpu"},
 }  # fmt: skip
 
@@ -137,4 +217,6 @@ def small_recipe(name: str, root: Path) -> Recipe:
     recipe = load_recipe(name).model_dump()
     for section, changes in sections(root).items():
         recipe[section] |= changes
+    if recipe["teacher"]["latent_side"]:  # SDXL's network and the paper's say their own
+        recipe["teacher"]["latent_side"] = SIDE
     return Recipe.model_validate(recipe | {"external_models": []})

@@ -18,7 +18,7 @@ from gad.models.mlp import build_point_network, point_denoiser
 from gad.preflight.architectures import architecture_of
 
 
-@pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid"])
+@pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid", "sdxl_tdm", "sd35_sid", "flux_ladd"])
 def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe):
     pairs, settings = load_script("benchmarks/pairs.py"), load_recipe(recipe)
     model = pairs.published(architecture_of(settings.teacher.pretrained), depth=1, size=8)

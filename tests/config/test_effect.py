@@ -47,6 +47,7 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
 WITHOUT_EFFECT = [  # recipe, key, a value that is not its default
     ("smoke", "teacher.pretrained", "data/emoji_unet/teacher"),
     ("emoji_unet_ladd", "teacher.revision", "main"),
+    ("emoji_unet", "teacher.latent_side", 8),
     ("emoji_unet", "teacher.num_points", 100),
     ("emoji_unet_ladd", "teacher.num_scenes", 100),
     ("emoji_unet_ladd", "teacher.autoencoder", "compact"),

@@ -7,7 +7,8 @@ from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps, x0_of_
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, from_x0
 from gad.models.exact import ExactDenoiser
 from gad.models.model import Model, load_model
-from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network, pipeline_schedule
+from gad.models.pipeline_schedule import pipeline_schedule
+from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.students import save_student, start_student
 
 BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

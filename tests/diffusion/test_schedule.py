@@ -6,7 +6,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import CosineSchedule, FlowSchedule, TableSchedule, add_noise, from_x0, to_x0
-from gad.models.pipelines import pipeline_schedule
+from gad.models.pipeline_schedule import pipeline_schedule
 
 DDIM = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 SCHEDULES = {

@@ -1,9 +1,13 @@
 """The features that LADD's discriminator reads from its frozen teacher."""
 
+import hub_folders
+import pytest
 import torch
+from tiny import PROMPTS
 
 from gad.distillation import discriminator
-from gad.models.pipelines import pipeline_denoiser, pipeline_network
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.text_encoding import text_encoding_of_prompts
 
 T = torch.tensor([0.3, 0.6])
 
@@ -31,3 +35,16 @@ def test_a_unet_is_not_asked_for_its_way_up(pipelines, noise, monkeypatch):
     denoiser = pipeline_denoiser(pipelines["unet"])
     discriminator.discriminator_features(denoiser)(noise, T, discriminator.Conditioning(words, None))
     assert not asked and not any(block._forward_hooks for block in discriminator.discriminator_blocks(unet))
+
+
+@pytest.mark.parametrize("recipe", ["sd35_sid", "flux_ladd"])
+def test_blocks_that_mix_text_and_image_are_read_at_the_places_of_the_image(recipe, noise, tmp_path):
+    hub_folders.save_teacher(recipe, tmp_path / "teacher")
+    pipeline = load_pipeline(tmp_path / "teacher")
+    conditioning, denoiser = text_encoding_of_prompts(pipeline, PROMPTS), pipeline_denoiser(pipeline, side=8)
+    features = discriminator.discriminator_features(denoiser)
+    moved = noise.clone()
+    moved[:, :, -2:, -2:] += 1  # the last place: nothing changes as much as what stands there
+    (before,), (after,) = features(noise, T, conditioning), features(moved, T, conditioning)
+    assert before.shape[-2:] == (4, 4)  # squares of 2 x 2 latents are a place
+    assert (after - before).abs().sum(1).flatten(1).argmax(1).tolist() == [15, 15]

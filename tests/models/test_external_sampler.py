@@ -12,7 +12,8 @@ from gad.evaluation.sensitivity.spectrum import measure_spectra
 from gad.evaluation.sensitivity.trajectory import interpolate_trajectory, measure_trajectories, trajectory_states_at
 from gad.models.external import load_external, load_external_student
 from gad.models.model import Model
-from gad.models.pipelines import pipeline_denoiser, pipeline_stock_scheduler
+from gad.models.pipeline_schedule import pipeline_stock_scheduler
+from gad.models.pipelines import pipeline_denoiser
 
 NOISE = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(5))
 

@@ -5,6 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    T5Config,
+    T5EncoderModel,
+)
 
 from gad.config import InversionConfig, NegativePromptsConfig, PromptsConfig, RecipeError, SeedsConfig, load_recipe
 from gad.config.lora import LoraConfig
@@ -38,20 +45,69 @@ from gad.runtime.paths import RECIPES as RECIPES_FOLDER
 
 @pytest.mark.parametrize(
     "name, published",
-    [("sd21", 865_910_724), ("pixart", 610_856_096), ("sana_600m", 591_747_872), ("sana_1600m", 1_604_462_752)],
+    [
+        ("sd21", 865_910_724),
+        ("sdxl", 2_567_463_684),  # "2.6 B" in its paper's table 1
+        ("pixart", 610_856_096),
+        ("sana_600m", 591_747_872),
+        ("sana_1600m", 1_604_462_752),
+        ("flux_dev", 11_901_408_320),  # "12 B" on its card
+        ("flux_schnell", 11_891_178_560),
+    ],
 )
 def test_a_dry_runs_network_has_the_published_number_of_parameters(name, published):
     assert architecture_network_parameters(build_architecture(ARCHITECTURES[name], device="meta")) == published
 
 
+@pytest.mark.parametrize(
+    "name, parameters, card",
+    [
+        ("sd3_medium", 2_028_328_000, 2.1e9),  # "2 billion" on its card
+        ("sd35_medium", 2_243_171_520, 2.5e9),  # "2.5 billion"
+        ("sd35_large", 8_056_627_520, 8.1e9),  # "8.1 billion"
+    ],
+)
+def test_sd3_networks_are_as_large_as_their_cards_say_with_their_table_of_positions(name, parameters, card):
+    network = build_architecture(ARCHITECTURES[name], device="meta")
+    assert architecture_network_parameters(network) == parameters
+    stored = parameters + sum(buffer.numel() for buffer in network.buffers())
+    assert round(stored / 1e9, 1) == card / 1e9
+
+
+def test_the_text_encoders_of_sdxl_sd3_and_flux_have_the_parameters_that_estimates_take():
+    small = {"num_hidden_layers": 12, "hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    large = {"num_hidden_layers": 32, "hidden_size": 1280, "intermediate_size": 5120, "num_attention_heads": 20}
+    t5 = {"d_model": 4096, "d_kv": 64, "d_ff": 10240, "num_layers": 24, "num_heads": 64, "vocab_size": 32128}
+    with torch.device("meta"):
+        clip = CLIPTextModel(CLIPTextConfig(**small))
+        projected = CLIPTextModelWithProjection(CLIPTextConfig(**small, projection_dim=768))
+        giant = CLIPTextModelWithProjection(CLIPTextConfig(**large, projection_dim=1280))
+        xxl = T5EncoderModel(T5Config(**t5, feed_forward_proj="gated-gelu"))
+    clip, projected, giant, xxl = map(architecture_network_parameters, (clip, projected, giant, xxl))
+    assert ARCHITECTURES["sdxl"].text_parameters == clip + giant
+    assert ARCHITECTURES["sd35_medium"].text_parameters == projected + giant + xxl
+    assert ARCHITECTURES["flux_dev"].text_parameters == clip + xxl
+
+
+@pytest.mark.parametrize("name", ["sdxl", "sd35_medium", "flux_dev"])
+def test_a_reduced_network_keeps_the_published_widths(name):
+    whole, reduced = (
+        build_architecture(ARCHITECTURES[name], depth=depth, size=16, device="meta") for depth in (None, 1)
+    )
+    assert architecture_network_parameters(reduced) < architecture_network_parameters(whole) / 4
+    for key in ("attention_head_dim", "cross_attention_dim", "joint_attention_dim", "pooled_projection_dim"):
+        wide, narrow = whole.config.get(key), reduced.config.get(key)
+        assert narrow == wide or narrow == wide[:1]
+
+
 def test_the_published_teachers_of_the_recipes_are_known():
-    found = {name: architecture_of(load_recipe(name).teacher.pretrained) for name in ("sd21_ladd", "pixart_tdm")}
-    assert found == {"sd21_ladd": ARCHITECTURES["sd21"], "pixart_tdm": ARCHITECTURES["pixart"]}
-    assert [architecture_image_tokens(ARCHITECTURES[name]) for name in ("sd21", "pixart", "sana_600m")] == [
-        4096,
-        1024,
-        256,
-    ]
+    known = {"sd21_ladd": "sd21", "pixart_tdm": "pixart", "sdxl_tdm": "sdxl", "sd35_sid": "sd35_medium"}
+    known |= {"flux_ladd": "flux_dev"}
+    found = {name: architecture_of(load_recipe(name).teacher.pretrained) for name in known}
+    assert found == {name: ARCHITECTURES[architecture] for name, architecture in known.items()}
+    sides = {"sd21": 4096, "pixart": 1024, "sana_600m": 256, "sdxl": 16384, "sd35_medium": 4096, "flux_dev": 4096}
+    assert {name: architecture_image_tokens(ARCHITECTURES[name]) for name in sides} == sides
+    assert architecture_image_tokens(ARCHITECTURES["flux_dev"], 64) == 1024
     with pytest.raises(ValueError, match="no published architecture is known for 'someone/other'"):
         architecture_of("someone/other")
 
@@ -73,7 +129,7 @@ def test_a_hub_folder_goes_through_pairs_student_and_analysis(hub_run, tmp_path)
     states = list(train_student_seeds(teacher, pairs, settings.student, variant="gad", **options))
     assert [state.step for _, state in states] == [1, 2]
     assert len(list((tmp_path / "embeds").glob("*.safetensors"))) == 1
-    student = load_model(student_seed_dir(tmp_path / "gad", 0))
+    student = load_model(student_seed_dir(tmp_path / "gad", 0), side=teacher.latent_shape[-1])
     assert type(student.pipeline) is type(teacher.pipeline)
     found = list(measure_end_to_end(teacher, [("gad", 0, student)], settings))
     assert found[0]["jvp_cosine"].notna().all()

@@ -28,6 +28,13 @@ def test_estimates_count_what_is_stored():
     assert needs["student"] == 20 * 591_747_872 and needs["teacher"] == 2 * 591_747_872
 
 
+def test_estimates_are_of_the_size_of_latents_that_the_recipe_asks_for():
+    settings, architecture = load_recipe("flux_ladd"), ARCHITECTURES["flux_dev"]
+    assert estimate_disk_bytes(settings, architecture)["noise pairs"] == 10_000 * 3 * 5 * 16 * 64 * 64 * 4
+    embeds = estimate_disk_bytes(settings, architecture)["prompt embeddings"]
+    assert embeds == 10_000 * 2 * (512 * 4096 + 768)
+
+
 def test_a_disk_that_is_too_small_is_told_with_what_fills_it(monkeypatch):
     monkeypatch.setattr(sizes.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10**9}))
     recipe = load_recipe("pixart_tdm")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import model_validator
 
-from gad.config.effect import HUB_TEACHER, MADE_TEACHER, ON_IMAGES, ON_SWISS_ROLL, TRAINED_TEACHER
+from gad.config.effect import HUB_TEACHER, MADE_TEACHER, ON_IMAGES, ON_SWISS_ROLL, TRAINED_TEACHER, with_any
 from gad.config.prompts import Captions
 from gad.config.section import Count, Positive, Section, Seed
 
@@ -17,6 +17,8 @@ class TeacherConfig(Section):
     # a diffusers folder (from the project's root) or hub name: nothing is trained
     pretrained: Annotated[str | None, ON_IMAGES] = None
     revision: Annotated[str | None, HUB_TEACHER] = None  # of a hub name: a commit's hash
+    # side of the teacher's latents, where its network's config does not say it (FLUX.1) or another one is wanted
+    latent_side: Annotated[Count | None, with_any("pretrained")] = None
     num_points: Annotated[Count, ON_SWISS_ROLL] = 2000  # Swiss roll: points of the data set
     # emoji: 4x16x16 latents; compact: 12x8x8
     autoencoder: Annotated[Literal["standard", "compact"], TRAINED_TEACHER] = "standard"

@@ -1,5 +1,6 @@
 """Encoded captions of the noise pairs: made once, cached on disk where a recipe has its own prompts, memory-mapped."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -28,34 +29,27 @@ def encode_pair_prompts(
     prompts = prompt_of(range(len(pairs)), pairs.config.prompt_source)
     if cache is None or pairs.config.prompts is None:
         return teacher.condition(prompts)
-    path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts)}.safetensors"
+    parts = [field.name for field in fields(Conditioning)]  # files of an older form are not read
+    path = cache / f"{fingerprint(pairs.fingerprint, dtype, prompts, parts)}.safetensors"
     if rank_and_world_size()[0] == 0 and not path.exists():
         with teacher.text_encoder_on(own_device(device)):
             whole = _encode(teacher, prompts, getattr(torch, dtype))
         for old in cache.glob("*.safetensors"):  # of other pairs or another dtype: they are as large
             old.unlink()
-        mask = whole.prompt_attention_mask
-        write_tensors(path, {"embeds": whole.prompt_embeds} | ({} if mask is None else {"mask": mask}))
-        del whole, mask  # they are read back from the file
+        write_tensors(path, whole.tensors)
+        del whole  # it is read back from the file
     distributed_wait_until(path.exists)
-    tensors = read_tensors(path)
-    return Conditioning(tensors["embeds"], tensors.get("mask"))
+    return Conditioning(**read_tensors(path))
 
 
 def _encode(teacher: Model, prompts: list[str], dtype: torch.dtype) -> Conditioning:
     """All of them in ``dtype``, some at a time into one tensor: it may be as large as the memory allows."""
-    embeds: Tensor | None = None
-    mask: Tensor | None = None
+    whole: dict[str, Tensor] = {}
     for start in range(0, len(prompts), ENCODED):
         part = teacher.condition(prompts[start : start + ENCODED])
         assert part is not None, "prompts are read by pipelines alone"
-        rows = slice(start, start + len(part))
-        if embeds is None:
-            embeds = part.prompt_embeds.new_empty(len(prompts), *part.prompt_embeds.shape[1:], dtype=dtype)
-            if part.prompt_attention_mask is not None:
-                mask = part.prompt_attention_mask.new_empty(len(prompts), part.prompt_attention_mask.shape[1])
-        embeds[rows] = part.prompt_embeds.to(dtype)
-        if mask is not None and part.prompt_attention_mask is not None:
-            mask[rows] = part.prompt_attention_mask
-    assert embeds is not None, "there is a prompt for every pair"
-    return Conditioning(embeds, mask)
+        for name, tensor in part.embeds_in(dtype).tensors.items():
+            if start == 0:
+                whole[name] = tensor.new_empty(len(prompts), *tensor.shape[1:])
+            whole[name][start : start + len(part)] = tensor
+    return Conditioning(**whole)

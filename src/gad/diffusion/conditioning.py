@@ -1,25 +1,37 @@
 """What a network is conditioned on beside x_t and t: text embeddings and what goes with them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from gad.diffusion.shapes import PromptEmbeds, PromptMask
+from gad.diffusion.shapes import PerSample, PromptEmbeds, PromptMask
 from gad.runtime.devices import send_to_device
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text conditioning of a batch. ``prompt_attention_mask`` is None for families that do not mask (SD)."""
+    """Text conditioning of a batch. ``prompt_attention_mask`` is None for families that do not mask (SD).
+
+    ``pooled_prompt_embeds`` is one vector a prompt, where a family reads one (SDXL, SD 3, FLUX). ``guidance`` is the
+    guidance scale for a network that reads it as an input (FLUX.1 dev); None stands for 1, none.
+    """
 
     prompt_embeds: PromptEmbeds
     prompt_attention_mask: PromptMask | None = None
+    pooled_prompt_embeds: Float[Tensor, "B P"] | None = None
+    guidance: PerSample | None = None
 
     @property
     def device(self) -> torch.device:
         return self.prompt_embeds.device
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """What there is, by its name: ``Conditioning(**tensors)`` is the same again."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
 
     def __len__(self) -> int:
         return len(self.prompt_embeds)
@@ -34,13 +46,25 @@ class Conditioning:
     def to(self, device: torch.device | str) -> "Conditioning":
         return self._map(lambda tensor: send_to_device(tensor, device))
 
+    def embeds_in(self, dtype: torch.dtype) -> "Conditioning":
+        """The same with its embeddings in ``dtype``."""
+        pooled = self.pooled_prompt_embeds
+        return replace(
+            self,
+            prompt_embeds=self.prompt_embeds.to(dtype),
+            pooled_prompt_embeds=None if pooled is None else pooled.to(dtype),
+        )
+
+    def guided_by(self, guidance_scale: float) -> "Conditioning":
+        """The same with the guidance scale of every sample, for a network that reads it."""
+        return replace(self, guidance=torch.full((len(self),), guidance_scale, device=self.device))
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> "Conditioning":
-        mask = self.prompt_attention_mask
-        return Conditioning(function(self.prompt_embeds), None if mask is None else function(mask))
+        return Conditioning(**{name: function(tensor) for name, tensor in self.tensors.items()})
 
 
 def concatenate_conditioning(*parts: Conditioning) -> Conditioning:
     """The batches one after another."""
-    masks = [part.prompt_attention_mask for part in parts if part.prompt_attention_mask is not None]
-    assert len(masks) in (0, len(parts)), "a family masks all of its prompts or none"
-    return Conditioning(torch.cat([part.prompt_embeds for part in parts]), torch.cat(masks) if masks else None)
+    names = parts[0].tensors.keys()
+    assert all(part.tensors.keys() == names for part in parts), "a family has the same parts for all of its prompts"
+    return Conditioning(**{name: torch.cat([part.tensors[name] for part in parts]) for name in names})

@@ -56,8 +56,7 @@ class NetworkDenoiser(OnSchedule):
         weight = next(self.network.parameters())
         device, dtype = weight.device, self.compute or weight.dtype
         if conditioning is not None:
-            conditioning = conditioning.to(device)
-            conditioning = Conditioning(conditioning.prompt_embeds.to(dtype), conditioning.prompt_attention_mask)
+            conditioning = conditioning.to(device).embeds_in(dtype)
         timestep = self.schedule.timestep(t).to(device)
         with torch.autocast(device.type, dtype) if self.compute else nullcontext():
             return self.call(self.network, x_t.to(device, dtype), timestep, conditioning).to(x_t)

@@ -1,4 +1,4 @@
-"""Denoisers under classifier-free guidance, away from the empty prompt or from negative prompts."""
+"""Denoisers under guidance: classifier-free, away from the empty prompt or from negative prompts, or as an input."""
 
 from collections.abc import Callable
 
@@ -48,9 +48,29 @@ class Guided:
         return guided_output(predict, x_t, conditioning, self.uncond, self.guidance_scale)
 
 
+class GuidedByInput:
+    """A denoiser whose network reads the guidance scale as an input, one call for both: distilled guidance."""
+
+    def __init__(self, denoiser: Denoiser, guidance_scale: float):
+        self.denoiser = denoiser
+        self.schedule = denoiser.schedule
+        self.guidance_scale = guidance_scale
+
+    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
+        assert conditioning is not None, "a network that reads its guidance reads prompts"
+        return self.denoiser(x_t, t, conditioning.guided_by(self.guidance_scale))
+
+
 def unguided(denoiser: Denoiser) -> Denoiser:
     """The denoiser under its guidance, or itself where it has none."""
-    return denoiser.denoiser if isinstance(denoiser, Guided) else denoiser
+    return denoiser.denoiser if isinstance(denoiser, Guided | GuidedByInput) else denoiser
+
+
+def guided_alike(denoiser: Denoiser, like: Denoiser) -> Denoiser:
+    """``denoiser`` under the guidance that ``like`` is under, if it is under any."""
+    if isinstance(like, GuidedByInput):
+        return GuidedByInput(denoiser, like.guidance_scale)
+    return Guided(denoiser, like.uncond, like.guidance_scale) if isinstance(like, Guided) else denoiser
 
 
 def guided_denoiser_on_device(denoiser: Denoiser, device: torch.device | str) -> Denoiser:
@@ -59,4 +79,6 @@ def guided_denoiser_on_device(denoiser: Denoiser, device: torch.device | str) ->
         return Guided(
             guided_denoiser_on_device(denoiser.denoiser, device), denoiser.uncond.to(device), denoiser.guidance_scale
         )
+    if isinstance(denoiser, GuidedByInput):
+        return GuidedByInput(guided_denoiser_on_device(denoiser.denoiser, device), denoiser.guidance_scale)
     return denoiser.to(device) if isinstance(denoiser, nn.Module) else denoiser

@@ -2,8 +2,8 @@ r"""Noise schedules and the four parameterisations of a denoiser.
 
 .. math:: x_t = \alpha_t x_0 + \sigma_t \epsilon, \qquad \epsilon \sim N(0, I), \qquad t \in [0, 1]
 
-``t = 0`` is data and ``t = 1`` is noise. Diffusion schedules keep alpha² + sigma² = 1; the flow schedule is
-alpha = 1 - t, sigma = t.
+``t = 0`` is data and ``t = 1`` is noise. Diffusion schedules keep alpha² + sigma² = 1; flow schedules keep
+alpha + sigma = 1.
 """
 
 from dataclasses import dataclass
@@ -57,19 +57,27 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class FlowSchedule:
-    """alpha_t = 1 - t, sigma_t = t (rectified flow); networks get 1000 t, times their own ``timestep_scale``."""
+    r"""alpha_t = 1 - sigma_t (rectified flow); networks get 1000 sigma_t, times their own ``timestep_scale``.
+
+    sigma_t = t, or with a ``shift`` s > 1 more time at high noise, as for large images (Esser et al. 2024, Eq. (23)):
+
+    .. math:: \sigma_t = \frac{s\,t}{1 + (s - 1)\,t}
+    """
+
+    shift: float = 1.0
 
     def alpha(self, t: PerSample) -> PerSample:
-        return 1 - t
+        return 1 - self.sigma(t)
 
     def sigma(self, t: PerSample) -> PerSample:
-        return t
+        return t if self.shift == 1 else self.shift * t / (1 + (self.shift - 1) * t)
 
     def timestep(self, t: PerSample) -> Tensor:
-        return 1000 * t
+        return 1000 * self.sigma(t)
 
     def time(self, timestep: Tensor) -> PerSample:
-        return timestep / 1000
+        sigma = timestep / 1000
+        return sigma if self.shift == 1 else sigma / (self.shift - (self.shift - 1) * sigma)
 
     def to(self, device: torch.device | str) -> "FlowSchedule":
         return self
@@ -125,7 +133,7 @@ def to_x0(schedule: Schedule, output: Latent, x_t: Latent, t: PerSample, kind: P
     """The clean-latent prediction in a network's output.
 
     eps: (x_t - sigma eps) / alpha, undefined where alpha_t = 0 · v: alpha x_t - sigma v · flow u = eps - x0, on the
-    flow schedule only: x_t - t u.
+    flow schedule only: x_t - sigma u.
     """
     alpha, sigma = expand_per_sample(schedule.alpha(t), x_t), expand_per_sample(schedule.sigma(t), x_t)
     match kind:

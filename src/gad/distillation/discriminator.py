@@ -23,15 +23,22 @@ Features = Callable[[Latent, PerSample, Conditioning | None], list[Tensor]]
 
 
 def discriminator_blocks(network: "ModelMixin") -> list[nn.Module]:
-    """Where features are read: a UNet's way down and its middle, or every second block of a transformer."""
+    """Where features are read: a UNet's way down and its middle, or every second block of a transformer (FLUX: of
+    both of its kinds of block)."""
     if hasattr(network, "down_blocks"):
         return [*network.down_blocks, network.mid_block]
-    return list(network.transformer_blocks[1::2])
+    return [*network.transformer_blocks, *getattr(network, "single_transformer_blocks", ())][1::2]
 
 
 def _as_map(output, like: Latent) -> Tensor:
-    """A block's output as a map; tokens are laid out in rows, as they were cut."""
-    hidden = output[0] if isinstance(output, tuple) else output
+    """A block's output as a map; tokens are laid out in rows, as they were cut.
+
+    A UNet's block also returns what it hands across, a tuple; one that mixes text and image tokens returns the image's
+    last.
+    """
+    hidden = output
+    if isinstance(output, tuple):
+        hidden = output[-1] if isinstance(output[-1], Tensor) else output[0]
     if hidden.ndim == 4:
         return hidden
     height = round(math.sqrt(hidden.shape[1] * like.shape[2] / like.shape[3]))

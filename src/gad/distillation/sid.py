@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import Denoiser
-from gad.diffusion.guidance import Guided
+from gad.diffusion.guidance import guided_alike
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.fake_score import denoising_loss_of_fake
@@ -29,14 +29,14 @@ class Sid(FakeScoreObjective):
         where the student's law is the guided teacher's, and not where it is the plain one's."""
         with torch.no_grad():
             state = self._renoised(student, batch, generator, rollout and rollout.detached())
-        return denoising_loss_of_fake(_guided_alike(self.fake, self.teacher), state, batch, student.schedule)
+        return denoising_loss_of_fake(guided_alike(self.fake, self.teacher), state, batch, student.schedule)
 
     def terms(
         self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None
     ) -> dict[str, Tensor]:
         """``sid``, the terms of GAD where they are weighed, and the ``total``."""
         state = self._renoised(student, batch, generator, rollout)
-        alike = (self.teacher, _guided_alike(self.fake, self.teacher))
+        alike = (self.teacher, guided_alike(self.fake, self.teacher))  # two equal scores stay equal
         real, fake = (score(state.x_t, state.t, batch.conditioning) for score in alike)
         loss = sid_loss(state.x0, real, fake, alpha=self.alpha)
         free = state.x0 if self.student_steps == 1 else None
@@ -45,11 +45,6 @@ class Sid(FakeScoreObjective):
             return terms
         scores = (self.teacher, self.fake) if self.score_form.form == "released" else alike
         return self.score_form.add_to(terms, scores, student, batch, state, generator, x0=free)
-
-
-def _guided_alike(fake: Denoiser, teacher: Denoiser) -> Denoiser:
-    """The fake score under the teacher's guidance, if it has any: two equal scores then stay equal."""
-    return Guided(fake, teacher.uncond, teacher.guidance_scale) if isinstance(teacher, Guided) else fake
 
 
 def sid_loss(x0: Latent, real: Latent, fake: Latent, *, alpha: float = 1.0) -> PerSample:

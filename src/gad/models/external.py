@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 
 from gad.config import Recipe
 from gad.config.external import ExternalStudent
+from gad.diffusion.schedule import FlowSchedule
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.models.external_sampler import ExternalSampler
 from gad.models.model import Model
+from gad.models.pipeline_schedule import pipeline_schedule
 from gad.models.sampler import NamedStudent
 from gad.models.shared_parts import share_equal_parts
-from gad.models.text_encoding import text_encoding_of_prompts
+from gad.models.text_encoding import pipeline_text_encoders, unconditional_text_encoding
 from gad.runtime.devices import own_device
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
+    from transformers import PreTrainedModel
 
 
-def _reader(pipeline: "DiffusionPipeline") -> dict:
+def _reader(encoder: "PreTrainedModel | None") -> dict:
     """What makes a text encoder the one it is, as far as its config says."""
-    config = pipeline.text_encoder.config
     sizes = ("hidden_size", "d_model", "vocab_size", "num_hidden_layers", "num_layers")
+    config = getattr(encoder, "config", None)
     found = {size: getattr(config, size) for size in sizes if getattr(config, size, None) is not None}
-    return {"class": type(pipeline.text_encoder).__name__, **found}
+    return {"class": type(encoder).__name__, **found}
 
 
 def check_external_comparable(name: str, student: Model, teacher: Model) -> None:
@@ -36,9 +39,11 @@ def check_external_comparable(name: str, student: Model, teacher: Model) -> None
     if student.latent_shape != teacher.latent_shape:
         shapes = f"{name} has latents of {student.latent_shape}, the teacher of {teacher.latent_shape}"
         raise ValueError(f"{shapes}; if it can make those, set latent_side")
-    ours, theirs = _reader(teacher.pipeline), _reader(student.pipeline)
-    if ours != theirs:
-        raise ValueError(f"{name} reads prompts with another text encoder ({theirs}) than the teacher ({ours})")
+    encoders = [pipeline_text_encoders(pipeline) for pipeline in (teacher.pipeline, student.pipeline)]
+    for part in sorted({*encoders[0], *encoders[1]}):
+        ours, theirs = (_reader(found.get(part)) for found in encoders)
+        if ours != theirs:
+            raise ValueError(f"{name} reads prompts with another {part} ({theirs}) than the teacher ({ours})")
 
 
 def load_external_student(
@@ -50,9 +55,11 @@ def load_external_student(
     """
     pipeline = load_external_pipeline(settings)
     share_equal_parts(pipeline, [teacher.pipeline, *others])
-    uncond = None if settings.guidance_scale == 1 else text_encoding_of_prompts(pipeline, [""])
-    shape = external_latent_shape(pipeline, settings)
-    student = Model(ExternalSampler(pipeline, settings, uncond), shape, pipeline)
+    uncond = None if settings.guidance_scale == 1 else unconditional_text_encoding(pipeline)
+    shape, (times, _) = external_latent_shape(pipeline, settings), pipeline_schedule(pipeline.scheduler)
+    if isinstance(times, FlowSchedule) and isinstance(teacher.denoiser.schedule, FlowSchedule):
+        times = teacher.denoiser.schedule  # whose times may be shifted: equal times are equal noise levels
+    student = Model(ExternalSampler(pipeline, settings, uncond, times), shape, pipeline)
     check_external_comparable(settings.name, student, teacher)
     return student
 

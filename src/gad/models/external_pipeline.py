@@ -61,12 +61,11 @@ def load_external_pipeline(
 def external_latent_shape(pipeline: "DiffusionPipeline", settings: ExternalStudent) -> tuple[int, int, int]:
     """Channels, height and width of the latents that a student is asked for: ``latent_side`` where it is set, else its
     network's own. Raises ValueError, in one line, where neither is square."""
-    network = pipeline_network(pipeline)
-    if settings.latent_side:
-        return network.config.in_channels, settings.latent_side, settings.latent_side
     try:
-        return pipeline_latent_shape(network, settings.name)
+        return pipeline_latent_shape(pipeline, settings.name, side=settings.latent_side)
     except ValueError as error:
+        if settings.latent_side:
+            raise
         raise ValueError(f"{error}; or set latent_side") from error
 
 

@@ -1,7 +1,7 @@
 """A diffusers pipeline as a noise-to-image map, whatever its own sampler does inside."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,9 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.guidance import guided_output
 from gad.diffusion.schedule import FlowSchedule, Schedule
 from gad.diffusion.shapes import Latent, PerSample, Trajectory
-from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_schedule
+from gad.models.families import reads_its_guidance
+from gad.models.pipeline_schedule import dynamic_shift
+from gad.models.pipelines import pipeline_family, pipeline_network
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, SchedulerMixin
@@ -42,7 +44,11 @@ def external_sampler_steps(
     A stochastic scheduler (LCM, TCD, ancestral) adds the same noise to every sample, drawn from ``seed``: so the map
     from initial noise to x0 is a function, whatever the batch, and differences of it are taken under equal draws.
     """
-    scheduler = fresh_sampler_scheduler(pipeline.scheduler, num_steps, timesteps, sigmas)
+    side, given = noise.shape[-1], {"timesteps": timesteps, "sigmas": sigmas}
+    times = sampler_times(pipeline, pipeline.scheduler, side, num_steps=num_steps, given=given)
+    scheduler = fresh_sampler_scheduler(pipeline.scheduler, times)
+    if reads_its_guidance(pipeline_network(pipeline)):
+        conditioning, guidance_scale = conditioning.guided_by(guidance_scale), 1.0
 
     def predict(timestep: Tensor, x: Latent) -> Latent:
         return guided_output(partial(_predict, pipeline, timestep), x, conditioning, uncond, guidance_scale)
@@ -50,13 +56,30 @@ def external_sampler_steps(
     yield from sampler_scheduler_steps(scheduler, noise, predict, eta=eta, seed=seed, stop=stop)
 
 
-def fresh_sampler_scheduler(
-    scheduler: "SchedulerMixin", num_steps: int, timesteps: list[int] | None, sigmas: list[float] | None
-) -> "SchedulerMixin":
-    """A scheduler like the given one at its first step, since it counts them; at the times given, else at its own."""
+def sampler_times(
+    pipeline: "DiffusionPipeline",
+    scheduler: "SchedulerMixin",
+    side: int,
+    *,
+    num_steps: int,
+    given: Mapping[str, object],
+) -> dict[str, object]:
+    """What a stock pipeline hands ``scheduler.set_timesteps`` for latents of ``side``: the ``timesteps`` or ``sigmas``
+    given, else its family's; and the shift of a scheduler whose times depend on the size of the image."""
+    family = pipeline_family(pipeline)
+    given = {name: value for name, value in given.items() if value is not None}
+    takes_sigmas = "sigmas" in inspect.signature(scheduler.set_timesteps).parameters
+    if not given and family.linear_sigmas and takes_sigmas and not scheduler.config.get("use_flow_sigmas"):
+        given["sigmas"] = torch.linspace(1, 1 / num_steps, num_steps).tolist()
+    if scheduler.config.get("use_dynamic_shifting"):
+        given["mu"] = dynamic_shift(scheduler, family.image_tokens(pipeline_network(pipeline).config, side))
+    return given if {"timesteps", "sigmas"} & given.keys() else given | {"num_inference_steps": num_steps}
+
+
+def fresh_sampler_scheduler(scheduler: "SchedulerMixin", times: dict[str, object]) -> "SchedulerMixin":
+    """A scheduler like the given one at its first step, since it counts them, at what :func:`sampler_times` gives."""
     scheduler = type(scheduler).from_config(scheduler.config)
-    given = {key: value for key, value in {"timesteps": timesteps, "sigmas": sigmas}.items() if value is not None}
-    scheduler.set_timesteps(**given) if given else scheduler.set_timesteps(num_inference_steps=num_steps)
+    scheduler.set_timesteps(**times)
     return scheduler
 
 
@@ -85,8 +108,7 @@ def _predict(pipeline: "DiffusionPipeline", timestep: Tensor, x: Latent, prompts
     """The network's own output in its dtype and on its device, brought back to those of ``x``."""
     network = pipeline_network(pipeline)
     weight = next(network.parameters())
-    prompts = prompts.to(weight.device)
-    prompts = Conditioning(prompts.prompt_embeds.to(weight.dtype), prompts.prompt_attention_mask)
+    prompts = prompts.to(weight.device).embeds_in(weight.dtype)
     times = timestep.to(weight.device).expand(len(x))
     return pipeline_family(pipeline).call(network, x.to(weight), times, prompts).to(x)
 
@@ -101,6 +123,7 @@ class ExternalSampler:
     pipeline: "DiffusionPipeline"
     settings: ExternalStudent
     uncond: Conditioning | None
+    times: Schedule  # in which the trajectory's times are told
     schedule: Schedule = FlowSchedule()  # alpha_0 = 1, sigma_0 = 0: one step of it ends on x0
 
     @property
@@ -119,16 +142,15 @@ class ExternalSampler:
         return state
 
     def path(self, noise: Latent, conditioning: Conditioning) -> tuple[Schedule, Trajectory, list[float]]:
-        """The network's schedule, the trajectory's states on it and their falling times, x0 at t = 0 the last.
+        """The schedule ``times``, the trajectory's states on it and their falling times, x0 at t = 0 the last.
 
         Of several states at one time, as second-order samplers have them, the last one counts.
         """
-        schedule = pipeline_schedule(self.pipeline.scheduler)[0]
         states: dict[float, Latent] = {}
         for timestep, state in self._chain(noise, conditioning):
-            t = 0.0 if timestep is None else schedule.time(timestep.reshape(1)).item()
+            t = 0.0 if timestep is None else self.times.time(timestep.reshape(1)).item()
             states = {time: kept for time, kept in states.items() if time > t} | {t: state}
-        return schedule, torch.stack(list(states.values())), list(states)
+        return self.times, torch.stack(list(states.values())), list(states)
 
     def _chain(
         self, noise: Latent, conditioning: Conditioning, *, stop: int | None = None

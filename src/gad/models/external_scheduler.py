@@ -10,8 +10,8 @@ from torch import Tensor
 from gad.config.external import ExternalStudent
 from gad.config.schedulers import scheduler_class, scheduler_fault, scheduler_signature
 from gad.diffusion.schedule import TableSchedule
-from gad.models.external_sampler import fresh_sampler_scheduler, sampler_scheduler_steps
-from gad.models.pipelines import pipeline_schedule
+from gad.models.external_sampler import fresh_sampler_scheduler, sampler_scheduler_steps, sampler_times
+from gad.models.pipeline_schedule import pipeline_schedule
 from gad.models.weights import one_line
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -39,7 +39,7 @@ def external_scheduler(pipeline: "DiffusionPipeline", settings: ExternalStudent)
                 options = {"clip_sample": False} | options  # some clip x0 to [-1, 1] unless set: latents are wider
             scheduler = kind.from_config(own.config, **options)
             _check_same_process(own, scheduler, options)
-        first = first_scheduler_timestep(scheduler, settings)
+        first = first_scheduler_timestep(pipeline, scheduler, settings)
     except Exception as error:  # schedulers raise many kinds for values that they do not know
         raise ValueError(f"{settings.name}: scheduler: {one_line(error)}") from error
     _warn_of_first(scheduler, settings, first)
@@ -63,14 +63,17 @@ def _check_same_process(own: "SchedulerMixin", new: "SchedulerMixin", options: d
         raise ValueError(f"{kind.__name__} drops {lost or 'the noise schedule'} of the folder's; name another class")
 
 
-def first_scheduler_timestep(scheduler: "SchedulerMixin", settings: ExternalStudent) -> float:
+def first_scheduler_timestep(
+    pipeline: "DiffusionPipeline", scheduler: "SchedulerMixin", settings: ExternalStudent
+) -> float:
     """The timestep that the network is asked at first; every step is tried on outputs of 0.
 
     Raises ValueError where that gives no finite numbers, and what the scheduler raises for times or values that it does
     not take.
     """
-    scheduler = fresh_sampler_scheduler(scheduler, settings.num_steps, settings.timesteps, settings.sigmas)
     noise = torch.ones(1, 4, 8, 8)
+    times = sampler_times(pipeline, scheduler, noise.shape[-1], num_steps=settings.num_steps, given=settings.times)
+    scheduler = fresh_sampler_scheduler(scheduler, times)
 
     def predict(timestep: Tensor, x: Tensor) -> Tensor:
         return torch.zeros_like(x)

@@ -1,19 +1,21 @@
-"""The three families of pipelines by their class: where the network is, how it is called, and which it cannot be."""
+"""The families of pipelines by their class: where the network is, how it is called, and which it cannot be."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.denoiser import NetworkCall
+from gad.models.family import NEEDS_PROMPTS, Family
+from gad.models.flux import FLUX
+from gad.models.sd3 import SD3
+from gad.models.sdxl import SDXL
+from gad.models.token_encoding import encode_by_one_encoder, encode_masked_by_one_encoder
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import ModelMixin
 
-NEEDS_PROMPTS = "a pipeline's network reads prompts"
 GUIDANCE = "its network wants its guidance as an embedding"
 INPUTS = {  # keys of a network's config under which it reads more than latents, times and prompts
     "time_cond_proj_dim": GUIDANCE,
@@ -62,23 +64,29 @@ def call_sana(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioning
     )[0]
 
 
-@dataclass(frozen=True)
-class Family:
-    """How a pipeline class is used: where its network is, how it is called, and its options for plain sampling."""
-
-    network: str  # attribute of the pipeline
-    call: NetworkCall
-    sample_options: dict  # arguments of the pipeline's __call__ at sizes it has no resolution table for
-
-
 FAMILIES = {
-    "StableDiffusionPipeline": Family("unet", call_unet, {}),
+    "StableDiffusionPipeline": Family("unet", call_unet, encode_by_one_encoder, "text_encoder", 77),
     "PixArtAlphaPipeline": Family(
-        "transformer", call_pixart, {"use_resolution_binning": False, "clean_caption": False}
+        "transformer",
+        call_pixart,
+        encode_masked_by_one_encoder,
+        "text_encoder",
+        120,
+        {"use_resolution_binning": False, "clean_caption": False},
+        masked=True,
     ),
     "SanaPipeline": Family(
-        "transformer", call_sana, {"use_resolution_binning": False, "complex_human_instruction": None}
+        "transformer",
+        call_sana,
+        encode_masked_by_one_encoder,
+        "text_encoder",
+        300,
+        {"use_resolution_binning": False, "complex_human_instruction": None},
+        masked=True,
     ),
+    "StableDiffusionXLPipeline": SDXL,
+    "StableDiffusion3Pipeline": SD3,
+    "FluxPipeline": FLUX,
 }
 
 
@@ -89,27 +97,33 @@ def family_by_name(name: object) -> Family:
     return FAMILIES[name]
 
 
-def family_input_faults(network: "ModelMixin", latent_channels: int | None) -> Iterator[str]:
-    """Why a network cannot be sampled by latents, timesteps and prompts alone; nothing where it can.
+def reads_its_guidance(network: nn.Module) -> bool:
+    """Whether the guidance scale is an input of the network (distilled guidance), in place of two calls."""
+    return bool(getattr(getattr(network, "config", None), "guidance_embeds", False))
+
+
+def family_input_faults(family: Family, network: "ModelMixin", latent_channels: int | None) -> Iterator[str]:
+    """Why a network cannot be sampled by what its family's call gives; nothing where it can.
 
     ``latent_channels`` are those of the autoencoder, where its config says them.
     """
     config = network.config
     for key, wants in INPUTS.items():
         value = config.get(key)
-        if value not in (None, False, READ_FROM_PROMPTS):
+        if value not in (None, False, READ_FROM_PROMPTS, family.gives.get(key)):
             yield f"{wants} ({key}: {value!r}), which gad does not give; name one without, or a LoRA of its base"
-    if latent_channels is not None and config.in_channels != latent_channels:
+    if latent_channels is not None and config.in_channels != latent_channels * family.pack**2:
         channels = f"in_channels: {config.in_channels}, the autoencoder's latents have {latent_channels}"
         yield f"its network wants further channels ({channels}), which gad does not give; name one without"
 
 
-def family_latent_side(config: dict, name: str) -> int:
-    """The side of a network's square latents, from its config: a number, or a list of two equal ones.
+def family_latent_side(family: Family, config: dict, name: str) -> int:
+    """The side of a network's square latents, from its config: a number, or a list of two equal ones; else the
+    family's.
 
     Raises ValueError, in one line that begins with ``name``, for any other ``sample_size``.
     """
-    size = config.get("sample_size")
+    size = config.get("sample_size", family.side)
     sides = [size, size] if isinstance(size, int) else size
     if isinstance(sides, list | tuple) and len(sides) == 2 and sides[0] == sides[1] and isinstance(sides[0], int):
         return sides[0]

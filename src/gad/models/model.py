@@ -1,6 +1,6 @@
 """Teachers and students as they are used: a denoiser, the latent shape, and how prompts are encoded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +10,20 @@ import torch
 
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
-from gad.diffusion.guidance import Guided
+from gad.diffusion.guidance import Guided, GuidedByInput
 from gad.diffusion.schedule import CosineSchedule
 from gad.models.exact import ExactDenoiser
+from gad.models.families import reads_its_guidance
 from gad.models.lora_students import lora_student_denoiser, lora_student_file, lora_student_scheduler
 from gad.models.mlp import load_point_network, point_denoiser
 from gad.models.own_times import load_own_timesteps
-from gad.models.pipelines import (
-    load_pipeline,
-    pipeline_denoiser,
-    pipeline_family,
-    pipeline_latent_shape,
-    pipeline_network,
-)
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_latent_shape
 from gad.models.shared_parts import pipeline_with_parts
-from gad.models.text_encoding import text_encoding_of_prompts
+from gad.models.text_encoding import (
+    pipeline_text_encoders,
+    text_encoding_of_prompts,
+    unconditional_text_encoding,
+)
 from gad.runtime.files import read_json, read_tensors
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import project_path
@@ -54,10 +53,13 @@ class Model:
         return text_encoding_of_prompts(self.pipeline, prompts) if self.pipeline else None
 
     def guided(self, guidance_scale: float) -> Denoiser:
-        """The denoiser under classifier-free guidance; 1 is the plain one."""
+        """The denoiser under guidance, classifier-free unless its network reads the scale; 1 is the plain one."""
         if guidance_scale == 1:
             return self.denoiser
-        empty = self.condition([""])
+        if isinstance(self.denoiser, NetworkDenoiser) and reads_its_guidance(self.denoiser.network):
+            return GuidedByInput(self.denoiser, guidance_scale)
+        encoded_here = self.encode is None and self.pipeline is not None
+        empty = unconditional_text_encoding(self.pipeline) if encoded_here else self.condition([""])
         assert empty is not None, "guidance needs prompts"
         return Guided(self.denoiser, empty, guidance_scale)
 
@@ -66,7 +68,7 @@ class Model:
         if self.pipeline is None:
             return latents.flatten(1)
         vae = self.pipeline.vae
-        return vae.decode(latents.to(vae.device) / vae.config.scaling_factor).sample.to(latents).clamp(-1, 1)
+        return vae.decode(_unscaled(latents.to(vae.device), vae.config)).sample.to(latents).clamp(-1, 1)
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor, *, batch_size: int = 64) -> torch.Tensor:
@@ -93,28 +95,39 @@ class Model:
 
     @contextmanager
     def text_encoder_on(self, device: torch.device) -> Iterator[None]:
-        """Inside the block the text encoder is on ``device``; afterwards on the CPU again, where it costs no GPU
+        """Inside the block the text encoders are on ``device``; afterwards on the CPU again, where they cost no GPU
         memory."""
-        encoder = getattr(self.pipeline, "text_encoder", None)
-        if encoder is None:
-            yield
-            return
+        encoders = pipeline_text_encoders(self.pipeline).values()
         try:
-            encoder.to(device)
+            for encoder in encoders:
+                encoder.to(device)
             yield
         finally:
-            encoder.to("cpu")
+            for encoder in encoders:
+                encoder.to("cpu")
 
 
-def _from_pipeline(pipeline: "DiffusionPipeline", source: str | Path) -> Model:
-    shape = pipeline_latent_shape(pipeline_network(pipeline), str(source))
-    return Model(pipeline_denoiser(pipeline), shape, pipeline)
+def _unscaled(latents: torch.Tensor, config: Mapping) -> torch.Tensor:
+    """Latents as the autoencoder has them, from those of unit scale; families differ in what they note of theirs."""
+    mean, std = config.get("latents_mean"), config.get("latents_std")
+    if mean is not None and std is not None:
+        mean, std = (torch.tensor(values).view(1, -1, 1, 1).to(latents) for values in (mean, std))
+        return latents * std / config["scaling_factor"] + mean
+    shift = config.get("shift_factor")
+    scaled = latents / config["scaling_factor"]
+    return scaled if shift is None else scaled + shift
 
 
-def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
+def _from_pipeline(pipeline: "DiffusionPipeline", source: str | Path, side: int | None) -> Model:
+    shape = pipeline_latent_shape(pipeline, str(source), side=side)
+    return Model(pipeline_denoiser(pipeline, side=shape[-1]), shape, pipeline)
+
+
+def load_model(folder: Path, *, teacher: Model | None = None, side: int | None = None) -> Model:
     """The teacher or student in a folder of any kind this project writes.
 
-    A student of ``teacher`` shares its text encoder and autoencoder, which its training left as they were.
+    A student of ``teacher`` shares its text encoders and autoencoder, which its training left as they were, and makes
+    latents of its size. Another pipeline's latents have ``side``, by default its network's own.
     Raises ValueError, in one line, when the folder is missing, broken or of a class that is not known.
     """
     if (folder / "teacher.json").exists():  # a teacher in another folder, pinned by its hash
@@ -123,10 +136,9 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
         if source.exists() and fingerprint(source) != pointer["hash"]:
             raise ValueError(f"the teacher in {source} is not the one that {folder} was made for (hash differs)")
         if source.exists():
-            return load_model(source)
-        return _from_pipeline(
-            load_pipeline(pointer["source"], revision=pointer.get("revision")), source=pointer["source"]
-        )
+            return load_model(source, side=pointer.get("latent_side"))
+        pipeline = load_pipeline(pointer["source"], revision=pointer.get("revision"))
+        return _from_pipeline(pipeline, pointer["source"], pointer.get("latent_side"))
     if (folder / "points.safetensors").exists():
         return Model(ExactDenoiser(_points(folder / "points.safetensors"), CosineSchedule()), (2, 1, 1))
     if (folder / "network.safetensors").exists():
@@ -136,8 +148,11 @@ def load_model(folder: Path, *, teacher: Model | None = None) -> Model:
     adapter = lora_student_file(folder)
     if adapter is not None:
         return _lora_student(adapter, teacher)
-    shared = {name: getattr(teacher.pipeline, name) for name in ("text_encoder", "vae")} if teacher else {}
-    model = _from_pipeline(load_pipeline(folder, **shared), folder)
+    if teacher is None or teacher.pipeline is None:
+        model = _from_pipeline(load_pipeline(folder), folder, side)
+    else:
+        shared = pipeline_text_encoders(teacher.pipeline) | {"vae": teacher.pipeline.vae}
+        model = _from_pipeline(load_pipeline(folder, **shared), folder, teacher.latent_shape[-1])
     if isinstance(model.denoiser, NetworkDenoiser):
         load_own_timesteps(model.denoiser, folder)
     return model

@@ -8,7 +8,7 @@ import torch
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.retimed_schedule import RetimedSchedule, process_schedule, schedule_at_own_times
 from gad.diffusion.schedule import FlowSchedule, Schedule
-from gad.models.pipelines import pipeline_stock_scheduler
+from gad.models.pipeline_schedule import pipeline_stock_scheduler
 from gad.runtime.files import read_json, write_json
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -50,7 +50,7 @@ def stock_scheduler_of_student(pipeline: "DiffusionPipeline", schedule: Schedule
     DPM-Solver++ of order 1 is DDIM's step, and takes ``timesteps``; Euler's of flows takes ``sigmas``. One step ends on
     DDPM's x0, which diffusers' pipeline for PixArt asks for.
     """
-    stock = pipeline_stock_scheduler(pipeline)
+    stock = pipeline_stock_scheduler(pipeline, process_schedule(schedule))
     if own_timesteps(schedule) is None or isinstance(process_schedule(schedule), FlowSchedule):
         return stock
     from diffusers import DDPMScheduler, DPMSolverMultistepScheduler  # here, since it takes seconds
@@ -66,6 +66,6 @@ def own_timestep_options(schedule: Schedule) -> dict[str, list]:
     timesteps = own_timesteps(schedule)
     if timesteps is None:
         return {}
-    if isinstance(process_schedule(schedule), FlowSchedule):
-        return {"sigmas": [timestep / 1000 for timestep in timesteps]}
+    if isinstance(schedule, RetimedSchedule) and isinstance(schedule.schedule, FlowSchedule):
+        return {"sigmas": list(schedule.own)}  # the scheduler shifts them itself
     return {"timesteps": [round(timestep) for timestep in timesteps]}

@@ -1,4 +1,4 @@
-"""The three families of diffusers pipelines that a teacher or a student can be: SD UNet, PixArt DiT, SANA flow DiT."""
+"""The diffusers pipelines that a teacher or a student can be: loading, checking, saving, and what they stand for."""
 
 import importlib
 from pathlib import Path
@@ -8,23 +8,24 @@ import torch
 from torch import nn
 
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
-from gad.models.families import Family, family_by_name, family_input_faults, family_latent_side
+from gad.diffusion.schedule import FlowSchedule
+from gad.models.families import family_by_name, family_input_faults, family_latent_side
+from gad.models.family import Family
+from gad.models.pipeline_schedule import flow_shift, pipeline_schedule
 from gad.models.saved_folders import make_saved_folder_portable
+from gad.models.text_encoding import (
+    TEXT_ENCODERS,
+    pipeline_prompt_tokens,
+    pipeline_text_encoders,
+    tokenizer_name,
+)
 from gad.models.weights import load_whole_weights, one_line, weights_library_messages
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.paths import project_path
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from diffusers import DiffusionPipeline, ModelMixin, SchedulerMixin
-    from transformers import PreTrainedModel
-
-_PARAMETERISATIONS: dict[str, Parameterisation] = {
-    "epsilon": "eps",
-    "v_prediction": "v",
-    "sample": "x0",
-    "flow_prediction": "flow",
-}
+    from diffusers import DiffusionPipeline, ModelMixin
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 def pipeline_family(pipeline: "DiffusionPipeline") -> Family:
@@ -32,37 +33,33 @@ def pipeline_family(pipeline: "DiffusionPipeline") -> Family:
     return family_by_name(type(pipeline).__name__)
 
 
-def pipeline_schedule(scheduler: "SchedulerMixin") -> tuple[Schedule, Parameterisation]:
-    """The noise schedule and parameterisation that a diffusers scheduler stands for."""
-    kind = scheduler.config.get("prediction_type", "flow_prediction")
-    if "FlowMatch" in type(scheduler).__name__ or kind == "flow_prediction":
-        return FlowSchedule(), "flow"
-    return TableSchedule(scheduler.alphas_cumprod.float()), _PARAMETERISATIONS[kind]
-
-
-def pipeline_stock_scheduler(pipeline: "DiffusionPipeline") -> "SchedulerMixin":
-    """The stock scheduler that visits our times: DDIM from the last time on, or for flows Euler without a shift.
-
-    A hub pipeline's own one may be of another order, shift its times, or call the network at t = 0 in a single step.
-    """
-    from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
-
-    config = pipeline.scheduler.config
-    if isinstance(pipeline_schedule(pipeline.scheduler)[0], FlowSchedule):
-        return FlowMatchEulerDiscreteScheduler(num_train_timesteps=config.num_train_timesteps, shift=1.0)
-    options = {"timestep_spacing": "trailing", "clip_sample": False, "set_alpha_to_one": True}
-    return DDIMScheduler.from_config(config, **options)
-
-
 def pipeline_network(pipeline: "DiffusionPipeline") -> "ModelMixin":
     """The denoising network of a pipeline."""
     return getattr(pipeline, pipeline_family(pipeline).network)
 
 
-def pipeline_denoiser(pipeline: "DiffusionPipeline") -> NetworkDenoiser:
-    """The pipeline's network as a denoiser."""
+def pipeline_sample_options(pipeline: "DiffusionPipeline", image_side: int) -> dict:
+    """Arguments of the stock ``__call__`` beside prompt, steps and guidance for images of ``image_side`` pixels, where
+    it would make others."""
+    family = pipeline_family(pipeline)
+    options, tokens = dict(family.sample_options), pipeline_prompt_tokens(pipeline)
+    if family.tokens_option and tokens != family.max_tokens:
+        options[family.tokens_option] = tokens
+    stock = getattr(pipeline, "default_sample_size", None)
+    if stock is not None and stock * pipeline.vae_scale_factor != image_side:
+        options |= {"height": image_side, "width": image_side}
+    return options
+
+
+def pipeline_denoiser(pipeline: "DiffusionPipeline", *, side: int | None = None) -> NetworkDenoiser:
+    """The pipeline's network as a denoiser; of a family with shifted times those of latents of ``side``, by default
+    the network's own."""
     schedule, parameterisation = pipeline_schedule(pipeline.scheduler)
-    return NetworkDenoiser(pipeline_network(pipeline), pipeline_family(pipeline).call, schedule, parameterisation)
+    family, network = pipeline_family(pipeline), pipeline_network(pipeline)
+    if family.shifted and isinstance(schedule, FlowSchedule):
+        side = side or family_latent_side(family, network.config, type(pipeline).__name__)
+        schedule = FlowSchedule(flow_shift(pipeline.scheduler, family.image_tokens(network.config, side)))
+    return NetworkDenoiser(network, family.call, schedule, parameterisation)
 
 
 def pipeline_folder(source: str | Path, *, revision: str | None = None, fetch: bool = True) -> Path:
@@ -120,11 +117,12 @@ def load_pipeline(
     try:
         index = load_pipeline_index(folder)
         family = family_by_name(index["_class_name"])
+        left_out = _left_out_readers(index)
         for name, kind in _networks_of(index).items():
             if name not in parts:
                 parts[name] = _load_network(kind, folder, name, dtype=dtype, shapes_only=shapes_only)
         with weights_library_messages():
-            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, **parts)
+            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, **left_out | parts)
     except Exception as error:  # diffusers raises many kinds for a broken folder
         raise ValueError(f"cannot load a diffusers pipeline from {source}: {one_line(error)}") from error
     pipeline.set_progress_bar_config(disable=True)
@@ -132,21 +130,26 @@ def load_pipeline(
         if isinstance(module, nn.Module):
             module.eval().requires_grad_(False)
     check_pipeline_network(getattr(pipeline, family.network), pipeline, str(source))
-    _check_tokenizer(pipeline, folder)
+    encoders = pipeline_text_encoders(pipeline)
+    for name in (name for name in family.text_encoders if name not in encoders):
+        raise ValueError(f"{source}: there is no {name}, without which a {type(pipeline).__name__} reads no prompts")
+    for name, encoder in encoders.items():
+        _check_tokenizer(getattr(pipeline, tokenizer_name(name)), tokenizer_name(name), encoder, name, folder)
     return pipeline
 
 
-def _check_tokenizer(pipeline: "DiffusionPipeline", folder: Path) -> None:
-    """Raise ValueError for a tokenizer without its words, which transformers takes for an empty one, or of another text
-    encoder."""
-    tokenizer = pipeline.tokenizer
+def _check_tokenizer(
+    tokenizer: "PreTrainedTokenizerBase | None", name: str, encoder: "PreTrainedModel", reader: str, folder: Path
+) -> None:
+    """Raise ValueError for a tokenizer that is missing, or without its words, which transformers takes for an empty
+    one, or of another text encoder."""
+    if tokenizer is None:
+        raise ValueError(f"{folder}: there is a {reader} and no {name}; fetch both of one model")
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
-        raise ValueError(f"cannot load a diffusers pipeline from {folder}: the tokenizer has no words; fetch it again")
-    known = pipeline.text_encoder.config.vocab_size
+        raise ValueError(f"cannot load a diffusers pipeline from {folder}: the {name} has no words; fetch it again")
+    known = encoder.config.vocab_size
     if len(tokenizer) > known:
-        raise ValueError(
-            f"{folder}: tokenizer has {len(tokenizer)} words, text_encoder {known}; fetch both of one model"
-        )
+        raise ValueError(f"{folder}: {name} has {len(tokenizer)} words, {reader} {known}; fetch both of one model")
 
 
 def _networks_of(index: dict) -> "dict[str, type[ModelMixin] | type[PreTrainedModel]]":
@@ -165,6 +168,12 @@ def _networks_of(index: dict) -> "dict[str, type[ModelMixin] | type[PreTrainedMo
     return found
 
 
+def _left_out_readers(index: dict) -> dict[str, None]:
+    """The text encoders and tokenizers that an index names as left out, which diffusers wants to be told again."""
+    readers = [name for encoder in TEXT_ENCODERS for name in (encoder, tokenizer_name(encoder))]
+    return {name: None for name in readers if name in index and not any(index[name] or ())}
+
+
 def _load_network(kind: type, folder: Path, name: str, *, dtype: torch.dtype, shapes_only: bool) -> nn.Module:
     try:
         return load_whole_weights(
@@ -176,23 +185,40 @@ def _load_network(kind: type, folder: Path, name: str, *, dtype: torch.dtype, sh
 
 def check_pipeline_network(network: "ModelMixin", pipeline: "DiffusionPipeline", name: str) -> None:
     """Raise ValueError, in one line that begins with ``name``, for a network that reads what gad does not give."""
-    channels = getattr(pipeline.vae.config, "latent_channels", None)
-    for fault in family_input_faults(network, channels):
+    family, channels = pipeline_family(pipeline), getattr(pipeline.vae.config, "latent_channels", None)
+    for fault in family_input_faults(family, network, channels):
         raise ValueError(f"{name}: {fault}")
+    if family.pixels not in (None, pipeline.vae_scale_factor):
+        told = f"{family.pixels} pixels to a latent's side, its autoencoder has {pipeline.vae_scale_factor}"
+        raise ValueError(f"{name}: its network reads its image's size at {told}; name a folder of one model")
 
 
-def pipeline_latent_shape(network: "ModelMixin", name: str) -> tuple[int, int, int]:
-    """Channels, height and width of a network's latents. Raises ValueError, in one line, where they are not square."""
-    side = family_latent_side(network.config, name)
-    return network.config.in_channels, side, side
+def pipeline_latent_shape(pipeline: "DiffusionPipeline", name: str, *, side: int | None = None) -> tuple[int, int, int]:
+    """Channels, height and width of the latents that a pipeline's network makes: of ``side``, or its own size.
+
+    Raises ValueError, in one line that begins with ``name``, where its own are not square, or squares of latents do
+    not part ``side``.
+    """
+    return network_latent_shape(pipeline_family(pipeline), pipeline_network(pipeline), name, side=side)
 
 
-def check_teacher_pipeline(folder: Path) -> None:
+def network_latent_shape(
+    family: Family, network: "ModelMixin", name: str, *, side: int | None = None
+) -> tuple[int, int, int]:
+    """The same of a network without its pipeline."""
+    side = side or family_latent_side(family, network.config, name)
+    square = family.pack * network.config.get("patch_size", 1)
+    if side % square:
+        raise ValueError(f"{name}: latents of side {side} do not part into the network's squares of side {square}")
+    return family.latent_channels(network.config), side, side
+
+
+def check_teacher_pipeline(folder: Path, *, side: int | None = None) -> None:
     """All that a teacher's folder can be refused for, found out without reading its weights.
 
     Raises ValueError, in one line, as :func:`load_pipeline` and :func:`pipeline_latent_shape` do.
     """
-    pipeline_latent_shape(pipeline_network(load_pipeline(folder, shapes_only=True)), str(folder))
+    pipeline_latent_shape(load_pipeline(folder, shapes_only=True), str(folder), side=side)
 
 
 def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:

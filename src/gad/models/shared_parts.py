@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 
+from gad.models.text_encoding import pipeline_text_encoders
+
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline, ModelMixin
     from transformers import PreTrainedModel
@@ -17,11 +19,11 @@ ORIGIN = {"transformers_version", "torch_dtype", "dtype"}
 
 
 def share_equal_parts(pipeline: "DiffusionPipeline", others: "Iterable[DiffusionPipeline | None]") -> None:
-    """Give a pipeline the text encoder and autoencoder of the first of ``others`` that are the same.
+    """Give a pipeline the text encoders and autoencoder of the first of ``others`` that are the same.
 
     Many published students have their teacher's: a T5 of 19 GB a student would not fit beside ten others.
     """
-    for name in ("text_encoder", "vae"):
+    for name in (*pipeline_text_encoders(pipeline), "vae"):
         mine = getattr(pipeline, name)
         for other in others:
             theirs = getattr(other, name, None)

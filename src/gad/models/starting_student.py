@@ -11,16 +11,17 @@ from gad.config.lora import LoraConfig
 from gad.config.starting_student import NAME, StartingStudent
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import sample
-from gad.diffusion.schedule import Parameterisation, Schedule, TableSchedule, to_x0
+from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule, to_x0
 from gad.models.adapter import adapter_settings
 from gad.models.external import check_external_comparable
 from gad.models.external_pipeline import external_adapter_file, load_external_pipeline
-from gad.models.external_sampler import fresh_sampler_scheduler, sampler_scheduler_steps
+from gad.models.external_sampler import fresh_sampler_scheduler, sampler_scheduler_steps, sampler_times
 from gad.models.external_scheduler import external_scheduler
 from gad.models.lora_students import lora_student_denoiser
 from gad.models.model import Model
 from gad.models.own_times import with_own_timesteps
-from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_schedule
+from gad.models.pipeline_schedule import pipeline_schedule
+from gad.models.pipelines import pipeline_family, pipeline_network
 from gad.models.shared_parts import pipeline_with_parts
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
@@ -42,14 +43,14 @@ def load_starting_student(teacher: Model, settings: StartingStudent, *, student_
         base = pipeline_with_parts(teacher.pipeline, **{name: copy.deepcopy(pipeline_network(teacher.pipeline))})
     pipeline = load_external_pipeline(entry, base=base)
     network = pipeline_network(pipeline)
-    shape = (network.config.in_channels, *teacher.latent_shape[1:])
+    shape = (pipeline_family(pipeline).latent_channels(network.config), *teacher.latent_shape[1:])
     assert isinstance(teacher.denoiser, NetworkDenoiser)
     if type(network) is not type(teacher.denoiser.network):
         kinds = f"{type(network).__name__}, the teacher's a {type(teacher.denoiser.network).__name__}"
         raise ValueError(f"{NAME}: its network is a {kinds}; name a student of this teacher")
     check_external_comparable(NAME, Model(teacher.denoiser, shape, pipeline), teacher)
     student = NetworkDenoiser(network, teacher.denoiser.call, *pipeline_schedule(pipeline.scheduler))
-    _take_times_of_sampler(student, pipeline.scheduler, settings, teacher.denoiser, student_steps)
+    _take_times_of_sampler(student, pipeline.scheduler, settings, teacher, student_steps)
     return student
 
 
@@ -67,7 +68,7 @@ def load_starting_adapter(
     if rank != lora.rank:
         raise ValueError(f"student.lora.rank is {lora.rank}, the adapter in {settings.source} has {rank}; set that")
     scheduler = external_scheduler(teacher.pipeline, entry)
-    _take_times_of_sampler(student, scheduler, settings, teacher.denoiser, student_steps)
+    _take_times_of_sampler(student, scheduler, settings, teacher, student_steps)
     return student
 
 
@@ -75,13 +76,20 @@ def _take_times_of_sampler(
     student: NetworkDenoiser,
     scheduler: "SchedulerMixin",
     settings: StartingStudent,
-    teacher: NetworkDenoiser,
+    teacher: Model,
     student_steps: int,
 ) -> None:
     """Have the student be asked where its own scheduler asks it; warns where that samples otherwise than DDIM."""
+    assert teacher.pipeline is not None and isinstance(teacher.denoiser, NetworkDenoiser)
     process, predicts = pipeline_schedule(scheduler)
-    _check_same_process(process, predicts, teacher)
-    walked = fresh_sampler_scheduler(scheduler, student_steps, settings.timesteps, settings.sigmas)
+    _check_same_process(process, predicts, teacher.denoiser)
+    if isinstance(process, FlowSchedule):
+        process = teacher.denoiser.schedule  # whose times may be shifted
+    given = {"timesteps": settings.timesteps, "sigmas": settings.sigmas}
+    times = sampler_times(
+        teacher.pipeline, scheduler, teacher.latent_shape[-1], num_steps=student_steps, given=given
+    )
+    walked = fresh_sampler_scheduler(scheduler, times)
     timesteps = [float(timestep) for timestep in walked.timesteps]
     if len(timesteps) != student_steps:
         calls = f"its {type(scheduler).__name__} makes {len(timesteps)} calls in {student_steps} steps"

@@ -1,38 +1,44 @@
-"""Prompt embeddings, encoded once and cached; the text encoder is not needed afterwards."""
+"""Prompt embeddings, encoded once and cached; the text encoders are not needed afterwards."""
 
-import warnings
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
+from gad.models.families import family_by_name
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import DiffusionPipeline
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-
-def text_encoding_tokens(
-    tokenizer: "PreTrainedTokenizerBase", prompts: list[str], max_tokens: int
-) -> tuple[Tensor, Tensor]:
-    """Token ids and mask ``[B, L]``, padded to ``max_tokens``; longer prompts are cut with a warning."""
-    for prompt, ids in zip(prompts, tokenizer(prompts, verbose=False).input_ids, strict=True):
-        if len(ids) > max_tokens:
-            warnings.warn(f"prompt cut from {len(ids)} to {max_tokens} tokens: {prompt!r}", stacklevel=2)
-    tokens = tokenizer(
-        prompts, padding="max_length", max_length=max_tokens, truncation=True, padding_side="right", return_tensors="pt"
-    )
-    return tokens.input_ids, tokens.attention_mask
+TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")  # attributes of a pipeline
 
 
-def encode_tokens(text_encoder: "PreTrainedModel", ids: Tensor, mask: Tensor, *, masked: bool) -> Conditioning:
-    """Conditioning from token ids. Families with ``masked`` hide the padding (PixArt, SANA); SD does not."""
-    embeds = text_encoder(ids, attention_mask=mask if masked else None)[0]
-    return Conditioning(embeds, mask if masked else None)
+def pipeline_text_encoders(pipeline: "DiffusionPipeline | None") -> "dict[str, PreTrainedModel]":
+    """The text encoders that a pipeline has, by their names in it; none without a pipeline."""
+    found = {name: getattr(pipeline, name, None) for name in TEXT_ENCODERS}
+    return {name: encoder for name, encoder in found.items() if encoder is not None}
 
 
-STOCK_MAX_TOKENS = {"StableDiffusionPipeline": 77, "PixArtAlphaPipeline": 120, "SanaPipeline": 300}
+def tokenizer_name(text_encoder: str) -> str:
+    """The attribute of a pipeline that holds a text encoder's tokenizer."""
+    return text_encoder.replace("text_encoder", "tokenizer")
+
+
+def pipeline_prompt_tokens(pipeline: "DiffusionPipeline") -> int:
+    """Tokens to which the longest reader pads and cuts a prompt: the stock pipeline's, or fewer that its tokenizer
+    takes."""
+    family = family_by_name(type(pipeline).__name__)
+    tokenizer = getattr(pipeline, tokenizer_name(family.reader), None)
+    return family.max_tokens if tokenizer is None else min(tokenizer.model_max_length, family.max_tokens)
+
+
+def pipeline_token_readers(pipeline: "DiffusionPipeline") -> "list[tuple[PreTrainedTokenizerBase | None, int]]":
+    """Whose tokens a network reads, in order, and how many of each; None for tokens of a reader that is left out."""
+    family = family_by_name(type(pipeline).__name__)
+    first = [getattr(pipeline, tokenizer_name(name)) for name in family.before]
+    last = getattr(pipeline, tokenizer_name(family.reader), None)
+    return [*((reader, reader.model_max_length) for reader in first), (last, pipeline_prompt_tokens(pipeline))]
 
 
 @torch.no_grad()
@@ -41,14 +47,16 @@ def text_encoding_of_prompts(
 ) -> Conditioning:
     """Conditioning of the prompts, float32 and on the CPU, as the pipeline itself encodes them (SANA without its
     instruction)."""
-    name = type(pipeline).__name__
-    masked = name != "StableDiffusionPipeline"
-    if masked:  # PixArt and SANA lower the case first
-        prompts = pipeline._text_preprocessing(list(prompts), clean_caption=False)
-    max_tokens = min(pipeline.tokenizer.model_max_length, STOCK_MAX_TOKENS[name])
-    ids, mask = text_encoding_tokens(pipeline.tokenizer, prompts, max_tokens)
-    device = pipeline.text_encoder.device
-    batches = zip(ids.to(device).split(batch_size), mask.to(device).split(batch_size), strict=True)
-    parts = (encode_tokens(pipeline.text_encoder, *batch, masked=masked).to("cpu") for batch in batches)
-    whole = concatenate_conditioning(*parts)
-    return Conditioning(whole.prompt_embeds.float(), whole.prompt_attention_mask)
+    encode, max_tokens = family_by_name(type(pipeline).__name__).encode, pipeline_prompt_tokens(pipeline)
+    starts = range(0, len(prompts), batch_size)
+    parts = (encode(pipeline, prompts[start : start + batch_size], max_tokens).to("cpu") for start in starts)
+    return concatenate_conditioning(*parts).embeds_in(torch.float32)
+
+
+def unconditional_text_encoding(pipeline: "DiffusionPipeline") -> Conditioning:
+    """What the stock pipeline guides away from without a negative prompt, a batch of one: the empty prompt, or zeros
+    where the pipeline's config asks for them (SDXL)."""
+    empty = text_encoding_of_prompts(pipeline, [""])
+    if not pipeline.config.get("force_zeros_for_empty_prompt"):
+        return empty
+    return Conditioning(**{name: torch.zeros_like(tensor) for name, tensor in empty.tensors.items()})

@@ -5,15 +5,16 @@ import hashlib
 import torch
 from torch import Tensor, nn
 
-from gad.diffusion.guidance import Guided, unguided
+from gad.diffusion.guidance import Guided, GuidedByInput, unguided
 from gad.models.exact import ExactDenoiser
 from gad.models.external_sampler import ExternalSampler
 from gad.models.first_step import TeacherFirstStep
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_network
+from gad.models.text_encoding import TEXT_ENCODERS
 from gad.runtime.fingerprint import fingerprint
 
-SHARED = ("text_encoder", "vae")  # parts of a pipeline that a student may have from its teacher
+SHARED = (*TEXT_ENCODERS, "vae")  # parts of a pipeline that a student may have from its teacher
 
 
 def weights_hash(model: Model, *, teacher: Model | None = None) -> str:
@@ -56,6 +57,6 @@ def model_weights_key(model: Model, *, teacher: Model | None = None) -> str:
     if isinstance(denoiser, ExternalSampler):
         settings.append(denoiser.settings.model_dump())
     if isinstance(denoiser, TeacherFirstStep):
-        scale = denoiser.teacher.guidance_scale if isinstance(denoiser.teacher, Guided) else 1.0
+        scale = denoiser.teacher.guidance_scale if isinstance(denoiser.teacher, Guided | GuidedByInput) else 1.0
         settings.append([denoiser.teacher_steps, denoiser.student_steps, scale])
     return fingerprint(weights_hash(model, teacher=teacher), settings)

@@ -1,7 +1,6 @@
 """The published networks by name: their configurations, and what their text encoders hand over.
 
-The numbers are those of the models' own ``config.json`` on the hub; the tests compare the parameters they give with the
-published counts.
+The tests compare the parameters that the configurations give with the published counts.
 """
 
 import json
@@ -11,13 +10,32 @@ from os.path import isfile
 from typing import TYPE_CHECKING
 
 import torch
-from diffusers import PixArtTransformer2DModel, SanaTransformer2DModel, UNet2DConditionModel
+from diffusers import (
+    FluxTransformer2DModel,
+    PixArtTransformer2DModel,
+    SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    UNet2DConditionModel,
+)
 from torch import nn
 
 from gad.config.lora import LoraConfig
 from gad.diffusion.schedule import FlowSchedule, Parameterisation, Schedule, TableSchedule
 from gad.models.adapter import count_adapter_parameters
-from gad.models.families import FAMILIES
+from gad.models.families import FAMILIES, family_latent_side
+from gad.models.family import Family
+from gad.preflight.published_configs import (
+    FLUX_DEV,
+    FLUX_SCHNELL,
+    PIXART,
+    SANA_600M,
+    SANA_1600M,
+    SD3_MEDIUM,
+    SD21,
+    SD35_LARGE,
+    SD35_MEDIUM,
+    SDXL,
+)
 from gad.runtime.files import read_json
 from gad.runtime.paths import project_path
 
@@ -38,7 +56,8 @@ class Architecture:
     tokens: int
     width: int
     masked: bool
-    text_parameters: int  # of the text encoder
+    text_parameters: int  # of the text encoders
+    pooled: int | None = None  # width of the pooled embedding, where the network reads one
     image_channels: int = 3
 
     @property
@@ -46,8 +65,13 @@ class Architecture:
         return (FlowSchedule(), "flow") if self.betas is None else (TableSchedule(_alphas(self.betas)), "eps")
 
     @property
-    def call(self):
-        return FAMILIES[self.pipeline].call
+    def family(self) -> Family:
+        return FAMILIES[self.pipeline]
+
+    @property
+    def side(self) -> int:
+        """Side of the latents that it was published for."""
+        return family_latent_side(self.family, self.config, self.pipeline)
 
 
 def _alphas(kind: str) -> torch.Tensor:
@@ -59,80 +83,55 @@ def _alphas(kind: str) -> torch.Tensor:
     return torch.cumprod(1 - betas, dim=0)
 
 
-_SD = {
-    "sample_size": 64,
-    "in_channels": 4,
-    "out_channels": 4,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
-    "attention_head_dim": (5, 10, 20, 20),
-    "cross_attention_dim": 1024,
-    "layers_per_block": 2,
-    "use_linear_projection": True,
-}
-_PIXART = {
-    "sample_size": 64,
-    "patch_size": 2,
-    "in_channels": 4,
-    "out_channels": 8,
-    "num_layers": 28,
-    "num_attention_heads": 16,
-    "attention_head_dim": 72,
-    "cross_attention_dim": 1152,
-    "caption_channels": 4096,
-    "attention_bias": True,
-    "activation_fn": "gelu-approximate",
-    "norm_type": "ada_norm_single",
-    "norm_elementwise_affine": False,
-    "norm_eps": 1e-6,
-    "num_embeds_ada_norm": 1000,
-}
-_SANA: dict[str, int | float] = {
-    "sample_size": 16,
-    "patch_size": 1,
-    "in_channels": 32,
-    "out_channels": 32,
-    "caption_channels": 2304,
-}
-_SANA |= {"mlp_ratio": 2.5, "attention_bias": False, "norm_elementwise_affine": False, "norm_eps": 1e-6}
-_SANA_600M = _SANA | {
-    "num_layers": 28,
-    "num_attention_heads": 36,
-    "attention_head_dim": 32,
-    "num_cross_attention_heads": 16,
-    "cross_attention_head_dim": 72,
-    "cross_attention_dim": 1152,
-}
-_SANA_1600M = _SANA | {
-    "num_layers": 20,
-    "num_attention_heads": 70,
-    "attention_head_dim": 32,
-    "num_cross_attention_heads": 20,
-    "cross_attention_head_dim": 112,
-    "cross_attention_dim": 2240,
-}
 _T5_XXL, _GEMMA_2B, _OPENCLIP_H = 4_762_310_656, 2_614_341_888, 340_387_840
+_CLIP_L, _OPENCLIP_G, _CLIP_L_PROJECTION = 123_060_480, 694_659_840, 589_824
+_SDXL_READERS = _CLIP_L + _OPENCLIP_G
+_SD3_READERS = _SDXL_READERS + _CLIP_L_PROJECTION + _T5_XXL
+
+
+def _sd3(config: dict) -> Architecture:
+    return Architecture(
+        SD3Transformer2DModel, config, "StableDiffusion3Pipeline", None, 77 + 256, 4096, False, _SD3_READERS, 2048
+    )
+
+
+def _flux(config: dict) -> Architecture:
+    return Architecture(FluxTransformer2DModel, config, "FluxPipeline", None, 512, 4096, False, _CLIP_L + _T5_XXL, 768)
+
 
 ARCHITECTURES = {
     "sd21": Architecture(
-        UNet2DConditionModel, _SD, "StableDiffusionPipeline", "scaled_linear", 77, 1024, False, _OPENCLIP_H
+        UNet2DConditionModel, SD21, "StableDiffusionPipeline", "scaled_linear", 77, 1024, False, _OPENCLIP_H
+    ),
+    "sdxl": Architecture(
+        UNet2DConditionModel, SDXL, "StableDiffusionXLPipeline", "scaled_linear", 77, 2048, False, _SDXL_READERS, 1280
     ),
     "pixart": Architecture(
-        PixArtTransformer2DModel, _PIXART, "PixArtAlphaPipeline", "linear", 120, 4096, True, _T5_XXL
+        PixArtTransformer2DModel, PIXART, "PixArtAlphaPipeline", "linear", 120, 4096, True, _T5_XXL
     ),
     "sana_600m": Architecture(
-        SanaTransformer2DModel, _SANA_600M, "SanaPipeline", None, 300, 2304, True, _GEMMA_2B
+        SanaTransformer2DModel, SANA_600M, "SanaPipeline", None, 300, 2304, True, _GEMMA_2B
     ),
     "sana_1600m": Architecture(
-        SanaTransformer2DModel, _SANA_1600M, "SanaPipeline", None, 300, 2304, True, _GEMMA_2B
+        SanaTransformer2DModel, SANA_1600M, "SanaPipeline", None, 300, 2304, True, _GEMMA_2B
     ),
+    "sd3_medium": _sd3(SD3_MEDIUM),
+    "sd35_medium": _sd3(SD35_MEDIUM),
+    "sd35_large": _sd3(SD35_LARGE),
+    "flux_dev": _flux(FLUX_DEV),
+    "flux_schnell": _flux(FLUX_SCHNELL),
 }  # fmt: skip
 BY_TEACHER = {  # the end of a hub name or folder
     "stable-diffusion-2-1-base": "sd21",
+    "stable-diffusion-xl-base-1.0": "sdxl",
     "PixArt-XL-2-512x512": "pixart",
     "Sana_600M_512px_diffusers": "sana_600m",
     "Sana_1600M_512px_diffusers": "sana_1600m",
+    "stable-diffusion-3-medium-diffusers": "sd3_medium",
+    "stable-diffusion-3.5-medium": "sd35_medium",
+    "stable-diffusion-3.5-large": "sd35_large",
+    "FLUX.1-dev": "flux_dev",
+    "FLUX.1-schnell": "flux_schnell",
 }
 
 
@@ -154,18 +153,23 @@ def architecture_of(pretrained: str | None) -> Architecture:
     raise ValueError(f"no published architecture is known for {pretrained!r}; there are: {', '.join(BY_TEACHER)}")
 
 
+PER_LEVEL = ("block_out_channels", "down_block_types", "attention_head_dim", "transformer_layers_per_block")
+
+
 def _reduced_architecture(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> dict:
     """The configuration with fewer layers (a UNet: levels) and another latent size; as published by default."""
     config = dict(architecture.config)
-    if size is not None:
+    if size is not None and "sample_size" in config:
         config["sample_size"] = size
     if depth is None:
         return config
-    if "num_layers" in config:
-        return config | {"num_layers": min(depth, config["num_layers"])}
-    depth = min(depth, 4)
-    cut = {name: config[name][:depth] for name in ("block_out_channels", "down_block_types", "attention_head_dim")}
-    return config | cut | {"up_block_types": config["up_block_types"][4 - depth :], "layers_per_block": 1}
+    layers = {name: min(depth, config[name]) for name in ("num_layers", "num_single_layers") if name in config}
+    if layers:
+        return config | layers
+    levels = len(config["block_out_channels"])
+    depth = min(depth, levels)
+    cut = {name: config[name][:depth] for name in PER_LEVEL if name in config}
+    return config | cut | {"up_block_types": config["up_block_types"][levels - depth :], "layers_per_block": 1}
 
 
 def build_architecture(
@@ -204,5 +208,4 @@ def _count_adapter(architecture: Architecture, rank: int, targets: tuple[str, ..
 
 def architecture_image_tokens(architecture: Architecture, size: int | None = None) -> int:
     """Places that the network works on for one image: a UNet's latent pixels, a transformer's patches."""
-    config = _reduced_architecture(architecture, size=size)
-    return (config["sample_size"] // config.get("patch_size", 1)) ** 2
+    return architecture.family.image_tokens(architecture.config, size or architecture.side)

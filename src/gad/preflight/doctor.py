@@ -97,7 +97,7 @@ def _check_teacher(settings: Recipe) -> Iterator[Finding]:
         return
     if not project_path(section.pretrained).is_dir() and section.revision is None:
         yield Finding("warn", f"teacher {section.pretrained} is not pinned", "set teacher.revision to a commit's hash")
-    faults = list(faults_of_pipeline(folder))
+    faults = list(faults_of_pipeline(folder, side=section.latent_side))
     yield from (Finding("missing", f"teacher in {folder}: {what}", do) for what, do in faults)
     if not faults:
         yield Finding("ok", f"teacher in {folder}")

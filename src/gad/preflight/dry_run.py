@@ -28,7 +28,7 @@ from gad.distillation.other_pairs import batch_with_other_pairs
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
-from gad.models.pipelines import check_teacher_pipeline, pipeline_latent_shape
+from gad.models.pipelines import check_teacher_pipeline, network_latent_shape
 from gad.models.students import start_student
 from gad.preflight.analysis_cost import analysis_folder_cost, control_cost, sensitivity_cost
 from gad.preflight.architectures import Architecture, architecture_image_tokens, architecture_of, build_architecture
@@ -51,7 +51,7 @@ def _synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Cond
         shape = (architecture.tokens, architecture.width)
         embeds = torch.stack([torch.randn(shape, generator=generator) for generator in generators])
         mask = torch.ones(len(prompts), architecture.tokens, dtype=torch.int64) if architecture.masked else None
-        return Conditioning(embeds, mask)
+        return Conditioning(embeds, mask, embeds[:, 0, : architecture.pooled] if architecture.pooled else None)
 
     return encode
 
@@ -61,8 +61,8 @@ def random_teacher(architecture: Architecture, *, depth: int | None = None, size
     drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
     network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
-    shape = pipeline_latent_shape(network, "dry run")
-    denoiser = NetworkDenoiser(network, architecture.call, schedule, parameterisation)
+    shape = network_latent_shape(architecture.family, network, "dry run", side=size)
+    denoiser = NetworkDenoiser(network, architecture.family.call, schedule, parameterisation)
     return Model(denoiser, shape, encode=_synthetic_prompts(architecture))
 
 
@@ -162,15 +162,18 @@ def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) ->
     """
     folder = project_path(settings.teacher.pretrained or "")
     if isfile(folder / "model_index.json"):
-        check_teacher_pipeline(folder)
+        check_teacher_pipeline(folder, side=settings.teacher.latent_side)
     return random_teacher(
-        architecture_of(settings.teacher.pretrained), depth=depth or settings.dry_run_depth, size=size
+        architecture_of(settings.teacher.pretrained),
+        depth=depth or settings.dry_run_depth,
+        size=size or settings.teacher.latent_side,
     )
 
 
 def dry_run_part(settings: Recipe, part: str, folder: Path, *, steps: int, depth: int | None, size: int | None) -> Cost:
     """The cost of ``noise_pairs``, ``folder``, ``sensitivity``, ``control``, or a training step of that variant."""
     teacher = dry_run_teacher(settings, depth=depth, size=size)
+    size = size or settings.teacher.latent_side
     tokens = architecture_image_tokens(architecture_of(settings.teacher.pretrained), size)
     if part == "noise_pairs":
         return _pairs_cost(teacher, settings, folder, tokens)

@@ -8,11 +8,13 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 def estimate_disk_bytes(settings: Recipe, architecture: Architecture, num_variants: int = 2) -> dict[str, int]:
     """Bytes on disk by what they are for; students of ``num_variants`` variants."""
-    pairs, student, config = settings.noise_pairs, settings.student, architecture.config
-    latent = config["in_channels"] * config["sample_size"] ** 2
+    pairs, student = settings.noise_pairs, settings.student
+    side = settings.teacher.latent_side or architecture.side
+    latent = architecture.family.latent_channels(architecture.config) * side**2
     trajectories = pairs.num_pairs * (1 + 2 * pairs.directions_per_noise)
     network = 4 * count_architecture_parameters(architecture)
-    embeds = pairs.num_pairs * architecture.tokens * architecture.width * BYTES[student.dtype]
+    width = architecture.tokens * architecture.width + (architecture.pooled or 0)
+    embeds = pairs.num_pairs * width * BYTES[student.dtype]
     copies = num_variants * len(student.seeds)
     learning, whole = network, network + 4 * architecture.text_parameters  # a whole pipeline, float32
     if student.lora is not None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from gad.models.families import FAMILIES
 from gad.models.pipelines import check_teacher_pipeline
+from gad.models.text_encoding import tokenizer_name
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it
 AGAIN = "fetch the folder again"
@@ -17,13 +19,14 @@ FILES = {  # of parts that are no networks: the files of one line have to be the
     "tokenizer": [["tokenizer.json"], ["spiece.model"], ["tokenizer.model"], ["vocab.json", "merges.txt"]],
     "feature_extractor": [["preprocessor_config.json"]],
 }
+NUMBERED = re.compile(r"_\d$")  # a pipeline's second and third tokenizer
 
 
-def faults_of_pipeline(folder: Path) -> Iterator[Fault]:
+def faults_of_pipeline(folder: Path, *, side: int | None = None) -> Iterator[Fault]:
     """Why the loader refuses a pipeline's folder, without reading its weights: a line for each file that is no use, or
-    what the loader itself says. Nothing where it loads."""
+    what the loader itself says, of latents of ``side`` too. Nothing where it loads."""
     try:
-        check_teacher_pipeline(folder)
+        check_teacher_pipeline(folder, side=side)
     except ValueError as error:
         yield from list(_faults_of_files(folder)) or [(_without_folder(str(error), folder), OTHER)]
 
@@ -46,7 +49,8 @@ def _faults_of_files(folder: Path) -> Iterator[Fault]:
     if name not in [*FAMILIES]:
         yield f"{name} is not a pipeline that gad can use", f"use {', '.join(FAMILIES)}"
         return
-    for part in (FAMILIES[name].network, "vae", "text_encoder", "tokenizer", "scheduler"):
+    readers = FAMILIES[name].text_encoders
+    for part in (FAMILIES[name].network, "vae", *readers, *map(tokenizer_name, readers), "scheduler"):
         if not _is_part(index.get(part)):
             yield f"model_index.json names no {part}", AGAIN
     for part, (library, kind) in ((part, value) for part, value in index.items() if _is_part(value)):
@@ -67,13 +71,14 @@ def _faults_of_part(folder: Path, part: str, library: str, kind: str) -> Iterato
         yield f"there is no folder {part}/ ({kind})", AGAIN
         return
     names = set(os.listdir(folder / part))
-    if part not in FILES:
+    kind_of_part = NUMBERED.sub("", part)
+    if kind_of_part not in FILES:
         stem = "diffusion_pytorch_model" if library == "diffusers" else "model"
         yield from _faults_of_network(folder, part, names, stem)
         return
-    wanted = next((files for files in FILES[part] if names.issuperset(files)), None)
+    wanted = next((files for files in FILES[kind_of_part] if names.issuperset(files)), None)
     if wanted is None:
-        choices = " or ".join(" and ".join(files) for files in FILES[part])
+        choices = " or ".join(" and ".join(files) for files in FILES[kind_of_part])
         yield f"{part}/ has no {choices}", AGAIN
         return
     yield from filter(None, (_fault_of_file(folder, f"{part}/{name}") for name in wanted))

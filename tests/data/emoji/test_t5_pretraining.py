@@ -12,7 +12,7 @@ from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, neighbour_tokens, pr
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.models.pipelines import load_pipeline
-from gad.models.text_encoding import text_encoding_tokens
+from gad.models.token_encoding import text_encoding_tokens
 from gad.runtime.paths import stage_dir
 
 

@@ -11,7 +11,7 @@ from gad.data.emoji import seeds
 from gad.data.emoji.autoencoder import vae_training_images
 from gad.data.emoji.scenes import Accept, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.models.text_encoding import text_encoding_tokens
+from gad.models.token_encoding import text_encoding_tokens
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from diffusers import AutoencoderKL, DiffusionPipeline

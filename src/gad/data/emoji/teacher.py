@@ -30,26 +30,27 @@ READING_STEPS = 1000  # for T5, see ``t5_pretraining.py``
 def make_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:
     """Write the teacher that the recipe's ``teacher`` section names; yields step and loss while one is trained."""
     if section.pretrained is not None:
-        _write_pointer(section.pretrained, folder, section.revision)
+        _write_pointer(section.pretrained, folder, section.revision, section.latent_side)
     elif section.dataset == "swiss_roll":
         write_tensors(folder / "points.safetensors", {"points": make_swiss_roll(section.num_points, section.seed)})
     else:
         yield from _train_emoji_teacher(section, folder, vae_folder)
 
 
-def _write_pointer(source: str, folder: Path, revision: str | None = None) -> None:
+def _write_pointer(source: str, folder: Path, revision: str | None = None, latent_side: int | None = None) -> None:
     """Name a pretrained pipeline and pin a local one by its hash. Raises ValueError, in one line, for a class that
-    gad cannot use, and for a local folder that is not whole.
+    gad cannot use, and for a local folder that is not whole or makes no latents of that side.
 
     ``source`` is a folder, absolute or seen from the project's root, or a name on the hub.
     """
     path = project_path(source)
     if path.is_dir():
-        check_teacher_pipeline(path)
+        check_teacher_pipeline(path, side=latent_side)
     else:
         load_pipeline_index(source, revision=revision)
     pointer = {"source": source, "hash": fingerprint(path) if path.is_dir() else None}
-    write_json(folder / "teacher.json", pointer | ({"revision": revision} if revision else {}))
+    said = {"revision": revision, "latent_side": latent_side}
+    write_json(folder / "teacher.json", pointer | {name: value for name, value in said.items() if value})
 
 
 def _train_emoji_teacher(section: TeacherConfig, folder: Path, vae_folder: Path) -> Iterator[dict]:

@@ -16,7 +16,7 @@ from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.schedule import Schedule, add_noise, from_x0
 from gad.diffusion.shapes import expand_per_sample
 from gad.models.pipelines import pipeline_denoiser, pipeline_network
-from gad.models.text_encoding import encode_tokens
+from gad.models.token_encoding import encode_tokens
 from gad.runtime.checkpoint import GeneratorState, resume_checkpoint_parts, save_checkpoint_parts
 from gad.runtime.moving_average import MovingAverage
 

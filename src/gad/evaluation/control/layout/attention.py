@@ -2,7 +2,8 @@
 
 .. math:: A = \\mathrm{softmax}\\left(Q K^\\top / \\sqrt{d} + \\text{mask}\\right)
 
-Q comes from the image and K from the text. SD's UNet, PixArt's and SANA's transformer all have it in ``attn2``.
+Q comes from the image and K from the text. SD's UNet, PixArt's and SANA's transformer all have it in ``attn2``; SD 3
+and FLUX attend to image and text together: :mod:`gad.evaluation.control.layout.joint_attention`.
 """
 
 import math
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from gad.evaluation.control.layout.joint_attention import has_joint_attention, joint_attention_probabilities
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from diffusers import ModelMixin
@@ -61,6 +64,28 @@ class _Recorder:
         return self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, **kwargs)
 
 
+class _JointRecorder:
+    """The same for a layer in which image and text attend to each other."""
+
+    def __init__(self, stock, name: str, maps: AttentionMaps):
+        self.stock, self.name, self.maps = stock, name, maps
+
+    def __call__(
+        self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, image_rotary_emb=None, **kwargs
+    ):
+        found = joint_attention_probabilities(attn, hidden_states, encoder_hidden_states, image_rotary_emb)
+        self.maps.layers.setdefault(self.name, []).append(found)
+        rotary = () if image_rotary_emb is None else (image_rotary_emb,)  # SD 3 has none
+        return self.stock(attn, hidden_states, encoder_hidden_states, attention_mask, *rotary, **kwargs)
+
+
+def _text_layers(network: "ModelMixin") -> tuple[list[str], type[_Recorder] | type[_JointRecorder]]:
+    """The layers of a network that attend to text, and what records them; none where it has no such layers."""
+    names = [name.removesuffix(".processor") for name in getattr(network, "attn_processors", {})]
+    joint = [name for name in names if has_joint_attention(network.get_submodule(name))]
+    return (joint, _JointRecorder) if joint else ([name for name in names if "attn2" in name], _Recorder)
+
+
 def _heads(attn, projection: nn.Module, norm: nn.Module | None, states: Tensor) -> Tensor:
     """Queries or keys, ``[B heads, L, D]``; a norm acts across heads (SANA) or inside each."""
     states = projection(states)
@@ -92,12 +117,10 @@ def cross_attention(network: "ModelMixin", layers: Sequence[str] | None = None) 
     With ``layers`` only those of that name, or inside a block of that name. Raises ValueError, in one line, for a
     network that has no cross-attention, or none of a name.
     """
-    stock = dict(getattr(network, "attn_processors", {}))
-    names = [name.removesuffix(".processor") for name in stock if "attn2" in name]
+    stock, (names, recorder) = dict(getattr(network, "attn_processors", {})), _text_layers(network)
     if not names:
-        raise ValueError(
-            f"{type(network).__name__} has no cross-attention maps; layout control needs a UNet, PixArt or SANA network"
-        )
+        needs = "layout control needs a network with attention to its prompt"
+        raise ValueError(f"{type(network).__name__} has no cross-attention maps; {needs}")
     # whole words: blocks.1 is not blocks.10
     found = {word: [name for name in names if f"{word}." in f"{name}."] for word in layers or []}
     absent = [word for word, matching in found.items() if not matching]
@@ -106,7 +129,7 @@ def cross_attention(network: "ModelMixin", layers: Sequence[str] | None = None) 
     chosen = names if layers is None else [name for name in names if any(name in part for part in found.values())]
     maps = AttentionMaps()
     recording = {
-        name: _Recorder(own, name, maps) if name.removesuffix(".processor") in chosen else own
+        name: recorder(own, name, maps) if name.removesuffix(".processor") in chosen else own
         for name, own in stock.items()
     }
     network.set_attn_processor(recording)
