@@ -7,11 +7,13 @@ from diffusers import DiffusionPipeline, FluxPipeline
 from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from tiny import PROMPTS
 
+from gad.config import ExternalStudent
 from gad.diffusion.conditioning import Conditioning
-from gad.diffusion.guidance import Guided
+from gad.diffusion.guidance import Guided, GuidedByInput, guided_alike, guided_denoiser_on_device, unguided
 from gad.diffusion.jvp import exact_jvp, exact_jvps
 from gad.diffusion.sampling import sample
 from gad.diffusion.schedule import FlowSchedule
+from gad.models.external import load_external_student
 from gad.models.external_sampler import external_sampler_steps
 from gad.models.flux import pack_flux_latents, unpack_flux_latents
 from gad.models.model import Model, load_model
@@ -256,3 +258,33 @@ def test_a_folder_of_flux_is_as_large_as_the_stock_pipeline_has_it_unless_anothe
     hub_folders.flux().save_pretrained(tmp_path / "flux")
     assert load_model(tmp_path / "flux").latent_shape == (4, 128, 128)
     assert load_model(tmp_path / "flux", side=SIDE).latent_shape == (4, SIDE, SIDE)
+
+
+@pytest.mark.parametrize("folder", ["flux dev", "sd3"], indirect=True, scope="module")
+@torch.no_grad()
+def test_another_network_is_guided_like_the_teacher(teacher):
+    """A fake score that equals the teacher has to stay equal under its guidance (SiD)."""
+    guided, fake = teacher.guided(3.5), teacher.denoiser.copied()
+    alike, conditioning = guided_alike(fake, guided), teacher.condition(PROMPTS)
+    assert unguided(alike) is fake and guided_alike(fake, teacher.denoiser) is fake
+    assert type(alike) is (GuidedByInput if isinstance(teacher.pipeline, FluxPipeline) else Guided)
+    assert torch.equal(alike(NOISE, TIMES, conditioning), guided(NOISE, TIMES, conditioning))
+    moved = guided_denoiser_on_device(guided, "cpu")
+    assert type(moved) is type(guided) and torch.equal(
+        moved(NOISE, TIMES, conditioning), guided(NOISE, TIMES, conditioning)
+    )
+
+
+@pytest.mark.parametrize("folder", ["flux dev", "sd3"], indirect=True, scope="module")
+@torch.no_grad()
+def test_an_external_models_trajectory_is_told_in_the_teachers_times(folder, teacher):
+    """Schnell beside dev: their own times differ, equal times have to be equal noise levels."""
+    entry = ExternalStudent(name="other", source=str(folder), num_steps=3, latent_side=SIDE, guidance_scale=2.0)
+    student = load_external_student(entry, teacher)
+    schedule, states, times = student.denoiser.path(NOISE, student.condition(PROMPTS))
+    assert schedule == teacher.denoiser.schedule and len(states) == 4 and times[0] == 1 and times[-1] == 0
+    own = student.pipeline.scheduler
+    options = {"mu": dynamic_shift(own, (SIDE // 2) ** 2)} if own.config.use_dynamic_shifting else {}
+    given = {"sigmas": [1.0, 2 / 3, 1 / 3]} if options else {"num_inference_steps": 3}
+    own.set_timesteps(**given, **options)
+    assert torch.allclose(schedule.sigma(torch.tensor(times)), own.sigmas, atol=1e-5)

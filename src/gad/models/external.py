@@ -43,7 +43,9 @@ def check_external_comparable(name: str, student: Model, teacher: Model) -> None
     for part in sorted({*encoders[0], *encoders[1]}):
         ours, theirs = (_reader(found.get(part)) for found in encoders)
         if ours != theirs:
-            raise ValueError(f"{name} reads prompts with another {part} ({theirs}) than the teacher ({ours})")
+            raise ValueError(
+                f"{name} reads prompts with another text encoder ({theirs}) than the teacher's {part} ({ours})"
+            )
 
 
 def load_external_student(
