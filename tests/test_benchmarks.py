@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,13 +16,27 @@ from gad.diffusion.noise import draw_noise
 from gad.diffusion.schedule import CosineSchedule
 from gad.distillation.batch_source import draw_batch
 from gad.models.mlp import build_point_network, point_denoiser
-from gad.preflight.architectures import architecture_of
+from gad.preflight.architectures import ARCHITECTURES, architecture_of
+
+SMALLER = {  # a block of FLUX's width, or SD 3.5's table of positions, takes a CPU minutes
+    "flux_dev": {"num_attention_heads": 2, "attention_head_dim": 8, "axes_dims_rope": (2, 2, 4),
+                 "joint_attention_dim": 32, "pooled_projection_dim": 16},
+    "sd35_medium": {"pos_embed_max_size": 8, "num_attention_heads": 2, "caption_projection_dim": 128},
+}  # fmt: skip
+
+
+def architecture_for_cpu(pretrained: str):
+    found = architecture_of(pretrained)
+    smaller = {id(ARCHITECTURES[name]): change for name, change in SMALLER.items()}.get(id(found), {})
+    config = found.config | smaller
+    sizes = {"width": "joint_attention_dim", "pooled": "pooled_projection_dim"}
+    return replace(found, config=config, **{name: config[key] for name, key in sizes.items() if key in smaller})
 
 
 @pytest.mark.parametrize("recipe", ["sd21_ladd", "pixart_tdm", "sana_sid", "sdxl_tdm", "sd35_sid", "flux_ladd"])
 def test_the_stock_pipeline_around_a_published_network_makes_our_latents(recipe):
     pairs, settings = load_script("benchmarks/pairs.py"), load_recipe(recipe)
-    model = pairs.published(architecture_of(settings.teacher.pretrained), depth=1, size=8)
+    model = pairs.published(architecture_for_cpu(settings.teacher.pretrained), depth=1, size=8)
     config = settings.noise_pairs.model_copy(update={"teacher_steps": 2, "student_steps": 1, "batch_size": 2})
     noise, prompts = draw_noise(range(2), model.latent_shape, seed=0), ["a dog", "two red cars"]
     loop = pairs.by_loop(model, prompts, noise, config.guidance_scale, pairs.stock_options(model, 2))
