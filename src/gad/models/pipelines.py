@@ -117,12 +117,13 @@ def load_pipeline(
     try:
         index = load_pipeline_index(folder)
         family = family_by_name(index["_class_name"])
-        left_out = _left_out_readers(index)
         for name, kind in _networks_of(index).items():
             if name not in parts:
                 parts[name] = _load_network(kind, folder, name, dtype=dtype, shapes_only=shapes_only)
         with weights_library_messages():
-            pipeline = DiffusionPipeline.from_pretrained(folder, dtype=dtype, use_safetensors=True, **left_out | parts)
+            pipeline = DiffusionPipeline.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, **_left_out_readers(index) | parts
+            )
     except Exception as error:  # diffusers raises many kinds for a broken folder
         raise ValueError(f"cannot load a diffusers pipeline from {source}: {one_line(error)}") from error
     pipeline.set_progress_bar_config(disable=True)
