@@ -131,12 +131,17 @@ def load_pipeline(
         if isinstance(module, nn.Module):
             module.eval().requires_grad_(False)
     check_pipeline_network(getattr(pipeline, family.network), pipeline, str(source))
+    _check_readers(pipeline, family, source, folder)
+    return pipeline
+
+
+def _check_readers(pipeline: "DiffusionPipeline", family: Family, source: str | Path, folder: Path) -> None:
+    """Raise ValueError, in one line, for a text encoder that its family needs and is missing, or one without words."""
     encoders = pipeline_text_encoders(pipeline)
     for name in (name for name in family.text_encoders if name not in encoders):
         raise ValueError(f"{source}: there is no {name}, without which a {type(pipeline).__name__} reads no prompts")
     for name, encoder in encoders.items():
         _check_tokenizer(getattr(pipeline, tokenizer_name(name)), tokenizer_name(name), encoder, name, folder)
-    return pipeline
 
 
 def _check_tokenizer(

@@ -86,9 +86,7 @@ def _take_times_of_sampler(
     if isinstance(process, FlowSchedule):
         process = teacher.denoiser.schedule  # whose times may be shifted
     given = {"timesteps": settings.timesteps, "sigmas": settings.sigmas}
-    times = sampler_times(
-        teacher.pipeline, scheduler, teacher.latent_shape[-1], num_steps=student_steps, given=given
-    )
+    times = sampler_times(teacher.pipeline, scheduler, teacher.latent_shape[-1], num_steps=student_steps, given=given)
     walked = fresh_sampler_scheduler(scheduler, times)
     timesteps = [float(timestep) for timestep in walked.timesteps]
     if len(timesteps) != student_steps:
