@@ -13,6 +13,7 @@ from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
     DDIMScheduler,
+    DiffusionPipeline,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
@@ -38,6 +39,8 @@ from transformers import (
 
 from gad.config import Recipe, load_recipe
 from gad.data.emoji.text_encoders import clip_text, gemma_text, t5_text
+from gad.models.flux import pack_flux_latents
+from gad.models.pipelines import pipeline_sample_options
 
 CAPTION, NOUNS = "a red cat on a blue car", ("cat", "car")
 
@@ -166,6 +169,14 @@ def save_teacher(name: str, folder: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         BUILDERS[name]().save_pretrained(folder)
+
+
+def stock_images(pipeline: DiffusionPipeline, noise: torch.Tensor, prompts: list[str], **options: object):
+    """What a stock pipeline makes of noises of ``SIDE``, in [0, 1]."""
+    pipeline.set_progress_bar_config(disable=True)
+    latents = pack_flux_latents(noise) if isinstance(pipeline, FluxPipeline) else noise
+    defaults = pipeline_sample_options(pipeline, SIDE * pipeline.vae_scale_factor)
+    return pipeline(list(prompts), latents=latents, output_type="pt", **defaults | options).images
 
 
 def save_judges(root: Path) -> None:

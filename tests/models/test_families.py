@@ -18,7 +18,7 @@ from gad.models.external_sampler import external_sampler_steps
 from gad.models.flux import pack_flux_latents, unpack_flux_latents
 from gad.models.model import Model, load_model
 from gad.models.pipeline_schedule import dynamic_shift, flow_shift, pipeline_stock_scheduler
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network, pipeline_sample_options
+from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
 from gad.models.students import save_student, student_usage_line
 from gad.models.text_encoding import text_encoding_of_prompts
 
@@ -60,11 +60,7 @@ def teacher(folder) -> Model:
 
 
 def stock_images(pipeline, noise, prompts=PROMPTS, **options):
-    """What a stock pipeline makes of noises, in [0, 1]."""
-    pipeline.set_progress_bar_config(disable=True)
-    latents = pack_flux_latents(noise) if isinstance(pipeline, FluxPipeline) else noise
-    defaults = pipeline_sample_options(pipeline, SIDE * pipeline.vae_scale_factor)
-    return pipeline(list(prompts), latents=latents, output_type="pt", **defaults | options).images
+    return hub_folders.stock_images(pipeline, noise, prompts, **options)
 
 
 def images(model, latents):

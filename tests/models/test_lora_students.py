@@ -10,6 +10,8 @@ from tiny import PROMPTS
 
 from gad.config import ExternalStudent
 from gad.diffusion.sampling import sample
+from gad.diffusion.schedule import FlowSchedule
+from gad.distillation.learning_weights import learning_parameters, let_weights_learn
 from gad.models.adapter import adapter_base_parameters, adapter_config, adapter_on_shared_base, adapter_weights
 from gad.models.external import load_external_student
 from gad.models.lora_students import lora_student_file, reads_adapters
@@ -27,14 +29,18 @@ def made(request, tmp_path_factory):
     """A family's teacher and its folder, a student that is an adapter, and its folder."""
     root = tmp_path_factory.mktemp(request.param)
     hub_folders.save_teacher(request.param, root / "hub")
-    teacher = load_model(root / "hub")
+    teacher = load_model(root / "hub", side=hub_folders.SIDE)
     student = moved(adapter_on_shared_base(teacher.denoiser, adapter_config(LORA)))
     save_student(student, teacher, root / "student")
     return teacher, student, root
 
 
+def draw(teacher):
+    return torch.randn(2, *teacher.latent_shape, generator=torch.Generator().manual_seed(5))
+
+
 def ours(teacher, denoiser, steps):
-    noise = torch.randn(2, *teacher.latent_shape, generator=torch.Generator().manual_seed(5))
+    noise = draw(teacher)
     with torch.no_grad():
         return noise, sample(denoiser, noise, teacher.condition(PROMPTS), num_steps=steps)[-1]
 
@@ -51,13 +57,41 @@ def test_stock_libraries_sample_the_folder_as_we_do(made, steps):
         from peft import PeftModel
 
         names["PeftModel"] = PeftModel
-    more = ", latents=noise, output_type='latent', height=64, width=64)"
     *prepare, call = line.split("; ")
     assert ("load_lora_weights" in line) == reads_adapters(pipe) == (type(pipe).__name__ != "PixArtAlphaPipeline")
     exec("\n".join(prepare), names)
-    names |= {"noise": noise, "prompt": PROMPTS}
-    theirs = eval(call.removesuffix(")") + more, names).images
-    assert torch.allclose(theirs, expected, atol=1e-4 * expected.abs().max().item())
+    options = eval(call.replace("pipe(prompt, ", "dict("))
+    with torch.no_grad():
+        theirs = hub_folders.stock_images(pipe, noise, PROMPTS, **options)
+    assert (teacher.decode(expected) / 2 + 0.5 - theirs).abs().max() <= 1e-4
+
+
+@pytest.mark.parametrize("made", ["sdxl_tdm", "sd35_sid", "flux_ladd"], indirect=True, scope="module")
+def test_an_adapter_that_learned_a_few_steps_is_sampled_alike_by_the_stock_pipeline(made, tmp_path):
+    teacher, _, root = made
+    student = adapter_on_shared_base(teacher.denoiser, adapter_config(LORA))
+    let_weights_learn(student.network)
+    noise, conditioning = draw(teacher), teacher.condition(PROMPTS)
+    optimizer, t = torch.optim.AdamW(learning_parameters(student.network), lr=1e-2), torch.ones(2)
+    losses = []
+    for _ in range(4):  # towards 0: any goal that the teacher is not at
+        loss = student(noise, t, conditioning).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    save_student(student, teacher, tmp_path / "student")
+    expected = ours(teacher, student, 2)[1]
+    assert not torch.allclose(expected, ours(teacher, teacher.denoiser, 2)[1], atol=1e-3)
+    model = load_model(tmp_path / "student", teacher=teacher)
+    pipe = DiffusionPipeline.from_pretrained(root / "hub")
+    pipe.load_lora_weights(str(tmp_path / "student"))
+    pipe.scheduler = model.pipeline.scheduler
+    options = eval(student_usage_line(model, 2).split("; ")[-1].replace("pipe(prompt, ", "dict("))
+    with torch.no_grad():
+        theirs = hub_folders.stock_images(pipe, noise, PROMPTS, **options)
+    assert (teacher.decode(expected) / 2 + 0.5 - theirs).abs().max() <= 1e-4
 
 
 def test_a_folder_is_read_back_on_the_teachers_own_weights(made, monkeypatch, tmp_path):
@@ -95,10 +129,11 @@ def test_a_folder_is_an_external_model_as_well(made):
         "set_alpha_to_one": True,
         "clip_sample": False,
     }
-    if type(teacher.pipeline).__name__ == "SanaPipeline":
+    if isinstance(teacher.denoiser.schedule, FlowSchedule):
         scheduler, steps = None, 1  # by itself Euler's scheduler ends at other times
     entry = ExternalStudent(name="ours", source=str(lora_student_file(root / "student")), kind="lora",
-                            base=str(root / "hub"), num_steps=steps, scheduler=scheduler)  # fmt: skip
+                            base=str(root / "hub"), num_steps=steps, scheduler=scheduler,
+                            latent_side=hub_folders.SIDE)  # fmt: skip
     model = load_external_student(entry, teacher)
     noise, expected = ours(teacher, student, steps)
     theirs = model.denoiser(noise, torch.ones(2), teacher.condition(PROMPTS))
