@@ -199,6 +199,12 @@ OWN = {  # of a tiny student of each family, by its class: times of its own
         "timesteps": [899, 674, 449, 150],
     },
     "SanaPipeline": {"sigmas": [1.0, 0.9, 0.5, 0.2]},
+    "StableDiffusionXLPipeline": {
+        "scheduler": {"class": "DPMSolverMultistepScheduler", "solver_order": 1, "final_sigmas_type": "zero"},
+        "timesteps": [899, 674, 449, 150],
+    },
+    "StableDiffusion3Pipeline": {"sigmas": [1.0, 0.9, 0.5, 0.2]},
+    "FluxPipeline": {"sigmas": [1.0, 0.9, 0.5, 0.2]},
 }
 
 

@@ -27,7 +27,7 @@ def teacher(request, tmp_path_factory):
     """Each family in turn, from a folder as the hub has it."""
     folder = tmp_path_factory.mktemp(request.param) / "hub"
     hub_folders.save_teacher(request.param, folder)
-    return load_model(folder)
+    return load_model(folder, side=hub_folders.SIDE)
 
 
 def called(teacher, denoiser):

@@ -20,6 +20,8 @@ from gad.models.model import load_model
 from gad.models.pipelines import pipeline_family, save_diffusers_pipeline
 from gad.models.shared_parts import pipeline_with_parts
 from gad.models.students import save_student, start_student, student_usage_line
+from gad.preflight.architectures import ARCHITECTURES, architecture_of
+from gad.preflight.external_files import check_external_students
 
 TRAILING = {"class": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}  # as the models called Turbo have it
 DDIM = {"class": "DDIMScheduler", "timestep_spacing": "trailing", "clip_sample": False}
@@ -154,6 +156,20 @@ def test_a_sampler_that_adds_noise_or_clips_is_told(teachers, smoke, name, sched
     told = f"its {scheduler['class']} gives other samples than DDIM at the same times"
     with pytest.warns(UserWarning, match=told):
         start_student(teacher, config_of(smoke, starting), seed=0, student_steps=4)
+
+
+def test_the_repair_of_sdxl_turbo_begins_where_the_student_itself_samples(teachers):
+    teacher, root = teachers["sdxl_tdm"]
+    recipe = load_recipe("repair_sdxl_turbo")
+    starting = recipe.student.start_student.model_copy(update={"source": str(root / "student")})
+    config, steps = recipe.student.model_copy(update={"start_student": starting}), recipe.noise_pairs.student_steps
+    student = start_student(teacher, config, seed=0, student_steps=steps)
+    ours = x0_of(teacher, student, steps)
+    theirs = own_x0(teacher, root, steps, scheduler=recipe.external_models[0].scheduler)
+    assert (ours - theirs).norm() / theirs.norm() < 0.05
+    small = recipe.model_copy(update={"student": config, "external_models": []})
+    assert not list(check_external_students(small))
+    assert architecture_of(recipe.teacher.pretrained) is ARCHITECTURES["sdxl"]
 
 
 FAULTS = [

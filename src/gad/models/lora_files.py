@@ -80,9 +80,7 @@ def _owner_and_name(key: str, networks: Mapping[str, nn.Module], main: str, path
         prefix = next((known for known in (*networks, "text_encoder") if name.startswith(f"{known}.")), None)
         owner, name = prefix or main, name.removeprefix(f"{prefix}.")
     if owner not in networks:
-        raise ValueError(
-            f"{path.name} changes the {owner} ({key!r}), which diffusers does for SD alone; use one without"
-        )
+        raise ValueError(f"{path.name} changes the {owner} ({key!r}), which gad merges for SD alone; use one without")
     return owner, re.sub(r"\.default(?=\.weight$|\.bias$)", "", name)
 
 
