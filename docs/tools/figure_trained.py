@@ -70,5 +70,6 @@ def draw_trained_curves(theme: dict):
         axis.set_title(title, color=theme[INK], fontsize=12), axis.set_xlabel("training steps")
         axis.grid(axis="y", color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(VARIANTS), frameon=False, labelcolor=theme[INK])
+    place = {"loc": "outside lower center", "ncols": len(VARIANTS), "frameon": False}
+    figure.legend(handles, labels, labelcolor=theme[INK], **place)
     return figure
