@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-GAD = ["gad", "gad run", "gad doctor", "gad sweep"]
-SCRIPTS = ["run_stage.py", "parallel.py", "ablate.py", "prove.py", "doctor.py"]
+GAD = ["gad", "gad run", "gad doctor", "gad sweep", "gad publish"]
+SCRIPTS = ["run_stage.py", "parallel.py", "ablate.py", "prove.py", "doctor.py", "publish.py"]
 BENCHMARKS = ["full_scale.py", "scaling.py", "cost.py", "pairs.py", "step_profile.py", "initialisation.py", "start.py"]
 HEAD = """# Command lines
 

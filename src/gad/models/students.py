@@ -33,6 +33,13 @@ def student_usage_line(model: Model, num_steps: int) -> str:
     """How stock diffusers samples a saved student; which network a 2-D one is."""
     if model.pipeline is None:
         return "a 2-D network: gad.models.mlp"
+    options = student_sample_options(model, num_steps)
+    call = f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
+    return _adapter_line(model) + call
+
+
+def student_sample_options(model: Model, num_steps: int) -> dict:
+    """The arguments beside the prompt with which stock diffusers samples an image student as we do."""
     from diffusers import FlowMatchEulerDiscreteScheduler  # here, since it takes seconds
 
     options = pipeline_sample_options(model.pipeline, model.image_side)
@@ -42,8 +49,7 @@ def student_usage_line(model: Model, num_steps: int) -> str:
         options |= own
     elif num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = sampling_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
-    call = f"pipe(prompt, {', '.join(f'{key}={value!r}' for key, value in options.items())})"
-    return _adapter_line(model) + call
+    return options
 
 
 def _adapter_line(model: Model) -> str:

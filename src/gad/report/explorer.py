@@ -15,6 +15,7 @@ from gad.diffusion.sampling import sample
 from gad.diffusion.shapes import Latent
 from gad.diffusion.singular_vectors import top_singular_vectors
 from gad.models.model import load_model
+from gad.models.published_students import load_published_students
 from gad.models.sampler import Sampler
 from gad.models.students import has_finished_student, load_students
 from gad.runtime.paths import stage_dir
@@ -116,16 +117,17 @@ def explorable() -> list[str]:
 
 
 def explorer_of(recipe: str) -> Explorer:
-    """A recipe's teacher, with the first finished student of each variant; alone where there is none.
+    """A recipe's teacher, with the first finished student of each variant, or where none is trained here with the
+    published ones; alone where there is neither.
 
     Raises RecipeError or ValueError, in one line, for an unknown recipe or a teacher that is not there.
     """
     settings = load_recipe(recipe)
     pairs = settings.noise_pairs
     teacher = load_model(stage_dir(recipe, "teacher"))
-    found = load_students(recipe, teacher) if has_finished_student(recipe) else []
+    load = load_students if has_finished_student(recipe) else load_published_students
     first: dict[str, Sampler] = {}
-    for variant, seed, model in found:
+    for variant, seed, model in load(recipe, teacher):
         first.setdefault(variant, Sampler(variant, seed, model, pairs.student_steps))
     prompts = (
         [make_scene_prompt(i, seed=seeds.EXPLORER).caption for i in range(NUM_PROMPTS)] if teacher.pipeline else [""]

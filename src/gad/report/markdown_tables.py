@@ -48,7 +48,7 @@ class Table:
             if title:
                 rows.append([f"**{title}**", *("" for _ in head[1:])])
             rows += self._by_metric(results[recipe]) if self.by_metric else self._by_variant(results[recipe])
-        return _markdown(head, rows)
+        return markdown_table(head, rows)
 
     def _by_metric(self, metrics: dict) -> Iterator[list[str]]:
         for metric in self.metrics:
@@ -86,7 +86,7 @@ class Overview:
             start = [] if self.narrow else [format_cell(metric.estimate(results[recipe], INITIALISATION))]
             name = title if self.narrow else f"{title} (`{recipe}`)"
             rows.append([name, str(base["n"]), *start, format_cell(base), *changes])
-        return _markdown(["", "seeds", *first, *changes_of], rows)
+        return markdown_table(["", "seeds", *first, *changes_of], rows)
 
 
 def _read_results(recipes: Iterable[str]) -> dict[str, dict]:
@@ -99,7 +99,7 @@ def _read_results(recipes: Iterable[str]) -> dict[str, dict]:
     return results
 
 
-def _markdown(head: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
     """The lines of a table."""
     return [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
 

@@ -7,7 +7,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,11 +26,12 @@ STAGES = {
     "control": "layout, retrieval, diversity and noise optimisation",
     "report": "tables, figures and provenance on one page",
 }
-SCRIPTS = {"run": "run_stage.py", "doctor": "doctor.py", "sweep": "ablate.py"}
+SCRIPTS = {"run": "run_stage.py", "doctor": "doctor.py", "sweep": "ablate.py", "publish": "publish.py"}
 EXAMPLES = """examples:
   gad doctor swiss_roll
   gad run teacher --recipe smoke
   gad sweep weight --quick
+  gad publish --recipe compact_tdm --variant gad
   eval "$(gad --print-completion bash)"
 """
 RUN_EXAMPLES = """stages, in their order:
@@ -53,6 +54,10 @@ SWEEP_EXAMPLES = """examples:
   gad sweep weight window --jobs 2
   gad sweep weight --quick         # shorter training, into results/ablations/weight_quick.csv
   gad sweep weight --table         # only the table of what is recorded
+"""
+PUBLISH_EXAMPLES = """examples:
+  gad publish --recipe compact_tdm --variant gad        # into data/compact_tdm/published/gad
+  gad publish --recipe compact_tdm --variant gad --seed 1 --out ~/gad_student
 """
 
 
@@ -116,9 +121,24 @@ def gad_command_parser(completing: bool = False) -> argparse.ArgumentParser:
     sweep.add_argument("--jobs", metavar="N", type=positive_argument, help="experiments at once")
     sweep.add_argument("--quick", action="store_true", help="shorter training, tables of their own")
     sweep.add_argument("--table", action="store_true", help="write the tables of what is recorded, run nothing")
+    publish = _add_publish(add)
     if completing:
-        _list_choices(run, doctor, sweep)
+        _list_choices(run, doctor, sweep, publish)
     return parser
+
+
+def _add_publish(add: Callable[..., argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    publish = add(
+        "publish",
+        help="a trained student as a folder to hand on",
+        description="Write a trained student as a diffusers folder in half precision, with a model card.",
+        epilog=PUBLISH_EXAMPLES,
+    )
+    publish.add_argument("--recipe", metavar="R", help="a file of pipelines/recipes, without .yaml", required=True)
+    publish.add_argument("--variant", metavar="V", help="baseline, gad, ...", required=True)
+    publish.add_argument("--seed", metavar="N", help="of the student; the recipe's first one by default")
+    publish.add_argument("--out", metavar="FOLDER", help="data/RECIPE/published/VARIANT by default")
+    return publish
 
 
 def _list_choices(*parsers: argparse.ArgumentParser) -> None:
@@ -141,7 +161,7 @@ def gad_command_arguments(arguments: argparse.Namespace) -> list[str]:
     """The words that the command's script is given."""
     words: list[str] = []
     for name, value in vars(arguments).items():
-        if name in ("command", "print_completion") or value in (None, False):
+        if name in ("command", "print_completion") or value is None or value is False:
             continue
         if name in ("stage", "names") or (name == "recipe" and arguments.command == "doctor"):
             words += value if isinstance(value, list) else [value]

@@ -1,0 +1,67 @@
+"""A trained student of a recipe as a folder to hand on: weights in half precision and a model card."""
+
+from pathlib import Path
+
+from gad.config import load_recipe
+from gad.config.variants import VARIANTS
+from gad.models.published_students import (
+    ORIGIN,
+    load_whole_student,
+    published_student_dir,
+    save_published_student,
+)
+from gad.report.committed_results import committed_results
+from gad.report.main_results import main_result_metrics
+from gad.report.model_card import card_place, model_card
+from gad.runtime.atomic import atomic_write_path
+from gad.runtime.files import read_json
+from gad.runtime.paths import REPORTS, metrics_file
+
+STAGES = ("sensitivity", "fidelity", "control")
+CARD = "README.md"
+
+
+def publish_student(recipe: str, variant: str, seed: int | None = None, folder: Path | None = None) -> Path:
+    """Write a finished student as a diffusers folder with a card, and return it; an earlier one there is replaced.
+
+    ``seed`` is the recipe's first by default, ``folder`` data/<recipe>/published/<variant>. Raises ValueError, in one
+    line, for a recipe, variant, student or metrics that are not there, and for a folder of something else.
+    """
+    settings = load_recipe(recipe)
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown variant {variant!r}; there are: {', '.join(VARIANTS)}")
+    seed = settings.student.seeds_of(variant)[0] if seed is None else seed
+    folder = folder or published_student_dir(recipe, variant)
+    _check_replaceable(folder)
+    metrics, facts = published_metrics(recipe, variant)
+    student = load_whole_student(recipe, variant, seed)
+    card = model_card(settings, variant, seed, student, metrics, facts, card_place(folder))
+    steps = settings.noise_pairs.student_steps
+    with atomic_write_path(folder) as partial:
+        save_published_student(
+            student, partial, {"recipe": recipe, "variant": variant, "seed": seed, "num_steps": steps}
+        )
+        (partial / CARD).write_text(card, encoding="utf-8")
+    return folder
+
+
+def _check_replaceable(folder: Path) -> None:
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / ORIGIN).is_file()):
+        raise ValueError(f"{folder} holds something else than a published student: name a new folder")
+
+
+def published_metrics(recipe: str, variant: str) -> tuple[dict[str, dict], dict]:
+    """A variant's numbers by stage, from this run where it has them, else from ``results``; and their provenance.
+
+    The provenance is empty where no report was made. Raises ValueError, in one line, where the variant has no numbers.
+    """
+    if all(metrics_file(recipe, stage).is_file() for stage in STAGES):
+        metrics, summary = main_result_metrics(recipe), REPORTS / recipe / "summary.json"
+        recorded = read_json(summary) if summary.is_file() else committed_results(recipe) or {}
+        facts = recorded.get("provenance", {}) if recorded.get("metrics", {}).items() >= metrics.items() else {}
+    else:
+        committed = committed_results(recipe) or {}
+        metrics, facts = committed.get("metrics", {}), committed.get("provenance", {})
+    if not any(variant in group for group in metrics.get("sensitivity", {}).values()):
+        raise ValueError(f"recipe {recipe!r} has no metrics of {variant!r}; run: dvc repro report@{recipe}")
+    return metrics, facts
