@@ -53,8 +53,9 @@ def card_method(settings: Recipe, variant: str, seed: int, facts: Mapping) -> st
     weights = ", ".join(filter(None, [weight, anchor])) or "none"
     if student.gradient_ratio is not None and weights != "none":
         weights = f"held such that a term's gradient is {student.gradient_ratio:g} times the base loss's"
-    steps = student.num_steps * (student.equal_time_factor if VARIANTS[variant].longer else 1)
+    factor = 0 if VARIANTS[variant].untrained else student.equal_time_factor if VARIANTS[variant].longer else 1
     begun = f" after {student.start_steps} steps of regression" if student.start == "regression" else ""
+    steps = f"{student.num_steps * factor:g} steps of {student.batch_size} samples"
     rows = {
         "teacher": f"`{teacher_place(settings)}`, {pairs.teacher_steps} steps, guidance {pairs.guidance_scale:g}",
         "recipe": f"`pipelines/recipes/{settings.name}.yaml`",
@@ -63,7 +64,7 @@ def card_method(settings: Recipe, variant: str, seed: int, facts: Mapping) -> st
         "weights of what is beside it": weights,
         "noise pairs": f"{pairs.num_pairs}, {pairs.step} steps of {pairs.perturbation_scale:g} standard deviations, "
         f"{pairs.direction.replace('_', '-')} directions",
-        "training": f"{steps:g} steps of {student.batch_size} samples, learning rate {student.lr:g}{begun}",
+        "training": f"{steps}, learning rate {student.lr:g}{begun}",
         "seeds": f"{', '.join(map(str, student.seeds_of(variant)))}; this folder holds seed {seed}",
     }
     if facts:
