@@ -113,7 +113,7 @@ def test_published_students_are_explored_where_none_is_trained(published, monkey
 
 
 def test_a_card_names_its_folder_from_the_root_of_a_clone(tmp_path):
-    assert card_place(published_student_dir("compact_tdm", "gad")) == "data/compact_tdm/published/gad"
+    assert card_place(paths.ROOT / "data" / "compact_tdm" / "published" / "gad") == "data/compact_tdm/published/gad"
     assert card_place(tmp_path / "mine") == "mine"
 
 

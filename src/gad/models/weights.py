@@ -27,6 +27,7 @@ LIBRARIES = ("diffusers", "transformers")
 NOT_SHOWN = {  # messages of the libraries, and why each is not shown
     r"LOAD REPORT": "said in one line by weights_fault",
     r"not (initialized from|used when initializing)": "said in one line by weights_fault",
+    r"kept in float32: \[\]": "the list is empty",
     r"encoder_block_out_channels.*passed to AutoencoderKL": "SanaPipeline reads its factor there",
     r"(vae|AutoencoderKL).*AutoencoderDC": "a SanaPipeline works with an AutoencoderKL, which has the same methods",
 }
