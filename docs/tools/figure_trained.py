@@ -31,7 +31,8 @@ def _image_rows() -> dict[str, np.ndarray]:
 
 def draw_trained_seeds(theme: dict):
     rows = _image_rows()
-    figure, axes = plt.subplots(len(rows), 1, figsize=(9.2, 1.08 * len(rows)))
+    figure, axes = plt.subplots(len(rows), 1, figsize=(9.6, 1.08 * len(rows)))
+    figure.get_layout_engine().set(rect=(0.02, 0, 0.98, 1))  # the labels are wider than the layout takes them for
     for axis, (name, pixels) in zip(axes, rows.items(), strict=True):
         axis.imshow(pixels, interpolation="nearest", aspect="equal")
         axis.set_xticks([]), axis.set_yticks([])

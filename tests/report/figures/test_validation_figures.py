@@ -51,6 +51,12 @@ def test_the_teacher_and_what_a_student_has_to_reach_are_drawn_where_they_are_kn
     assert shown == ["equal time", "gad", "teacher", "90 % of the teacher's"]
 
 
+def test_the_untrained_student_has_a_mark_at_initialisation_alone(curves):
+    figure = figures.validation_curves(curves[curves["step"] == 0])
+    marks = [list(line.get_xdata()) for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 1]
+    assert marks and all(at == [0.5] for at in marks)
+
+
 def test_a_recipe_without_validation_has_no_figure():
     assert figures.validation_curves(pd.DataFrame()) is None and figures.validation_strips({}) is None
 

@@ -82,7 +82,8 @@ def validation_strips(rows: dict[str, np.ndarray], *, title: str = "") -> Figure
 
 
 def _first_step(curves: pd.DataFrame) -> int:
-    return int(curves.loc[curves["step"] > 0, "step"].min())
+    steps = curves.loc[curves["step"] > 0, "step"]
+    return int(steps.min()) if len(steps) else 1  # an untrained student has step 0 alone
 
 
 def _place(step: int, curves: pd.DataFrame) -> float:
