@@ -26,6 +26,7 @@ SHORT = {
     "swiss_roll_ladd": "2-D, LADD",
     "swiss_roll_dmd2": "2-D, DMD2",
     "swiss_roll_sid": "2-D, SiD",
+    "compact_tdm": "images, TDM, compact flow DiT",
     "emoji_flow": "images, matching, flow DiT",
     "emoji_unet": "images, matching, UNet",
     "emoji_dit": "images, matching, DiT",

@@ -13,6 +13,7 @@ from gad.runtime.paths import RESULTS, ROOT
 
 NAMES = {
     INITIALISATION: "at initialisation",
+    "initialisation": "at initialisation, after regression",
     "baseline": "baseline",
     "equal_time": "1.5x training (equal compute)",
     "noise_augmentation": "noise augmentation",
@@ -83,7 +84,8 @@ class Overview:
             base = metric.estimate(results[recipe], "baseline")
             assert base is not None, f"{recipe} has a baseline"
             changes = (format_difference(*metric.difference(results[recipe], name)) for name in self.variants)
-            start = [] if self.narrow else [format_cell(metric.estimate(results[recipe], INITIALISATION))]
+            begun = [metric.estimate(results[recipe], name) for name in (INITIALISATION, "initialisation")]
+            start = [] if self.narrow else [format_cell(next(filter(None, begun), None))]
             name = title if self.narrow else f"{title} (`{recipe}`)"
             rows.append([name, str(base["n"]), *start, format_cell(base), *changes])
         return markdown_table(["", "seeds", *first, *changes_of], rows)
@@ -143,6 +145,7 @@ OVERVIEW = Overview(
         "swiss_roll_ladd": ("2-D, LADD", COSINE),
         "swiss_roll_dmd2": ("2-D, DMD2", COSINE),
         "swiss_roll_sid": ("2-D, SiD", COSINE),
+        "compact_tdm": ("images, TDM, trained", ISOTROPIC_COSINE),
         "emoji_flow": ("images, output matching, flow DiT", ISOTROPIC_COSINE),
         "emoji_unet": ("images, output matching, UNet", ISOTROPIC_COSINE),
         "emoji_dit": ("images, output matching, DiT", ISOTROPIC_COSINE),
@@ -153,8 +156,8 @@ OVERVIEW = Overview(
     ("gad", "pointwise_anchor", "noise_augmentation"),
     "JVP cosine",
 )
-FRONT_PAGE = Overview(  # output matching on images by one of three networks, which agree
-    {name: row for name, row in OVERVIEW.rows.items() if name not in ("emoji_unet", "emoji_dit")},
+FRONT_PAGE = Overview(  # output matching on images by one of three networks, which agree; TDM by the longer training
+    {name: row for name, row in OVERVIEW.rows.items() if name not in ("emoji_unet", "emoji_dit", "emoji_dit_tdm")},
     ("gad", "pointwise_anchor"),
     "JVP cosine ↑",
     narrow=True,
@@ -178,6 +181,19 @@ SWISS_ROLL_PARADIGMS = Table(
     (MEDIAN, COSINE, RATIO, DISTANCE, RETRIEVED),
     ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
     by_metric=False,
+)
+COMPACT = Table(
+    {"compact_tdm": ""},
+    (
+        ISOTROPIC_COSINE,
+        Metric("JVP cosine, h = .5, low-frequency ↑", "sensitivity", LOW, "jvp_cosine"),
+        Metric("median gain, h = .5, isotropic → 1", "sensitivity", ISOTROPIC, "gain_median"),
+        Metric("map error ↓", "sensitivity", LOW, "pointwise_mse"),
+        *(TEACHER_TRAINED, SEED_RETRIEVAL, FRECHET, OBJECT, MODES, _control("Vendi", "vendi"), LAYOUT),
+        _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
+    ),
+    ("teacher", "initialisation", "baseline", "noise_augmentation", "gad", "pointwise_anchor"),
+    by_metric=True,
 )
 EMOJI = Table(
     {name: name for name in ("emoji_flow", "emoji_unet", "emoji_dit")},
@@ -212,6 +228,7 @@ PAGES: dict[str, dict[str, Table | Overview]] = {
         "overview": OVERVIEW,
         "swiss_roll": SWISS_ROLL,
         "swiss_roll_paradigms": SWISS_ROLL_PARADIGMS,
+        "compact": COMPACT,
         "emoji": EMOJI,
         "emoji_paradigms": EMOJI_PARADIGMS,
     },

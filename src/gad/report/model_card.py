@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 
 from gad.config import Recipe
 from gad.data.emoji import seeds
@@ -72,7 +73,7 @@ def _sampling(settings: Recipe, student: Model, place: str) -> str:
         "import torch",
         "from diffusers import DiffusionPipeline",
         f'pipe = DiffusionPipeline.from_pretrained("{place}")',
-        f"options = {options!r}",
+        fill(f"options = {options!r}", width=110, subsequent_indent=" " * 11),
         f'pipe("{prompt}", generator=torch.manual_seed(0), **options).images[0].save("image.png")',
     ]
     return (
