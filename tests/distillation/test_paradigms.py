@@ -246,7 +246,7 @@ def test_other_samples_prompts_are_drawn_for_ladd_alone(paradigm, pipeline, smok
 
 def test_the_fake_score_starts_as_a_copy_of_the_teacher(pipeline):
     denoiser = pipeline_denoiser(pipeline)
-    fake = fake_score_of(denoiser, denoiser)
+    fake = fake_score_of(denoiser, denoiser, seed=0)
     ours, theirs = fake.network.state_dict(), denoiser.network.state_dict()
     assert fake.network is not denoiser.network
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -88,7 +88,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
         (written("model_index.json", b"\xff\xfe"), "model_index.json is not a JSON object"),
         (written("model_index.json", b"[" * 5000), "model_index.json is not a JSON object"),
         (written("model_index.json", ["a"]), "model_index.json is not a JSON object"),
-        (changed(_class_name="FluxPipeline"), "FluxPipeline is not a pipeline that gad can use"),
+        (changed(_class_name="KandinskyPipeline"), "KandinskyPipeline is not a pipeline that gad can use"),
         (changed(_class_name=["SanaPipeline"]), "['SanaPipeline'] is not a pipeline that gad can use"),
         (changed(vae=[]), "model_index.json names no vae"),
         (changed(transformer=[None, None]), "model_index.json names no transformer"),
@@ -151,7 +151,7 @@ def test_a_file_or_folder_that_is_refused_has_its_line(settings, teacher, monkey
 
         return refusing
 
-    def refused(folder):
+    def refused(folder, **options):
         raise ValueError("Permission denied")
 
     monkeypatch.setattr(folders, "check_teacher_pipeline", refused)

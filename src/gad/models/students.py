@@ -47,7 +47,7 @@ def student_sample_options(model: Model, num_steps: int) -> dict:
     own = own_timestep_options(model.denoiser.schedule)
     if own:
         options |= own
-    elif num_steps > 1 and isinstance(model.pipeline.scheduler, FlowMatchEulerDiscreteScheduler):
+    elif num_steps > 1 and isinstance(getattr(model.pipeline, "scheduler", None), FlowMatchEulerDiscreteScheduler):
         options["sigmas"] = sampling_timesteps(num_steps)[:-1].tolist()  # by itself it goes from 1 to 0.001, then to 0
     return options
 
