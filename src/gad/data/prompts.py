@@ -11,7 +11,7 @@ from gad.config import Captions, PromptsConfig, PromptSource
 from gad.config.sample_ids import WIDTH
 from gad.data.emoji import seeds
 from gad.data.emoji.caption_split import evaluation_split_captions, training_split_captions
-from gad.data.emoji.scenes import make_scene_prompt
+from gad.data.emoji.scenes import Prompt, make_scene_prompt
 from gad.data.prompt_file import read_prompts
 from gad.runtime.paths import project_path
 
@@ -52,10 +52,10 @@ def different_prompts(start: int, count: int, source: PromptSource = None) -> li
     return list(found)
 
 
-def _caption(sample_id: int, captions: Captions) -> str:
-    """The emoji caption of a sample id; where they are split, an evaluation caption for ids of analyses."""
+def scene_prompt_of(sample_id: int, captions: Captions) -> Prompt:
+    """The emoji prompt of a sample id; where captions are split, one for evaluation for ids of analyses."""
     accept = training_split_captions(captions) if sample_id < WIDTH else evaluation_split_captions(captions)
-    return make_scene_prompt(sample_id, seed=seeds.NOISE_PAIRS, accept=accept).caption
+    return make_scene_prompt(sample_id, seed=seeds.NOISE_PAIRS, accept=accept)
 
 
 def prompt_of(ids: Iterable[SupportsInt], source: PromptSource = None) -> list[str]:
@@ -66,7 +66,7 @@ def prompt_of(ids: Iterable[SupportsInt], source: PromptSource = None) -> list[s
     keeps the two apart.
     """
     if not isinstance(source, PromptsConfig):
-        return [_caption(int(i), source or "all") for i in ids]
+        return [scene_prompt_of(int(i), source or "all").caption for i in ids]
     prompts = load_prompts(source)
     count = len(prompts)
     return [prompts[i % count if i < WIDTH else -1 - (i % WIDTH) % count] for i in map(int, ids)]

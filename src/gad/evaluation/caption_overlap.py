@@ -40,7 +40,7 @@ def evaluated_captions(stage: str, settings: Recipe) -> dict[str, list[str]]:
             found["inversion"] = prompt_of(ids, source)
     if stage == "control":
         asked = control.diversity
-        found["diversity"] = control_prompts(asked.num_prompts, asked.prompts, single=True, captions=of).captions
+        found["diversity"] = control_prompts(asked.num_prompts, asked.prompts, captions=of).captions
         if control.noise_query:
             query = control.noise_query
             found["noise_query"] = control_prompts(query.num_queries, query.prompts, captions=of).captions

@@ -23,7 +23,7 @@ def save_committed_results(recipe: str) -> Path:
     """Copy a recipe's numbers and provenance to ``results/<recipe>.json``, to be committed; returns its path."""
     summary = read_json(REPORTS / recipe / "summary.json")
     path = RESULTS / f"{recipe}.json"
-    write_json(path, {"metrics": summary["metrics"], "provenance": summary["provenance"]})
+    write_json(path, {name: summary[name] for name in ("metrics", "contrasts", "provenance")})
     _save_held_out_curves(recipe)
     return path
 

@@ -9,6 +9,7 @@ from gad.report.headline import headline_caption, headline_table
 from gad.report.main_results import main_result_metrics, main_result_tables
 from gad.report.notebook_html import markdown_html
 from gad.report.page_style import BODY, INDEX
+from gad.report.primary_contrasts import primary_contrasts
 from gad.report.verdict import verdict
 from gad.runtime.atomic import atomic_write_path
 from gad.runtime.files import read_json, write_json
@@ -23,7 +24,8 @@ def save_index_summary(recipe: str, provenance: dict, figures: dict) -> None:
         with atomic_write_path(folder / "figures" / f"{name}.png") as partial:
             figure.savefig(partial, format="png", bbox_inches="tight")
     metrics = main_result_metrics(recipe)
-    summary = {"verdict": verdict(metrics), "metrics": metrics, "provenance": provenance, "figures": list(figures)}
+    summary = {"verdict": verdict(metrics), "metrics": metrics, "contrasts": primary_contrasts(recipe)}
+    summary |= {"provenance": provenance, "figures": list(figures)}
     write_json(folder / "summary.json", summary)
 
 

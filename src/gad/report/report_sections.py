@@ -16,6 +16,7 @@ from gad.report.committed_results import beside_committed_results, changed_since
 from gad.report.control_differences import control_gains
 from gad.report.differences import difference_table
 from gad.report.page_tables import ablation_page_table, folded_page_table, styled_page_table
+from gad.report.primary_contrasts import contrast_table, primary_contrasts
 from gad.report.retained_gain import recorded_retained_gain
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import stage_dir
@@ -55,6 +56,16 @@ def training_report_section(recipe: str) -> Figure:
     present = [name for name in VARIANTS if (stage_dir(recipe, "student", name) / LOG).exists()]
     logs = [pd.read_csv(stage_dir(recipe, "student", name) / LOG).assign(variant=name) for name in present]
     return figures.training_curves(pd.concat(logs), title=recipe)
+
+
+def primary_contrasts_report_section(recipe: str) -> tuple[pd.DataFrame, str]:
+    """A row per outcome, a column per reference, and the table's caption."""
+    contrasts = primary_contrasts(recipe)
+    sizes = sorted({f"{row['n']} seeds, {row['samples']} noises or prompts" for row in contrasts})
+    caption = f"Difference [adjusted 95 % interval]; {'; '.join(sizes)}"
+    return contrast_table(
+        contrasts
+    ), caption if contrasts else "No contrast: fewer than two seeds have GAD and another variant"
 
 
 def _held_out_curves(recipe: str) -> pd.DataFrame:

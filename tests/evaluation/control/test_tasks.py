@@ -17,7 +17,7 @@ from gad.diffusion.sampling import sample
 from gad.evaluation.control import diversity
 from gad.evaluation.control import tasks as stage
 from gad.evaluation.control.modes import MODES, expected_mode_coverage, mode_coverage, mode_entropy, modes_of
-from gad.evaluation.control.prompts import control_prompts, single_prompts
+from gad.evaluation.control.prompts import control_prompts
 from gad.evaluation.control.task_results import (
     save_task_result_rows,
     task_result_outputs,
@@ -104,10 +104,21 @@ def test_vendi_counts_copies_once():
     assert vendi_image_diversity(features.repeat(3, 1)) == pytest.approx(vendi_image_diversity(features), abs=1e-4)
 
 
-def test_diversity_prompts_show_one_object_and_are_always_the_same():
-    prompts = single_prompts(5, seed=3)
-    assert len(prompts) == 5 and all(len(prompt.objects) == 1 for prompt in prompts)
-    assert single_prompts(3, seed=3) == prompts[:3]
+@pytest.mark.parametrize("captions", ["all", "split_by_words"])
+def test_the_prompts_of_tasks_differ_and_fewer_are_the_first_of_them(captions):
+    prompts = control_prompts(40, captions=captions)
+    assert len(set(prompts.captions)) == 40 and [scene.caption for scene in prompts.scenes] == prompts.captions
+    assert control_prompts(7, captions=captions).captions == prompts.captions[:7]
+
+
+def test_modes_are_counted_for_captions_of_one_object_alone():
+    one, two = (
+        {"prompt": 0, "mode": [3, 3, -1], "style": 0, "place": 3, "size": 0, "mode_coverage": 1 / MODES},
+        {"prompt": 1, "vendi": [1.0, 2.0, 3.0]},
+    )
+    rows = pd.concat([pd.DataFrame(one | {"vendi": [1.0, 2.0, 3.0]}), pd.DataFrame(two)], ignore_index=True)
+    found = diversity.summarise_diversity(rows)
+    assert found["mode_coverage"] == 1 / MODES and found["vendi"] == 2
 
 
 def test_prompts_are_read_from_files(tmp_path):

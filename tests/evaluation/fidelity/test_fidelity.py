@@ -5,7 +5,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from gad.config import ExternalStudent, FidelityConfig, RecipeError, load_recipe
-from gad.evaluation.fidelity.fidelity import measure_fidelity, summarise_fidelity
+from gad.data.emoji import seeds
+from gad.data.emoji.scenes import make_scene, render_scenes
+from gad.evaluation.fidelity.fidelity import image_scores, load_evaluators, measure_fidelity, summarise_fidelity
 from gad.metrics.clip_score import OWN
 from gad.metrics.summary import summary_by_variant
 from gad.models.external import load_external_student
@@ -41,6 +43,17 @@ def test_a_student_that_is_the_teacher_scores_like_it_and_is_no_distance_away(te
     assert table.loc["gad", "coverage_to_teacher"] == 1
     assert table.loc["gad", "frechet_to_data"] == table.loc["teacher", "frechet_to_data"] > 0.01
     assert distances["features"].unique().tolist() == ["efflite0"]
+    assert set(rows["object_accuracy"]) <= {0.0, 1.0} and rows["count_accuracy"].le(rows["object_accuracy"]).all()
+
+
+def test_rendered_scenes_of_the_captions_are_right_and_others_are_not():
+    scenes = [make_scene(i, seed=seeds.NOISE_PAIRS) for i in range(16)]
+    captions, prompts = [scene.prompt.caption for scene in scenes], [scene.prompt for scene in scenes]
+    images, evaluators = render_scenes(scenes), load_evaluators(recipe_of())
+    right, wrong = (image_scores(shown, captions, evaluators, prompts) for shown in (images, images.roll(5, 0)))
+    assert right["object_accuracy"].mean() >= 0.9 and wrong["object_accuracy"].mean() <= 0.3
+    assert right["count_accuracy"].mean() >= 0.9 and wrong["count_accuracy"].mean() <= 0.3
+    assert "object_accuracy" not in image_scores(images, captions, evaluators)
 
 
 def test_rows_do_not_depend_on_the_batch(teacher):

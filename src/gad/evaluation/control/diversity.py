@@ -1,7 +1,7 @@
 """Diversity through the noise: how different are the images of one prompt, and how many of its modes do they cover?
 
-The paper's Fig. 5. For emoji scenes the modes of a one-object caption are counted: art style x place in the
-image, among the images that show its noun. For the Swiss roll they are sixteen equal arcs.
+The paper's Fig. 5. Where a caption shows one object, its modes are counted: art style x place in the image, among the
+images that show its noun; captions of several objects have none. For the Swiss roll they are sixteen equal arcs.
 """
 
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def prepare_diversity(teacher: Sampler, settings: Recipe, cached: ResultCache = 
         count, group = max(1, count * group // ARCS), ARCS
     noise = draw_noise(task_sample_ids(DIVERSITY, count * group), teacher.model.latent_shape, seed=seed)
     of = settings.noise_pairs.captions
-    prompts = Prompts([""] * count) if points else control_prompts(count, config.prompts, single=True, captions=of)
+    prompts = Prompts([""] * count) if points else control_prompts(count, config.prompts, captions=of)
     captions = [caption for caption in prompts.captions for _ in range(group)]
 
     def some(part: Tensor) -> Result:
@@ -78,7 +78,7 @@ def run_diversity(sampler: Sampler, inputs: Inputs, config: DiversityConfig) -> 
 
 
 def summarise_diversity(rows: pd.DataFrame) -> dict[str, float]:
-    """Means over prompts: mode coverage and entropy per prompt, distances, and accuracies."""
+    """Means over prompts: mode coverage and entropy of those that have modes, distances, and accuracies."""
     groups = rows.groupby("prompt")
     if "arc" in rows:
         found = {"mode_coverage": float(groups["arc"].apply(lambda modes: mode_coverage(modes, ARCS)).mean())}
@@ -87,7 +87,9 @@ def summarise_diversity(rows: pd.DataFrame) -> dict[str, float]:
     names = ("vendi", "intra_prompt_distance", "clip_score", "seed_retrieval_accuracy", *EVALUATED)
     found = {name: float(rows[name].mean()) for name in names if name in rows}
     if "mode" in rows:
-        found["mode_coverage"] = float(groups["mode"].apply(lambda modes: mode_coverage(modes, MODES)).mean())
+        rows = rows.dropna(subset="mode").astype(dict.fromkeys(COUNTED, int))
+        groups = rows.groupby("prompt")
+        found["mode_coverage"] = float(groups["mode_coverage"].first().mean())
     for name, number in COUNTED.items():
         if name in rows:
             found[f"{name}_entropy"] = float(groups[name].apply(lambda modes, n=number: mode_entropy(modes, n)).mean())
@@ -113,7 +115,9 @@ def _image_rows(images: Tensor, inputs: Inputs) -> pd.DataFrame:
             scene = inputs.prompts.scenes[number]
             accuracy = caption_accuracy(inputs.detector, part, [scene] * len(part))
             columns |= {name: accuracy[name] for name in EVALUATED}
-            columns |= modes_of(inputs.detector, part, scene.things[0].noun)
+            if len(scene.objects) == 1:
+                modes = modes_of(inputs.detector, part, scene.things[0].noun)
+                columns |= modes | {"mode_coverage": mode_coverage(modes["mode"].tolist(), MODES)}
         labels = {"prompt": number, "caption": inputs.prompts.captions[number], "sample": list(range(len(part)))}
         tables.append(task_output_rows(**labels, **columns))
     return pd.concat(tables, ignore_index=True)

@@ -4,7 +4,7 @@ Every model gets the same noises and prompts. Images are scored as they are made
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,9 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import FidelityConfig, PromptSource, Recipe
+from gad.config import FidelityConfig, PromptsConfig, PromptSource, Recipe
 from gad.config.sample_ids import FIDELITY, task_sample_ids
-from gad.data.prompts import prompt_of
+from gad.data.emoji.caption_accuracy import caption_accuracy
+from gad.data.emoji.detector import Detector, load_emoji_detector
+from gad.data.emoji.scenes import Prompt
+from gad.data.prompts import prompt_of, scene_prompt_of
 from gad.diffusion.noise import draw_noise
 from gad.evaluation.fidelity.real_images import real_features
 from gad.evaluation.jobs import Job
@@ -28,13 +31,46 @@ from gad.models.sampler import TEACHER, NamedStudent, Sampler
 from gad.runtime.cache import Result, ResultCache
 from gad.runtime.devices import own_device
 
+EVALUATED = ("object_accuracy", "count_accuracy")  # of each image; other measures leave some captions out
+
+
+@dataclass(frozen=True)
+class Evaluators:
+    """What reads the images: scores against the prompt, features, and the emoji detector where scenes are known."""
+
+    scores: dict[str, Score]
+    features: FeaturesOf
+    detector: Detector | None = None
+
+
+def load_evaluators(settings: Recipe) -> Evaluators:
+    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+    assert config is not None
+    known = settings.teacher.dataset == "emoji" and settings.noise_pairs.prompts is None
+    return Evaluators(
+        load_all_clip_scores(config.scores, device=device),
+        load_features(config.features, batch_size=config.batch_size, device=device),
+        load_emoji_detector() if known else None,
+    )
+
+
+def image_scores(
+    images: Tensor, prompts: Sequence[str], evaluators: Evaluators, scenes: Sequence[Prompt] | None = None
+) -> dict[str, Tensor]:
+    """Each score of each image, ``[N]``; higher is better.
+
+    With ``scenes``, which the prompts describe, ``object_accuracy`` and ``count_accuracy`` too: 1 where a detector
+    finds every object that the caption names, and as often, else 0.
+    """
+    found = {name: clip_scores_in_batches(score, images, prompts) for name, score in evaluators.scores.items()}
+    if scenes is not None and evaluators.detector is not None:
+        accuracy = caption_accuracy(evaluators.detector, images, scenes)
+        found |= {name: accuracy[name] for name in EVALUATED}
+    return found
+
 
 def _scored(
-    sampler: Sampler,
-    scores: dict[str, Score],
-    features: FeaturesOf,
-    config: FidelityConfig,
-    source: PromptSource = None,
+    sampler: Sampler, evaluators: Evaluators, config: FidelityConfig, source: PromptSource = None
 ) -> list[Callable[[], Result]]:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
     ids, shape = task_sample_ids(FIDELITY, config.num_images), sampler.model.latent_shape
@@ -43,9 +79,12 @@ def _scored(
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
         images = sampler.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
-        columns = {name: clip_scores_in_batches(score, images, here).tolist() for name, score in scores.items()}
+        known = evaluators.detector is not None and not isinstance(source, PromptsConfig)
+        scenes = [scene_prompt_of(ids[i], source or "all") for i in part.tolist()] if known else None
+        scored = image_scores(images, here, evaluators, scenes)
+        columns = {name: values.tolist() for name, values in scored.items()}
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
-        return {"rows": rows, "features": features(images)}
+        return {"rows": rows, "features": evaluators.features(images)}
 
     return [partial(some, part) for part in torch.arange(config.num_images).split(config.batch_size)]
 
@@ -81,29 +120,28 @@ def summarise_fidelity(rows: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFr
 
 def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     """A row per image with its scores, and a row per reference with its distances."""
-    config, device = settings.sensitivity.fidelity, own_device(settings.sensitivity.device)
+    config = settings.sensitivity.fidelity
     assert config is not None
 
-    def shown(sampler: Sampler, scores: dict[str, Score], features: FeaturesOf) -> list[Callable[[], Result]]:
+    def shown(sampler: Sampler, evaluators: Evaluators) -> list[Callable[[], Result]]:
         sampler = replace(sampler, batch_size=config.batch_size)
-        return _scored(sampler, scores, features, config, settings.noise_pairs.prompt_source)
+        return _scored(sampler, evaluators, config, settings.noise_pairs.prompt_source)
 
-    def prepare(cached: ResultCache) -> tuple[dict[str, Score], FeaturesOf, Result]:
-        scores = load_all_clip_scores(config.scores, device=device)
-        features = load_features(config.features, batch_size=config.batch_size, device=device)
-        own = _whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, scores, features)))
-        reference = {"rows": own["rows"], "teacher": own["features"]} | cached("data", lambda: real(features))
-        return scores, features, reference
+    def prepare(cached: ResultCache) -> tuple[Evaluators, Result]:
+        evaluators = load_evaluators(settings)
+        own = _whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, evaluators)))
+        data = cached("data", lambda: real(evaluators.features))
+        return evaluators, {"rows": own["rows"], "teacher": own["features"]} | data
 
     def real(features: FeaturesOf) -> Result:
         side, captions = teacher.model.image_side, settings.noise_pairs.captions
         found = real_features(config, settings.teacher.dataset, features, side, captions)
         return {} if found is None else {"data": found}
 
-    def run(sampler: Sampler, inputs: tuple[dict[str, Score], FeaturesOf, Result]) -> Result:
-        scores, features, reference = inputs
+    def run(sampler: Sampler, inputs: tuple[Evaluators, Result]) -> Result:
+        evaluators, reference = inputs
         own = sampler.name == TEACHER
-        scored_set = {} if own else _whole_set([make() for make in shown(sampler, scores, features)])
+        scored_set = {} if own else _whole_set([make() for make in shown(sampler, evaluators)])
         rows, found = scored_set.get("rows", reference["rows"]), scored_set.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
