@@ -29,6 +29,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "hub_run" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group("hub"))
+        costly = item.get_closest_marker("slow_for")
+        if costly and set(costly.args) & set(item.callspec.id.split("-")):
+            item.add_marker(pytest.mark.slow)
     items.sort(
         key=lambda item: item.get_closest_marker("chain") is None
     )  # the longest first: both workers end together

@@ -74,6 +74,7 @@ def test_after_its_process_was_killed_a_seed_goes_on_to_the_same_bits(start, who
     assert steps[0] > 20 and contents(tmp_path / "broken") == whole
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_in_a_seeds_process_stops_all_and_keeps_the_checkpoint(start, tmp_path):
     run, reported = start("spoilt", workers=2, lr=1e30, log_every=1, checkpoint_every=1), []
     with pytest.raises(NonFiniteLoss, match=r"^loss term '\w+' is (inf|nan) at step \d+ \(gad, seed [01]\)$") as error:

@@ -60,7 +60,7 @@ RUNS = {
 pytestmark = pytest.mark.xdist_group(PROCESSES)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # pytest-xdist may run tests of other modules between these
 def by_two(tmp_path_factory):
     """The folder that two processes filled."""
     root = tmp_path_factory.mktemp("two")

@@ -204,10 +204,12 @@ def test_every_task_runs_on_points(smoke, point_teacher, data):
     check_every_task(*on_points(smoke, point_teacher))
 
 
+@pytest.mark.slow_for("unet", "dit")
 def test_every_task_runs_on_every_tiny_family(saved, data):
     check_every_task(*on_pictures(saved))
 
 
+@pytest.mark.slow_for("unet", "dit")
 def test_a_model_from_elsewhere_is_asked_every_task(saved, data):
     teacher, _, settings = on_pictures(saved)
     mine = ExternalStudent(name="mine", source=str(saved), num_steps=2, guidance_scale=2.0)

@@ -79,8 +79,9 @@ def _scored(
     def some(part: Tensor) -> Result:
         here = [prompts[i] for i in part.tolist()]
         images = sampler.generate(draw_noise([ids[i] for i in part.tolist()], shape, seed=config.seed), here)
-        known = evaluators.detector is not None and not isinstance(source, PromptsConfig)
-        scenes = [scene_prompt_of(ids[i], source or "all") for i in part.tolist()] if known else None
+        scenes = None  # prompts of a file describe none
+        if not isinstance(source, PromptsConfig):
+            scenes = [scene_prompt_of(ids[i], source or "all") for i in part.tolist()]
         scored = image_scores(images, here, evaluators, scenes)
         columns = {name: values.tolist() for name, values in scored.items()}
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
