@@ -13,6 +13,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 PROCESSES = "processes"  # group of the tests that ask the server: one worker of pytest-xdist starts it
+CAPTIONS = "captions"  # group of the tests that ask for what the evaluators have seen: seconds, once a worker
 SERVER = get_context("forkserver")
 IMPORTED = ["gad.data.pair_generation", "gad.distillation.train_students", "gad.evaluation.control.tasks"]
 

@@ -5,6 +5,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from launching import CAPTIONS
 
 from gad.config import ControlConfig, ExternalStudent, load_recipe
 from gad.data.emoji.detector import load_emoji_detector
@@ -104,6 +105,7 @@ def test_vendi_counts_copies_once():
     assert vendi_image_diversity(features.repeat(3, 1)) == pytest.approx(vendi_image_diversity(features), abs=1e-4)
 
 
+@pytest.mark.xdist_group(CAPTIONS)
 @pytest.mark.parametrize("captions", ["all", "split_by_words"])
 def test_the_prompts_of_tasks_differ_and_fewer_are_the_first_of_them(captions):
     prompts = control_prompts(40, captions=captions)
