@@ -140,7 +140,7 @@ def run(experiments: dict[str, list[str]], targets: list[str], jobs: int, base: 
 def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     """The metrics that an experiment recorded, by stage."""
     stages = {}
-    for stage in ("sensitivity", "control"):
+    for stage in ("sensitivity", "fidelity", "control"):
         shown = revision and git("show", f"{revision}:data/{recipe}/metrics/{stage}.json")
         if not shown:
             return None

@@ -169,7 +169,9 @@ def metrics(**changes):
     less = {"gad": {"jvp_cosine": NUMBER | {"mean": 0.2}}}
     values = {"baseline": values, "gad": values}
     control = {"over_seeds": {"teacher": {}, "gad": {"mode_coverage": NUMBER | {"mean": 0.55}}}}
-    return {"sensitivity": {"isotropic": values, "isotropic_minus_baseline": less}, "control": control}
+    fidelity = {"fidelity": {"gad": {"object_accuracy": NUMBER | {"mean": 0.45}}}}
+    sensitivity = {"isotropic": values, "isotropic_minus_baseline": less}
+    return {"sensitivity": sensitivity, "fidelity": fidelity, "control": control}
 
 
 def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
@@ -178,6 +180,7 @@ def test_the_table_holds_what_was_recorded_and_skips_what_is_missing(write):
     assert rows["setting"].tolist() == ["gad_weight 0.2"] * 2 and rows["variant"].tolist() == ["baseline", "gad"]
     assert rows.loc[1, "JVP cosine mean"] == 0.7 and rows.loc[1, "median gain n"] == 3
     assert rows.loc[1, "mode coverage mean"] == 0.55 and pd.isna(rows.loc[0, "mode coverage mean"])
+    assert rows.loc[1, "object accuracy mean"] == 0.45 and pd.isna(rows.loc[0, "object accuracy mean"])
     assert rows.loc[1, "JVP cosine, minus baseline mean"] == 0.2
     assert pd.isna(rows.loc[0, "JVP cosine, minus baseline mean"])
     shown = ablation_page_table(rows)
@@ -252,7 +255,7 @@ def test_tables_are_found_again_for_their_recipe_and_quick_ones_say_so(write, tm
 def test_a_figure_has_a_panel_per_metric_and_one_for_the_paper(write):
     ablation = load_ablations(write("{student.gad_weight: 0.1}\n    - {student.gad_weight: 0.2}"))["a"]
     rows = ablation_result_table(ablation, [metrics(), metrics(mean=0.6)])
-    for paper, panels in ((None, 4), (paper_ablation("window"), 5)):
+    for paper, panels in ((None, 5), (paper_ablation("window"), 6)):
         figure = ablation_marks(rows, title="t", paper=paper)
         assert len(figure.axes) == panels and all(axis.get_xlabel() for axis in figure.axes)
     assert paper_ablation("weight") is None
@@ -265,5 +268,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs"
+        "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio"
     )

@@ -29,6 +29,8 @@ METRICS = {  # column: stage, metric
     "map error, median": ("sensitivity", "map_error_median"),
     "JVP cosine": ("sensitivity", "jvp_cosine"),
     "median gain": ("sensitivity", "gain_median"),
+    "seed retrieval accuracy": ("control", "seed_retrieval_accuracy"),
+    "object accuracy": ("fidelity", "object_accuracy"),
     "mode coverage": ("control", "mode_coverage"),
     "Vendi (EffLite0)": ("control", "vendi"),
 }
@@ -132,6 +134,7 @@ def ablation_result_table(ablation: Ablation, metrics: list[dict[str, dict] | No
             for variant, values in kinds[kind].items():
                 row = {"setting": ablation_setting_label(setting), "directions": kind, "variant": variant}
                 found = {"sensitivity": values, "control": recorded["control"]["over_seeds"].get(variant, {})}
+                found["fidelity"] = recorded.get("fidelity", {}).get("fidelity", {}).get(variant, {})
                 for column, (stage, metric) in METRICS.items():
                     row |= _parts(column, found[stage].get(metric, {}))
                 less = kinds.get(f"{kind}_minus_baseline", {}).get(variant, {})
