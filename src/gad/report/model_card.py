@@ -67,8 +67,7 @@ def _what(settings: Recipe, variant: str, student: Model) -> str:
 
 def _sampling(settings: Recipe, student: Model, place: str) -> str:
     prompt = make_scene_prompt(0, seed=seeds.EXPLORER).caption if _is_emoji(settings) else "a red car on a beach"
-    size = {"height": student.image_side, "width": student.image_side}  # SANA's is 1024 whatever its network's
-    options = student_sample_options(student, settings.noise_pairs.student_steps) | size
+    options = student_sample_options(student, settings.noise_pairs.student_steps)
     lines = [
         "import torch",
         "from diffusers import DiffusionPipeline",
