@@ -7,7 +7,7 @@ import numpy as np
 from figure_style import GRID, INK, RESULTS, colour
 from PIL import Image
 
-from gad.report.markdown_tables import NAMES
+from gad.report.result_tables import NAMES
 
 RECIPE = "compact_tdm"
 VARIANTS = ("baseline", "noise_augmentation", "gad", "pointwise_anchor")

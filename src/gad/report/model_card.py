@@ -61,7 +61,7 @@ def _what(settings: Recipe, variant: str, student: Model) -> str:
         f"A text-to-image student of {steps} sampling step{'s' * (steps > 1)} that makes {made} of "
         f"{student.image_side} x {student.image_side} pixels.\n"
         f"It is one of the students with which the project `gad` measures whether\n"
-        f"[geometry-aware distillation]({PAPER}) restores the response to the noise: variant `{variant}`."
+        f"[geometry-aware distillation]({PAPER}) restores the response to the noise.\nThis is variant `{variant}`."
     )
 
 
@@ -98,9 +98,9 @@ def _licence(settings: Recipe) -> str:
         return f"The weights follow the licence of the teacher, `{teacher_place(settings)}`; the code is MIT."
     lines = read_text_file(SPRITES / "README.md").splitlines()
     table = [line for line in lines if line.startswith("|")]
-    changes = [line for line in lines if line.startswith("Changes")]
+    below = [line for line in lines if line.startswith(("Changes", "CC BY"))]
     composed = "The training scenes are composed of this artwork:"
-    return "\n".join(["Weights and code: MIT.", composed, "", *table, "", *changes])
+    return "\n".join(["Weights and code: MIT.", composed, "", *table, "", *below])
 
 
 def _citation() -> str:
