@@ -50,14 +50,14 @@ def _legend(figure, axis) -> None:
 
 def draw_overview(theme: dict):
     recipes = list(OVERVIEW.rows)
-    label = "change of the JVP cosine against the baseline (right: nearer to the teacher)"
+    label = "change of the JVP cosine against the baseline (right is better)"
     variants = ["gad", "pointwise_anchor", "noise_augmentation"]
     return _forest(recipes, variants, lambda name: OVERVIEW.rows[name][1], theme, label)
 
 
 def draw_images(theme: dict):
     recipes = [name for name in OVERVIEW.rows if name.startswith("emoji")]
-    label = "change of the JVP cosine against the baseline, isotropic directions, h = 0.5"
+    label = "change of the JVP cosine, isotropic directions, h = 0.5"
     variants = ["gad", "pointwise_anchor", "gad_anchor", "noise_augmentation"]
     return _forest(recipes, variants, lambda name: ISOTROPIC_COSINE, theme, label)
 
