@@ -1,10 +1,13 @@
 """DVC's stages depend on all the code that decides their numbers."""
 
 import ast
+import configparser
 import json
 import re
 
 import pytest
+from dvc_render.html import render_html
+from dvc_render.vega import VegaRenderer
 from ruamel.yaml import YAML
 from test_rooms import IMPORTS, MODULES, room_of
 
@@ -79,3 +82,21 @@ def test_the_metrics_of_all_recipes_fit_one_screen():
 
 def test_dvc_yaml_can_be_read():
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 200
+
+
+def test_the_page_of_dvc_plots_loads_nothing_from_a_network(tmp_path):
+    config = configparser.ConfigParser()
+    config.read_string(re.sub(r"^ +", "", (ROOT / ".dvc" / "config").read_text(), flags=re.M))
+    page = ROOT / ".dvc" / config["plots"]["html_template"]
+    rows = [{"step": step, "total": 1 / step, "rev": "workspace", "filename": "a/student/gad/b.csv"} for step in (1, 2)]
+    options = {"x": "step", "y": "total", "template": "by_variant", "template_dir": str(ROOT / ".dvc" / "plots")}
+    text = render_html([VegaRenderer(rows, "training", **options)], tmp_path / "i.html", page).read_text()
+    assert "vegaEmbed('#training'" in text and '"DVC_METRIC' not in text
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
+
+
+@pytest.mark.parametrize("name", ["training", "trajectory"])
+def test_the_template_of_a_plot_of_variants_is_there(name):
+    plots = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["plots"]
+    (plot,) = (each[name] for each in plots if name in each)
+    assert (ROOT / ".dvc" / "plots" / f"{plot['template']}.json").is_file()

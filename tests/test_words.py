@@ -51,6 +51,11 @@ RIGHT = (  # where a coined word is right
 )
 SITE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
 PAGES = ("README.md", "RESULTS.md", "CONTRIBUTING.md", "CHANGELOG.md", "pipelines/ablations.yaml", "params.yaml", *SITE)
+MARKDOWN = sorted(
+    str(path.relative_to(ROOT))
+    for pattern in ("*.md", "docs/**/*.md", "data/sprites/*.md", "data/*/published/*/*.md")
+    for path in ROOT.glob(pattern)
+)
 RECIPES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "pipelines" / "recipes").glob("*.yaml"))
 NOTEBOOKS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "notebooks").glob("*.ipynb"))
 CODE = sorted(str(path.relative_to(ROOT)) for room in ("src/gad", "pipelines") for path in (ROOT / room).rglob("*.py"))
@@ -90,7 +95,7 @@ def test_pages_and_recipes_use_the_fields_words(name):
     assert not faults(enumerate((ROOT / name).read_text().splitlines(), 1), name)
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *SITE])
+@pytest.mark.parametrize("name", MARKDOWN)
 def test_no_line_of_a_page_is_over_120_characters(name):
     long = [number for number, line in enumerate((ROOT / name).read_text().splitlines(), 1) if len(line) > 120]
     assert not long, f"{name}: lines {long}"

@@ -7,7 +7,8 @@ import matplotlib.pyplot as plt
 from figure_style import INK, PAPER, SHORT, colour, metrics_of, panel_labels
 
 from gad.report.figures.style import MARKERS
-from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, NAMES, OVERVIEW, Metric
+from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, OVERVIEW, Metric
+from gad.report.result_tables import NAMES
 from gad.runtime.paths import RESULTS, ROOT
 
 
@@ -49,14 +50,14 @@ def _legend(figure, axis) -> None:
 
 def draw_overview(theme: dict):
     recipes = list(OVERVIEW.rows)
-    label = "change of the JVP cosine against the baseline (right: nearer to the teacher)"
+    label = "change of the JVP cosine against the baseline (right is better)"
     variants = ["gad", "pointwise_anchor", "noise_augmentation"]
     return _forest(recipes, variants, lambda name: OVERVIEW.rows[name][1], theme, label)
 
 
 def draw_images(theme: dict):
     recipes = [name for name in OVERVIEW.rows if name.startswith("emoji")]
-    label = "change of the JVP cosine against the baseline, isotropic directions, h = 0.5"
+    label = "change of the JVP cosine, isotropic directions, h = 0.5"
     variants = ["gad", "pointwise_anchor", "gad_anchor", "noise_augmentation"]
     return _forest(recipes, variants, lambda name: ISOTROPIC_COSINE, theme, label)
 
@@ -180,14 +181,14 @@ def draw_ablation_weight(theme: dict):
 def draw_cost(theme: dict):
     """What GAD adds to the time of a training step, from the table of RESULTS.md."""
     lines = (ROOT / "RESULTS.md").read_text().partition("## Cost")[2].splitlines()
-    rows = [
-        [cell.strip() for cell in line.strip("| ").split(" | ")]
-        for line in lines
-        if "one step |" in line or "four steps |" in line
-    ]
+    table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
+    cells_of = {name: cells for name, *cells in table}
+    names = cells_of[""]
     figure, axis = plt.subplots(figsize=(8.6, 3))
-    for row, cells in enumerate(rows[:3]):
-        for number, (cell, what) in enumerate(zip(cells[2:4], ("every pair", "a quarter of the pairs"), strict=False)):
+    for number, (what, name) in enumerate(
+        {"every pair": "GAD: time", "a quarter of the pairs": "on a quarter of the pairs: time"}.items()
+    ):
+        for row, cell in enumerate(cells_of[name]):
             numbers = [float(n.replace("−", "-")) for n in re.findall(r"[+−-]?\d+\.\d", cell)]
             if not numbers:
                 continue
@@ -202,7 +203,7 @@ def draw_cost(theme: dict):
                 linestyle="none",
                 label=f"GAD on {what}" if row == 1 else None,
             )
-    axis.set_yticks(range(3), [cells[0] for cells in rows[:3]])
+    axis.set_yticks(range(3), names)
     axis.set_ylim(2.6, -0.6)
     axis.axvline(0, color=theme[INK], linewidth=1)
     axis.set_xlabel("added time of a training step, % (median, quartiles)")

@@ -7,8 +7,8 @@ import numpy as np
 from figure_style import GRID, INK, RESULTS, colour, metrics_of
 from PIL import Image
 
-from gad.report.markdown_tables import NAMES
 from gad.report.recorded_metric import Metric
+from gad.report.result_tables import NAMES
 
 SEEDS_SHOWN = "compact_tdm"  # whose images are shown
 VARIANTS = ("baseline", "noise_augmentation", "gad", "pointwise_anchor")

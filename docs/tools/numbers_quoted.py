@@ -15,6 +15,7 @@ import shlex
 from functools import cache
 from pathlib import Path
 
+from gad.report.format import format_unbroken
 from gad.report.markdown_tables import PAGES
 from gad.runtime.paths import RESULTS, ROOT
 
@@ -30,7 +31,7 @@ def with_tables(text: str) -> str:
     def made(found: re.Match) -> str:
         if found[1] not in tables:
             raise ValueError(f"no table {found[1]!r}; there are: {', '.join(tables)}")
-        return "\n".join(tables[found[1]].lines())
+        return "\n".join(map(format_unbroken, tables[found[1]].lines()))
 
     return TABLE.sub(made, SECTION.sub(_section, text))
 

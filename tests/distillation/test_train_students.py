@@ -124,8 +124,7 @@ def test_a_student_is_saved_with_a_scheduler_that_samples_it_whatever_its_teache
     student = load_model(tmp_path / "student")
     noise = draw_noise([3], student.latent_shape, seed=0)
     line = student_usage_line(student, num_steps).removesuffix(")")
-    side = config.sample_size * whole.vae_scale_factor
-    call = f"{line}, latents=noise, height={side}, width={side}, output_type='latent')"
+    call = f"{line}, latents=noise, output_type='latent')"
     latents = eval(call, {"pipe": student.pipeline, "prompt": PROMPTS[0], "noise": noise}).images
     ours = sample(student.denoiser, noise, student.condition(PROMPTS[:1]), num_steps=num_steps)[-1]
     assert torch.allclose(latents, ours, rtol=1e-4, atol=1e-3 * ours.abs().max().item())
@@ -133,13 +132,14 @@ def test_a_student_is_saved_with_a_scheduler_that_samples_it_whatever_its_teache
 
 def test_the_usage_line_runs_in_stock_diffusers_and_gives_the_students_picture(students):
     student = load_model(student_seed_dir(students, 0))
-    prompt, noise = prompt_of([7])[0], draw_noise([7], student.latent_shape, seed=0)
+    prompt = prompt_of([7])[0]
+    noise = torch.randn(1, *student.latent_shape, generator=torch.Generator().manual_seed(3))
     pipe = DiffusionPipeline.from_pretrained(student_seed_dir(students, 0))
     pipe.set_progress_bar_config(disable=True)
     for num_steps in (1, 2):
         line = student_usage_line(student, num_steps).removesuffix(")")
-        call = f"{line}, latents=noise, height=64, width=64, output_type='pt')"
-        image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "noise": noise}).images - 1
+        call = f"{line}, generator=torch.manual_seed(3), output_type='pt')"  # which draws the noise at its own size
+        image = 2 * eval(call, {"pipe": pipe, "prompt": prompt, "torch": torch}).images - 1
         ours = Sampler("gad", 0, student, num_steps).generate(noise, [prompt])
         assert torch.allclose(image, ours, atol=1e-3)
 

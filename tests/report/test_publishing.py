@@ -12,13 +12,15 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from gad.config import load_recipe
+from gad.config.variants import VARIANTS
 from gad.models.model import load_model
 from gad.models.published_students import ORIGIN, published_student_dir
 from gad.models.sampler import Sampler
 from gad.models.students import save_student, student_seed_dir
 from gad.report.explorer import explorer_of
 from gad.report.model_card import card_place
-from gad.report.publishing import publish_student
+from gad.report.model_card_tables import card_method, card_numbers
+from gad.report.publishing import publish_student, published_card, published_metrics, published_students_here
 from gad.runtime import paths
 from gad.runtime.files import read_json
 from gad.runtime.paths import stage_dir
@@ -95,6 +97,21 @@ def test_a_card_reports_the_committed_numbers_with_their_seeds(published):
     assert float(row) == pytest.approx(found["mean"], rel=5e-3)
     assert f"Mean over {found['n']} student seeds" in text and "this folder holds seed 0 alone" in text
     assert "Twemoji" in text and "CC BY 4.0" in text and "arXiv:2606.01651" in text
+
+
+def test_no_line_of_a_card_is_over_120_characters(published):
+    recipe, _ = published
+    settings, (metrics, facts) = load_recipe(recipe), published_metrics(recipe, "gad")
+    measured = {variant for group in metrics["sensitivity"].values() for variant in group} & set(VARIANTS)
+    tables = [card_method(settings, variant, 0, facts) for variant in VARIANTS]
+    tables += [card_numbers(settings, variant, 0, metrics) for variant in measured]
+    card = (published_student_dir(recipe, "gad") / "README.md").read_text()
+    assert [line for line in "\n".join([card, *tables]).splitlines() if len(line) > 120] == []
+
+
+@pytest.mark.parametrize("folder", published_students_here(), ids=lambda folder: folder.name)
+def test_a_committed_card_is_what_the_present_numbers_give(folder):
+    assert (folder / "README.md").read_text() == published_card(folder), "run: python -m gad.report.publishing"
 
 
 def test_published_students_are_explored_where_none_is_trained(published, monkeypatch, tmp_path):

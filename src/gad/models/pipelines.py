@@ -1,6 +1,7 @@
 """The diffusers pipelines that a teacher or a student can be: loading, checking, saving, and what they stand for."""
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,21 @@ def pipeline_sample_options(pipeline: "DiffusionPipeline", image_side: int) -> d
     options, tokens = dict(family.sample_options), pipeline_prompt_tokens(pipeline)
     if family.tokens_option and tokens != family.max_tokens:
         options[family.tokens_option] = tokens
-    stock = getattr(pipeline, "default_sample_size", None)
-    if stock is not None and stock * pipeline.vae_scale_factor != image_side:
+    if _stock_image_side(pipeline) != image_side:
         options |= {"height": image_side, "width": image_side}
     return options
+
+
+def _stock_image_side(pipeline: "DiffusionPipeline") -> int:
+    """Pixels on a side of the images that the stock ``__call__`` makes where no size is asked for."""
+    stock = inspect.signature(type(pipeline).__call__).parameters["height"].default
+    if stock is not None:  # SANA's is one number, whatever its network's config says
+        return stock
+    side = getattr(pipeline, "default_sample_size", None)
+    if side is None:
+        family, config = pipeline_family(pipeline), pipeline_network(pipeline).config
+        side = family_latent_side(family, config, type(pipeline).__name__)
+    return side * pipeline.vae_scale_factor
 
 
 def pipeline_denoiser(pipeline: "DiffusionPipeline", *, side: int | None = None) -> NetworkDenoiser:

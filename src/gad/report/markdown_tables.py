@@ -1,113 +1,12 @@
 """Tables of ``results/`` in Markdown: a cell is a mean with its 95 % interval."""
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from gad.evaluation.sensitivity.initialisation import INITIALISATION
-from gad.report.format import format_cell, format_difference
 from gad.report.recorded_metric import Metric
-from gad.runtime.files import read_json
-from gad.runtime.paths import RESULTS, ROOT
-
-NAMES = {
-    INITIALISATION: "at initialisation",
-    "initialisation": "at initialisation, after regression",
-    "baseline": "baseline",
-    "equal_time": "1.5x training (equal compute)",
-    "noise_augmentation": "noise augmentation",
-    "diversity_regulariser": "diversity regulariser",
-    "random_gradient": "random gradient",
-    "pointwise_anchor": "pointwise anchor",
-    "gad": "GAD (response)",
-    "gad_anchor": "GAD + anchor",
-    "gad_score": "GAD, score form as printed",
-    "gad_score_fixed": "GAD, score form repaired",
-    "gad_released": "GAD, released code (Huang et al.)",
-}
-
-
-@dataclass(frozen=True)
-class Table:
-    """Recipes under titles; by metric (a column a variant, and GAD's difference) or by variant (a column a metric)."""
-
-    recipes: dict[str, str]
-    metrics: tuple[Metric, ...]
-    variants: tuple[str, ...]
-    by_metric: bool
-
-    def lines(self) -> list[str]:
-        results = _read_results(self.recipes)
-        for metric in self.metrics:
-            if not any(metric.estimate(found, name) for found in results.values() for name in self.variants):
-                raise ValueError(f"no result holds {metric.name!r} of {metric.group!r}, which a table shows")
-        columns = [NAMES.get(name, name) for name in self.variants] + ["GAD − baseline"]
-        head = ["", *(columns if self.by_metric else [metric.label for metric in self.metrics])]
-        rows = []
-        for recipe, title in self.recipes.items():
-            if title:
-                rows.append([f"**{title}**", *("" for _ in head[1:])])
-            rows += self._by_metric(results[recipe]) if self.by_metric else self._by_variant(results[recipe])
-        return markdown_table(head, rows)
-
-    def _by_metric(self, metrics: dict) -> Iterator[list[str]]:
-        for metric in self.metrics:
-            cells = (format_cell(metric.estimate(metrics, variant)) for variant in self.variants)
-            yield [metric.label, *cells, format_difference(*metric.difference(metrics, "gad"))]
-
-    def _by_variant(self, metrics: dict) -> Iterator[list[str]]:
-        for variant in self.variants:
-            cells = [format_cell(metric.estimate(metrics, variant)) for metric in self.metrics]
-            if any(cells):
-                yield [NAMES.get(variant, variant), *cells]
-
-
-@dataclass(frozen=True)
-class Overview:
-    """A row a recipe: one metric at initialisation and of the baseline, and what each variant changes it by.
-
-    Those of the front page fit into its width: titles without the recipe, nothing at initialisation.
-    """
-
-    rows: dict[str, tuple[str, Metric]]
-    variants: tuple[str, ...]
-    label: str
-    narrow: bool = False
-
-    def lines(self) -> list[str]:
-        results = _read_results(self.rows)
-        changes_of = [f"{NAMES[name]}: change" for name in self.variants]
-        first = [f"{self.label}, baseline"] if self.narrow else [f"{self.label}, {NAMES[INITIALISATION]}", "baseline"]
-        rows = []
-        for recipe, (title, metric) in self.rows.items():
-            base = metric.estimate(results[recipe], "baseline")
-            assert base is not None, f"{recipe} has a baseline"
-            changes = (format_difference(*metric.difference(results[recipe], name)) for name in self.variants)
-            begun = [metric.estimate(results[recipe], name) for name in (INITIALISATION, "initialisation")]
-            start = [] if self.narrow else [format_cell(next(filter(None, begun), None))]
-            name = title if self.narrow else f"{title} (`{recipe}`)"
-            rows.append([name, str(base["n"]), *start, format_cell(base), *changes])
-        return markdown_table(["", "seeds", *first, *changes_of], rows)
-
-
-def _read_results(recipes: Iterable[str]) -> dict[str, dict]:
-    """The metrics of each recipe, with those of the network that its students start from where they were measured."""
-    results = {name: read_json(RESULTS / f"{name}.json")["metrics"] for name in recipes}
-    for name, start in read_json(RESULTS / "at_initialisation.json").items():
-        for kind, values in start["metrics"]["sensitivity"].items():
-            if name in results:
-                results[name]["sensitivity"][kind] |= values
-    return results
-
-
-def markdown_table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """The lines of a table."""
-    return [_line(head), "|" + "---|" * len(head), *map(_line, rows)]
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |" if cells[0] else "| | " + " | ".join(cells[1:]) + " |"
+from gad.report.result_tables import NAMES, Overview, Table
+from gad.runtime.paths import ROOT
 
 
 def _two_dim(label: str, name: str) -> Metric:
@@ -124,11 +23,12 @@ RETRIEVED = _control("NoiseQuery, distance to target ↓", "query_target_distanc
 MEDIAN = _two_dim("map error, median ↓", "map_error_median")
 COSINE, RATIO = _two_dim("JVP cosine ↑", "jvp_cosine"), _two_dim("Jacobian norm ratio → 1", "jacobian_norm_ratio")
 ISOTROPIC_COSINE = Metric("JVP cosine, h = .5, isotropic ↑", "sensitivity", ISOTROPIC, "jvp_cosine")
-IMAGES = (
-    Metric("map error ↓", "sensitivity", LOW, "pointwise_mse"),
-    Metric("JVP cosine, h = .5 ↑", "sensitivity", LOW, "jvp_cosine"),
-    ISOTROPIC_COSINE,
-    Metric("norm ratio, h = .5 → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
+MAP_ERROR = Metric("map error ↓", "sensitivity", LOW, "pointwise_mse")
+ERROR = Metric("JVP error² ↓", "sensitivity", LOW, "jvp_mse")
+RESPONSE = (  # at h = .5
+    Metric("JVP cosine ↑", "sensitivity", LOW, "jvp_cosine"),
+    Metric("isotropic ↑", "sensitivity", ISOTROPIC, "jvp_cosine"),
+    Metric("norm ratio → 1", "sensitivity", LOW, "jacobian_norm_ratio"),
 )
 TEACHER_TRAINED = Metric("teacher-trained seed accuracy ↑", "sensitivity", "seeds", "teacher_trained_seed_accuracy")
 FRECHET = Metric("Fréchet distance to the teacher ↓", "fidelity", "fidelity", "frechet_to_teacher")
@@ -138,6 +38,7 @@ SEED_RETRIEVAL, OBJECT = (
 )
 LAYOUT = _control("layout AP50, own optimised noise ↑", "ap50_optimised")
 MODES = _control("mode coverage ↑", "mode_coverage")
+CLIP = _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved")
 
 OVERVIEW = Overview(
     {
@@ -164,47 +65,44 @@ FRONT_PAGE = Overview(  # output matching on images by one of three networks, wh
 )
 SWISS_ROLL = Table(
     {"swiss_roll": ""},
-    (
-        MEDIAN,
-        _two_dim("map error, mean ↓", "pointwise_mse"),
-        *(COSINE, RATIO),
-        _two_dim("spectral KL ↓", "spectral_kl"),
-        _two_dim("squared error of the JVP ↓", "jvp_mse"),
-        DISTANCE,
-        *(MODES, RETRIEVED),
-    ),
+    {
+        "Errors": (MEDIAN, _two_dim("map error, mean ↓", "pointwise_mse"), _two_dim("JVP error² ↓", "jvp_mse")),
+        "Response": (COSINE, RATIO, _two_dim("spectral KL ↓", "spectral_kl")),
+        "Modes and control": (DISTANCE, MODES, RETRIEVED),
+    },
     ("baseline", "noise_augmentation", "gad"),
-    by_metric=True,
+    change="gad",
 )
 SWISS_ROLL_PARADIGMS = Table(
     {"swiss_roll_ladd": "LADD", "swiss_roll_dmd2": "DMD2", "swiss_roll_sid": "SiD"},
-    (MEDIAN, COSINE, RATIO, DISTANCE, RETRIEVED),
+    {"Response": (MEDIAN, COSINE, RATIO), "Outputs and control": (DISTANCE, RETRIEVED)},
     ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
-    by_metric=False,
 )
 COMPACT = Table(
     {"compact_tdm": ""},
-    (
-        ISOTROPIC_COSINE,
-        Metric("JVP cosine, h = .5, low-frequency ↑", "sensitivity", LOW, "jvp_cosine"),
-        Metric("median gain, h = .5, isotropic → 1", "sensitivity", ISOTROPIC, "gain_median"),
-        Metric("map error ↓", "sensitivity", LOW, "pointwise_mse"),
-        *(TEACHER_TRAINED, SEED_RETRIEVAL, FRECHET, OBJECT, MODES, _control("Vendi", "vendi"), LAYOUT),
-        _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
-    ),
+    {
+        "Response, h = .5": (
+            Metric("JVP cosine, isotropic ↑", "sensitivity", ISOTROPIC, "jvp_cosine"),
+            Metric("low-frequency ↑", "sensitivity", LOW, "jvp_cosine"),
+            Metric("median gain, isotropic → 1", "sensitivity", ISOTROPIC, "gain_median"),
+        ),
+        "Outputs": (MAP_ERROR, FRECHET, OBJECT),
+        "Seeds and modes": (TEACHER_TRAINED, SEED_RETRIEVAL, MODES),
+        "Diversity and control": (_control("Vendi", "vendi"), LAYOUT, CLIP),
+    },
     ("teacher", "initialisation", "baseline", "noise_augmentation", "gad", "pointwise_anchor"),
-    by_metric=True,
+    change="gad",
 )
 EMOJI = Table(
-    {name: name for name in ("emoji_flow", "emoji_unet", "emoji_dit")},
-    (
-        *IMAGES,
-        Metric("squared error of the JVP, h = .5 ↓", "sensitivity", LOW, "jvp_mse"),
-        *(TEACHER_TRAINED, FRECHET, SEED_RETRIEVAL, MODES, OBJECT, LAYOUT),
-        _control("NoiseQuery CLIP, retrieved ↑", "query_clip_score_retrieved"),
-    ),
+    {name: f"`{name}`" for name in ("emoji_flow", "emoji_unet", "emoji_dit")},
+    {
+        "Response, h = .5": RESPONSE,
+        "Errors": (MAP_ERROR, ERROR, FRECHET),
+        "Seeds and modes": (TEACHER_TRAINED, SEED_RETRIEVAL, MODES),
+        "Content and control": (OBJECT, LAYOUT, CLIP),
+    },
     ("teacher", INITIALISATION, "baseline", "noise_augmentation", "gad"),
-    by_metric=True,
+    change="gad",
 )
 EMOJI_PARADIGMS = Table(
     {
@@ -212,14 +110,13 @@ EMOJI_PARADIGMS = Table(
         "emoji_dit_tdm": "TDM, DiT, four steps",
         "emoji_flow_sid": "SiD, flow network, four steps",
     },
-    (
-        *IMAGES,
-        *(FRECHET, SEED_RETRIEVAL, MODES),
-        _control("Vendi ↑", "vendi"),
-        *(OBJECT, LAYOUT),
-    ),
+    {
+        "Response, h = .5": RESPONSE,
+        "Outputs": (MAP_ERROR, FRECHET, OBJECT),
+        "Seeds, modes and diversity": (SEED_RETRIEVAL, MODES, _control("Vendi ↑", "vendi")),
+        "Control": (LAYOUT,),
+    },
     ("teacher", *NAMES),
-    by_metric=False,
 )
 
 PAGES: dict[str, dict[str, Table | Overview]] = {

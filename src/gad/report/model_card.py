@@ -61,14 +61,13 @@ def _what(settings: Recipe, variant: str, student: Model) -> str:
         f"A text-to-image student of {steps} sampling step{'s' * (steps > 1)} that makes {made} of "
         f"{student.image_side} x {student.image_side} pixels.\n"
         f"It is one of the students with which the project `gad` measures whether\n"
-        f"[geometry-aware distillation]({PAPER}) restores the response to the noise: variant `{variant}`."
+        f"[geometry-aware distillation]({PAPER}) restores the response to the noise.\nThis is variant `{variant}`."
     )
 
 
 def _sampling(settings: Recipe, student: Model, place: str) -> str:
     prompt = make_scene_prompt(0, seed=seeds.EXPLORER).caption if _is_emoji(settings) else "a red car on a beach"
-    size = {"height": student.image_side, "width": student.image_side}  # SANA's is 1024 whatever its network's
-    options = student_sample_options(student, settings.noise_pairs.student_steps) | size
+    options = student_sample_options(student, settings.noise_pairs.student_steps)
     lines = [
         "import torch",
         "from diffusers import DiffusionPipeline",
@@ -99,9 +98,9 @@ def _licence(settings: Recipe) -> str:
         return f"The weights follow the licence of the teacher, `{teacher_place(settings)}`; the code is MIT."
     lines = read_text_file(SPRITES / "README.md").splitlines()
     table = [line for line in lines if line.startswith("|")]
-    changes = [line for line in lines if line.startswith("Changes")]
+    below = [line for line in lines if line.startswith(("Changes", "CC BY"))]
     composed = "The training scenes are composed of this artwork:"
-    return "\n".join(["Weights and code: MIT.", composed, "", *table, "", *changes])
+    return "\n".join(["Weights and code: MIT.", composed, "", *table, "", *below])
 
 
 def _citation() -> str:

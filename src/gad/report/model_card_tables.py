@@ -7,8 +7,8 @@ from gad.config.variants import VARIANTS
 from gad.report.direction_kinds import direction_kind_title
 from gad.report.format import format_cell, format_difference, format_unbroken
 from gad.report.headline import Headline, headline_directions, headlines
-from gad.report.markdown_tables import markdown_table
 from gad.report.recorded_metric import Metric
+from gad.report.result_tables import markdown_table
 
 LOSSES = {"matching": "output matching", "ladd": "LADD", "tdm": "trajectory distribution matching", "sid": "SiD"}
 TERMS = {  # by a variant's weighted term
@@ -29,15 +29,16 @@ FURTHER = [  # beside the headline numbers
 ]
 
 
-def variant_terms(variant: str) -> str:
-    """What a variant trains with beside its base loss, in words."""
+def variant_terms(variant: str) -> list[str]:
+    """What a variant trains with beside its base loss, in words: a phrase a term, and for how long or where."""
     facts = VARIANTS[variant]
+    if facts.untrained:
+        return ["no training with it: the student at initialisation"]
     anchor = "regression to the teacher's outputs of stored noises" if facts.anchored else ""
     alone = "pairs of noises in its batches, and no further term" if facts.paired else "no further term"
-    if facts.untrained:
-        return "no training with it: the student at initialisation"
-    terms = " and ".join(filter(None, [TERMS[facts.weighted_term], anchor])) or alone
-    return terms + (", at the first sampling step" if facts.first_step else ", 1.5x training" if facts.longer else "")
+    terms = list(filter(None, [TERMS[facts.weighted_term], anchor])) or [alone]
+    ways = {"at the first sampling step": facts.first_step, "1.5x training": facts.longer}
+    return terms + [way for way, holds in ways.items() if holds]
 
 
 def teacher_place(settings: Recipe) -> str:
@@ -47,6 +48,7 @@ def teacher_place(settings: Recipe) -> str:
 
 def card_method(settings: Recipe, variant: str, seed: int, facts: Mapping) -> str:
     """A row per setting of the recipe that made the student, and the revision that its numbers were made with."""
+    first, *further = variant_terms(variant)
     student, pairs = settings.student, settings.noise_pairs
     weight = f"{student.weight_of(variant):g}" if VARIANTS[variant].weighted_term else ""
     anchor = f"{student.anchor_weight:g} (anchor)" if VARIANTS[variant].anchored else ""
@@ -60,7 +62,8 @@ def card_method(settings: Recipe, variant: str, seed: int, facts: Mapping) -> st
         "teacher": f"`{teacher_place(settings)}`, {pairs.teacher_steps} steps, guidance {pairs.guidance_scale:g}",
         "recipe": f"`pipelines/recipes/{settings.name}.yaml`",
         "base loss": LOSSES[student.paradigm],
-        "beside it": variant_terms(variant),
+        "beside it": first,
+        **dict(zip(("and", "also"), further, strict=False)),
         "weights of what is beside it": weights,
         "noise pairs": f"{pairs.num_pairs}, {pairs.step} steps of {pairs.perturbation_scale:g} standard deviations, "
         f"{pairs.direction.replace('_', '-')} directions",
