@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gad.evaluation.sensitivity.initialisation import INITIALISATION
-from gad.report.format import format_cell, format_difference
+from gad.metrics.statistics import mean_with_interval
+from gad.report.format import format_cell, format_difference, format_two_digits
 from gad.report.recorded_metric import Metric
 from gad.runtime.files import read_json
 from gad.runtime.paths import RESULTS
@@ -102,6 +103,42 @@ class Overview:
 
     def _changes(self, found: dict, metric: Metric) -> list[str]:
         return [format_difference(*metric.difference(found, name)) for name in self.variants]
+
+
+@dataclass(frozen=True)
+class Contrasts:
+    """Primary contrasts: a table a reference, outcomes in rows and recipes in columns, and the detectable effects."""
+
+    recipes: dict[str, str]
+    references: dict[str, str]
+
+    def lines(self) -> list[str]:
+        found = {
+            (recipe, row["reference"], row["outcome"]): row
+            for recipe in self.recipes
+            for row in read_json(RESULTS / f"{recipe}.json")["contrasts"]
+        }
+        outcomes = list(dict.fromkeys(outcome for _, _, outcome in found))
+        tables = {}
+        for reference, title in self.references.items():
+            rows = [[o, *(_contrast(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
+            least = [[o, *(_detectable(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
+            head = ["", *self.recipes.values()]
+            tables[f"GAD − {title}"] = markdown_table(head, rows)
+            tables[f"GAD − {title}: minimum detectable effect"] = markdown_table(head, least)
+        return _under_titles(tables)
+
+
+def _detectable(row: dict | None) -> str:
+    return format_two_digits(row["minimum_detectable"]) if row else ""
+
+
+def _contrast(row: dict | None) -> str:
+    """A difference with its adjusted interval, bold where Holm's p is below 0.05."""
+    if row is None:
+        return ""
+    cell = mean_with_interval(row["mean"], row["low"], row["high"])
+    return f"**{cell}**" if row["p_holm"] < 0.05 else cell
 
 
 def _read_results(recipes: Iterable[str]) -> dict[str, dict]:
