@@ -1,8 +1,10 @@
 # The commands, with what they do: make help
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# An environment that is ready, such as a container's, is named by GAD_ENVIRONMENT; else .venv is made here.
+ENVIRONMENT := $(or $(GAD_ENVIRONMENT),$(CURDIR)/.venv)
+BIN := $(ENVIRONMENT)/bin
+export PATH := $(BIN):$(PATH)
 # Packages are compiled at their first import, and that is kept: every stage is a process and would do it again. The
 # installation compiles none (--no-compile): that would take over a minute, and stages import a quarter of them.
 export PYTHONDONTWRITEBYTECODE :=
@@ -50,7 +52,7 @@ prove: environment
 doctor: environment
 	@python pipelines/doctor.py $(RECIPE)
 
-docs: .venv/.docs
+docs: $(if $(GAD_ENVIRONMENT),,.venv/.docs)
 	@NO_MKDOCS_2_WARNING=1 python -m mkdocs --quiet build --strict
 	@echo "site/index.html"
 
@@ -59,13 +61,15 @@ docs: .venv/.docs
 	@touch $@
 
 lock:
-	@uv pip compile pyproject.toml --quiet --extra dev --extra docs --python-version 3.11.7 --no-annotate \
-		--no-emit-index-url --custom-compile-command "make lock" --output-file requirements.lock
+	@uv pip compile pyproject.toml --quiet --extra dev --extra docs --python-version 3.11 --no-annotate \
+		--no-emit-index-url --no-header --output-file requirements.lock
+	@sed -i '1i # Every version of the environment (Linux, Python 3.11), the extras dev and docs included. Made by: make lock' \
+		requirements.lock
 
 lab: environment
 	@jupyter lab
 
-environment: .venv/.installed
+environment: $(if $(GAD_ENVIRONMENT),,.venv/.installed)
 
 .venv/.installed: pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \

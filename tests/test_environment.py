@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from packaging.utils import canonicalize_name
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +28,13 @@ def test_every_dependency_is_pinned():
 def test_the_installed_version_is_the_pinned_one(pin):
     name, wanted = pin.split("==")
     assert version(name).split("+")[0] == wanted
+
+
+def test_the_lock_has_every_pin():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    pins = PINS + PROJECT["optional-dependencies"]["docs"]
+    missing = {canonicalize_name(pin.partition("==")[0]) + "==" + pin.partition("==")[2] for pin in pins} - {*lines}
+    assert not missing, "run: make lock"
 
 
 def test_conda_installs_the_project_itself_and_pins_nothing_else():
