@@ -176,7 +176,10 @@ def stock_images(pipeline: DiffusionPipeline, noise: torch.Tensor, prompts: list
     pipeline.set_progress_bar_config(disable=True)
     latents = pack_flux_latents(noise) if isinstance(pipeline, FluxPipeline) else noise
     defaults = pipeline_sample_options(pipeline, SIDE * pipeline.vae_scale_factor)
-    return pipeline(list(prompts), latents=latents, output_type="pt", **defaults | options).images
+    asked = defaults | options
+    if isinstance(pipeline, SanaPipeline):  # it asks for multiples of 32 pixels, also where latents are given
+        asked |= {"height": 1024, "width": 1024}
+    return pipeline(list(prompts), latents=latents, output_type="pt", **asked).images
 
 
 def save_judges(root: Path) -> None:
