@@ -220,8 +220,9 @@ def sections(root: Path) -> dict[str, dict]:
     return changes
 
 
-def small_recipe(name: str, root: Path) -> Recipe:
-    """The full-scale recipe, small, with everything that it borrows written to ``root``."""
+def small_recipe(name: str, root: Path, **student: object) -> Recipe:
+    """The full-scale recipe, small, with everything that it borrows written to ``root``; ``student`` changes that
+    section."""
     save_teacher(name, root / "hub")
     save_judges(root)
     (root / "prompts.txt").write_text("\n".join(f"{CAPTION} {i}" for i in range(16)) + "\n\n")
@@ -233,4 +234,5 @@ def small_recipe(name: str, root: Path) -> Recipe:
         recipe[section] |= changes
     if recipe["teacher"]["latent_side"]:  # SDXL's network and the paper's say their own
         recipe["teacher"]["latent_side"] = SIDE
+    recipe["student"] |= student
     return Recipe.model_validate(recipe | {"external_models": []})

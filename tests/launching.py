@@ -34,7 +34,7 @@ def launch(script: str, root: Path, *arguments) -> subprocess.CompletedProcess:
 def fork(script: str, root: Path, *arguments, processes: int = 2) -> subprocess.CompletedProcess:
     """``launch`` without its imports; when a process dies or fails, the others are killed, as a launcher does it."""
     SERVER.set_forkserver_preload(IMPORTED)
-    argv, port = ["script.py", str(root), *map(str, arguments)], _free_port()
+    argv, port = ["script.py", str(root), *map(str, arguments)], free_port()
     logs = [root / f"process_{rank}" for rank in range(processes)]
     workers = [
         SERVER.Process(target=_work, args=(script, argv, logs[rank], rank, processes, port))
@@ -55,7 +55,7 @@ def fork(script: str, root: Path, *arguments, processes: int = 2) -> subprocess.
     return subprocess.CompletedProcess(argv, code, out, err)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as found:
         found.bind(("localhost", 0))
         return found.getsockname()[1]

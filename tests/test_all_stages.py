@@ -23,16 +23,20 @@ def project(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    ("recipe", "student"),
     [
-        pytest.param("smoke", marks=pytest.mark.chain),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in hub_folders.BUILDERS),
+        pytest.param("smoke", {}, marks=pytest.mark.chain, id="smoke"),
+        *(
+            pytest.param(name, changes, marks=pytest.mark.slow, id=f"{name}-{kind}")
+            for name in hub_folders.BUILDERS
+            for kind, changes in {"whole": {}, "lora": {"lora": {"rank": 4}}}.items()
+        ),
     ],
 )
-def test_a_recipe_goes_through_every_stage(project, recipe):
+def test_a_recipe_goes_through_every_stage(project, recipe, student):
     name = "smoke" if recipe == "smoke" else "local"
     if name == "local":
-        settings = hub_folders.small_recipe(recipe, project / "models")
+        settings = hub_folders.small_recipe(recipe, project / "models", **student)
         YAML().dump(settings.model_dump(exclude={"name"}), project / "pipelines" / "recipes" / "local.yaml")
     for line in STAGES:
         stage, *variant = line.split()

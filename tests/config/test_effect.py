@@ -24,7 +24,7 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
     " gad_interval gad_fraction equal_time_factor ema_decay max_grad_norm loss checkpoint_every log_every seeds"
     " side_variants device dtype compile shard optimizer start target"
     # h_schedule, variants' keys and those from start on: checks of their own (test_student_options)
-    " gradient_ratio validation",
+    " gradient_ratio validation tracker",
     "student.start_student": "source revision kind weights scheduler timesteps sigmas",
     "student.lora": "rank alpha targets",
     "student.validation": "num_noises num_prompts first_step images perturbation_scale",

@@ -6,7 +6,8 @@ import torch
 from tiny import PROMPTS
 
 from gad.distillation import discriminator
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 from gad.models.text_encoding import text_encoding_of_prompts
 
 T = torch.tensor([0.3, 0.6])

@@ -87,7 +87,7 @@ def setting(request, smoke, tmp_path):
 def steps_of(batch, schedule, predicts, generator) -> list[Step]:
     """Each sample's part of the batch, with the numbers that the objective draws."""
     table = schedule.alphas_cumprod.double().tolist() if isinstance(schedule, TableSchedule) else None
-    node, uniform = batch.integers(4, generator).tolist(), batch.uniform(generator).tolist()
+    node, uniform = batch.integers_here(4, generator).tolist(), batch.uniform(generator).tolist()
     assert set(node) == {0, 1, 2, 3}
     draws = zip(batch.noise.split(1), node, uniform, batch.normal(generator).split(1), strict=True)
     return [Step(Process(predicts, table), z, i, k, u, fresh) for i, (z, k, u, fresh) in enumerate(draws)]

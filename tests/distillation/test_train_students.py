@@ -21,7 +21,8 @@ from gad.evaluation.sensitivity.end_to_end import end_to_end_kinds, measure_end_
 from gad.evaluation.sensitivity.initialisation import INITIALISATION, initialisation_metrics
 from gad.evaluation.sensitivity.trajectory import measure_trajectories, summarise_trajectories
 from gad.models.model import Model, load_model
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 from gad.models.sampler import Sampler
 from gad.models.students import save_student, start_student, student_seed_dir, student_usage_line
 

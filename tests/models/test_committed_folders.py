@@ -10,7 +10,9 @@ from diffusers import AutoencoderKL, DiffusionPipeline
 from transformers import CLIPModel, CLIPTokenizer
 
 from gad.data.emoji.backbones import build_backbone
-from gad.models.pipelines import load_pipeline, pipeline_family, save_diffusers_pipeline
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_family
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.runtime.files import read_json
 from gad.runtime.paths import DATA, EMOJI
 

@@ -20,7 +20,8 @@ from gad.evaluation.sensitivity.end_to_end import measure_end_to_end, summarise_
 from gad.models.external import as_external, load_external, load_external_student
 from gad.models.external_sampler import external_sampler_steps
 from gad.models.model import Model
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_network
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_network
 from gad.models.sampler import Sampler
 from gad.models.shared_parts import share_equal_parts
 from gad.models.text_encoding import text_encoding_of_prompts

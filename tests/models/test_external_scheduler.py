@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 
 from gad.config import ExternalStudent
 from gad.models.external_scheduler import external_scheduler
-from gad.models.pipelines import load_pipeline
+from gad.models.pipeline_loading import load_pipeline
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from gad.models.external import load_external_student
 from gad.models.external_sampler import external_sampler_steps
 from gad.models.flux import pack_flux_latents, unpack_flux_latents
 from gad.models.model import Model, load_model
+from gad.models.pipeline_loading import load_pipeline
 from gad.models.pipeline_schedule import dynamic_shift, flow_shift, pipeline_stock_scheduler
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
 from gad.models.students import save_student, student_usage_line
 from gad.models.text_encoding import text_encoding_of_prompts
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from gad.models.lora import merge_lora
-from gad.models.pipelines import load_pipeline
+from gad.models.pipeline_loading import load_pipeline
 
 LAYER = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 TEXT = "encoder.layers.0.self_attn.q_proj"

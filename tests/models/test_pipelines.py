@@ -9,7 +9,9 @@ from gad.data.emoji.backbones import build_backbone
 from gad.data.emoji.text_encoders import MAX_TOKENS
 from gad.diffusion.conditioning import Conditioning, concatenate_conditioning
 from gad.diffusion.guidance import Guided
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_network, save_diffusers_pipeline
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_denoiser, pipeline_network
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.models.text_encoding import text_encoding_of_prompts
 
 TIMES = torch.tensor([0.3, 0.9])

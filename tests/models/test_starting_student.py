@@ -17,7 +17,8 @@ from gad.models.adapter import adapter_config, adapter_on_shared_base, adapter_w
 from gad.models.external import load_external_student
 from gad.models.lora_students import lora_student_file
 from gad.models.model import load_model
-from gad.models.pipelines import pipeline_family, save_diffusers_pipeline
+from gad.models.pipelines import pipeline_family
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.models.shared_parts import pipeline_with_parts
 from gad.models.students import save_student, start_student, student_usage_line
 from gad.preflight.architectures import ARCHITECTURES, architecture_of

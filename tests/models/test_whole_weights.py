@@ -18,7 +18,7 @@ from gad.config import ExternalStudent
 from gad.data.emoji.teacher import make_teacher
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.models.model import load_model
-from gad.models.pipelines import load_pipeline
+from gad.models.pipeline_loading import load_pipeline
 from gad.preflight.pipeline_folder import faults_of_pipeline
 
 PARTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}

@@ -250,6 +250,7 @@ def test_a_batch_that_the_processes_cannot_share_has_its_line(settings, monkeypa
         ({"student": {"device": "cuda"}}, "student.device cuda is not here -> use cpu or auto"),
         ({"control": {"device": "cuda"}}, "control.device cuda is not here -> use cpu or auto"),
         ({"student": {"optimizer": "adamw_8bit"}}, "pip install bitsandbytes"),
+        ({"student": {"tracker": "wandb"}}, "pip install wandb"),
         ({"student": {"dtype": "float16", "device": "cpu"}}, "float16 without a CUDA GPU is slow"),
     ],
 )

@@ -4,22 +4,25 @@ import pytest
 import torch
 from diffusers.training_utils import EMAModel
 
+from gad.runtime import moving_average
 from gad.runtime.moving_average import MovingAverage
 
 
 def weights(step: int) -> list[torch.nn.Parameter]:
     generator = torch.Generator().manual_seed(step)
-    shapes = [(3, 4), (5,)]
+    shapes = [(3, 4), (5,), (2, 3)]
     found = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
-    return [found[0], found[1].requires_grad_(False)]
+    return [found[0], found[1].requires_grad_(False), found[2]]
 
 
 def equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
     return all(map(torch.equal, one, other))
 
 
+@pytest.mark.parametrize("group", [1, 2**26])
 @pytest.mark.parametrize("decay", [0.5, 0.999])
-def test_it_has_the_bits_of_diffusers_average(decay):
+def test_it_has_the_bits_of_diffusers_average_however_tensors_are_grouped(decay, group, monkeypatch):
+    monkeypatch.setattr(moving_average, "GROUP", group)
     ours, stock = MovingAverage(weights(0), decay=decay), EMAModel(weights(0), decay=decay)
     for step in range(1, 30):
         ours.step(weights(step)), stock.step(weights(step))

@@ -79,6 +79,8 @@ class StudentConfig(Section):
     loss: Literal["mse", "smooth_l1"] = "mse"
     checkpoint_every: Count = 100  # steps
     log_every: Count = 10  # steps
+    # what monitors a training while it goes on: its files are in data/<recipe>/live; wandb keeps offline by itself
+    tracker: Literal["dvclive", "tensorboard", "wandb"] = "dvclive"
     validation: ValidationConfig | None = None  # held-out curves while training; without it nothing is measured
     seeds: Annotated[list[Seed], Field(min_length=1)]
     side_variants: list[str] = []  # variants that are trained on the first ``side_seeds`` of the seeds alone

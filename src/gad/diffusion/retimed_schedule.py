@@ -21,7 +21,8 @@ CLOSE = 0.02  # of the whole time: own times that near to our sampler's are take
 
 def _interpolated(x: Tensor, knots: tuple[float, ...], values: tuple[float, ...]) -> Tensor:
     """The piecewise linear function through ``values`` at rising ``knots``, both from 0 to the last one."""
-    places, heights = (torch.tensor(part, dtype=x.dtype, device=x.device) for part in (knots, values))
+    # made where x is: a copy from the host would be waited for
+    places, heights = (torch.stack([x.new_full((), number) for number in part]) for part in (knots, values))
     right = torch.searchsorted(places, x.contiguous()).clamp(1, len(knots) - 1)
     share = (x - places[right - 1]) / (places[right] - places[right - 1])
     return heights[right - 1] + share * (heights[right] - heights[right - 1])

@@ -95,9 +95,9 @@ class Batch:
         """A number in [0, 1) per sample."""
         return self._rows_of(torch.rand(self.size, generator=generator))
 
-    def integers(self, high: int, generator: torch.Generator) -> Tensor:
-        """A number in 0..high-1 per sample."""
-        return send_to_device(torch.randint(high, (self.size,), generator=generator)[self.rows], self.noise.device)
+    def integers_here(self, high: int, generator: torch.Generator) -> Tensor:
+        """A number in 0..high-1 per sample, on the CPU: what is chosen by it is chosen without waiting for a device."""
+        return torch.randint(high, (self.size,), generator=generator)[self.rows]
 
 
 def batch_random_generator(*key: int) -> torch.Generator:

@@ -1,6 +1,8 @@
 """The batches of a run, drawn step by step, and this process's share of each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +14,7 @@ from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.schedule import Schedule
 from gad.distillation.batch import Batch, batch_of_stored_pairs, batch_of_stored_states, batch_random_generator
 from gad.distillation.other_pairs import batch_with_other_pairs
+from gad.distillation.prefetch import Prefetch
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     from accelerate import Accelerator
@@ -35,7 +38,8 @@ def batch_source_partners(progress: float, schedule: str, copies: int) -> range:
 class BatchSource:
     """Draws a step's batch on the CPU and cuts it; ``prompts`` are the encoded captions of all sample ids.
 
-    A batch depends on seed and step alone, so a resumed run sees the same data.
+    A batch depends on seed and step alone, so a resumed run sees the same data. On a device other than the CPU the
+    next one is drawn from the memory-mapped pairs and prompts while the device works.
     """
 
     pairs: NoisePairs
@@ -48,7 +52,18 @@ class BatchSource:
 
     def at(self, step: int) -> list[Batch]:
         """This process's parts of the step's batch, on its device; from ``WARMUP`` on they are for the warm-up."""
-        config, processes = self.config, self.accelerator.num_processes
+        processes, batch = self.accelerator.num_processes, self._drawn(step)
+        own = batch.split(self.config.parts_of(processes))[self.accelerator.process_index :: processes]
+        return [part.to(self.accelerator.device) for part in own]
+
+    @cached_property
+    def _drawn(self) -> Callable[[int], Batch]:
+        """The whole batch of a step."""
+        on_cpu = self.accelerator.device.type == "cpu"
+        return self._draw if on_cpu else Prefetch(self._draw, self.config.num_steps)
+
+    def _draw(self, step: int) -> Batch:
+        config = self.config
         copies = self.pairs.config.directions_per_noise
         batch = draw_batch(
             self.pairs,
@@ -62,9 +77,7 @@ class BatchSource:
             ),
             misaligned=config.misaligned,
         )
-        batch = batch_with_other_pairs(batch, self.variant, config.target)
-        own = batch.split(config.parts_of(processes))[self.accelerator.process_index :: processes]
-        return [part.to(self.accelerator.device) for part in own]
+        return batch_with_other_pairs(batch, self.variant, config.target)
 
 
 def draw_batch(

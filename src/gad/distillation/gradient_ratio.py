@@ -51,7 +51,7 @@ class GradientRatio:
         total = kept["total"]
         for name, term in left.items():
             total = total + weights[name] * term
-        shown = {f"weight_{name}": torch.tensor(weights[name], device=total.device) for name in left}
+        shown = {f"weight_{name}": torch.full((), weights[name], device=total.device) for name in left}
         return kept | shown | {"total": total}
 
     def _measure(self, losses: dict[str, Tensor], parameters: list[nn.Parameter], scale: float) -> None:

@@ -79,7 +79,10 @@ class RegressionStart:
         work = made / "unfinished"
         work.mkdir(exist_ok=True)
         states = train(student, objective, self.pairs, self.prompts, config, variant="baseline", seed=seed, folder=work)
-        for _ in log_training_states(states, seed, made / LOG, self.live / f"start_{seed}") if writes else states:
+        if writes:
+            live = self.live / f"start_{seed}"
+            states = log_training_states(states, seed, made / LOG, live, tracker=self.config.tracker)
+        for _ in states:
             pass
         if writes:
             write_tensors(made / NETWORK, learning_weights(student.network).state_dict())

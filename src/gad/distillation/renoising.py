@@ -11,6 +11,7 @@ from gad.diffusion.sampling import ddim_step, sample, sampling_timesteps
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample, expand_per_sample, mean_per_sample
 from gad.distillation.batch import Batch
+from gad.runtime.devices import send_to_device
 
 EARLIEST = 0.02  # the re-noised times' lower end
 MARGIN = 0.01  # how far they stay below the student timestep
@@ -48,10 +49,11 @@ def student_rollout(
     ``shortest``: each sample goes as far as its step alone, about half of the calls, whose rows differ by rounding.
     """
     times = sampling_timesteps(student_steps, batch.noise.device).to(batch.noise)
-    node = batch.integers(student_steps, generator)
+    node_here = batch.integers_here(student_steps, generator)
+    node = send_to_device(node_here, batch.noise.device)
     with torch.no_grad():
         if shortest and not node.is_meta:  # shapes alone know no steps
-            x_t = _walk_to(student, batch, node, student_steps)
+            x_t = _walk_to(student, batch, node_here, student_steps)
         else:
             states = sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)
             x_t = states[node, torch.arange(len(batch.noise), device=node.device)]
@@ -59,10 +61,10 @@ def student_rollout(
 
 
 def _walk_to(student: Denoiser, batch: Batch, node: Tensor, student_steps: int) -> Latent:
-    """Each sample's state at its own step, in calls of those that have not got there."""
+    """Each sample's state at its own step, in calls of those that have not got there. ``node`` is on the CPU."""
     x_t = batch.noise.clone()
     for step in range(student_steps - 1):
-        left = (node > step).nonzero().flatten()
+        left = send_to_device((node > step).nonzero().flatten(), x_t.device)
         if len(left):
             prompts = None if batch.conditioning is None else batch.conditioning[left]
             x_t[left] = sample(student, x_t[left], prompts, num_steps=student_steps, start=step, stop=step + 1)[-1]

@@ -19,6 +19,7 @@ from gad.distillation.objective import build_objective
 from gad.distillation.record_student import SeedProgress
 from gad.distillation.regression_start import RegressionStart
 from gad.distillation.seed_workers import threads_per_seed, workers_for
+from gad.distillation.tracker import check_tracker
 from gad.distillation.trainable import teacher_copy_for_training
 from gad.distillation.training_log import join_log_tables, log_training_states
 from gad.distillation.training_loop import TrainState, num_training_steps, state_at_initialisation, train
@@ -72,8 +73,8 @@ class SeedTraining:
         else:
             states = train(*given, variant=self.variant, seed=seed, folder=work, validate=curves)
         if accelerator.is_main_process:
-            show = None if curves is None else curves.show
-            yield from log_training_states(states, seed, work / LOG, self.live / f"seed_{seed}", show=show)
+            live, show = self.live / f"seed_{seed}", None if curves is None else curves.show
+            yield from log_training_states(states, seed, work / LOG, live, tracker=self.config.tracker, show=show)
             with atomic_write_path(self.folder / f"log_{seed}.csv") as partial:
                 shutil.copy(work / LOG, partial)
             if curves is not None:
@@ -104,6 +105,7 @@ def train_student_seeds(
     teacher makes of the validation noises. Where there is room seeds are trained side by side, to the same bits. Of
     several processes of a launcher the first one writes.
     """
+    check_tracker(config.tracker)
     config.parts_of(make_accelerator(config.device).num_processes)  # before prompts are encoded for an hour
     trained = config.model_copy(update={"num_steps": num_training_steps(config, variant)})
     distributed_folder_lock(folder, student_cache_key(config, variant, pairs))

@@ -1,27 +1,28 @@
 """The table that training writes, a row whenever it tells how far it is."""
 
 import csv
-import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gad.distillation.tracker import Tracker, TrackerName, open_tracker
 from gad.distillation.training_loop import TrainState
 from gad.runtime.atomic import atomic_write_path
 
-if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from dvclive import Live
-
 
 def log_training_states(
-    states: Iterable[TrainState], seed: int, path: Path, live: Path, *, show: "Callable[[Live], None] | None" = None
+    states: Iterable[TrainState],
+    seed: int,
+    path: Path,
+    live: Path,
+    *,
+    tracker: TrackerName = "dvclive",
+    show: Callable[[Tracker], None] | None = None,
 ) -> Iterator[TrainState]:
     """The states as they come, each once it stands in the table ``path``.
 
-    dvclive's files in ``live`` are for monitoring; the table is the record. ``show`` adds further files to monitor.
+    A ``tracker``'s files in ``live`` are for monitoring; the table is the record. ``show`` gives it more to monitor.
     """
-    with _live_metrics(live) as log:
+    with open_tracker(tracker, live) as log:
         shown = 0
         for state in states:
             rows = append_log_row(path, seed, state)
@@ -34,24 +35,10 @@ def log_training_states(
             yield state
 
 
-def _live_metrics(folder: Path) -> AbstractContextManager["Live | None"]:
-    """dvclive's log; None where it cannot begin, as in a git repository without a commit: training needs none."""
-    from dvclive import Live  # here, since it takes seconds
-
-    try:
-        return Live(str(folder), report=None, save_dvc_exp=False, dvcyaml=None)
-    except Exception as error:  # DVC and git raise many kinds
-        print(f"no live metrics in {folder}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
-        return nullcontext()
-
-
-def _show_row(log: "Live", row: dict[str, str]) -> None:
+def _show_row(log: Tracker, row: dict[str, str]) -> None:
     """A row as it is monitored while training goes on."""
-    log.step = int(row["step"])
-    for name, value in row.items():
-        if name not in ("seed", "step") and value:
-            log.log_metric(f"train/{name}", float(value))
-    log.make_summary()
+    numbers = {f"train/{name}": float(value) for name, value in row.items() if name not in ("seed", "step") and value}
+    log.log_numbers(numbers, int(row["step"]))
 
 
 def append_log_row(path: Path, seed: int, state: TrainState) -> list[dict[str, str]]:

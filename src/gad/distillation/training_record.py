@@ -12,7 +12,8 @@ from gad.runtime.files import read_json, write_json
 TRAINED = "trained.json"
 LOG = "training.csv"  # what was logged, of all seeds
 # of a student that is trained
-NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers", "validation"}
+NO_RESULT = {"seeds", "side_variants", "side_seeds", "device", "shard", "accumulate", "workers"}
+NO_RESULT |= {"validation", "tracker"}
 # settings of newer code: recorded only where they are not what older students had
 NEWER = {"start", "start_steps", "start_lr", "target", "end_to_end_gradient", "gradient_ratio", "gradient_ratio_every"}
 NEWER |= {"auxiliary_warmup", "rollout", "start_student", "lora"}

@@ -4,21 +4,18 @@ import csv
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from gad.diffusion.denoiser import NetworkDenoiser
+from gad.distillation.tracker import Tracker
 from gad.distillation.training_log import append_row, join_log_tables
 from gad.metrics.convergence import curve_metrics
 from gad.metrics.validation import Validation
 from gad.models.model import Model
 from gad.runtime.atomic import atomic_write_path
-
-if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
-    from dvclive import Live
 
 CURVES = "validation.csv"  # of all seeds, beside the log of their training
 IMAGES = "validation"
@@ -37,7 +34,7 @@ class ValidationLog:
     teacher: Model
     seed: int
     folder: Path
-    shown: set[int] = field(default_factory=set)  # steps that stand in dvclive's files
+    shown: set[int] = field(default_factory=set)  # steps that a tracker has
 
     def __call__(self, step: int, student: NetworkDenoiser) -> None:
         """Measure ``student`` after ``step`` steps and write its row and images."""
@@ -46,21 +43,20 @@ class ValidationLog:
             write_validation_image_rows(self._grid(step), [self.validation.teacher_shown, measured.shown])
         append_row(self.folder / CURVES, {"seed": self.seed, "step": step} | measured.row)
 
-    def show(self, log: "Live") -> None:
-        """Give dvclive the rows and images that it does not have yet."""
+    def show(self, tracker: Tracker) -> None:
+        """Give a tracker the rows and images that it does not have yet."""
         if not (self.folder / CURVES).exists():
             return
         with open(self.folder / CURVES, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
-            log.step = int(row["step"])
-            if log.step in self.shown:
+            step = int(row["step"])
+            if step in self.shown:
                 continue
-            self.shown.add(log.step)
-            for name in curve_metrics(row):
-                log.log_metric(f"validation/{name}", float(row[name]))
-            if self._grid(log.step).exists():
-                log.log_image(f"validation/{log.step}.png", self._grid(log.step))
+            self.shown.add(step)
+            tracker.log_numbers({f"validation/{name}": float(row[name]) for name in curve_metrics(row)}, step)
+            if self._grid(step).exists():
+                tracker.log_image("validation", self._grid(step), step)
 
     def keep(self, folder: Path) -> None:
         """Copy table and images of the finished student to its variant's folder."""

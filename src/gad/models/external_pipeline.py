@@ -10,13 +10,8 @@ from gad.config.external import ExternalStudent
 from gad.models.external_scheduler import external_scheduler
 from gad.models.lora import merge_lora
 from gad.models.lora_files import CONFIG
-from gad.models.pipelines import (
-    check_pipeline_network,
-    load_pipeline,
-    pipeline_family,
-    pipeline_latent_shape,
-    pipeline_network,
-)
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import check_pipeline_network, pipeline_family, pipeline_latent_shape, pipeline_network
 from gad.models.weights import load_weights_whole, load_whole_weights
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import project_path

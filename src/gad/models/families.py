@@ -37,11 +37,8 @@ def call_pixart(network: "ModelMixin", x_t: Tensor, timestep: Tensor, conditioni
     assert conditioning is not None, NEEDS_PROMPTS
     added: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
     if network.config.sample_size == 128:  # the 1024-px model is conditioned on its resolution
-        pixels = 8 * torch.tensor(x_t.shape[-2:], dtype=x_t.dtype, device=x_t.device)
-        added = {
-            "resolution": pixels.repeat(len(x_t), 1),
-            "aspect_ratio": (pixels[:1] / pixels[1:]).repeat(len(x_t), 1),
-        }
+        height, width = (x_t.new_full((len(x_t), 1), 8 * side) for side in x_t.shape[-2:])  # no copy to wait for
+        added = {"resolution": torch.cat([height, width], dim=1), "aspect_ratio": height / width}
     output = network(
         x_t,
         encoder_hidden_states=conditioning.prompt_embeds,

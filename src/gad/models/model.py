@@ -17,7 +17,8 @@ from gad.models.families import reads_its_guidance
 from gad.models.lora_students import lora_student_denoiser, lora_student_file, lora_student_scheduler
 from gad.models.mlp import load_point_network, point_denoiser
 from gad.models.own_times import load_own_timesteps
-from gad.models.pipelines import load_pipeline, pipeline_denoiser, pipeline_family, pipeline_latent_shape
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_denoiser, pipeline_family, pipeline_latent_shape
 from gad.models.shared_parts import pipeline_with_parts
 from gad.models.text_encoding import (
     pipeline_text_encoders,

@@ -15,8 +15,8 @@ from gad.models.lora import merge_lora
 from gad.models.lora_students import lora_student_file, lora_student_scheduler
 from gad.models.model import Model, load_model
 from gad.models.own_times import load_own_timesteps, save_own_timesteps
-from gad.models.pipelines import save_diffusers_pipeline
 from gad.models.sampler import NamedStudent
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.models.shared_parts import pipeline_with_parts
 from gad.models.students import student_seed_dir
 from gad.models.weights import weights_library_messages

@@ -1,9 +1,14 @@
-"""Configs beside saved weights: equal on every machine, and of one dtype for every loader."""
+"""Pipelines as saved folders, whose configs are equal on every machine and of one dtype for every loader."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gad.runtime.atomic import atomic_write_path
 from gad.runtime.files import read_json
+
+if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
+    from diffusers import DiffusionPipeline
 
 STOCK = "float32"  # what diffusers loads networks in unless it is asked for another dtype
 
@@ -27,3 +32,11 @@ def _changed(values: dict) -> bool:
         values["dtype"] = STOCK
         changed = True
     return changed
+
+
+def save_diffusers_pipeline(pipeline: "DiffusionPipeline", folder: Path) -> None:
+    """Write a pipeline as a diffusers folder, whole or not at all, that is the same on every machine and runs as stock
+    loading brings it back."""
+    with atomic_write_path(folder) as partial:
+        pipeline.save_pretrained(partial)
+        make_saved_folder_portable(partial)

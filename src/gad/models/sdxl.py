@@ -20,7 +20,7 @@ def call_sdxl(network: nn.Module, x_t: Tensor, timestep: Tensor, conditioning: C
     assert conditioning is not None and conditioning.pooled_prompt_embeds is not None, NEEDS_PROMPTS
     height, width = (PIXELS * side for side in x_t.shape[-2:])
     sizes = [height, width, 0, 0, height, width]  # original size, corner of the crop, target size
-    time_ids = torch.tensor([sizes], dtype=x_t.dtype, device=x_t.device).repeat(len(x_t), 1)
+    time_ids = torch.stack([x_t.new_full((len(x_t),), size) for size in sizes], dim=1)  # a copy would be waited for
     return network(
         x_t,
         timestep,

@@ -11,7 +11,8 @@ from gad.models.lora_students import reads_adapters, save_lora_student
 from gad.models.mlp import PointNetwork, build_point_network, point_denoiser, save_point_network
 from gad.models.model import Model, load_model
 from gad.models.own_times import own_timestep_options, save_own_timesteps, stock_scheduler_of_student
-from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_sample_options, save_diffusers_pipeline
+from gad.models.pipelines import pipeline_family, pipeline_network, pipeline_sample_options
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.models.shared_parts import pipeline_with_parts
 from gad.models.starting_student import load_starting_adapter, load_starting_student
 from gad.runtime.atomic import atomic_write_path

@@ -9,6 +9,7 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe
 from gad.data.prompts import load_prompts
+from gad.preflight.evaluation_size import check_evaluation_size
 from gad.preflight.external_files import (
     check_control_files,
     check_evaluators,
@@ -34,6 +35,7 @@ def examine_recipe(settings: Recipe) -> Iterator[Finding]:
         check_rounding,
         check_amplification,
         check_sizes,
+        check_evaluation_size,
         check_evaluators,
         check_control_files,
         check_external_students,
@@ -71,6 +73,9 @@ def _check_device(settings: Recipe) -> Iterator[Finding]:
         yield Finding("missing", f"student: {error}", "launch fewer processes, or set student.batch_size or accumulate")
     if settings.student.optimizer == "adamw_8bit" and importlib.util.find_spec("bitsandbytes") is None:
         yield Finding("missing", "optimizer adamw_8bit needs bitsandbytes", "pip install bitsandbytes")
+    tracker = settings.student.tracker
+    if importlib.util.find_spec(tracker) is None:
+        yield Finding("missing", f"student.tracker {tracker} is not installed", f"pip install {tracker}")
     name = torch.cuda.get_device_name() if found["cuda"] else best
     enough = best != "cpu" or settings.teacher.dataset != "prompts"
     yield Finding("ok" if enough else "warn", f"device found: {name}", "" if enough else "full size needs a GPU")

@@ -28,7 +28,8 @@ from gad.distillation.other_pairs import batch_with_other_pairs
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
-from gad.models.pipelines import check_teacher_pipeline, network_latent_shape
+from gad.models.pipeline_loading import check_teacher_pipeline
+from gad.models.pipelines import network_latent_shape
 from gad.models.students import start_student
 from gad.preflight.analysis_cost import analysis_folder_cost, control_cost, sensitivity_cost
 from gad.preflight.architectures import Architecture, architecture_image_tokens, architecture_of, build_architecture
@@ -56,10 +57,16 @@ def _synthetic_prompts(architecture: Architecture) -> Callable[[list[str]], Cond
     return encode
 
 
-def random_teacher(architecture: Architecture, *, depth: int | None = None, size: int | None = None) -> Model:
-    """The published network with random weights as a teacher, on the CPU as a loaded one is."""
-    drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
-    network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
+def random_teacher(
+    architecture: Architecture, *, depth: int | None = None, size: int | None = None, shapes_only: bool = False
+) -> Model:
+    """The published network with random weights as a teacher, on the CPU as a loaded one is; with ``shapes_only`` it
+    has no weights, on the device "meta"."""
+    if shapes_only:
+        network = build_architecture(architecture, depth=depth, size=size, device="meta")
+    else:
+        drawn_on = "cuda" if torch.cuda.is_available() else "cpu"  # a billion random weights take a CPU ten seconds
+        network = build_architecture(architecture, depth=depth, size=size, device=drawn_on).to("cpu")
     schedule, parameterisation = architecture.schedule
     shape = network_latent_shape(architecture.family, network, "dry run", side=size)
     denoiser = NetworkDenoiser(network, architecture.family.call, schedule, parameterisation)
@@ -127,8 +134,8 @@ class _Half:
 
 
 def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
-    """FLOPs of a training step of ``variant``, from shapes: for a full-size network a CPU takes a minute."""
-    teacher, config = dry_run_teacher(settings, depth=depth, size=size), settings.student
+    """FLOPs of a training step of ``variant``, from shapes: no weights are drawn, so any network fits any machine."""
+    teacher, config = dry_run_teacher(settings, depth=depth, size=size, shapes_only=True), settings.student
     silent = replace(teacher, denoiser=_Half(teacher.denoiser.schedule))
     list(generate_noise_pairs(folder / "pairs", silent, "dry run", dry_run_pairs(settings, PAIRS)))
     pairs = NoisePairs(folder / "pairs")
@@ -155,8 +162,9 @@ def _student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *
     return Cost("student", f"step of {size}", seconds, flops, size * tokens, clock.peak)
 
 
-def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) -> Model:
-    """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it.
+def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None, shapes_only: bool = False) -> Model:
+    """The recipe's teacher with random weights, whole unless the recipe or ``depth`` and ``size`` reduce it;
+    ``shapes_only`` as in :func:`random_teacher`.
 
     Raises ValueError, in one line, where the recipe names a folder that could not be loaded later.
     """
@@ -167,6 +175,7 @@ def dry_run_teacher(settings: Recipe, *, depth: int | None, size: int | None) ->
         architecture_of(settings.teacher.pretrained),
         depth=depth or settings.dry_run_depth,
         size=size or settings.teacher.latent_side,
+        shapes_only=shapes_only,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gad.models.families import FAMILIES
-from gad.models.pipelines import check_teacher_pipeline
+from gad.models.pipeline_loading import check_teacher_pipeline
 from gad.models.text_encoding import tokenizer_name
 
 Fault = tuple[str, str]  # what is wrong, and what to do about it

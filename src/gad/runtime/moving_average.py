@@ -1,9 +1,27 @@
 """The exponential moving average of weights, as diffusers' ``EMAModel`` computes it, whose import takes seconds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+GROUP = 2**26  # elements: what a group of tensors that are averaged in at once may take besides
+
+
+def _groups(pairs: Sequence[tuple[Tensor, Tensor]]) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """The averages and the values of ``pairs``, some at a time: a GPU takes a group in a few kernels."""
+    averages: list[Tensor] = []
+    values: list[Tensor] = []
+    size = 0
+    for average, value in pairs:
+        averages.append(average)
+        values.append(value)
+        size += average.numel()
+        if size >= GROUP:
+            yield averages, values
+            averages, values, size = [], [], 0
+    if averages:
+        yield averages, values
 
 
 class MovingAverage:
@@ -23,15 +41,17 @@ class MovingAverage:
         rest = 1 - (min((1 + earlier) / (10 + earlier), self.decay) if earlier else 0.0)
         learning = []
         for average, parameter in zip(self.shadow_params, parameters, strict=True):
-            if parameter.requires_grad and self.fused:
+            if parameter.requires_grad:
                 learning.append((average, parameter))
-            elif parameter.requires_grad:
-                average.sub_(rest * (average - parameter))
             else:
                 average.copy_(parameter)
-        if learning:
-            averages, values = (list(part) for part in zip(*learning, strict=True))
-            torch._foreach_lerp_(averages, values, rest)
+        for averages, values in _groups(learning):
+            if self.fused:
+                torch._foreach_lerp_(averages, values, rest)
+            else:
+                steps = torch._foreach_sub(averages, values)
+                torch._foreach_mul_(steps, rest)
+                torch._foreach_sub_(averages, steps)
 
     @torch.no_grad()
     def copy_to(self, parameters: Iterable[nn.Parameter]) -> None:

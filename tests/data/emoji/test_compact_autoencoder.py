@@ -16,7 +16,9 @@ from gad.data.emoji.compact_autoencoder import (
 )
 from gad.data.emoji.latents import latent_set, latent_training_batches
 from gad.data.emoji.teacher_training import muon_matrices, train_teacher
-from gad.models.pipelines import load_pipeline, pipeline_family, pipeline_network, save_diffusers_pipeline
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_family, pipeline_network
+from gad.models.saved_folders import save_diffusers_pipeline
 
 IMAGES = vae_training_images(range(64), seed=5, layout="free")
 

@@ -11,7 +11,7 @@ from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_trainin
 from gad.data.emoji.t5_pretraining import NO_WORD, OFFSETS, neighbour_tokens, pretrain_t5, t5_pretraining_loss
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.models.pipelines import load_pipeline
+from gad.models.pipeline_loading import load_pipeline
 from gad.models.token_encoding import text_encoding_tokens
 from gad.runtime.paths import stage_dir
 

@@ -13,7 +13,8 @@ from gad.data.emoji.latents import latent_set, latent_set_tokens, latent_trainin
 from gad.data.emoji.t5_pretraining import pretrain_t5
 from gad.data.emoji.teacher_training import train_teacher
 from gad.data.swiss_roll import make_swiss_roll
-from gad.models.pipelines import check_teacher_pipeline, load_pipeline_index, save_diffusers_pipeline
+from gad.models.pipeline_loading import check_teacher_pipeline, load_pipeline_index
+from gad.models.saved_folders import save_diffusers_pipeline
 from gad.models.weights import load_whole_weights
 from gad.runtime.atomic import remove_folder
 from gad.runtime.files import read_tensors, write_json, write_tensors

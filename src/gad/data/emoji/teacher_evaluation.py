@@ -15,7 +15,8 @@ from gad.data.emoji.caption_split import evaluation_split_captions, training_spl
 from gad.data.emoji.detector import load_emoji_detector
 from gad.data.emoji.scenes import SIZE, Accept, Prompt, make_scene_prompt
 from gad.data.emoji.text_encoders import MAX_TOKENS
-from gad.models.pipelines import load_pipeline, pipeline_family
+from gad.models.pipeline_loading import load_pipeline
+from gad.models.pipelines import pipeline_family
 from gad.runtime.paths import stage_dir
 
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
