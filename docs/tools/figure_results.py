@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 from figure_style import INK, PAPER, SHORT, colour, metrics_of, panel_labels
 
 from gad.report.figures.style import MARKERS
-from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, OVERVIEW, Metric
+from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, OVERVIEW, TRAINED, Metric
 from gad.report.result_tables import NAMES
 from gad.runtime.paths import RESULTS, ROOT
 
@@ -127,11 +127,9 @@ def draw_anchor(theme: dict):
         "swiss_roll_ladd",
         "swiss_roll_dmd2",
         "swiss_roll_sid",
-        "emoji_unet_ladd",
-        "emoji_dit_tdm",
-        "emoji_flow_sid",
+        *TRAINED,
     ]
-    variants = ["baseline", "pointwise_anchor", "gad", "gad_anchor"]
+    variants = ["baseline", "pointwise_anchor", "gad"]
     return _bars(recipes, variants, lambda name: OVERVIEW.rows[name][1], theme, "JVP cosine (teacher: 1)", best=1)
 
 
