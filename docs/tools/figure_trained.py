@@ -5,6 +5,7 @@ import csv
 import matplotlib.pyplot as plt
 import numpy as np
 from figure_style import GRID, INK, RESULTS, colour, metrics_of
+from matplotlib.ticker import MultipleLocator
 from PIL import Image
 
 from gad.report.recorded_metric import Metric
@@ -89,7 +90,7 @@ def draw_trained_curves(theme: dict):
 
 def draw_trained_tradeoff(theme: dict):
     """Sensitivity against fidelity: a mark a variant, with its intervals over seeds."""
-    figure, axes = plt.subplots(1, len(RECIPES), figsize=(10.4, 3.6), sharey=True)
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=(10.4, 3.6), sharex=True, sharey=True)
     for axis, (recipe, title) in zip(axes, RECIPES.items(), strict=True):
         for name, marker in zip(("initialisation", *VARIANTS), "X" + MARKERS, strict=True):
             x, y = (measure.estimate(metrics_of(recipe), name) for measure in (OBJECTS, COSINE))
@@ -99,6 +100,7 @@ def draw_trained_tradeoff(theme: dict):
         teacher = OBJECTS.estimate(metrics_of(recipe), "teacher")["mean"]
         axis.axvline(teacher, color=theme["teacher"], ls="--", lw=1.2)
         axis.set_title(title, color=theme[INK], fontsize=12), axis.set_xlabel("object accuracy ↑ (dashed: teacher)")
+        axis.xaxis.set_major_locator(MultipleLocator(0.04))
         axis.grid(color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("JVP cosine ↑")
     handles, labels = axes[0].get_legend_handles_labels()

@@ -1,5 +1,6 @@
 """How tables of ``results/`` are laid out in Markdown: no line is wider than a page of 120 characters."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -121,12 +122,17 @@ class Contrasts:
         outcomes = list(dict.fromkeys(outcome for _, _, outcome in found))
         tables = {}
         for reference, title in self.references.items():
-            rows = [[o, *(_contrast(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
-            least = [[o, *(_detectable(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
+            rows = [[_short(o), *(_contrast(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
+            least = [[_short(o), *(_detectable(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
             head = ["", *self.recipes.values()]
             tables[f"GAD − {title}"] = markdown_table(head, rows)
             tables[f"GAD − {title}: minimum detectable effect"] = markdown_table(head, least)
         return _under_titles(tables)
+
+
+def _short(outcome: str) -> str:
+    """An outcome as a table names it that says h beside it."""
+    return re.sub(r", h = [\d.]+", "", outcome)
 
 
 def _detectable(row: dict | None) -> str:
