@@ -17,6 +17,8 @@ from gad.distillation.nan_guard import NonFiniteLoss
 from gad.distillation.record_student import SeedProgress
 from gad.distillation.seed_workers import threads_per_seed, workers_for
 from gad.distillation.train_students import train_student_seeds
+from gad.models.model import Model
+from gad.models.pipelines import pipeline_denoiser
 from gad.models.students import finished_student_seeds
 from gad.runtime.checkpoint import LAST, read_checkpoint
 from gad.runtime.side_by_side import portable_error
@@ -162,5 +164,19 @@ def test_a_seeds_threads_do_not_hang_on_the_number_of_workers(point_teacher, sta
         assert torch.get_num_threads() == 1
         run.close()
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_seed_of_a_large_network_has_the_threads_of_its_process_and_of_a_small_one_a_single_thread(
+    pipelines, monkeypatch
+):
+    teacher = Model(pipeline_denoiser(pipelines["flow"]), (4, 16, 16), pipelines["flow"])
+    weights = sum(weight.numel() for weight in pipelines["flow"].transformer.parameters())
+    torch.set_num_threads(2)
+    try:
+        for bound, threads in ((weights, 2), (weights + 1, 1)):
+            monkeypatch.setattr("gad.distillation.seed_workers.SMALL", bound)
+            assert threads_per_seed(teacher) == threads
     finally:
         torch.set_num_threads(1)

@@ -5,6 +5,7 @@ on: a seed gets the same threads beside others as alone.
 """
 
 import os
+from collections.abc import Iterator
 
 import psutil
 import torch
@@ -17,12 +18,13 @@ from gad.runtime.devices import available_cores, own_device
 START = 10.0  # seconds until a process has imported everything
 STEP = {"2-D": 0.005, "images": 0.5}  # seconds of a small network's training step on one core, roughly
 COPIES = 12  # of a teacher's weights that a training may hold: networks, gradients, optimizers, averages, a checkpoint
+SMALL = 2e6  # weights of a network that a second thread speeds up by a sixth or less
 IMPORTS = 1e9  # bytes of a process before it does anything
 
 
 def threads_per_seed(teacher: Model) -> int:
-    """One for the perceptron, which further ones only slow down; else what this process has (OMP_NUM_THREADS)."""
-    return 1 if teacher.pipeline is None else torch.get_num_threads()
+    """One for a small network, which further ones hardly speed up; else what this process has (OMP_NUM_THREADS)."""
+    return 1 if sum(weight.numel() for weight in _weights(teacher)) < SMALL else torch.get_num_threads()
 
 
 def workers_for(teacher: Model, config: StudentConfig, seeds: int) -> int:
@@ -45,6 +47,10 @@ def workers_for(teacher: Model, config: StudentConfig, seeds: int) -> int:
 
 def _room(teacher: Model) -> int:
     """Trainings that the free memory holds."""
-    networks = teacher.denoiser.parameters() if isinstance(teacher.denoiser, NetworkDenoiser) else ()
-    weights = sum(weight.numel() * weight.element_size() for weight in networks)
+    weights = sum(weight.numel() * weight.element_size() for weight in _weights(teacher))
     return int(psutil.virtual_memory().available // (COPIES * weights + IMPORTS))
+
+
+def _weights(teacher: Model) -> Iterator[torch.nn.Parameter]:
+    """Those of the teacher's network; none where the teacher is exact."""
+    yield from teacher.denoiser.parameters() if isinstance(teacher.denoiser, NetworkDenoiser) else ()
