@@ -13,7 +13,7 @@ example_reports = load_script("docs/tools/example_reports.py")
 
 
 def test_there_is_one_of_two_dimensions_and_one_of_images():
-    assert [path.stem for path in EXAMPLES] == ["emoji_quick", "swiss_roll"]
+    assert [path.stem for path in EXAMPLES] == ["compact_quick", "swiss_roll"]
 
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda path: path.stem)

@@ -2,7 +2,7 @@
 
 python docs/tools/example_reports.py [RECIPE ...]
 
-By default of swiss_roll and emoji_quick, after `make repro`. A report with a path of this machine, or larger than 2 MB,
+By default of swiss_roll and compact_quick, after `make repro`. A report with a path of this machine, or larger than 2 MB,
 is refused.
 """
 
@@ -26,7 +26,7 @@ def faults_of(page: str) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", default=["swiss_roll", "emoji_quick"])
+    parser.add_argument("recipes", nargs="*", default=["swiss_roll", "compact_quick"])
     EXAMPLES.mkdir(exist_ok=True)
     for recipe in parser.parse_args().recipes:
         page = (ROOT / "reports" / recipe / "report.html").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ Each report is an executed notebook: a verdict in words, figures inside, code fo
 A report of one seed is an example and no result.
 
 Two are part of the project: [Swiss roll](../examples/swiss_roll.html) and
-[emoji scenes](../examples/emoji_quick.html), the latter of one seed.
+[emoji scenes](../examples/compact_quick.html), the latter of two seeds and short trainings.
 """
 NONE = """There is no other in this copy of the site.
 `make repro` makes both anew with a page a stage, in fifteen minutes, and `make docs` then puts them here.
