@@ -29,14 +29,15 @@ def test_an_example_begins_with_a_verdict_then_a_figure_then_a_table(page):
     assert not re.findall(r"""(?:src|href)=["']https?://[^"']*\.(?:js|css|png)""", text)
 
 
-def test_the_2d_example_quotes_the_committed_numbers():
-    text = next(path for path in EXAMPLES if path.stem == "swiss_roll").read_text()
-    metrics = read_json(ROOT / "data" / "swiss_roll" / "metrics" / "sensitivity.json")
-    change = metrics["two_level"]["gad"]["jvp_cosine, isotropic"]
-    assert (
-        f"higher by {change['mean']:.2g} [{change['low']:.2g}, {change['high']:.2g}], n = {change['n']} seeds" in text
-    )
-    assert "no result: one student seed" in EXAMPLES[0].read_text()
+@pytest.mark.parametrize(
+    ("recipe", "directions"), [("swiss_roll", "isotropic"), ("compact_quick", "isotropic, h = 0.5")]
+)
+def test_an_example_quotes_the_committed_numbers(recipe, directions):
+    text = next(path for path in EXAMPLES if path.stem == recipe).read_text()
+    metrics = read_json(ROOT / "data" / recipe / "metrics" / "sensitivity.json")
+    change = metrics["two_level"]["gad"][f"jvp_cosine, {directions}"]
+    interval = f"{change['mean']:.2g} [{change['low']:.2g}, {change['high']:.2g}]"
+    assert f"higher by {interval}, n = {change['n']} seeds" in text
 
 
 @pytest.mark.parametrize("path", ["/home/me/gad/a.py", "/tmp/x-1", "/Users/me/b"])

@@ -2,8 +2,8 @@
 
 python docs/tools/example_reports.py [RECIPE ...]
 
-By default of swiss_roll and compact_quick, after `make repro`. A report with a path of this machine, or larger than 2 MB,
-is refused.
+By default of swiss_roll and compact_quick, after `make repro`. A report with a path of this machine, or larger than
+2 MB, is refused.
 """
 
 import argparse
