@@ -11,12 +11,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from gad.config import NegativePromptsConfig, PromptSource, Recipe
+from gad.config import Captions, NegativePromptsConfig, PromptSource, Recipe
 from gad.config.sample_ids import NEGATIVE_PROMPTS, task_sample_ids
-from gad.data.emoji import seeds
-from gad.data.emoji.caption_split import evaluation_split_captions
-from gad.data.emoji.scenes import Prompt, make_scene_prompt
-from gad.data.prompts import prompt_of
+from gad.data.emoji.scenes import Prompt
+from gad.data.prompts import prompt_of, scene_prompt_of
 from gad.diffusion.denoiser import Denoiser
 from gad.diffusion.guidance import Guided
 from gad.diffusion.noise import draw_noise
@@ -41,11 +39,11 @@ def negative_pairs(config: NegativePromptsConfig, source: PromptSource = None) -
     if config.negative_prompt is not None:
         ids = task_sample_ids(NEGATIVE_PROMPTS, config.num_samples)
         return [(i, prompt, config.negative_prompt) for i, prompt in zip(ids, prompt_of(ids, source), strict=True)]
-    accept = evaluation_split_captions("split_by_words" if source == "split_by_words" else "all")
+    captions: Captions = "split_by_words" if source == "split_by_words" else "all"
     found: list[tuple[int, str, str]] = []
     i = NEGATIVE_PROMPTS
     while len(found) < config.num_samples:
-        prompt = make_scene_prompt(i, seed=seeds.NOISE_PAIRS, accept=accept)
+        prompt = scene_prompt_of(i, captions)
         if len(prompt.things) == 2:
             unwanted = Prompt(prompt.things[1:], 1, "and", prompt.background)
             found.append((i, prompt.caption, unwanted.caption))
