@@ -26,8 +26,6 @@ from gad.evaluation.sensitivity.per_noise_level import (
 from gad.evaluation.sensitivity.response_curve import measure_response_curve
 from gad.evaluation.sensitivity.responses import value_and_responses
 from gad.evaluation.sensitivity.spectrum import (
-    full_spectrum,
-    leading_spectrum,
     measure_spectra,
     spectra_of_seeds,
 )
@@ -37,7 +35,6 @@ from gad.evaluation.sensitivity.trajectory import (
     summarise_trajectories,
     trajectory_states_at,
 )
-from gad.metrics.response import spectral_kl
 from gad.models.model import Model
 from gad.runtime.files import write_rows
 
@@ -217,35 +214,6 @@ def test_noise_levels_are_the_nodes_and_where_the_teacher_stops_next_to_the_quar
     assert noise_levels_of(1, 20) == noise_levels_of(4, 20) == [1.0, 0.75, 0.5, 0.25]
     assert noise_levels_of(5, 10) == [1.0, 0.8, 0.6, 0.5, 0.4, 0.2]
     assert noise_levels_of(2, 10) == [1.0, 0.8, 0.5, 0.2] and noise_levels_of(1, 50) == [1.0, 0.76, 0.5, 0.24]
-
-
-def linear(singular, seed):
-    """A map of 1 x 8 x 8 latents with the given singular values, and the matrix."""
-    generator = torch.Generator().manual_seed(seed)
-    left, right = (torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q for _ in range(2))
-    matrix = left @ torch.diag(singular) @ right.T
-    return (lambda x: (x.flatten(1) @ matrix.T).view_as(x)), matrix
-
-
-def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_linear_map():
-    index, x = torch.arange(64), torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    maps = [linear(rate**index, seed)[0] for seed, rate in enumerate((0.8, 0.7))]
-    few = [leading_spectrum(phi, x, 16, ids=[0, 1], rounds=3) for phi in maps]
-    exact = spectral_kl(*(full_spectrum(phi, x) for phi in maps))
-    assert torch.allclose(spectral_kl(*few), exact, rtol=0.02)
-    assert torch.allclose(full_spectrum(maps[0], x)[0], 0.8**index, rtol=1e-3, atol=1e-5)
-
-
-def test_spectral_kl_by_randomised_svd_is_that_of_the_full_one_on_a_network():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layers = [(torch.nn.Linear(48, 14), torch.nn.SiLU(), torch.nn.Linear(14, 48)) for _ in range(2)]
-    bodies = [torch.nn.Sequential(*parts) for parts in layers]
-    maps = [lambda x, body=body: body(x.flatten(1)).view_as(x) for body in bodies]
-    x = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    few = [leading_spectrum(phi, x, 14, ids=range(3)).detach() for phi in maps]
-    exact = spectral_kl(*(full_spectrum(phi, x).detach() for phi in maps))
-    assert exact.min() > 0.01 and torch.allclose(spectral_kl(*few), exact, rtol=0.02)
 
 
 def test_the_swiss_rolls_spectrum_is_exact(point_teacher, settings, teacher_map):
