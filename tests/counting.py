@@ -15,7 +15,9 @@ class Count:
 
     def __call__(self, item: str) -> Iterator[int]:
         for number in range(self.end):
-            (self.folder / item).write_text(str(number))
+            part = self.folder / f"{item}.part"
+            part.write_text(str(number))
+            part.replace(self.folder / item)  # a kill between the two leaves the number before
             yield number
             time.sleep(0.01)
 

@@ -17,7 +17,8 @@ set -euo pipefail
 cd "$SLURM_SUBMIT_DIR"
 export PATH=$PWD/.venv/bin:$PATH
 MACHINES=$SLURM_NNODES
-HEAD=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+NAMES=$(scontrol show hostnames "$SLURM_JOB_NODELIST")
+HEAD=${NAMES%%$'\n'*}  # the first one
 RUN=$SLURM_JOB_ID-${SLURM_RESTART_COUNT:-0}
 export MACHINES HEAD RUN
 srun --kill-on-bad-exit=1 bash pipelines/cluster/machine.sh "$@" ||

@@ -80,7 +80,8 @@ def test_a_variant_that_makes_no_sense_is_refused_with_the_reason(name):
         check_variant(name, "ladd")
     elif name in ("gad_score", "gad_score_fixed", "gad_released"):
         for paradigm in ("matching", "ladd"):
-            with pytest.raises(ValueError, match=f"needs a fake score, which only tdm and sid have, not {paradigm}"):
+            line = f"needs a fake score, which only tdm, dmd2 and sid have, not {paradigm}"
+            with pytest.raises(ValueError, match=line):
                 check_variant(name, paradigm)
     else:
         check_variant(name, "matching"), check_variant(name, "ladd")

@@ -29,6 +29,9 @@ TABLE = {  # GAD's loss where the base loss rests; 1 is a student without any re
     ("tdm", "next_state"): 0.060,
     ("tdm", "endpoint"): 0.342,
     ("tdm", "end_to_end"): 0.0,
+    ("dmd2", "next_state"): 0.443,
+    ("dmd2", "endpoint"): 0.155,
+    ("dmd2", "end_to_end"): 0.0,
     ("sid", "next_state"): 0.443,
     ("sid", "endpoint"): 0.155,
     ("sid", "end_to_end"): 0.0,
@@ -91,7 +94,7 @@ def test_which_target_has_its_minimum_where_the_base_loss_rests(paradigm, target
 
 def test_with_one_step_all_targets_and_base_losses_agree():
     one = Chain(1)
-    for paradigm in ("ladd", "tdm", "sid"):
+    for paradigm in ("ladd", "tdm", "dmd2", "sid"):
         for target in ("next_state", "endpoint", "end_to_end"):
             assert one.gad_at_rest(paradigm, target) == pytest.approx(0, abs=1e-9)
 
@@ -137,7 +140,8 @@ def test_the_fake_score_of_two_dimensions_is_the_best_one_under_the_projects_imp
     assert max(map(abs, unweighted)) > 6
 
 
-def test_the_projects_sid_has_no_gradient_at_its_rest():
+@pytest.mark.parametrize("loss", [sid_loss, tdm_loss])
+def test_the_projects_sid_and_dmd2_have_no_gradient_at_their_rest(loss):
     slopes = CHAIN.rest("sid")
     student, batch = student_of(slopes), batch_of(normal(20_000, 1, 1, 1))
     rollout = student_rollout(student, batch, batch_random_generator(1), student_steps=4)
@@ -146,12 +150,12 @@ def test_the_projects_sid_has_no_gradient_at_its_rest():
         assert rollout.x0[rollout.t == t].std().item() == pytest.approx(S, rel=0.03)
     assert fake_slope(S, S, 0.4, 0.6, 0.6, math.inf) == pytest.approx(teacher_slope(0.6))
     y = expand_per_sample((1 - state.t) * S**2 / ((1 - state.t) ** 2 * S**2 + state.t**2), state.x_t) * state.x_t
-    (gradient,) = torch.autograd.grad(sid_loss(state.x0, y, y).sum(), student.network.slopes)
+    (gradient,) = torch.autograd.grad(loss(state.x0, y, y).sum(), student.network.slopes)
     assert gradient.abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("gradient", ["last_call", "all_calls"])
-@pytest.mark.parametrize("paradigm", ["tdm", "sid"])
+@pytest.mark.parametrize("paradigm", ["tdm", "dmd2", "sid"])
 def test_end_to_end_gad_and_anchor_vanish_where_the_base_loss_rests(paradigm, gradient):
     student = student_of(CHAIN.rest(paradigm))
     z, v, h = normal(5, 2, 1, 1), normal(5, 2, 1, 1, seed=1), 0.3

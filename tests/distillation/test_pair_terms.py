@@ -13,7 +13,7 @@ from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
 from gad.models.students import start_student
 
-PARADIGMS = ["ladd", "tdm", "sid"]
+PARADIGMS = ["ladd", "tdm", "dmd2", "sid"]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from gad.models.pipelines import pipeline_denoiser
 from gad.models.students import start_student
 from gad.runtime.checkpoint import LAST, read_checkpoint
 
-SCORES = ["tdm", "sid"]
+SCORES = ["tdm", "dmd2", "sid"]
 PARADIGMS = ["ladd", *SCORES]
 
 
@@ -83,11 +83,15 @@ def one_node(point_teacher, smoke, tmp_path_factory):
     return NoisePairs(folder)
 
 
-def test_with_one_node_tdm_has_the_gradient_of_dmd(point_teacher, one_node, smoke):
-    objective, student = build("tdm", point_teacher, one_node, smoke.student)
-    batch, parameters = batch_of(one_node, student), list(student.network.parameters())
+@pytest.mark.parametrize(("paradigm", "steps"), [("tdm", 1), ("dmd2", 1), ("dmd2", 2)])
+def test_dmd2_and_tdm_with_one_step_have_the_gradient_of_dmd(
+    paradigm, steps, point_teacher, one_node, point_pairs, smoke
+):
+    pairs = one_node if steps == 1 else point_pairs
+    objective, student = build(paradigm, point_teacher, pairs, smoke.student)
+    batch, parameters = batch_of(pairs, student), list(student.network.parameters())
     ours = torch.autograd.grad(objective.terms(student, batch, batch_random_generator(0))["total"], parameters)
-    state = renoised_output(student, batch, batch_random_generator(0), student_steps=1, onward=True)
+    state = renoised_output(student, batch, batch_random_generator(0), student_steps=steps, onward=False)
     with torch.no_grad():
         real, fake = (score(state.x_t, state.t, None) for score in (objective.teacher, objective.fake))
         weight = 1 / (state.x0 - real).abs().flatten(1).mean(1)
@@ -104,6 +108,7 @@ def test_the_distance_of_tdm_follows_the_number_of_nodes_unless_the_recipe_names
     kinds = [build("tdm", point_teacher, pairs, smoke.student)[0].kind for pairs in (one_node, point_pairs)]
     assert kinds == ["mse", "pseudo_huber"]
     assert build("tdm", point_teacher, point_pairs, smoke.student, tdm_loss="mse")[0].kind == "mse"
+    assert build("dmd2", point_teacher, point_pairs, smoke.student)[0].kind == "mse"
 
 
 @pytest.mark.parametrize("paradigm", SCORES)

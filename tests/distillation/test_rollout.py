@@ -70,7 +70,7 @@ def test_a_renoised_output_is_a_rollout_that_is_renoised(onward, point_teacher, 
     assert all(torch.equal(getattr(whole, name), getattr(parts, name)) for name in ("x0", "x_t", "t", "importance"))
 
 
-@pytest.mark.parametrize("paradigm", ["tdm", "sid"])
+@pytest.mark.parametrize("paradigm", ["tdm", "dmd2", "sid"])
 def test_sharing_leaves_both_losses_what_they_are(paradigm, point_teacher, pairs, smoke):
     config = StudentConfig(**smoke.student.model_dump() | {"paradigm": paradigm, "rollout": "shared"})
     student, sizes = counted(point_teacher, config)

@@ -82,8 +82,11 @@ class Chain:
         return sum((a - b) ** 2 for a, b in zip(slopes, wanted, strict=True)) / self.steps / S**2
 
     def rest(self, paradigm: str, *, dimensions: float = math.inf, weight: str = "plain") -> list[float]:
-        """Slopes at which a base loss has no gradient, its fake score being the best one for this student."""
-        if paradigm == "sid":  # every step's x0 has the data's law, so both scores agree at every re-noised state
+        """Slopes at which a base loss has no gradient, its fake score being the best one for this student.
+
+        DMD2 and SiD rest where every step's x0 has the data's law: both scores agree at every re-noised state.
+        """
+        if paradigm in ("dmd2", "sid"):
             return self.solve(lambda k, a, c: a * c - S)
         return self.solve(lambda k, a, c: self._tdm(k, a, c, dimensions, weight))
 

@@ -68,7 +68,8 @@ ON_IMAGES = OnlyIf("on images, not on the Swiss roll", lambda recipe, _: recipe.
 ON_EMOJI = OnlyIf("on emoji scenes", lambda recipe, _: recipe.teacher.dataset == "emoji")
 ON_SWISS_ROLL = OnlyIf("on the Swiss roll", lambda recipe, _: recipe.teacher.dataset == "swiss_roll")
 ON_UNETS = OnlyIf("with teacher.backbone unet", lambda recipe, _: recipe.teacher.backbone == "unet")
-ANCHORED = with_paradigm("ladd", "tdm", "sid")
+ANCHORED = with_paradigm("ladd", "tdm", "dmd2", "sid")
+WITH_FAKE_SCORE = with_paradigm("tdm", "dmd2", "sid")
 TRAINED_TEACHER = OnlyIf(
     "on a teacher that is trained here (dataset emoji without pretrained)",
     lambda recipe, section: section.dataset == "emoji" and section.pretrained is None,

@@ -10,6 +10,7 @@ from gad.config.effect import (
     ON_IMAGES,
     ON_SWISS_ROLL,
     ON_UNETS,
+    WITH_FAKE_SCORE,
     with_any,
     with_own,
     with_paradigm,
@@ -25,7 +26,8 @@ from gad.config.variants import VARIANTS, check_variant
 class StudentConfig(Section):
     """How students are trained: base loss, weights, time window of GAD and anchor, seeds, and how networks compute."""
 
-    paradigm: Literal["matching", "ladd", "tdm", "sid"] = "matching"  # tdm with one sampling step: DMD2's loss
+    # the base loss; tdm with one sampling step is dmd2's
+    paradigm: Literal["matching", "ladd", "tdm", "dmd2", "sid"] = "matching"
     num_steps: Count
     batch_size: Annotated[int, Field(ge=2, multiple_of=2)]  # samples; pairs count twice
     accumulate: Count = 1  # parts of a batch, one after another: less memory, the same gradient. Processes share them
@@ -68,7 +70,7 @@ class StudentConfig(Section):
     auxiliary_warmup: Annotated[int, Field(ge=0), ANCHORED] = 0
     # shared: the fake score learns from the student's own samples of the step, each made only as far as the timestep
     # that is drawn for it: fewer calls, other random numbers
-    rollout: Annotated[Literal["separate", "shared"], with_paradigm("tdm", "sid")] = "separate"
+    rollout: Annotated[Literal["separate", "shared"], WITH_FAKE_SCORE] = "separate"
     # on smooth-L1 regression to the endpoint of every noise; 1 in the released code (Nitro-1), the ordinary LADD
     regression_weight: Annotated[float, Field(ge=0), with_paradigm("ladd")] = 0.0
     # tdm; None: DMD's mse with one sampling step, TDM's pseudo_huber else

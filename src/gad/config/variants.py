@@ -58,5 +58,5 @@ def check_variant(name: str, paradigm: str) -> Variant:
     if paradigm == "matching" and variant.anchored:
         raise ValueError(f"variant {name!r} needs another paradigm than output matching, which is the anchor itself")
     if paradigm in ("matching", "ladd") and variant.weighted_term in SCORE_FORMS:
-        raise ValueError(f"variant {name!r} needs a fake score, which only tdm and sid have, not {paradigm}")
+        raise ValueError(f"variant {name!r} needs a fake score, which only tdm, dmd2 and sid have, not {paradigm}")
     return variant

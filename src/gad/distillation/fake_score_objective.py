@@ -1,7 +1,7 @@
-"""What TDM and SiD share: a teacher, a fake score that learns, and the re-noised samples of the student."""
+"""What TDM, DMD2 and SiD share: a teacher, a fake score that learns, and the re-noised samples of the student."""
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -24,13 +24,13 @@ class FakeScoreObjective:
     ``onward``: where x0 is re-noised from, see :func:`gad.distillation.renoising.renoised_rollout`.
     """
 
-    onward: ClassVar[bool]
     teacher: Denoiser
     fake: NetworkDenoiser
     student_steps: int
     stored: Stored
     score_form: ScoreForm | None = None
     shared: bool = False  # the rollout, between the student's update and the fake score's
+    onward: bool = False
 
     @property
     def auxiliary(self) -> nn.Module:

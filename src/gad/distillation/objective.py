@@ -16,7 +16,7 @@ from gad.distillation.regression import Matching
 from gad.distillation.score_terms import ScoreForm
 from gad.distillation.sid import Sid
 from gad.distillation.targets import ComparedOutput
-from gad.distillation.tdm import Tdm
+from gad.distillation.tdm import DistanceKind, Tdm
 from gad.distillation.time_window import TimeWindow
 from gad.distillation.trainable import Trainable
 from gad.models.model import Model
@@ -68,8 +68,10 @@ def build_objective(
         score_form,
         config.rollout == "shared",
     )
-    if config.paradigm == "tdm":
-        return Tdm(*parts, kind=config.tdm_loss or ("mse" if student_steps == 1 else "pseudo_huber"))
+    if config.paradigm in ("tdm", "dmd2"):
+        onward = config.paradigm == "tdm"
+        distance: DistanceKind = "pseudo_huber" if onward and student_steps > 1 else "mse"
+        return Tdm(*parts, onward=onward, kind=config.tdm_loss or distance)
     return Sid(*parts, alpha=config.sid_alpha)
 
 

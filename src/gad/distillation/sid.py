@@ -1,7 +1,6 @@
 """SiD, score identity distillation: the student's update from the teacher's score and the fake score."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,7 +18,6 @@ from gad.distillation.renoising import Rollout
 class Sid(FakeScoreObjective):
     """Score identity distillation; teacher and fake score are guided alike and both pass the gradient on to x_t."""
 
-    onward: ClassVar[bool] = False
     alpha: float
 
     def auxiliary_loss(

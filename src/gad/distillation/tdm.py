@@ -1,4 +1,4 @@
-r"""Trajectory distribution matching with a fake score: TDM, and DMD where the student takes one step.
+r"""Distribution matching with a fake score: TDM, and DMD2 with one step or several.
 
 The student is sampled from the stored noises without a gradient, to one timestep per sample. Its x0 prediction there is
 re-noised to x_t, and teacher and fake score predict x0 from it. The fake score is a second network that learns to
@@ -8,11 +8,12 @@ the difference of their x0 predictions gives the direction in which x0 has to mo
 .. math:: \nabla_\theta L = E\left[ (x_0^F - x_0^T)(x_t, t)\, \partial x_0^S / \partial \theta \right]
 
 That is half the squared error's gradient, as in DMD and DMD2 (Yin et al. 2024). TDM (Luo et al. 2025) uses pseudo-Huber
-instead, which leaves little more than the sign of each element.
+instead, which leaves little more than the sign of each element, and re-noises x0 no further than to the sampling step's
+own times; DMD2 re-noises it to all times before its own. With one step that is the same.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -30,13 +31,12 @@ DistanceKind = Literal["mse", "pseudo_huber"]
 
 @dataclass(frozen=True, kw_only=True)
 class Tdm(FakeScoreObjective):
-    """Trajectory distribution matching. ``teacher`` is guided, ``fake`` is not.
+    """Distribution matching, TDM where it is ``onward``, else DMD2. ``teacher`` is guided, ``fake`` is not.
 
     ``kind`` is the distance to the moved x0: pseudo-Huber in TDM, whose gradient is little more than a sign; half
     the squared error in DMD, whose gradient is the scores' difference itself.
     """
 
-    onward: ClassVar[bool] = True
     kind: DistanceKind
 
     def auxiliary_loss(
@@ -50,13 +50,13 @@ class Tdm(FakeScoreObjective):
     def terms(
         self, student: Denoiser, batch: Batch, generator: torch.Generator, rollout: Rollout | None = None
     ) -> dict[str, Tensor]:
-        """``tdm``, the terms of GAD where they are weighed, and the ``total``."""
+        """``tdm`` or ``dmd2``, the terms of GAD where they are weighed, and the ``total``."""
         state = self._renoised(student, batch, generator, rollout)
         with torch.no_grad():
             real, fake = (score(state.x_t, state.t, batch.conditioning) for score in (self.teacher, self.fake))
         loss = tdm_loss(state.x0, real, fake, kind=self.kind)
         free = state.x0 if self.student_steps == 1 else None
-        terms = self.stored.add_to({"tdm": loss}, student, batch, generator, x0=free)
+        terms = self.stored.add_to({"tdm" if self.onward else "dmd2": loss}, student, batch, generator, x0=free)
         if self.score_form is None:
             return terms
         scores = (self.teacher, self.fake)

@@ -23,7 +23,7 @@ def estimate_disk_bytes(settings: Recipe, architecture: Architecture, num_varian
         "noise pairs": 4 * trajectories * (pairs.student_steps + 1) * latent,
         "prompt embeddings": embeds,
         "students": copies * whole,
-        "checkpoint": learning * (8 if student.paradigm in ("tdm", "sid") else 4),
+        "checkpoint": learning * (8 if student.paradigm in ("tdm", "dmd2", "sid") else 4),
     }
 
 
@@ -41,7 +41,7 @@ def training_memory_bytes(parameters: int, student: StudentConfig, adapter: int 
     needs[names[0]] = learning + 4 * count
     if student.paradigm != "matching" and adapter is None:
         needs["teacher"] = parameters * BYTES[student.dtype]
-    if student.paradigm in ("tdm", "sid"):
+    if student.paradigm in ("tdm", "dmd2", "sid"):
         needs[names[1]] = learning
     return needs
 

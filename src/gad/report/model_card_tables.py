@@ -10,7 +10,13 @@ from gad.report.headline import Headline, headline_directions, headlines
 from gad.report.recorded_metric import Metric
 from gad.report.result_tables import markdown_table
 
-LOSSES = {"matching": "output matching", "ladd": "LADD", "tdm": "trajectory distribution matching", "sid": "SiD"}
+LOSSES = {
+    "matching": "output matching",
+    "ladd": "LADD",
+    "tdm": "trajectory distribution matching",
+    "dmd2": "DMD2",
+    "sid": "SiD",
+}
 TERMS = {  # by a variant's weighted term
     None: "",
     "gad": "geometry-aware distillation (GAD): its response to a change of the noise follows the teacher's",

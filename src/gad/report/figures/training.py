@@ -11,7 +11,7 @@ from gad.report.figures.empty import left_out_if_empty
 from gad.report.figures.style import DPI, style_order, variant_line_styles
 
 CURVES = {  # a column of the training log and its axis
-    **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "sid", "auxiliary", "gad")},
+    **{term: f"{term} loss (batch mean)" for term in ("matching", "ladd", "tdm", "dmd2", "sid", "auxiliary", "gad")},
     "monitor_jvp_cosine": "JVP cosine on fixed pairs",
     "monitor_gain": "gain on fixed pairs (1 is best)",
 }
