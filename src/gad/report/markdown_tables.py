@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from gad.evaluation.sensitivity.initialisation import INITIALISATION
+from gad.report.format import format_unbroken
 from gad.report.recorded_metric import Metric
 from gad.report.result_tables import NAMES, Contrasts, Overview, Table
 from gad.runtime.paths import ROOT
@@ -144,7 +145,7 @@ def with_markdown_tables(text: str, page: str) -> str:
     """A page's text with every table of it between its two marks made anew."""
     for name, table in PAGES[page].items():
         marks = f"<!-- table {name} -->", "<!-- end -->"
-        block = "\n".join([marks[0], "", *table.lines(), "", marks[1]])
+        block = "\n".join([marks[0], "", *map(format_unbroken, table.lines()), "", marks[1]])
         blocks = re.findall(f"{re.escape(marks[0])}.*?{re.escape(marks[1])}", text, flags=re.S)
         if len(blocks) != 1:
             raise ValueError(f"{page} should have the mark {marks[0]} once, not {len(blocks)} times")
