@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from gad.evaluation.sensitivity.initialisation import INITIALISATION
-from gad.metrics.statistics import mean_with_interval
-from gad.report.format import format_cell, format_difference, format_two_digits
+from gad.report.format import format_cell, format_difference
 from gad.report.recorded_metric import Metric
 from gad.runtime.files import read_json
 from gad.runtime.paths import RESULTS
@@ -108,7 +107,8 @@ class Overview:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """Primary contrasts: a table a reference, outcomes in rows and recipes in columns, and the detectable effects."""
+    """Primary contrasts: a table a reference and topic, recipes in rows and outcomes in columns, then the detectable
+    effects of the same."""
 
     recipes: dict[str, str]
     references: dict[str, str]
@@ -119,14 +119,19 @@ class Contrasts:
             for recipe in self.recipes
             for row in read_json(RESULTS / f"{recipe}.json")["contrasts"]
         }
-        outcomes = list(dict.fromkeys(outcome for _, _, outcome in found))
+        outcomes = dict.fromkeys(outcome for _, _, outcome in found)
+        topics: dict[str, list[str]] = {}
+        for outcome in outcomes:
+            topics.setdefault("response" if outcome.startswith("JVP") else "outputs", []).append(outcome)
         tables = {}
         for reference, title in self.references.items():
-            rows = [[_short(o), *(_contrast(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
-            least = [[_short(o), *(_detectable(found.get((r, reference, o))) for r in self.recipes)] for o in outcomes]
-            head = ["", *self.recipes.values()]
-            tables[f"GAD − {title}"] = markdown_table(head, rows)
-            tables[f"GAD − {title}: minimum detectable effect"] = markdown_table(head, least)
+            for name, cell in (("", _contrast), (", minimum detectable effect", _detectable)):
+                for topic, shown in topics.items():
+                    rows = [
+                        [label, *(cell(found.get((recipe, reference, outcome))) for outcome in shown)]
+                        for recipe, label in self.recipes.items()
+                    ]
+                    tables[f"GAD − {title}, {topic}{name}"] = markdown_table(["", *map(_short, shown)], rows)
         return _under_titles(tables)
 
 
@@ -136,14 +141,14 @@ def _short(outcome: str) -> str:
 
 
 def _detectable(row: dict | None) -> str:
-    return format_two_digits(row["minimum_detectable"]) if row else ""
+    return f"{row['minimum_detectable']:.3f}" if row else ""
 
 
 def _contrast(row: dict | None) -> str:
     """A difference with its adjusted interval, bold where Holm's p is below 0.05."""
     if row is None:
         return ""
-    cell = mean_with_interval(row["mean"], row["low"], row["high"])
+    cell = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
     return f"**{cell}**" if row["p_holm"] < 0.05 else cell
 
 
