@@ -32,9 +32,14 @@ def pytest_collection_modifyitems(items):
         costly = item.get_closest_marker("slow_for")
         if costly and set(costly.args) & set(item.callspec.id.split("-")):
             item.add_marker(pytest.mark.slow)
-    items.sort(
-        key=lambda item: item.get_closest_marker("chain") is None
-    )  # the longest first: both workers end together
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """What takes longest first, so that both workers end together: the chain of stages, groups, single tests."""
+    if item.get_closest_marker("chain"):
+        return 0
+    return 1 if item.get_closest_marker("xdist_group") else 2
 
 
 @pytest.fixture(scope="session", autouse=True)

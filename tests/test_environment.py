@@ -1,6 +1,7 @@
 """pyproject.toml pins every version; conda users and this very environment get the same."""
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -28,6 +29,12 @@ def test_every_dependency_is_pinned():
 def test_the_installed_version_is_the_pinned_one(pin):
     name, wanted = pin.split("==")
     assert version(name).split("+")[0] == wanted
+
+
+@pytest.mark.xdist_group("grouped")
+@pytest.mark.skipif("PYTEST_XDIST_WORKER" not in os.environ, reason="pytest runs in one process")
+def test_pytest_xdist_knows_the_groups_of_tests_that_share_what_is_costly(request):
+    assert request.node.nodeid.endswith("@grouped")
 
 
 def test_the_lock_has_every_pin():

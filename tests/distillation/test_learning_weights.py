@@ -102,6 +102,7 @@ def test_only_adapters_have_states_of_the_optimiser_and_an_average(hub_run):
         assert not places(state.auxiliary.parameters) & places(own)
 
 
+@pytest.mark.slow_for("sdxl_tdm")
 def test_training_changes_the_adapter_and_not_the_teacher_to_the_bit(hub_run, tmp_path):
     _, teacher, _, _ = hub_run
     before = digest(teacher.denoiser.network)
@@ -115,6 +116,7 @@ def test_training_changes_the_adapter_and_not_the_teacher_to_the_bit(hub_run, tm
     assert places(adapter_base_parameters(student.denoiser.network)) == places(teacher.denoiser.network.parameters())
 
 
+@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "flux_ladd", "sd21_ladd")
 def test_a_checkpoint_holds_adapters_alone_and_a_resume_is_bit_for_bit(hub_run, tmp_path):
     made, whole = folders_of(hub_run, tmp_path, "whole")
     list(made)

@@ -183,6 +183,7 @@ def test_the_auxiliary_losss_scaler_goes_on_where_a_broken_float16_run_left_it(
     assert updates == [2 * 5, 2 * 10]  # updates without an overflow
 
 
+@pytest.mark.slow_for("dmd2", "sid")
 @pytest.mark.parametrize("paradigm", PARADIGMS)
 def test_the_students_points_come_onto_the_teachers_roll(paradigm, point_teacher, smoke, tmp_path):
     changes = {"student_steps": 1, "num_pairs": 256}

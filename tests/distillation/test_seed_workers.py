@@ -65,6 +65,7 @@ def test_seeds_side_by_side_end_with_the_bits_of_one_after_another(start, whole,
     assert trainers() == []
 
 
+@pytest.mark.slow
 def test_after_its_process_was_killed_a_seed_goes_on_to_the_same_bits(start, whole, tmp_path):
     run = start("broken", workers=2)
     seed, _ = next(run)

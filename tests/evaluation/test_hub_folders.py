@@ -24,6 +24,7 @@ def models(hub_run, tmp_path, monkeypatch):
     return settings, teacher, [("gad", 0, Model(student, teacher.latent_shape, teacher.pipeline))]
 
 
+@pytest.mark.slow_for("sdxl_tdm", "sd21_ladd")
 def test_a_hub_folder_goes_through_every_control_task(models):
     settings, teacher, students = models
     results = list(run_tasks(teacher, students, settings))

@@ -218,7 +218,7 @@ def test_flops_of_a_step_are_those_of_its_matrix_products(smoke, point_teacher, 
     assert found == 2 * 16 * (forward + to_weights + to_inputs)
 
 
-@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "sd21_ladd")
+@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "sd21_ladd", "sana_sid", "flux_ladd")
 def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
     _, teacher, pairs, _ = hub_run
     prompts, found = encode_pair_prompts(teacher, pairs), []
@@ -230,7 +230,7 @@ def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
     assert found[0] == found[1] and (found[2] < found[0] or pairs.config.student_steps == 1)
 
 
-@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "sd21_ladd")
+@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "sd21_ladd", "sana_sid", "flux_ladd")
 def test_a_step_of_a_lora_saves_the_gradients_of_its_bases_weights(hub_run):
     settings, teacher, pairs, _ = hub_run
     prompts, found = encode_pair_prompts(teacher, pairs), []
