@@ -6,6 +6,7 @@ from gad.data.swiss_roll import make_swiss_roll
 from gad.models.model import load_model
 from gad.models.stage import load_stage
 from gad.models.students import save_student, start_student
+from gad.report.main_results import main_result_metrics
 from gad.runtime import paths
 from gad.runtime.files import write_tensors
 
@@ -38,3 +39,16 @@ def test_fidelity_reads_the_section_of_sensitivity_and_keeps_a_folder_of_its_own
 def test_a_stage_before_the_training_needs_no_student(recipe):
     stage = load_stage(recipe, "noise_pairs")
     assert not stage.models and stage.section is stage.settings.noise_pairs
+
+
+def test_what_has_not_run_yet_is_told_in_one_line_with_the_command(recipe, tmp_path):
+    students = tmp_path / "smoke" / "student"
+    (students / "baseline").rename(students / "gad")
+    line = "^recipe 'smoke' has no finished students of the baseline; run: dvc repro student@smoke-baseline$"
+    with pytest.raises(ValueError, match=line):
+        load_stage(recipe, "control")
+    (tmp_path / "smoke" / "teacher").rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match="^smoke has no teacher yet; run: dvc repro teacher@smoke$"):
+        load_stage(recipe, "noise_pairs")
+    with pytest.raises(ValueError, match="^smoke has no numbers of sensitivity yet; run: dvc repro sensitivity@smoke$"):
+        main_result_metrics(recipe)

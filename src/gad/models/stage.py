@@ -65,7 +65,10 @@ def load_stage(recipe: str, name: str) -> Stage:
 
     Raises ValueError, in one line, for a faulty recipe, a missing teacher, or a comparison without students.
     """
-    settings, teacher = load_recipe(recipe), load_model(stage_dir(recipe, "teacher"))
+    settings, folder = load_recipe(recipe), stage_dir(recipe, "teacher")
+    if not folder.exists():
+        raise ValueError(f"{recipe} has no teacher yet; run: dvc repro teacher@{recipe}")
+    teacher = load_model(folder)
     if name not in COMPARING:
         return Stage(name, recipe, settings, teacher, [], [])
     device = getattr(settings, SECTIONS.get(name, name)).device

@@ -100,5 +100,12 @@ def _table(metrics: dict[str, dict], places: dict[str, Place], kind: str) -> pd.
 
 
 def main_result_metrics(recipe: str) -> dict[str, dict]:
-    """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run."""
-    return {stage: read_json(metrics_file(recipe, stage)) for stage in ("sensitivity", "fidelity", "control")}
+    """The metrics of the stages `sensitivity`, `fidelity` and `control` of this run.
+
+    Raises ValueError, in one line, where a stage has not run.
+    """
+    files = {stage: metrics_file(recipe, stage) for stage in ("sensitivity", "fidelity", "control")}
+    for stage, file in files.items():
+        if not file.exists():
+            raise ValueError(f"{recipe} has no numbers of {stage} yet; run: dvc repro {stage}@{recipe}")
+    return {stage: read_json(file) for stage, file in files.items()}
