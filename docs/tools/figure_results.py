@@ -7,7 +7,16 @@ import matplotlib.pyplot as plt
 from figure_style import INK, PAPER, SHORT, colour, metrics_of, panel_labels
 
 from gad.report.figures.style import MARKERS
-from gad.report.markdown_tables import COSINE, ISOTROPIC_COSINE, LAYOUT, MODES, OVERVIEW, TRAINED, Metric
+from gad.report.markdown_tables import (
+    COSINE,
+    ISOTROPIC_COSINE,
+    LAYOUT,
+    MODES,
+    OVERVIEW,
+    REQUESTS,
+    TRAINED,
+    Metric,
+)
 from gad.report.result_tables import NAMES
 from gad.runtime.paths import RESULTS, ROOT
 
@@ -137,6 +146,12 @@ def draw_control(theme: dict):
     recipes = ["emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid"]
     variants = ["teacher", "baseline", "pointwise_anchor", "gad"]
     return _bars(recipes, variants, lambda name: LAYOUT, theme, "layout AP50, own optimised noise ↑")
+
+
+def draw_requests(theme: dict):
+    """Trained image students: what a request through the noise reaches."""
+    variants = ["baseline", "noise_augmentation", "pointwise_anchor", "gad"]
+    return _bars([*TRAINED], variants, lambda name: REQUESTS, theme, "requests, rank correlation ↑")
 
 
 def draw_modes(theme: dict):

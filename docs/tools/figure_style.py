@@ -28,6 +28,7 @@ SHORT = {
     "swiss_roll_sid": "2-D, SiD",
     "compact_ladd": "images, LADD, trained",
     "compact_tdm": "images, TDM, trained",
+    "compact_dmd2": "images, DMD2, trained",
     "compact_sid": "images, SiD, trained",
     "emoji_flow": "images, matching, flow DiT",
     "emoji_unet": "images, matching, UNet",

@@ -13,7 +13,7 @@ from gad.report.result_tables import NAMES
 
 SEEDS_SHOWN = "compact_tdm"  # whose images are shown
 VARIANTS = ("baseline", "noise_augmentation", "gad", "pointwise_anchor")
-RECIPES = {"compact_ladd": "LADD", "compact_tdm": "TDM", "compact_sid": "SiD"}
+RECIPES = {"compact_ladd": "LADD", "compact_tdm": "TDM", "compact_dmd2": "DMD2", "compact_sid": "SiD"}
 MARKERS = "osD^"
 SHOWN = {"jvp_cosine_isotropic": "JVP cosine ↑", "object_accuracy": "object accuracy ↑"}  # column of the curves: label
 COSINE = Metric("JVP cosine", "sensitivity", "isotropic, h = 0.5", "jvp_cosine")
@@ -73,7 +73,7 @@ def _draw_curves(axis, curves: dict, column: str, theme: dict) -> None:
 
 
 def draw_trained_curves(theme: dict):
-    figure, axes = plt.subplots(len(SHOWN), len(RECIPES), figsize=(10.4, 2.5 * len(SHOWN) + 0.4), sharey="row")
+    figure, axes = plt.subplots(len(SHOWN), len(RECIPES), figsize=(11.6, 2.5 * len(SHOWN) + 0.4), sharey="row")
     for column, (recipe, title) in enumerate(RECIPES.items()):
         curves = _curves(recipe)
         for row, (measure, label) in enumerate(SHOWN.items()):
@@ -90,7 +90,7 @@ def draw_trained_curves(theme: dict):
 
 def draw_trained_tradeoff(theme: dict):
     """Sensitivity against fidelity: a mark a variant, with its intervals over seeds."""
-    figure, axes = plt.subplots(1, len(RECIPES), figsize=(10.4, 3.6), sharex=True, sharey=True)
+    figure, axes = plt.subplots(1, len(RECIPES), figsize=(11.6, 3.4), sharex=True, sharey=True)
     for axis, (recipe, title) in zip(axes, RECIPES.items(), strict=True):
         for name, marker in zip(("initialisation", *VARIANTS), "X" + MARKERS, strict=True):
             x, y = (measure.estimate(metrics_of(recipe), name) for measure in (OBJECTS, COSINE))

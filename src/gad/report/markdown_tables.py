@@ -51,6 +51,7 @@ OVERVIEW = Overview(
         "swiss_roll_sid": ("2-D, SiD", COSINE),
         "compact_ladd": ("images, LADD, trained", ISOTROPIC_COSINE),
         "compact_tdm": ("images, TDM, trained", ISOTROPIC_COSINE),
+        "compact_dmd2": ("images, DMD2, trained", ISOTROPIC_COSINE),
         "compact_sid": ("images, SiD, trained", ISOTROPIC_COSINE),
         "emoji_flow": ("images, output matching, flow DiT", ISOTROPIC_COSINE),
         "emoji_unet": ("images, output matching, UNet", ISOTROPIC_COSINE),
@@ -62,7 +63,7 @@ OVERVIEW = Overview(
     ("gad", "pointwise_anchor", "noise_augmentation"),
     "JVP cosine",
 )
-SHORTER = ("emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")  # the front page lacks them
+SHORTER = ("emoji_flow", "emoji_unet", "emoji_dit", "emoji_unet_ladd", "emoji_dit_tdm", "emoji_flow_sid")  # the front page lacks them
 FRONT_PAGE = Overview(
     {name: row for name, row in OVERVIEW.rows.items() if name not in SHORTER},
     ("gad", "pointwise_anchor"),
@@ -84,7 +85,7 @@ SWISS_ROLL_PARADIGMS = Table(
     {"Response": (MEDIAN, COSINE, RATIO), "Outputs and control": (DISTANCE, RETRIEVED)},
     ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
 )
-TRAINED = {"compact_ladd": "LADD", "compact_tdm": "TDM", "compact_sid": "SiD"}
+TRAINED = {"compact_ladd": "LADD", "compact_tdm": "TDM", "compact_dmd2": "DMD2", "compact_sid": "SiD"}
 CONTRASTS = Contrasts(TRAINED, {"noise_augmentation": "noise augmentation", "pointwise_anchor": "pointwise anchor"})
 COMPACT = Table(
     TRAINED,
