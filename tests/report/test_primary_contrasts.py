@@ -116,7 +116,7 @@ def test_results_have_a_table_a_reference_and_topic_bold_where_the_adjusted_p_is
     assert lines[2:6] == [
         "| | JVP cosine ↑ |",
         "|---|---|",
-        "| LADD | **0.250 [0.125, 0.500]** |",
-        "| SiD | 0.250 [0.125, 0.500] |",
+        "| LADD | **0.250\N{NO-BREAK SPACE}[0.125, 0.500]** |",
+        "| SiD | 0.250\N{NO-BREAK SPACE}[0.125, 0.500] |",
     ]
     assert lines[0] == "*GAD − anchor, response*" and lines[lines.index("|---|---|", 5) + 1] == "| LADD | 0.062 |"

@@ -148,7 +148,7 @@ def _contrast(row: dict | None) -> str:
     """A difference with its adjusted interval, bold where Holm's p is below 0.05."""
     if row is None:
         return ""
-    cell = f"{row['mean']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+    cell = f"{row['mean']:.3f}\N{NO-BREAK SPACE}[{row['low']:.3f}, {row['high']:.3f}]"
     return f"**{cell}**" if row["p_holm"] < 0.05 else cell
 
 
