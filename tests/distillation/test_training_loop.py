@@ -252,10 +252,10 @@ def test_saved_students_are_found_with_variant_and_seed(start, point_teacher, mo
     monkeypatch.setattr(paths, "DATA", tmp_path / "data")
     with pytest.raises(ValueError, match="recipe 'smoke' has no finished students"):
         load_students("smoke", point_teacher)
-    place = paths.stage_dir("smoke", "student", "baseline")
+    place = paths.stage_dir("smoke", "student", "gad")
     place.parent.mkdir(parents=True)
     folder.rename(place)
     found = load_students("smoke", point_teacher)
-    assert [(variant, seed) for variant, seed, _ in found] == [("baseline", 0), ("baseline", 1)]
+    assert [(variant, seed) for variant, seed, _ in found] == [("gad", 0), ("gad", 1)]
     x, t = torch.randn(3, 2, 1, 1), torch.ones(3)
     assert torch.equal(found[1][2].denoiser(x, t, None), load_model(place / "seed_1").denoiser(x, t, None))

@@ -74,6 +74,9 @@ def load_stage(recipe: str, name: str) -> Stage:
     device = getattr(settings, SECTIONS.get(name, name)).device
     teacher = teacher.on(own_device(device))
     students = load_students(recipe, teacher, device=device)
+    if "baseline" not in {variant for variant, _, _ in students}:  # which all are compared with
+        lacks = "no finished students of the baseline"
+        raise ValueError(f"recipe {recipe!r} has {lacks}; run: dvc repro student@{recipe}-baseline")
     students += first_step_models(settings, teacher, students)
     return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
 
