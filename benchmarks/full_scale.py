@@ -3,6 +3,7 @@
     python benchmarks/full_scale.py sd21_ladd pixart_tdm sana_sid
     python benchmarks/full_scale.py pixart_tdm --depth 2 --size 16 --batch 8        (a CPU: reduced, and named so)
     python benchmarks/full_scale.py sana_sid --flops                                (a step's work, counted: full size)
+    python benchmarks/full_scale.py sana_sid --memory                               (its memory, counted: full size)
 
 Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
 a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
@@ -33,8 +34,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this 
 from gad.config import Recipe, load_recipe
 from gad.preflight.architectures import architecture_network_parameters, architecture_of, build_architecture
 from gad.preflight.cost import Cost, cost_utilisation
-from gad.preflight.dry_run import TIMED, dry_run_flops, dry_run_part, dry_run_steps, dry_run_teacher
-from gad.preflight.estimate import estimate_memory_bytes
+from gad.preflight.dry_run import TIMED, dry_run_part, dry_run_steps, dry_run_teacher
+from gad.preflight.dry_run_counts import dry_run_flops, dry_run_peaks
+from gad.preflight.estimate import estimate_memory_bytes, smallest_gpu
 from gad.preflight.timing import Alternating, Turns, time_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 
@@ -145,6 +147,23 @@ def tell_flops(recipe: str, arguments) -> None:
         print(f"{recipe}, {part}: {told}", flush=True)
 
 
+def tell_memory(recipe: str, arguments) -> None:
+    """A line for the training of baseline and GAD: what it holds on the device at most, as it would be on a GPU."""
+    settings = load_recipe(recipe)
+    batch = {} if arguments.batch is None else {"batch_size": arguments.batch, "accumulate": 1}
+    settings = settings.model_copy(update={"student": settings.student.model_copy(update={"shard": False} | batch)})
+    cut = settings.model_copy(update={"dry_run_depth": arguments.depth or settings.dry_run_depth})
+    weights = sum(estimate_memory_bytes(cut, architecture_of(settings.teacher.pretrained)).values())
+    for variant in ("baseline", "gad"):
+        with tempfile.TemporaryDirectory() as folder:
+            peaks = dry_run_peaks(settings, variant, Path(folder), depth=arguments.depth, size=arguments.size)
+        more = peaks["batch"] + max(peaks["step"], peaks["log"])
+        card = smallest_gpu(weights + more)
+        told = f"{weights / 1e9:.1f} GB of weights and optimiser, {more / 1e9:.1f} of activations at most"
+        told += f" (step {peaks['step'] / 1e9:.1f}, log {peaks['log'] / 1e9:.1f}), {(weights + more) / 1e9:.1f} in all"
+        print(f"{recipe}, {variant}: {told}: {f'fits {card} GB' if card else 'more than 80 GB'}", flush=True)
+
+
 def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU ({platform.machine()})"
 
@@ -219,6 +238,7 @@ def main() -> int:
     parser.add_argument("--parts", nargs="+", choices=PARTS)
     parser.add_argument("--turns", type=int, default=0, help="timed steps of each variant, side by side")
     parser.add_argument("--flops", action="store_true", help="count the FLOPs of training steps; nothing is computed")
+    parser.add_argument("--memory", action="store_true", help="count the memory of training; nothing is computed")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -230,6 +250,9 @@ def main() -> int:
     for recipe in arguments.recipes:
         if arguments.flops:
             tell_flops(recipe, arguments)
+        if arguments.memory:
+            tell_memory(recipe, arguments)
+        if arguments.flops or arguments.memory:
             continue
         rows = list(rows_of(recipe, arguments))
         missing += len(parts_of(recipe, arguments)) - len(rows)

@@ -38,6 +38,7 @@ from gad.preflight.architectures import (
     build_architecture,
 )
 from gad.preflight.cost import cost_utilisation
+from gad.preflight.dry_run_counts import dry_run_flops
 from gad.preflight.flops import step_flops
 from gad.runtime.devices import can_compile
 from gad.runtime.paths import RECIPES as RECIPES_FOLDER
@@ -352,5 +353,5 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     assert cost_utilisation(costs["gad"], "CPU", "float32") is None
     measured = cost_utilisation(replace(costs["gad"], seconds=1.0, flops=98.9e12), "NVIDIA H100 80GB", "bfloat16")
     assert measured == pytest.approx(0.1)
-    whole = dry_run.dry_run_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
+    whole = dry_run_flops(settings, "gad", tmp_path / "counted", depth=None, size=None)
     assert whole == costs["gad"].flops

@@ -7,7 +7,6 @@ learned here means anything; times, memory and code paths do.
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from os.path import isfile
 from pathlib import Path
 
@@ -20,11 +19,7 @@ from gad.data.text_embeddings import encode_pair_prompts
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.guidance import guided_denoiser_on_device
-from gad.diffusion.schedule import Schedule
-from gad.diffusion.shapes import Latent, PerSample
-from gad.distillation.batch_source import draw_batch
 from gad.distillation.objective import build_objective
-from gad.distillation.other_pairs import batch_with_other_pairs
 from gad.distillation.trainable import Trainable, teacher_copy_for_training
 from gad.distillation.training_loop import train
 from gad.models.model import Model
@@ -100,7 +95,9 @@ class _Asked(Timed):
         return super().terms(student, part, generator, *shared)
 
 
-def _begin(teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str) -> tuple[NetworkDenoiser, Trainable]:
+def begin_training(
+    teacher: Model, pairs: NoisePairs, config: StudentConfig, variant: str
+) -> tuple[NetworkDenoiser, Trainable]:
     """A student that starts as the teacher, and its objective."""
     teacher = teacher_copy_for_training(teacher, config)
     student = start_student(teacher, config, seed=0)
@@ -117,40 +114,10 @@ def dry_run_steps(
     forget_peak_memory()  # a float32 UNet on a GPU takes more for its pairs than a student's step does
     pairs, count = NoisePairs(folder / "pairs"), TIMED + steps + 1
     config = settings.student.model_copy(update={"num_steps": count, "log_every": count, "checkpoint_every": count})
-    student, objective = _begin(teacher, pairs, config, variant)
+    student, objective = begin_training(teacher, pairs, config, variant)
     monitored, prompts = clock(objective, config.accumulate), encode_pair_prompts(teacher, pairs)
     list(train(student, monitored, pairs, prompts, config, variant=variant, seed=0, folder=folder / "student"))
     return monitored
-
-
-class _Half:
-    """A denoiser that halves its input: a teacher where nothing but shapes counts."""
-
-    def __init__(self, schedule: Schedule):
-        self.schedule = schedule
-
-    def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None = None) -> Latent:
-        return x_t / 2
-
-
-def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
-    """FLOPs of a training step of ``variant``, from shapes: no weights are drawn, so any network fits any machine."""
-    teacher, config = dry_run_teacher(settings, depth=depth, size=size, shapes_only=True), settings.student
-    silent = replace(teacher, denoiser=_Half(teacher.denoiser.schedule))
-    list(generate_noise_pairs(folder / "pairs", silent, "dry run", dry_run_pairs(settings, PAIRS)))
-    pairs = NoisePairs(folder / "pairs")
-    student, objective = _begin(teacher, pairs, config, variant)
-    batch = draw_batch(
-        pairs,
-        encode_pair_prompts(teacher, pairs),
-        student.schedule,
-        variant=variant,
-        batch_size=config.batch_size,
-        key=(0, 0),
-        misaligned=config.misaligned,
-    )
-    batch = batch_with_other_pairs(batch, variant, config.target)
-    return step_flops(student, objective, batch.split(config.parts_of(1))[0], config)
 
 
 def _student_cost(teacher: Model, settings: Recipe, folder: Path, tokens: int, *, variant: str, steps: int) -> Cost:

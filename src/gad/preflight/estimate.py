@@ -3,6 +3,8 @@
 from gad.config import Recipe, StudentConfig
 from gad.preflight.architectures import Architecture, count_architecture_adapter, count_architecture_parameters
 
+GPUS = (24, 48, 80)  # GB of common cards
+RESERVE = 1.5e9  # bytes of a card that CUDA itself and the gaps between tensors take
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -63,3 +65,11 @@ def estimate_host_bytes(settings: Recipe, architecture: Architecture, processes:
     shared = settings.student.lora is not None and settings.student.dtype == "float32"
     each = 4 * ((1 if shared else 2) * count + architecture.text_parameters)
     return processes * each + max(disk["prompt embeddings"], processes * disk["checkpoint"])
+
+
+def smallest_gpu(needed: int | float) -> int | None:
+    """The smallest card of ``GPUS`` that ``needed`` bytes fit, in GB, ``RESERVE`` left free; None where none does.
+
+    A GB is 1e9 bytes here. Cards have 5 to 7 % more, GiB: that is left to the workspaces of kernels.
+    """
+    return next((size for size in GPUS if needed + RESERVE <= size * 1e9), None)

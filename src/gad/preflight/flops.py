@@ -4,10 +4,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gad.config import StudentConfig
 from gad.diffusion.denoiser import NetworkDenoiser
-from gad.distillation.batch import Batch, batch_random_generator
-from gad.distillation.learning_weights import let_weights_learn
+from gad.distillation.batch import Batch
 from gad.distillation.objective import networks_of_objective
-from gad.distillation.trainable import Trainable, WithAuxiliary, WithRollout
+from gad.distillation.trainable import Trainable
+from gad.preflight.shape_step import run_shape_step
 
 
 def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, config: StudentConfig) -> float:
@@ -25,17 +25,6 @@ def step_flops(student: NetworkDenoiser, objective: Trainable, part: Batch, conf
     student, objective, part = student.to("meta"), objective.to("meta"), part.to("meta")
     for network in networks_of_objective(student, objective):
         network.float()
-    let_weights_learn(student.network.train())
     with FlopCounterMode(display=False) as counter:
-        rollout = (
-            objective.rollout(student, part, batch_random_generator(0)) if isinstance(objective, WithRollout) else None
-        )
-        shared = () if rollout is None else (rollout,)
-        if objective.auxiliary is not None:
-            assert isinstance(objective, WithAuxiliary)
-            let_weights_learn(objective.auxiliary)
-            for update in range(config.auxiliary_updates):
-                objective.auxiliary_loss(student, part, batch_random_generator(0, update), *shared).mean().backward()
-            let_weights_learn(objective.auxiliary, False)
-        objective.terms(student, part, batch_random_generator(1), *shared)["total"].backward()
+        run_shape_step(student, objective, part, config)
     return float(config.accumulate * counter.get_total_flops())
