@@ -12,6 +12,11 @@ in one process in which the variants take turns: that needs memory for all of th
 them apart. A part is told as soon as it is measured, or why it failed; then the exit status is 1. GAD at a share
 of the steps is computed from the two kinds of step that it is made of: its time is a mean, its peak memory that of GAD.
 Output matching on free pairs is the setting in which GAD costs no further call. On a CPU networks compute in float32.
+
+--flops and --memory count from shapes, without weights, as a GPU would compute. --memory: weights with gradients and
+optimiser, the most that a step or its log holds besides, their sum, and the smallest of cards with 24, 48 and 80 GB
+(1e9 bytes) that it fits with 1.5 GB left for CUDA itself and the gaps between tensors. Of a sharded recipe it is that
+of one process which holds all.
 """
 
 import argparse
