@@ -92,6 +92,29 @@ def test_sharing_leaves_both_losses_what_they_are(paradigm, point_teacher, pairs
     assert not rollout.detached().x0.requires_grad and rollout.x0.requires_grad
 
 
+@pytest.mark.parametrize(("steps", "separate", "shared"), [(4, 8, 5), (2, 4, 3)])
+def test_ladds_updates_share_the_way_to_the_last_state_to_the_bit(
+    steps, separate, shared, point_teacher, pairs, point_pairs, smoke
+):
+    config = StudentConfig(**smoke.student.model_dump() | {"paradigm": "ladd", "regression_weight": 1.0})
+    (student, sizes), own = counted(point_teacher, config), pairs if steps == STEPS else point_pairs
+    objective = build_objective(point_teacher, student, own, config, variant="gad", seed=0)
+    batch, found = batch_of(own, student), []
+    for rollout in (False, True):
+        sizes.clear()
+        given = (student, batch, batch_random_generator(1))
+        last = (objective.rollout(*given),) if rollout else ()
+        found.append(objective.auxiliary_loss(*given, *last))
+        student.network.zero_grad()
+        terms = replace(objective, stored=replace(objective.stored, gad_weight=0.0)).terms(*given, *last)
+        terms["total"].backward()
+        found.append(terms["ladd"].detach())
+        found += [parameter.grad.clone() for parameter in student.parameters()]
+        assert len(sizes) == (shared if rollout else separate)
+    half = len(found) // 2
+    assert all(torch.equal(a, b) for a, b in zip(found[:half], found[half:], strict=True))
+
+
 def calls_of_steps(point_teacher, pairs, smoke, folder, **changes):
     config = StudentConfig(**smoke.student.model_dump() | {"paradigm": "tdm", "num_steps": 4} | changes)
     student, sizes = counted(point_teacher, config)

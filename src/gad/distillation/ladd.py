@@ -16,7 +16,7 @@ from gad.distillation.batch import Batch
 from gad.distillation.discriminator import Discriminator
 from gad.distillation.losses import matching_loss
 from gad.distillation.pair_terms import Stored
-from gad.distillation.targets import end_to_end_output
+from gad.distillation.targets import output_of_last_call, state_before_last_call
 from gad.distillation.trainable import Networks, trainable_denoiser
 
 LATEST = 0.75  # the re-noised times' upper end
@@ -61,14 +61,22 @@ class Ladd:
         eps = batch.normal(generator)
         return self.discriminator(add_noise(self.discriminator.schedule, x0, eps, t), t, conditioning)
 
-    def _output(self, student: Denoiser, batch: Batch) -> Latent:
-        """The student's x0 at the end of its trajectory; the last call carries the gradient."""
-        return end_to_end_output(student, batch, student_steps=self.student_steps)
+    @torch.no_grad()
+    def rollout(self, student: Denoiser, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """The last state of the student's trajectory, which both updates of a step begin with; nothing is drawn."""
+        return state_before_last_call(student, batch, student_steps=self.student_steps)
 
-    def auxiliary_loss(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _output(self, student: Denoiser, batch: Batch, last: Latent | None = None) -> Latent:
+        """The student's x0 at the end of its trajectory; the last call carries the gradient."""
+        last = self.rollout(student, batch) if last is None else last
+        return output_of_last_call(student, batch, last, student_steps=self.student_steps)
+
+    def auxiliary_loss(
+        self, student: Denoiser, batch: Batch, generator: torch.Generator, last: Latent | None = None
+    ) -> Tensor:
         """The discriminator's loss ``[B]``: endpoints against outputs, and endpoints under other prompts."""
         with torch.no_grad():
-            x0 = self._output(student, batch)
+            x0 = self._output(student, batch, last)
         real = self._logits(batch.endpoint, batch, batch.conditioning, generator)
         fake = self._logits(x0, batch, batch.conditioning, generator)
         misaligned = None
@@ -76,9 +84,11 @@ class Ladd:
             misaligned = self._logits(batch.endpoint, batch, batch.others, generator)
         return ladd_discriminator_loss(real, fake, misaligned)
 
-    def terms(self, student: Denoiser, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def terms(
+        self, student: Denoiser, batch: Batch, generator: torch.Generator, last: Latent | None = None
+    ) -> dict[str, Tensor]:
         """``ladd`` (adversarial and regression), terms on stored pairs where they are weighed, and the ``total``."""
-        x0 = self._output(student, batch)
+        x0 = self._output(student, batch, last)
         loss = ladd_generator_loss(self._logits(x0, batch, batch.conditioning, generator))
         if self.regression_weight:
             loss = loss + self.regression_weight * matching_loss(x0, batch.endpoint, kind="smooth_l1")

@@ -16,14 +16,23 @@ def with_target(batch: Batch, target: Target) -> Batch:
     return batch if target == "next_state" else replace(batch, target=batch.endpoint)
 
 
+def state_before_last_call(student: Denoiser, batch: Batch, *, student_steps: int) -> Latent:
+    """The last state of the student's trajectory from the noise; with one step the noise."""
+    return sample(student, batch.noise, batch.conditioning, num_steps=student_steps, stop=student_steps - 1)[-1]
+
+
+def output_of_last_call(student: Denoiser, batch: Batch, last: Latent, *, student_steps: int) -> Latent:
+    """The student's x0 from the last state of its trajectory."""
+    return student(last, torch.full_like(batch.t, 1 / student_steps), batch.conditioning)
+
+
 def end_to_end_output(
     student: Denoiser, batch: Batch, *, student_steps: int, gradient: EndToEndGradient = "last_call"
 ) -> Latent:
     """The student's x0 at the end of its trajectory from the noise; ``gradient``: through which of its calls."""
     with torch.set_grad_enabled(gradient == "all_calls" and torch.is_grad_enabled()):
-        steps = {"num_steps": student_steps, "stop": student_steps - 1}
-        last = sample(student, batch.noise, batch.conditioning, **steps)[-1]
-    return student(last, torch.full_like(batch.t, 1 / student_steps), batch.conditioning)
+        last = state_before_last_call(student, batch, student_steps=student_steps)
+    return output_of_last_call(student, batch, last, student_steps=student_steps)
 
 
 @dataclass(frozen=True)

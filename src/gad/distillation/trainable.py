@@ -55,7 +55,7 @@ class WithAuxiliary(Protocol):
 
 @runtime_checkable
 class WithRollout(Protocol):
-    """An objective whose two updates of a step may begin with the same samples of the student, with its gradient.
+    """An objective whose two updates of a step may begin with the same states or samples of the student.
 
     ``rollout`` is None where each makes its own; else ``auxiliary_loss`` and ``terms`` take it after the generator.
     """
