@@ -28,8 +28,8 @@ if __name__ == "__main__":
     leave_on_signal()  # the imports below take a second
 
 from gad.config import Recipe, load_recipe
+from gad.config.stage_command import is_dvc_recipe, stage_command
 from gad.config.variants import VARIANTS, check_variant
-from gad.config.yaml_file import read_params_yaml
 from gad.distillation.training_record import check_training_record
 from gad.preflight.rounding import check_rounding
 from gad.runtime.atomic import WriteError, remove_folder
@@ -95,21 +95,17 @@ def check_parameters(notebook: Path, parameters: dict) -> None:
 
 
 def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
-    listed = read_params_yaml(root / "params.yaml")["recipes"]
-
-    def command(target: str, words: str) -> str:
-        return f"dvc repro {target}" if recipe in listed else f"python pipelines/run_stage.py {words}"
-
+    known = is_dvc_recipe(recipe, root)
     for name in INPUTS[stage]:
         folder = root / "data" / recipe / name
         if not folder.is_dir() or not any(folder.iterdir()):
-            how = command(label, f"{name} --recipe {recipe}")
+            how = f"dvc repro {label}" if known else stage_command(recipe, name, root=root)
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {how}")
         if (folder / UNFINISHED).exists() or name == "noise_pairs" and not (folder / "manifest.json").exists():
-            how = command(f"{name}@{recipe}", f"{name} --recipe {recipe}")
+            how = stage_command(recipe, name, root=root)
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}, which is unfinished; run: {how}")
     if "student" in INPUTS[stage] and not (root / "data" / recipe / "student" / "baseline").is_dir():
-        how = command(f"student@{recipe}-baseline", f"student --recipe {recipe} --variant baseline")
+        how = stage_command(recipe, "student", "baseline", root=root)
         raise StageError(f"stage '{stage}' compares with the baseline, which is not trained; run: {how}")
 
 

@@ -159,7 +159,7 @@ def test_a_missing_input_names_the_command_that_makes_it(project, recipe):
 
 @pytest.mark.parametrize(
     ("recipe", "command"),
-    [("emoji_quick", "dvc repro student@emoji_quick-baseline"), ("sd21_ladd", "run_stage.py student .*baseline")],
+    [("emoji_quick", "dvc repro student@emoji_quick-baseline"), ("sd21_ladd", "gad run student .*baseline")],
 )
 def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, recipe, command):
     for name in ("teacher", "student/gad"):
@@ -179,7 +179,7 @@ def test_an_unfinished_input_names_the_command_that_ends_it(project, name):
         (project / "data" / "smoke" / other).mkdir(parents=True)
         (project / "data" / "smoke" / other / "done").touch()
     (project / "data" / "smoke" / name / "unfinished.txt").touch()
-    told = f"^stage '{stage}' needs data/smoke/{name}, which is unfinished; run: .*run_stage.py {name} --recipe smoke$"
+    told = f"^stage '{stage}' needs data/smoke/{name}, which is unfinished; run: gad run {name} --recipe smoke$"
     with pytest.raises(run_stage.StageError, match=told):
         run_stage.check_inputs(stage, "smoke", stage, project)
 

@@ -44,11 +44,14 @@ def test_a_stage_before_the_training_needs_no_student(recipe):
 def test_what_has_not_run_yet_is_told_in_one_line_with_the_command(recipe, tmp_path):
     students = tmp_path / "smoke" / "student"
     (students / "baseline").rename(students / "gad")
-    line = "^recipe 'smoke' has no finished students of the baseline; run: dvc repro student@smoke-baseline$"
+    command = "gad run student --recipe smoke --variant baseline"
+    line = f"^recipe 'smoke' has no finished students of the baseline; run: {command}$"
     with pytest.raises(ValueError, match=line):
         load_stage(recipe, "control")
     (tmp_path / "smoke" / "teacher").rename(tmp_path / "moved")
-    with pytest.raises(ValueError, match="^smoke has no teacher yet; run: dvc repro teacher@smoke$"):
+    with pytest.raises(ValueError, match="^smoke has no teacher yet; run: gad run teacher --recipe smoke$"):
         load_stage(recipe, "noise_pairs")
-    with pytest.raises(ValueError, match="^smoke has no numbers of sensitivity yet; run: dvc repro sensitivity@smoke$"):
+    with pytest.raises(
+        ValueError, match="^smoke has no numbers of sensitivity yet; run: gad run sensitivity --recipe smoke$"
+    ):
         main_result_metrics(recipe)

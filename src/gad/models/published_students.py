@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from gad.config.stage_command import stage_command
 from gad.config.variants import VARIANTS
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.models.lora import merge_lora
@@ -40,7 +41,7 @@ def load_whole_student(recipe: str, variant: str, seed: int) -> Model:
     """
     folder = student_seed_dir(stage_dir(recipe, "student", variant), seed)
     if not folder.is_dir():
-        needed = f"dvc repro student@{recipe}-{variant}"
+        needed = stage_command(recipe, "student", variant)
         raise ValueError(f"recipe {recipe!r} has no finished student {variant!r} of seed {seed} here; run: {needed}")
     adapter = lora_student_file(folder)
     model = load_model(folder) if adapter is None else _merged(adapter, load_model(stage_dir(recipe, "teacher")))

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from gad.config import Recipe, Section, StudentConfig, load_recipe
+from gad.config.stage_command import stage_command
 from gad.models.external import load_external
 from gad.models.first_step import first_step_models
 from gad.models.model import Model, load_model
@@ -67,7 +68,7 @@ def load_stage(recipe: str, name: str) -> Stage:
     """
     settings, folder = load_recipe(recipe), stage_dir(recipe, "teacher")
     if not folder.exists():
-        raise ValueError(f"{recipe} has no teacher yet; run: dvc repro teacher@{recipe}")
+        raise ValueError(f"{recipe} has no teacher yet; run: {stage_command(recipe, 'teacher')}")
     teacher = load_model(folder)
     if name not in COMPARING:
         return Stage(name, recipe, settings, teacher, [], [])
@@ -75,8 +76,8 @@ def load_stage(recipe: str, name: str) -> Stage:
     teacher = teacher.on(own_device(device))
     students = load_students(recipe, teacher, device=device)
     if "baseline" not in {variant for variant, _, _ in students}:  # which all are compared with
-        lacks = "no finished students of the baseline"
-        raise ValueError(f"recipe {recipe!r} has {lacks}; run: dvc repro student@{recipe}-baseline")
+        how = stage_command(recipe, "student", "baseline")
+        raise ValueError(f"recipe {recipe!r} has no finished students of the baseline; run: {how}")
     students += first_step_models(settings, teacher, students)
     return Stage(name, recipe, settings, teacher, students, load_external(settings, teacher, device=device))
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gad.config import StudentConfig
+from gad.config.stage_command import stage_command
 from gad.config.variants import VARIANTS
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.diffusion.sampling import sampling_timesteps
@@ -82,7 +83,8 @@ def load_students(recipe: str, teacher: Model, *, device: str = "cpu") -> list[t
             student = load_model(student_seed_dir(folder, seed), teacher=teacher).on(place)
             found.append((variant, seed, student))
     if not found:
-        raise ValueError(f"recipe {recipe!r} has no finished students; run: dvc repro student@{recipe}-baseline")
+        how = stage_command(recipe, "student", "baseline")
+        raise ValueError(f"recipe {recipe!r} has no finished students; run: {how}")
     return found
 
 

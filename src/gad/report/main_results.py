@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from gad.config.stage_command import stage_command
 from gad.config.variants import VARIANTS
 from gad.report.direction_kinds import direction_kind_title, direction_kinds
 from gad.report.format import format_cell, format_unbroken
@@ -107,5 +108,5 @@ def main_result_metrics(recipe: str) -> dict[str, dict]:
     files = {stage: metrics_file(recipe, stage) for stage in ("sensitivity", "fidelity", "control")}
     for stage, file in files.items():
         if not file.exists():
-            raise ValueError(f"{recipe} has no numbers of {stage} yet; run: dvc repro {stage}@{recipe}")
+            raise ValueError(f"{recipe} has no numbers of {stage} yet; run: {stage_command(recipe, stage)}")
     return {stage: read_json(file) for stage, file in files.items()}

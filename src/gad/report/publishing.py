@@ -6,6 +6,7 @@
 from pathlib import Path
 
 from gad.config import load_recipe
+from gad.config.stage_command import stage_command
 from gad.config.variants import VARIANTS
 from gad.models.model import Model, load_model
 from gad.models.published_students import (
@@ -82,7 +83,7 @@ def published_metrics(recipe: str, variant: str) -> tuple[dict[str, dict], dict]
         committed = committed_results(recipe) or {}
         metrics, facts = committed.get("metrics", {}), committed.get("provenance", {})
     if not any(variant in group for group in metrics.get("sensitivity", {}).values()):
-        raise ValueError(f"recipe {recipe!r} has no metrics of {variant!r}; run: dvc repro report@{recipe}")
+        raise ValueError(f"recipe {recipe!r} has no metrics of {variant!r}; run: {stage_command(recipe, 'report')}")
     return metrics, facts
 
 
