@@ -5,9 +5,9 @@
     python benchmarks/full_scale.py sana_sid --flops                                (a step's work, counted: full size)
     python benchmarks/full_scale.py sana_sid --memory                               (its memory, counted: full size)
 
-Per recipe: a call of noise pairs, a training step without GAD, with it and with the thin one on a quarter of the pairs,
-a student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what
-GAD adds to the step. Every line is a process of its own, whose peak memory it tells; with --turns the steps are timed
+Per recipe: a call of noise pairs, a training step without GAD, with it as the recipe has it and on every pair, a
+student's folder written and read, a response of the analysis, and a turn of the noise in layout control; then what GAD
+adds to the step. Every line is a process of its own, whose peak memory it tells; with --turns the steps are timed
 in one process in which the variants take turns: that needs memory for all of them, but on a busy CPU nothing else tells
 them apart. A part is told as soon as it is measured, or why it failed; then the exit status is 1. GAD at a share
 of the steps is computed from the two kinds of step that it is made of: its time is a mean, its peak memory that of GAD.
@@ -45,20 +45,20 @@ from gad.preflight.estimate import estimate_memory_bytes, smallest_gpu
 from gad.preflight.timing import Alternating, Turns, time_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 
-THIN, THIN_STRIDE = "_thin", 4  # after a variant: on a quarter of the pairs
+ALL = "_all"  # after a variant: on every pair at every step, whatever the recipe says
 FREE = "matching:"  # before a variant: output matching instead of the recipe's paradigm
-STUDENT = ("baseline", "gad", "gad" + THIN, FREE + "baseline", FREE + "gad")
+STUDENT = ("baseline", "gad", "gad" + ALL, FREE + "baseline", FREE + "gad")
 PARTS = ("noise_pairs", *STUDENT, "folder", "sensitivity", "control")
 
 
 def prepared(recipe: str, part: str, batch: int | None, directions: int | None = None) -> Recipe:
-    """The recipe, with another batch and other directions a noise, on the device that is here."""
+    """The recipe, with another batch and other directions a noise, on the device that is here; GAD at every step."""
     settings = load_recipe(recipe)
-    changes = {"student": {}, "noise_pairs": {}, "sensitivity": {}, "control": {}}
+    changes = {"student": {"gad_fraction": 1.0}, "noise_pairs": {}, "sensitivity": {}, "control": {}}
     if part.startswith(FREE):
-        changes["student"]["paradigm"] = "matching"
-    if part.endswith(THIN):
-        changes["student"]["gad_batch_stride"] = THIN_STRIDE
+        changes["student"] |= {"paradigm": "matching", "gad_batch_stride": 1}
+    if part.endswith(ALL):
+        changes["student"]["gad_batch_stride"] = 1
     changes["student"]["shard"] = False  # one process measures
     if batch is not None:
         changes["student"] |= {"batch_size": batch, "accumulate": 1}
@@ -75,7 +75,12 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
 
 
 def variant_of(part: str) -> str:
-    return part.removeprefix(FREE).removesuffix(THIN)
+    return part.removeprefix(FREE).removesuffix(ALL)
+
+
+def share_of(recipe: str, part: str) -> float:
+    """The share of the steps that have GAD in that part."""
+    return load_recipe(recipe).student.gad_fraction if part == "gad" else 1.0
 
 
 def measure(recipe: str, part: str, arguments) -> dict:
@@ -132,11 +137,10 @@ def by_turns_too(recipe: str, rows: list[dict], arguments) -> list[dict]:
 
 
 def parts_of(recipe: str, arguments) -> list[str]:
-    """The parts that are asked for; by default all, but no thin GAD where it saves no call or pairs do not part."""
-    settings = prepared(recipe, "", arguments.batch)
-    pairs = settings.student.batch_size // 2 // settings.student.accumulate
-    thin = settings.noise_pairs.student_steps > 1 and pairs % THIN_STRIDE == 0
-    return arguments.parts or [part for part in PARTS if thin or not part.endswith(THIN)]
+    """The parts that are asked for; by default all, every pair at every step only where the recipe has less."""
+    student = load_recipe(recipe).student
+    less = student.gad_batch_stride > 1 or student.gad_fraction < 1
+    return arguments.parts or [part for part in PARTS if less or not part.endswith(ALL)]
 
 
 def tell_flops(recipe: str, arguments) -> None:
@@ -147,6 +151,8 @@ def tell_flops(recipe: str, arguments) -> None:
         with tempfile.TemporaryDirectory() as folder:
             found[part] = dry_run_flops(settings, variant, Path(folder), **cut)
         base = found.get(FREE * part.startswith(FREE) + "baseline")
+        if base:
+            found[part] = base + share_of(recipe, part) * (found[part] - base)
         more = f" ({found[part] / base - 1:+.1%})" if base else ""
         told = f"{found[part] / 1e12:.4g} TFLOP a step of {settings.student.batch_size}{more}"
         print(f"{recipe}, {part}: {told}", flush=True)
@@ -193,8 +199,8 @@ def table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def added(rows: list[dict]) -> list[str]:
-    """What GAD adds to the step's time and to the peak memory."""
+def added(rows: list[dict], share: float) -> list[str]:
+    """What GAD adds to the step's time and to the peak memory; ``share``: of the recipe's steps that have it."""
     by, lines = {row["part"]: row for row in rows}, []
 
     def line(name: str, part: str, base: str, share: float = 1.0) -> None:
@@ -204,10 +210,8 @@ def added(rows: list[dict]) -> list[str]:
             time = median(a / b for a, b in zip(ours, theirs, strict=True)) - 1
             lines.append(f"{name}: time {share * time:+.1%}, FLOPs {share * flops:+.1%}, memory {memory:+.1%}")
 
-    line("GAD at every step", "gad", "baseline")
-    line("GAD at a fifth of the steps, computed", "gad", "baseline", 0.2)
-    line("GAD on a quarter of the pairs", "gad" + THIN, "baseline")
-    line("GAD on a quarter of the pairs at half of the steps, computed", "gad" + THIN, "baseline", 0.5)
+    line("GAD as the recipe has it" + (", computed" if share < 1 else ""), "gad", "baseline", share)
+    line("GAD on every pair at every step", "gad" + ALL, "baseline")
     line("GAD on free pairs (output matching)", FREE + "gad", FREE + "baseline")
     return lines
 
@@ -224,7 +228,7 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
         f"{architecture_network_parameters(network) / 1e9:.3f} B{cut}"
     )
     print(table(rows).to_string(index=False))
-    print("\n".join(added(rows)))
+    print("\n".join(added(rows, share_of(recipe, "gad"))))
     cut_settings = settings.model_copy(update={"dry_run_depth": depth})
     needs = ", ".join(
         f"{name} {need / 1e9:.2f}" for name, need in estimate_memory_bytes(cut_settings, architecture).items()

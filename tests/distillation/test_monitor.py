@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gad.distillation.batch_source import draw_batch
-from gad.distillation.monitor import PROBE_PAIRS, Monitor, gradient_norms
+from gad.distillation.monitor import PROBE_PAIRS, Monitor, gradient_norms, probe_part
 from gad.distillation.pair_terms import Alignment
 from gad.distillation.regression import Matching
 from gad.distillation.training_log import append_log_row
@@ -49,6 +49,21 @@ def test_the_probe_holds_the_first_pairs_at_the_first_node(monitor, point_pairs)
     assert monitor.batch.t.eq(1).all() and len(monitor.batch.t) == 2 * PROBE_PAIRS
     assert monitor.batch.ids.tolist() == [*range(PROBE_PAIRS)] * 2
     assert torch.equal(monitor.batch.x_t[PROBE_PAIRS:], point_pairs.trajectories(torch.arange(PROBE_PAIRS), 1)[:, 0])
+
+
+def test_a_batch_that_is_computed_in_parts_is_monitored_in_such_parts_with_the_same_numbers(
+    point_pairs, student, monitor, smoke
+):
+    whole = smoke.student.model_copy(update={"batch_size": 64, "accumulate": 1})
+    parted = whole.model_copy(update={"accumulate": 16})
+    assert (probe_part(whole), probe_part(parted)) == (PROBE_PAIRS, 2)
+    calls = []
+    original = student.network.forward
+    student.network.forward = lambda *given, **named: calls.append(len(given[0])) or original(*given, **named)
+    few = Monitor(point_pairs, None, student.schedule, part=probe_part(parted)).measure(student)
+    assert calls == [4] * (PROBE_PAIRS // 2)
+    assert few == pytest.approx(monitor.measure(student), rel=1e-4)
+    assert calls[-1] == 2 * PROBE_PAIRS
 
 
 def test_gradient_norms_are_those_of_each_term_alone(point_pairs, student):

@@ -55,7 +55,8 @@ class StudentConfig(Section):
     gradient_ratio_every: Annotated[Count, with_any("gradient_ratio")] = 10  # steps
     # times where GAD acts: those of the pair's student timestep, in score forms those of the re-noised state
     gad_interval: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
-    # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean
+    # GAD and anchor on every n-th pair of a batch: a smaller call, the same mean; score forms read no stored pairs and
+    # stay on the whole batch
     gad_batch_stride: Annotated[Count, EXTRA_CALL] = 1
     gad_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0  # of the steps, at a weight raised by its inverse
     # steps of equal_time over the baseline's: an upper bound of what GAD's further call costs. One-step students pay

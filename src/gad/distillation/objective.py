@@ -51,8 +51,6 @@ def build_objective(
     gad_weight = weight if spec.weighted_term and not score_form else 0.0
     if config.paradigm == "matching":
         return Matching(alignment, gad_weight, time_window, None, compared, by_ratio)
-    if score_form and config.gad_batch_stride > 1:
-        raise ValueError(f"gad_batch_stride thins the terms on stored pairs; variant {variant!r} has none")
     anchor_weight = config.anchor_weight if spec.anchored else 0.0
     options = (compared, spec.first_step, by_ratio)
     stored = Stored(alignment, gad_weight, anchor_weight, time_window, config.gad_batch_stride, *options)

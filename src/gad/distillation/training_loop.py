@@ -23,7 +23,7 @@ from gad.diffusion.retimed_schedule import process_schedule
 from gad.distillation.average_validation import AverageValidation, Validate
 from gad.distillation.batch_source import BatchSource
 from gad.distillation.losses import matching_loss
-from gad.distillation.monitor import Monitor
+from gad.distillation.monitor import Monitor, probe_part
 from gad.distillation.nan_guard import NanGuard
 from gad.distillation.network_setup import set_up_networks
 from gad.distillation.targets import ComparedOutput
@@ -72,7 +72,7 @@ def train(
     state = TrainingState(student.network, objective, config, accelerator)
     guard = NanGuard(variant, seed, accelerator)
     compared = ComparedOutput(config.target, pairs.config.student_steps)
-    monitor = Monitor(pairs, prompts, schedule, accelerator.device, compared)
+    monitor = Monitor(pairs, prompts, schedule, accelerator.device, compared, probe_part(config))
     source = BatchSource(pairs, prompts, schedule, config, variant, seed, accelerator)
     update = Updates(student, objective, state, guard, seed)
     begin = state.resume(folder / LAST)

@@ -16,7 +16,7 @@ from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
 from gad.distillation.batch import Batch
 from gad.distillation.batch_source import draw_batch
-from gad.distillation.monitor import PROBE_PAIRS, Monitor
+from gad.distillation.monitor import PROBE_PAIRS, Monitor, probe_part
 from gad.distillation.other_pairs import batch_with_other_pairs
 from gad.distillation.targets import ComparedOutput
 from gad.distillation.trainable import Trainable
@@ -58,7 +58,8 @@ def _first_step(
     )
     batch = batch_with_other_pairs(batch, variant, config.target)
     compared = ComparedOutput(config.target, pairs.config.student_steps)
-    return student, objective, batch, Monitor(pairs, prompts, student.schedule, compared=compared)
+    monitor = Monitor(pairs, prompts, student.schedule, compared=compared, part=probe_part(config))
+    return student, objective, batch, monitor
 
 
 def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:

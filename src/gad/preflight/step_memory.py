@@ -41,5 +41,5 @@ def step_peak_bytes(
 def monitor_peak_bytes(student: NetworkDenoiser, monitor: Monitor) -> int:
     """Most bytes at once while a log's fixed pairs are answered, of a student that :func:`step_peak_bytes` has left."""
     with torch.no_grad(), gpu_autocast(), LiveBytes() as counter:
-        monitor.compared(student, monitor.batch)
+        monitor.compared(student, monitor.parts[0])
     return counter.peak
