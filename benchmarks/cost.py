@@ -4,7 +4,7 @@
 
 Variants train side by side in one process and take turns, a step each, so what slows the machine down slows all of
 them; what a variant adds is the median over turns. Peak memory is that of a process of its own for each variant. The
-recipe's noise pairs must be there (dvc repro noise_pairs@<recipe>). A variant's name with an ending of CHEAP runs in
+recipe's noise pairs must be there (dvc repro noise_pairs@<recipe>). A variant's name with an ending of OTHER runs in
 that cheaper setting, but for those of SPARSE: which of a few steps have GAD is chance, so their time is computed, turn
 by turn, from steps with GAD and steps without. Where a step's time goes: benchmarks/step_profile.py.
 """
@@ -33,11 +33,12 @@ from gad.preflight.timing import Alternating, Timed, Turns, time_by_turns
 from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.paths import stage_dir
 
-CHEAP = {  # on a quarter of the pairs, at the pairs between two times; the endings of what runs
+OTHER = {  # on a quarter of the pairs, between two times, on ends of trajectories; the endings of what runs
     "_thin": {"gad_batch_stride": 4},
     "_gated": {"gad_interval": [0.2, 0.6]},
+    "_ends": {"target": "end_to_end"},
 }
-SPARSE = {"_fifth": 0.2, "_half": 0.5}  # at this share of the steps (gad_fraction); may follow one of CHEAP
+SPARSE = {"_fifth": 0.2, "_half": 0.5}  # at this share of the steps (gad_fraction); may follow one of OTHER
 WARM = 3  # steps before those that count
 
 
@@ -53,7 +54,7 @@ def settings_of(name: str) -> tuple[str, dict]:
     """The variant, and what its endings change."""
     name, share = sparse(name)
     drawn = {} if share is None else {"gad_fraction": share}
-    for ending, changes in CHEAP.items():
+    for ending, changes in OTHER.items():
         if name.endswith(ending):
             return name.removesuffix(ending), changes | drawn
     return name, drawn
