@@ -17,6 +17,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))  # of this tree, whichever is installed
 
@@ -34,6 +35,9 @@ from gad.runtime.cli import dvc_cli_command, positive_argument
 from gad.runtime.environment import stage_environment
 from gad.runtime.files import write_table
 from gad.runtime.paths import RESULTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL = 30  # seconds; an answer costs two or three of a core
@@ -148,20 +152,55 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     return stages
 
 
+def curves_at(revision: str | None, ablation: Ablation) -> "dict[str, pd.DataFrame] | None":
+    """The held-out curves that an experiment recorded, by variant."""
+    if revision is None:
+        return None
+    import pandas as pd  # here, since they take seconds
+
+    from gad.distillation.validation_log import CURVES
+
+    found = {}
+    with TemporaryDirectory() as folder:
+        for variant in ablation.variants:
+            file = f"{folder}/{variant}.csv"
+            dvc("get", ".", f"data/{ablation.recipe}/student/{variant}/{CURVES}", "--rev", revision, "--out", file)
+            found[variant] = pd.read_csv(file)
+    return found
+
+
+def table_of(ablation: Ablation, revisions: list[str | None]) -> "tuple[pd.DataFrame, int]":
+    """The table of what each setting's revision recorded, and how many settings have recorded something."""
+    if ablation.noises == "test":
+        metrics = [metrics_at(revision, ablation.recipe) for revision in revisions]
+        return ablation_result_table(ablation, metrics), sum(found is not None for found in metrics)
+    from gad.report.validation_sweep import validation_sweep_table  # here, since it takes seconds
+
+    curves = [curves_at(revision, ablation) for revision in revisions]
+    return validation_sweep_table(ablation, curves), sum(found is not None for found in curves)
+
+
 def tabulate(name: str, ablation: Ablation, base: str) -> Path | None:
     """results/ablations/<name>.csv from what DVC recorded; None where nothing is recorded."""
     revisions = recorded(base)
     names = [ablation_experiment_name(name, ablation, setting) for setting in ablation.settings]
-    metrics = [metrics_at(revisions.get(experiment), ablation.recipe) for experiment in names]
-    if not any(metrics):
+    table, found = table_of(ablation, [revisions.get(experiment) for experiment in names])
+    if not found:
         return None
-    path, missing = RESULTS / "ablations" / f"{name}.csv", sum(found is None for found in metrics)
+    path, missing = RESULTS / "ablations" / f"{name}.csv", len(names) - found
     if missing and path.exists():
-        print(f"{path.relative_to(ROOT)} stays as it is: {missing} of {len(metrics)} settings are not recorded yet")
+        print(f"{path.relative_to(ROOT)} stays as it is: {missing} of {len(names)} settings are not recorded yet")
         return path
-    write_table(path, ablation_result_table(ablation, metrics))
-    print(f"{path.relative_to(ROOT)}: {len(metrics) - missing} of {len(metrics)} settings")
+    write_table(path, table)
+    print(f"{path.relative_to(ROOT)}: {found} of {len(names)} settings")
     return path
+
+
+def targets_of(ablation: Ablation) -> list[str]:
+    """The stages that its experiments run."""
+    if ablation.noises == "validation":
+        return [f"student@{ablation.recipe}-{variant}" for variant in ablation.variants]
+    return [f"report@{ablation.recipe}"]  # whose headline numbers `dvc exp show` compares
 
 
 def write_retained(name: str, ablation: Ablation, base: str) -> None:
@@ -218,8 +257,7 @@ def main() -> int:
                 ablation_experiment_name(name, ablation, s): ablation_overrides(ablation, s, trained)
                 for s in ablation.settings
             }
-            targets = [f"report@{ablation.recipe}"]  # whose headline numbers `dvc exp show` compares
-            failed += run(named, targets, arguments.jobs, base)
+            failed += run(named, targets_of(ablation), arguments.jobs, base)
         if tabulate(name, ablation, base) is None:
             print(f"{name}: nothing is recorded for this commit")
         elif ablation.retained:

@@ -4,10 +4,12 @@ import csv
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from figure_style import GRID, INK, RESULTS, colour, metrics_of
 from matplotlib.ticker import MultipleLocator
 from PIL import Image
 
+from gad.report.figures import draw_frontier
 from gad.report.recorded_metric import Metric
 from gad.report.result_tables import NAMES
 
@@ -106,5 +108,25 @@ def draw_trained_tradeoff(theme: dict):
     figure.supxlabel("object accuracy ↑ (dashed: teacher)", color=theme[INK], fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
     place = {"loc": "outside lower center", "ncols": len(VARIANTS) + 1, "frameon": False}
+    figure.legend(handles, labels, labelcolor=theme[INK], **place)
+    return figure
+
+
+def draw_trained_frontier(theme: dict):
+    """Sensitivity against fidelity over weights on validation noises: a line a term, for every base loss swept."""
+    sweeps = {recipe: f"gradient_ratio_{recipe.removeprefix('compact_')}.csv" for recipe in RECIPES}
+    paths = {RECIPES[recipe]: RESULTS / "ablations" / name for recipe, name in sweeps.items()}
+    tables = {name: pd.read_csv(path) for name, path in paths.items() if path.exists()}
+    size = (2.9 * len(tables), 3.6)
+    figure, axes = plt.subplots(1, len(tables), figsize=size, sharex=True, sharey=True, squeeze=False)
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        rows = table[table["directions"] == "isotropic"]
+        draw_frontier(axis, rows, {variant: colour(variant, theme) for variant in rows["variant"]})
+        axis.set_title(name, color=theme[INK], fontsize=12)
+        axis.grid(color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("JVP cosine ↑")
+    figure.supxlabel("object accuracy ↑", color=theme[INK], fontsize=12)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    place = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
     figure.legend(handles, labels, labelcolor=theme[INK], **place)
     return figure

@@ -268,5 +268,6 @@ def test_an_unknown_ablation_is_one_line():
     assert done.returncode == 1
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
-        "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio"
+        "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio_tdm, "
+        "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid"
     )

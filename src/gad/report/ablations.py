@@ -4,7 +4,7 @@ import json
 from functools import reduce
 from operator import getitem
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError
 
@@ -41,7 +41,8 @@ class Ablation(Section):
     """Experiments on one recipe. Only ``variants`` are trained; ``quick`` are the further changes of a quick run.
 
     ``retained``: a second table shows what the further settings keep of the first one's gain
-    (:mod:`gad.report.retained_gain`).
+    (:mod:`gad.report.retained_gain`). ``noises``: what the table is measured on; with ``validation`` no analysis runs,
+    and the recipe's students have held-out curves (:mod:`gad.report.validation_sweep`).
     """
 
     title: str
@@ -51,6 +52,7 @@ class Ablation(Section):
     quick: Setting = {}
     settings: list[Setting] = Field(min_length=1)
     retained: bool = False
+    noises: Literal["test", "validation"] = "test"
 
     def shortened(self) -> "Ablation":
         """The same with the changes of a quick run."""
@@ -76,6 +78,10 @@ def _check_settings(name: str, ablation: Ablation) -> None:
     unknown = sorted(set(ablation.variants) - set(VARIANTS))
     if unknown or "baseline" not in ablation.variants:
         raise RecipeError(f"ablation {name}: {f'unknown variant {unknown[0]}' if unknown else 'baseline is missing'}")
+    if ablation.noises == "validation" and recipe.student.validation is None:
+        raise RecipeError(f"ablation {name}: recipe {ablation.recipe} has no student.validation to measure on")
+    if ablation.noises == "validation" and ablation.retained:
+        raise RecipeError(f"ablation {name}: retained has no effect with noises: validation")
     for setting in ablation.settings:
         values = recipe.model_dump()
         for key, value in (ablation.common | setting).items():

@@ -11,13 +11,11 @@ from gad.distillation.validation_log import CURVES
 from gad.metrics.convergence import convergence_of_curves
 from gad.models.model import load_model
 from gad.report import differences, figures, paper
-from gad.report.ablations import load_ablations, recorded_ablation_tables
 from gad.report.committed_results import beside_committed_results, changed_since_committed_results, committed_results
 from gad.report.control_differences import control_gains
 from gad.report.differences import difference_table
-from gad.report.page_tables import ablation_page_table, folded_page_table, styled_page_table
+from gad.report.page_tables import folded_page_table, styled_page_table
 from gad.report.primary_contrasts import contrast_table, primary_contrasts
-from gad.report.retained_gain import recorded_retained_gain
 from gad.runtime.files import read_tensors
 from gad.runtime.paths import stage_dir
 
@@ -136,23 +134,3 @@ def beside_long_run_report_section(recipe: str, metrics: dict[str, dict], facts:
         f"committed: revision {made['revision']}, {made['device']}\n{changed_since_committed_results(facts, committed)}"
     )
     return line, beside_committed_results(metrics, committed)
-
-
-def ablation_figures_report_section(recipe: str) -> dict[str, Figure]:
-    """A figure per recorded ablation of the recipe, ``ablation_<name>``."""
-    return {
-        f"ablation_{name}": figures.ablation_marks(rows, title=heading, paper=paper.paper_ablation(name.split("_")[0]))
-        for name, (heading, rows) in recorded_ablation_tables(recipe, load_ablations()).items()
-    }
-
-
-def ablation_tables_report_section(recipe: str) -> list[tuple[str, pd.DataFrame]]:
-    """Caption and table of each recorded ablation, and of the gains that cheaper settings retain."""
-    tables = []
-    for name, (heading, rows) in recorded_ablation_tables(recipe, load_ablations()).items():
-        tables.append((heading, ablation_page_table(rows)))
-        retained = recorded_retained_gain(name)
-        if retained is not None:
-            caption = f"{heading}: retained gain, the share of the first setting's gain over the baseline"
-            tables.append((f"{caption}, paired by seed [Fieller's 95 % interval]", ablation_page_table(retained)))
-    return tables

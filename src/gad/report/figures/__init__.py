@@ -18,6 +18,7 @@ _MODULES = {
     ],
     "explorer_strip": ["explorer_strip_png"],
     "response_lines": ["noise_level_curves", "response_curves", "singular_value_lines", "response_step_curves"],
+    "sweep_frontier": ["draw_frontier", "frontier", "has_frontier"],
     "layout": ["layout_grid"],
     "metrics": ["metric_bars"],
     "outputs": ["output_grid", "image_grid", "point_clouds", "outputs_to_pixels"],

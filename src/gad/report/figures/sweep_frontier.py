@@ -1,0 +1,52 @@
+"""A sweep of weights as a frontier: sensitivity against fidelity, a line per variant from the least weight on."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gad.report.figures.style import DPI, PALETTE, variant_line_styles
+
+SENSITIVITY, FIDELITY = "JVP cosine", "object accuracy"
+NAMES = {"initialisation": "start"}
+
+
+def has_frontier(table: pd.DataFrame) -> bool:
+    """Whether an ablation's table has both axes and more than one setting."""
+    return table["setting"].nunique() > 1 and all(f"{name} mean" in table for name in (SENSITIVITY, FIDELITY))
+
+
+def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
+    """One kind of direction: settings in their order, joined by a line and labelled by the value they set.
+
+    Bars are 95 % intervals over seeds. What no setting changes, the baseline and the start, is one mark.
+    """
+    for variant, style in variant_line_styles(rows["variant"]).items():
+        own = rows[rows["variant"] == variant].drop_duplicates([f"{name} mean" for name in (SENSITIVITY, FIDELITY)])
+        x, y = own[f"{FIDELITY} mean"], own[f"{SENSITIVITY} mean"]
+        bars = {
+            f"{end}err": [(own[f"{name} mean"] - own[f"{name} low"]), (own[f"{name} high"] - own[f"{name} mean"])]
+            for end, name in (("x", FIDELITY), ("y", SENSITIVITY))
+        }
+        colour = colours[variant]
+        axis.errorbar(x, y, **bars, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
+        label = NAMES.get(variant, variant).replace("_", " ")
+        axis.plot(x, y, **style | {"color": colour}, markersize=7, lw=1.6, label=label)
+        if len(own) > 1:
+            for place, setting in zip(zip(x, y, strict=True), own["setting"], strict=True):
+                text = setting.rpartition(" ")[2]
+                axis.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=9, color=colour)
+
+
+def frontier(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """A panel per kind of direction of an ablation's table that :func:`has_frontier`; up and to the right is better."""
+    kinds = list(dict.fromkeys(table["directions"]))
+    size = (4.4 * len(kinds) + 1.6, 3.8)
+    figure, axes = plt.subplots(1, len(kinds), figsize=size, dpi=DPI, squeeze=False, layout="constrained")
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        draw_frontier(axis, table[table["directions"] == kind], PALETTE)
+        axis.set(title=f"{kind.replace('_', ' ')} directions", xlabel=f"{FIDELITY} ↑")
+    axes[0][0].set_ylabel(f"{SENSITIVITY} ↑")
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=9, frameon=False)
+    figure.suptitle(title)
+    return figure
