@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
+from math import gcd
 from pathlib import Path
 from statistics import median
 
@@ -61,7 +62,7 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
         changes["student"]["gad_batch_stride"] = 1
     changes["student"]["shard"] = False  # one process measures
     if batch is not None:
-        changes["student"] |= {"batch_size": batch, "accumulate": 1}
+        changes["student"] = batch_in_one_part(settings, batch) | changes["student"]
         changes["noise_pairs"]["batch_size"] = changes["sensitivity"]["batch_size"] = batch
         if settings.control.layout:
             changes["control"]["layout"] = settings.control.layout.model_copy(update={"batch_size": batch})
@@ -72,6 +73,15 @@ def prepared(recipe: str, part: str, batch: int | None, directions: int | None =
             changes[section] |= {"device": "cpu", "dtype": "float32"}
     updated = {name: getattr(settings, name).model_copy(update=values) for name, values in changes.items()}
     return settings.model_copy(update=updated)
+
+
+def batch_in_one_part(settings: Recipe, batch: int) -> dict:
+    """The student's keys for another batch, with the largest stride up to the recipe's that divides its pairs."""
+    return {
+        "batch_size": batch,
+        "accumulate": 1,
+        "gad_batch_stride": gcd(settings.student.gad_batch_stride, batch // 2),
+    }
 
 
 def variant_of(part: str) -> str:
@@ -161,7 +171,7 @@ def tell_flops(recipe: str, arguments) -> None:
 def tell_memory(recipe: str, arguments) -> None:
     """A line for the training of baseline and GAD: what it holds on the device at most, as it would be on a GPU."""
     settings = load_recipe(recipe)
-    batch = {} if arguments.batch is None else {"batch_size": arguments.batch, "accumulate": 1}
+    batch = {} if arguments.batch is None else batch_in_one_part(settings, arguments.batch)
     settings = settings.model_copy(update={"student": settings.student.model_copy(update={"shard": False} | batch)})
     cut = settings.model_copy(update={"dry_run_depth": arguments.depth or settings.dry_run_depth})
     weights = sum(estimate_memory_bytes(cut, architecture_of(settings.teacher.pretrained)).values())

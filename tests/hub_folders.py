@@ -158,8 +158,8 @@ SMALL = {
         "perturbation_scale": 0.1,
         "device": "cpu",
     },
-    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "dtype": "float32", "log_every": 1, "device": "cpu",
-                "shard": False},
+    "student": {"num_steps": 2, "batch_size": 4, "accumulate": 1, "gad_batch_stride": 1, "gad_fraction": 1.0,
+                "dtype": "float32", "log_every": 1, "device": "cpu", "shard": False},
     "sensitivity": {"num_noises": 2, "num_directions": 1, "directions": ["isotropic"], "device": "cpu"},
 }  # fmt: skip
 

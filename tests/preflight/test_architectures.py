@@ -336,8 +336,8 @@ def test_a_dry_run_counts_a_step_and_its_flops(monkeypatch, tmp_path):
     tiny = replace(published, config=published.config | TINY | {"sample_size": 8, "caption_channels": 32}, width=32)
     monkeypatch.setattr(dry_run, "architecture_of", lambda name: tiny)
     recipe = load_recipe("pixart_tdm")
-    cpu = {"device": "cpu", "dtype": "float32"}
-    student = recipe.student.model_copy(update=cpu | {"batch_size": 4, "accumulate": 2})
+    cpu, every = {"device": "cpu", "dtype": "float32"}, {"gad_batch_stride": 1, "gad_fraction": 1.0}
+    student = recipe.student.model_copy(update=cpu | {"batch_size": 4, "accumulate": 2} | every)
     pairs = recipe.noise_pairs.model_copy(update=cpu | {"batch_size": 2})
     settings = recipe.model_copy(update={"student": student, "noise_pairs": pairs})
     options = {"steps": 1, "depth": None, "size": None}

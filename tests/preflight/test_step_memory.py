@@ -110,7 +110,7 @@ def settings(monkeypatch):
     tiny = replace(published, config=published.config | TINY | {"sample_size": 8, "caption_channels": 32}, width=32)
     monkeypatch.setattr(dry_run, "architecture_of", lambda name: tiny)
     recipe = load_recipe("pixart_tdm")
-    changes = {"batch_size": 8, "accumulate": 2, "paradigm": "matching", "target": "next_state"}
+    changes = {"batch_size": 8, "accumulate": 2, "paradigm": "matching", "target": "next_state", "gad_batch_stride": 1}
     pairs = recipe.noise_pairs.model_copy(update={"student_steps": 1})
     return recipe.model_copy(update={"student": recipe.student.model_copy(update=changes), "noise_pairs": pairs})
 

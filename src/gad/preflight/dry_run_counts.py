@@ -38,8 +38,9 @@ class _Half:
 def _first_step(
     settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None
 ) -> tuple[NetworkDenoiser, Trainable, Batch, Monitor]:
-    """Student and objective without weights, a step's batch, and what a log asks the student."""
-    teacher, config = dry_run_teacher(settings, depth=depth, size=size, shapes_only=True), settings.student
+    """Student and objective without weights, a step's batch, and what a log asks the student; GAD at every step."""
+    teacher = dry_run_teacher(settings, depth=depth, size=size, shapes_only=True)
+    config = settings.student.model_copy(update={"gad_fraction": 1.0})
     silent = replace(teacher, denoiser=_Half(teacher.denoiser.schedule))
     list(generate_noise_pairs(folder / "pairs", silent, "dry run", dry_run_pairs(settings, PROBE_PAIRS)))
     pairs = NoisePairs(folder / "pairs")
@@ -63,7 +64,7 @@ def _first_step(
 
 
 def dry_run_flops(settings: Recipe, variant: str, folder: Path, *, depth: int | None, size: int | None) -> float:
-    """FLOPs of a training step of ``variant``."""
+    """FLOPs of a training step of ``variant``, one that has GAD where a share of the steps does."""
     student, objective, batch, _ = _first_step(settings, variant, folder, depth=depth, size=size)
     return step_flops(student, objective, batch.split(settings.student.parts_of(1))[0], settings.student)
 
