@@ -193,7 +193,7 @@ def draw_ablation_weight(theme: dict):
 
 def draw_cost(theme: dict):
     """What GAD adds to the time of a training step, from the table of RESULTS.md."""
-    lines = (ROOT / "RESULTS.md").read_text().partition("## Cost")[2].splitlines()
+    lines = (ROOT / "RESULTS.md").read_text().partition("## Cost")[2].partition("###")[0].splitlines()
     table = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines if line.startswith("|")]
     cells_of = {name: cells for name, *cells in table}
     names = cells_of[""]
