@@ -88,6 +88,12 @@ def variant_of(part: str) -> str:
     return part.removeprefix(FREE).removesuffix(ALL)
 
 
+def as_the_recipe_has_it(recipe: str, batch: int | None) -> str:
+    """What part of the pairs and steps GAD is on, in words."""
+    stride, share = prepared(recipe, "gad", batch).student.gad_batch_stride, share_of(recipe, "gad")
+    return f"on one of {stride} pairs" + (f" at {share:.0%} of the steps, computed" if share < 1 else "")
+
+
 def share_of(recipe: str, part: str) -> float:
     """The share of the steps that have GAD in that part."""
     return load_recipe(recipe).student.gad_fraction if part == "gad" else 1.0
@@ -156,14 +162,15 @@ def parts_of(recipe: str, arguments) -> list[str]:
 def tell_flops(recipe: str, arguments) -> None:
     """A line for each kind of training step: its FLOPs, and what that adds to the step without GAD."""
     cut, found = {"depth": arguments.depth, "size": arguments.size}, {}
-    for part in (part for part in parts_of(recipe, arguments) if part in STUDENT):
+    asked = parts_of(recipe, arguments)
+    for part in (part for part in STUDENT if part in asked):  # the baseline first
         settings, variant = prepared(recipe, part, arguments.batch), variant_of(part)
         with tempfile.TemporaryDirectory() as folder:
             found[part] = dry_run_flops(settings, variant, Path(folder), **cut)
         base = found.get(FREE * part.startswith(FREE) + "baseline")
         if base:
             found[part] = base + share_of(recipe, part) * (found[part] - base)
-        more = f" ({found[part] / base - 1:+.1%})" if base else ""
+        more = f" ({found[part] / base - 1:+.1%})" if base else " that has GAD" * variant.startswith("gad")
         told = f"{found[part] / 1e12:.4g} TFLOP a step of {settings.student.batch_size}{more}"
         print(f"{recipe}, {part}: {told}", flush=True)
 
@@ -209,8 +216,9 @@ def table(rows: list[dict]) -> pd.DataFrame:
     return pd.DataFrame(result)
 
 
-def added(rows: list[dict], share: float) -> list[str]:
-    """What GAD adds to the step's time and to the peak memory; ``share``: of the recipe's steps that have it."""
+def added(rows: list[dict], share: float, own: str) -> list[str]:
+    """What GAD adds to the step's time and to the peak memory; ``share``: of the recipe's steps that have it, ``own``:
+    its setting in words."""
     by, lines = {row["part"]: row for row in rows}, []
 
     def line(name: str, part: str, base: str, share: float = 1.0) -> None:
@@ -220,7 +228,7 @@ def added(rows: list[dict], share: float) -> list[str]:
             time = median(a / b for a, b in zip(ours, theirs, strict=True)) - 1
             lines.append(f"{name}: time {share * time:+.1%}, FLOPs {share * flops:+.1%}, memory {memory:+.1%}")
 
-    line("GAD as the recipe has it" + (", computed" if share < 1 else ""), "gad", "baseline", share)
+    line(f"GAD {own}", "gad", "baseline", share)
     line("GAD on every pair at every step", "gad" + ALL, "baseline")
     line("GAD on free pairs (output matching)", FREE + "gad", FREE + "baseline")
     return lines
@@ -238,7 +246,7 @@ def report(recipe: str, rows: list[dict], arguments) -> None:
         f"{architecture_network_parameters(network) / 1e9:.3f} B{cut}"
     )
     print(table(rows).to_string(index=False))
-    print("\n".join(added(rows, share_of(recipe, "gad"))))
+    print("\n".join(added(rows, share_of(recipe, "gad"), as_the_recipe_has_it(recipe, arguments.batch))))
     cut_settings = settings.model_copy(update={"dry_run_depth": depth})
     needs = ", ".join(
         f"{name} {need / 1e9:.2f}" for name, need in estimate_memory_bytes(cut_settings, architecture).items()
