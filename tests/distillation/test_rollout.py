@@ -115,6 +115,20 @@ def test_ladds_updates_share_the_way_to_the_last_state_to_the_bit(
     assert all(torch.equal(a, b) for a, b in zip(found[:half], found[half:], strict=True))
 
 
+def test_a_ladd_training_walks_once_a_step_and_part_and_once_an_update_of_the_warm_up(
+    point_teacher, pairs, smoke, tmp_path
+):
+    changes = {"paradigm": "ladd", "num_steps": 4, "accumulate": 2, "auxiliary_updates": 2, "auxiliary_warmup": 3}
+    config = StudentConfig(**smoke.student.model_dump() | changes | {"log_every": 100})
+    student, sizes = counted(point_teacher, config)
+    objective = build_objective(point_teacher, student, pairs, config, variant="baseline", seed=0)
+    list(train(student, objective, pairs, None, config, variant="baseline", seed=0, folder=tmp_path))
+    steps, warm_up, log = 2 * 4 * (STEPS - 1 + 2 + 1), 2 * 3 * STEPS, 32 // (smoke.student.batch_size // 2)
+    assert sum(gradient for _, gradient in sizes) == 2 * 4
+    assert len([size for size, _ in sizes if size == smoke.student.batch_size // 2]) >= steps + warm_up
+    assert len(sizes) <= steps + warm_up + log
+
+
 def calls_of_steps(point_teacher, pairs, smoke, folder, **changes):
     config = StudentConfig(**smoke.student.model_dump() | {"paradigm": "tdm", "num_steps": 4} | changes)
     student, sizes = counted(point_teacher, config)

@@ -173,11 +173,30 @@ def test_a_part_without_an_open_pair_names_the_terms_that_others_have(weighted_t
     assert list(some) == list(none)
 
 
-def test_a_stride_that_does_not_divide_a_processs_pairs_is_refused(smoke):
+@pytest.mark.parametrize("alike", [{"shard": True}, {"gradient_ratio": 1.0}])
+def test_a_stride_that_does_not_divide_a_parts_pairs_is_refused_where_all_parts_need_gads_call(smoke, alike):
     config = smoke.student.model_copy(update={"batch_size": 16, "gad_batch_stride": 4})
-    assert config.parts_of(2) == 2
+    assert config.parts_of(2) == 2 and config.parts_of(8) == 8
+    needy = config.model_copy(update=alike)
+    assert needy.parts_of(2) == 2
     with pytest.raises(ValueError, match="gad_batch_stride 4 does not divide the 2 pairs of a part"):
-        config.parts_of(4)
+        needy.parts_of(4)
+
+
+@pytest.mark.parametrize("anchor_weight", [0.0, 0.5])
+@pytest.mark.parametrize("parts", [1, 2, 8])
+def test_thinned_terms_of_parts_have_the_batchs_mean_though_some_hold_none_of_its_pairs(
+    parts, anchor_weight, point_pairs
+):
+    student = point_denoiser(build_point_network(16, 2, seed=0))
+    batch = draw_batch(point_pairs, None, student.schedule, variant="gad", batch_size=16, key=(0, 0))
+    stored, base = Stored(ALIGNMENT, 1.0, anchor_weight, stride=4), {"base": torch.ones(16)}
+    pairs = batch.part(batch.pairs_at(4))
+    slow = replace(stored, stride=1).add_to(base, student, pairs, generator())
+    found = [stored.add_to(base, student, part, generator()) for part in batch.split(parts)]
+    for name in ("total", "gad", "matching"):
+        mean = torch.stack([terms[name].mean() for terms in found]).mean()
+        assert mean.item() == pytest.approx(slow[name].mean().item(), rel=1e-5)
 
 
 def test_a_thinned_batch_in_parts_has_the_pairs_of_the_whole(point_pairs):

@@ -228,7 +228,8 @@ def test_recomputation_is_not_counted_and_a_call_more_is(hub_run):
         prepare_network_precision(student, objective, config, torch.device("cpu"))
         options = {"variant": "gad", "batch_size": 2, "key": (0, 0)}
         found.append(step_flops(student, objective, draw_batch(pairs, prompts, student.schedule, **options), config))
-    assert found[0] == found[1] and (found[2] < found[0] or pairs.config.student_steps == 1)
+    free = pairs.config.student_steps == 1 or config.paradigm == "ladd" and config.target == "end_to_end"
+    assert found[0] == found[1] and (found[2] == found[0] if free else found[2] < found[0])
 
 
 @pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "sd21_ladd", "sana_sid", "flux_ladd")

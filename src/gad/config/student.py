@@ -151,13 +151,15 @@ class StudentConfig(Section):
     def parts_of(self, processes: int) -> int:
         """Parts of a batch: ``accumulate``, or what is next above it that so many processes share equally.
 
-        Raises ValueError, in one line, where a part would not be whole pairs, or ``gad_batch_stride`` not divide them.
+        Raises ValueError, in one line, where a part would not be whole pairs, or ``gad_batch_stride`` not divide those
+        of the batch; with ``shard`` and ``gradient_ratio``, whose parts all need GAD's call, those of a part.
         """
         parts = processes * -(-self.accumulate // processes)
         if self.batch_size % (2 * parts):
             among = f" among {processes} processes" if processes > 1 else ""
             raise ValueError(f"batch_size {self.batch_size} does not part into {parts} times whole pairs{among}")
-        pairs = self.batch_size // 2 // parts
+        alike = self.shard or self.gradient_ratio is not None
+        pairs, whose = (self.batch_size // 2 // parts, "part") if alike else (self.batch_size // 2, "batch")
         if pairs % self.gad_batch_stride:
-            raise ValueError(f"gad_batch_stride {self.gad_batch_stride} does not divide the {pairs} pairs of a part")
+            raise ValueError(f"gad_batch_stride {self.gad_batch_stride} does not divide the {pairs} pairs of a {whose}")
         return parts

@@ -79,7 +79,8 @@ class Stored:
     They are free where the base loss has the student's outputs for the pairs already: with one sampling step, whose
     only state is the noise. Else they cost one more call of the student, which can be made smaller: with a
     ``stride`` it takes every stride-th pair of the batch, which leaves the terms' mean over batches as it is, and
-    without an anchor only the pairs at which the time window is open.
+    without an anchor only the pairs at which the time window is open. A part of a batch may hold more or less than its
+    share of every stride-th pair, even none: its terms are raised by that ratio, so that their mean over parts stays.
 
     ``compared``: which output of the student is compared. ``first_step``: the anchor acts at the first timestep alone,
     at the weight that keeps its mean over those samples. ``by_ratio``: the terms are left unweighted, for
@@ -115,12 +116,16 @@ class Stored:
         chosen = torch.arange(len(batch.pair_steps)) if x0 is not None else batch.pairs_at(self.stride)
         whole = x0 is not None or self.anchor_weight or self.time_window.always
         used = chosen if whole else chosen[self.time_window.opens(batch.t_here[chosen])]
-        if not len(used):  # other processes may have some: the same names everywhere
-            left = {UNWEIGHTED + self.alignment.weighted_term: torch.zeros_like(total)} if self.by_ratio else {}
+        if not len(used):  # other parts and processes may have some: the same names everywhere
+            names = [self.alignment.weighted_term] * bool(gad_weight) + ["anchor"] * bool(self.anchor_weight)
+            left = {UNWEIGHTED + name: torch.zeros_like(total) for name in names} if self.by_ratio else {}
             return terms | self.alignment.zeros(batch) | left | {"total": total}
         part = batch if len(used) == len(batch.pair_steps) else batch.part(used)
         output = self.compared(student, part) if x0 is None else x0
         stored = self.alignment.terms(output, part, generator)
+        ratio = 1.0 if x0 is not None else len(chosen) * self.stride / len(batch.pair_steps)
+        if ratio != 1:
+            stored = {name: ratio * term for name, term in stored.items()}
         left = {}
         if gad_weight:
             name, share = self.alignment.weighted_term, len(used) / len(chosen)
