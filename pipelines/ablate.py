@@ -152,6 +152,16 @@ def metrics_at(revision: str | None, recipe: str) -> dict[str, dict] | None:
     return stages
 
 
+def fetched(path: str, revision: str, folder: Path) -> Path | None:
+    """A file as an experiment recorded it, fetched to the folder; None, and a line, where DVC does not have it."""
+    file = folder / f"{Path(path).parent.name}.csv"
+    dvc("get", ".", path, "--rev", revision, "--out", str(file), check=False)
+    if file.exists():
+        return file
+    print(f"{path} of {revision} is not in DVC's cache; remove the experiment to run it again: dvc exp list")
+    return None
+
+
 def curves_at(revision: str | None, ablation: Ablation) -> "dict[str, pd.DataFrame] | None":
     """The held-out curves that an experiment recorded, by variant."""
     if revision is None:
@@ -163,8 +173,9 @@ def curves_at(revision: str | None, ablation: Ablation) -> "dict[str, pd.DataFra
     found = {}
     with TemporaryDirectory() as folder:
         for variant in ablation.variants:
-            file = f"{folder}/{variant}.csv"
-            dvc("get", ".", f"data/{ablation.recipe}/student/{variant}/{CURVES}", "--rev", revision, "--out", file)
+            file = fetched(f"data/{ablation.recipe}/student/{variant}/{CURVES}", revision, Path(folder))
+            if file is None:
+                return None
             found[variant] = pd.read_csv(file)
     return found
 
@@ -215,8 +226,10 @@ def write_retained(name: str, ablation: Ablation, base: str) -> None:
             revision = revisions.get(ablation_experiment_name(name, ablation, setting))
             if revision is None:
                 return
-            file = f"{folder}/{number}.csv"
-            dvc("get", ".", f"data/{ablation.recipe}/sensitivity/table.csv", "--rev", revision, "--out", file)
+            (Path(folder) / str(number)).mkdir()
+            file = fetched(f"data/{ablation.recipe}/sensitivity/table.csv", revision, Path(folder) / str(number))
+            if file is None:
+                return
             tables.append(pd.read_csv(file))
     write_table(RESULTS / "ablations" / f"{name}{RETAINED}.csv", retained_gain_table(ablation, tables))
 

@@ -209,7 +209,9 @@ def test_shares_are_told_once_every_setting_is_recorded(write, tmp_path, monkeyp
     names = [ablation_experiment_name("a", ablation, setting) for setting in ablation.settings]
     found, gains = {names[0]: "1a2b3c4"}, {"1a2b3c4": 0.2, "5d6e7f8": 0.1}
 
-    def get(command, url, path, rev, revision, out, file):  # each revision's students by seed, as DVC fetches them
+    def get(
+        command, url, path, rev, revision, out, file, check
+    ):  # each revision's students by seed, as DVC fetches them
         assert (command, path) == ("get", "data/smoke/sensitivity/table.csv")
         rows = [("baseline", seed, "isotropic", 0.5, 1.0) for seed in range(3)]
         rows += [("gad", seed, "isotropic", 0.5 + gains[revision], 1.0 - gains[revision]) for seed in range(3)]

@@ -105,7 +105,7 @@ def test_the_report_has_the_frontier_of_a_recorded_sweep_and_none_without(sweep,
 def test_a_sweep_runs_its_students_alone_and_reads_their_curves_from_what_dvc_recorded(sweep, tmp_path, monkeypatch):
     asked = []
 
-    def get(command, url, path, rev, revision, out, file):
+    def get(command, url, path, rev, revision, out, file, check):
         asked.append((path, revision))
         by_variant(0.05)[Path(path).parent.name].to_csv(file, index=False)
 
@@ -121,12 +121,22 @@ def test_a_sweep_runs_its_students_alone_and_reads_their_curves_from_what_dvc_re
     assert asked == [(f"data/compact_tdm/student/{name}/validation.csv", "1a2b3c4") for name in sweep.variants]
 
 
+def test_a_sweep_whose_curves_dvc_has_lost_is_a_missing_setting_and_no_end(sweep, tmp_path, monkeypatch, capsys):
+    names = [ablation_experiment_name(SWEEP, sweep, setting) for setting in sweep.settings]
+    monkeypatch.setattr(ablate, "RESULTS", tmp_path)
+    monkeypatch.setattr(ablate, "recorded", lambda base: {names[1]: "1a2b3c4"})
+    monkeypatch.setattr(ablate, "dvc", lambda *arguments, check: "")
+    assert ablate.tabulate(SWEEP, sweep, "base") is None
+    assert "validation.csv of 1a2b3c4 is not in DVC's cache" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("recipe", "extra", "message"),
     [
         ("smoke", "", "recipe smoke has no student.validation to measure on"),
         ("compact_tdm", "  retained: true", "retained has no effect with noises: validation"),
         ("compact_tdm", "  noises: all", "noises"),
+        ("compact_tdm", "  variants: [baseline, gad_anchor]", "recipe compact_tdm does not train gad_anchor"),
     ],
 )
 def test_a_sweep_that_could_not_be_measured_is_refused_in_one_line(tmp_path, recipe, extra, message):

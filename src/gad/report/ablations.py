@@ -80,6 +80,9 @@ def _check_settings(name: str, ablation: Ablation) -> None:
         raise RecipeError(f"ablation {name}: {f'unknown variant {unknown[0]}' if unknown else 'baseline is missing'}")
     if ablation.noises == "validation" and recipe.student.validation is None:
         raise RecipeError(f"ablation {name}: recipe {ablation.recipe} has no student.validation to measure on")
+    untrained = sorted(set(ablation.variants) - set(recipe.variants))
+    if ablation.noises == "validation" and untrained:
+        raise RecipeError(f"ablation {name}: recipe {ablation.recipe} does not train {untrained[0]}")
     if ablation.noises == "validation" and ablation.retained:
         raise RecipeError(f"ablation {name}: retained has no effect with noises: validation")
     for setting in ablation.settings:
@@ -165,5 +168,6 @@ def recorded_ablation_tables(recipe: str, ablations: dict[str, Ablation], folder
         for ending, words in (("", ""), (QUICK, " (shorter training)")):
             path = folder / f"{name}{ending}.csv"
             if ablation.recipe == recipe and path.exists():
-                found[name + ending] = (ablation.title + words, pd.read_csv(path))
+                on = ", on validation noises" if ablation.noises == "validation" else ""
+                found[name + ending] = (ablation.title + on + words, pd.read_csv(path))
     return found
