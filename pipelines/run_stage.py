@@ -99,7 +99,8 @@ def check_inputs(stage: str, recipe: str, label: str, root: Path) -> None:
     for name in INPUTS[stage]:
         folder = root / "data" / recipe / name
         if not folder.is_dir() or not any(folder.iterdir()):
-            how = f"dvc repro {label}" if known else stage_command(recipe, name, root=root)
+            variant = "baseline" if name == "student" else None
+            how = f"dvc repro {label}" if known else stage_command(recipe, name, variant, root=root)
             raise StageError(f"stage '{stage}' needs {folder.relative_to(root)}; run: {how}")
         if (folder / UNFINISHED).exists() or name == "noise_pairs" and not (folder / "manifest.json").exists():
             how = stage_command(recipe, name, root=root)

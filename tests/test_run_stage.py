@@ -168,6 +168,9 @@ def test_an_analysis_without_the_baseline_is_refused_before_it_begins(project, r
         (folder / "done").touch()
     with pytest.raises(run_stage.StageError, match=f"'sensitivity' compares with the baseline, .*run: .*{command}"):
         run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
+    (project / "data" / recipe / "student" / "gad").rename(project / "moved")
+    with pytest.raises(run_stage.StageError, match=f"'sensitivity' needs data/{recipe}/student; run: "):
+        run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
     (project / "data" / recipe / "student" / "baseline").mkdir()
     run_stage.check_inputs("sensitivity", recipe, f"sensitivity@{recipe}", project)
 
