@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .PHONY: help repro repro-all ablations report test types suite lab prove doctor docs lock environment
 
 help:
-	@echo 'make repro          environment, main job, reports/index.html; 20 minutes on 2 cores'
+	@echo 'make repro          environment, main job, reports/index.html; 16 minutes on 2 cores'
 	@echo 'make test           environment, lint, types, the smoke recipe through every stage, tests; 6 minutes on 2 cores'
 	@echo '                    every chain of stages: pytest -m slow'
 	@echo 'make lab            the notebooks, live'
