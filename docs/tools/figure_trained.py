@@ -113,20 +113,24 @@ def draw_trained_tradeoff(theme: dict):
 
 
 def draw_trained_frontier(theme: dict):
-    """Sensitivity against fidelity over weights on validation noises: a line a term, for every base loss swept."""
+    """Sensitivity against fidelity over weights on validation noises, a line a term: a panel per base loss swept, and
+    for a single one a panel per kind of direction.
+    """
     sweeps = {recipe: f"gradient_ratio_{recipe.removeprefix('compact_')}.csv" for recipe in RECIPES}
     paths = {RECIPES[recipe]: RESULTS / "ablations" / name for recipe, name in sweeps.items()}
     tables = {name: pd.read_csv(path) for name, path in paths.items() if path.exists()}
-    size = (2.9 * len(tables), 3.6)
-    figure, axes = plt.subplots(1, len(tables), figsize=size, sharex=True, sharey=True, squeeze=False)
-    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
-        rows = table[table["directions"] == "isotropic"]
+    kinds = ("isotropic",) if len(tables) > 1 else ("isotropic", "low_frequency")
+    panels = [(name, table, kind) for name, table in tables.items() for kind in kinds]
+    size = (max(8.6, 2.9 * len(panels)), 3.8)
+    figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False)
+    for axis, (name, table, kind) in zip(axes[0], panels, strict=True):
+        rows = table[table["directions"] == kind]
         draw_frontier(axis, rows, {variant: colour(variant, theme) for variant in rows["variant"]})
-        axis.set_title(name, color=theme[INK], fontsize=12)
+        axis.set_title(f"{name}, {kind.replace('_', '-')} directions", color=theme[INK], fontsize=12)
+        axis.set(xlabel="object accuracy ↑")
         axis.grid(color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("JVP cosine ↑")
-    figure.supxlabel("object accuracy ↑", color=theme[INK], fontsize=12)
     handles, labels = axes[0][0].get_legend_handles_labels()
     place = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}
-    figure.legend(handles, labels, labelcolor=theme[INK], **place)
+    figure.legend(handles, [NAMES.get(name, name) for name in labels], labelcolor=theme[INK], **place)
     return figure

@@ -73,9 +73,9 @@ def test_the_frontier_joins_the_settings_of_a_term_and_marks_what_none_changes_o
     figure = frontier(table, title="t")
     isotropic = next(axis for axis in figure.axes if axis.get_title().startswith("isotropic"))
     lines = {line.get_label(): line for line in isotropic.lines if not line.get_label().startswith("_")}
-    assert list(lines) == ["start", "baseline", "gad", "pointwise anchor"]
+    assert list(lines) == ["after regression", "baseline", "gad", "pointwise anchor"]
     assert lines["pointwise anchor"].get_ydata() == pytest.approx([0.501, 0.531, 0.551])
-    assert len(lines["baseline"].get_xdata()) == len(lines["start"].get_xdata()) == 1
+    assert len(lines["baseline"].get_xdata()) == len(lines["after regression"].get_xdata()) == 1
     shown = [text.get_text() for text in isotropic.texts]
     assert shown == ["0.2", "1.0", "5.0"]  # of the anchor: this GAD is the same at every weight
     plt.close(figure)

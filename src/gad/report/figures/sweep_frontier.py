@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from gad.report.figures.style import DPI, PALETTE, variant_line_styles
 
 SENSITIVITY, FIDELITY = "JVP cosine", "object accuracy"
-NAMES = {"initialisation": "start"}
+MARGIN = 0.05  # of both axes around the means
+NAMES = {"initialisation": "after regression"}
 
 
 def has_frontier(table: pd.DataFrame) -> bool:
@@ -19,9 +20,12 @@ def has_frontier(table: pd.DataFrame) -> bool:
 def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
     """One kind of direction: settings in their order, joined by a line and labelled by the value they set.
 
-    Bars are 95 % intervals over seeds. What no setting changes, the baseline and the start, is one mark.
+    Bars are 95 % intervals over seeds, as far as the axes reach. What no setting changes is one mark.
     """
-    for variant, style in variant_line_styles(rows["variant"]).items():
+    means = rows[[f"{name} mean" for name in (FIDELITY, SENSITIVITY)]]
+    low, high = means.min() - MARGIN, means.max() + MARGIN  # wide intervals of few seeds leave the axes
+    axis.set(xlim=(low.iloc[0], high.iloc[0]), ylim=(low.iloc[1], high.iloc[1]))
+    for number, (variant, style) in enumerate(variant_line_styles(rows["variant"]).items()):
         own = rows[rows["variant"] == variant].drop_duplicates([f"{name} mean" for name in (SENSITIVITY, FIDELITY)])
         x, y = own[f"{FIDELITY} mean"], own[f"{SENSITIVITY} mean"]
         bars = {
@@ -29,13 +33,14 @@ def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> No
             for end, name in (("x", FIDELITY), ("y", SENSITIVITY))
         }
         colour = colours[variant]
-        axis.errorbar(x, y, **bars, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
+        axis.errorbar(x, y, **bars, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.3)
         label = NAMES.get(variant, variant).replace("_", " ")
         axis.plot(x, y, **style | {"color": colour}, markersize=7, lw=1.6, label=label)
         if len(own) > 1:
             for place, setting in zip(zip(x, y, strict=True), own["setting"], strict=True):
                 text = setting.rpartition(" ")[2]
-                axis.annotate(text, place, xytext=(6, 5), textcoords="offset points", fontsize=9, color=colour)
+                beside, side = ((7, 4), "left") if number % 2 else ((-7, -11), "right")  # two lines may lie close
+                axis.annotate(text, place, xytext=beside, ha=side, textcoords="offset points", fontsize=9, color=colour)
 
 
 def frontier(table: pd.DataFrame, *, title: str = "") -> Figure:
