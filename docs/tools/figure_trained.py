@@ -103,9 +103,9 @@ def draw_trained_tradeoff(theme: dict):
         axis.axvline(teacher, color=theme["teacher"], ls="--", lw=1.2)
         axis.set_title(title, color=theme[INK], fontsize=12)
         axis.xaxis.set_major_locator(MultipleLocator(0.04))
+        axis.set_xlabel("object accuracy ↑")
         axis.grid(color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("JVP cosine ↑")
-    figure.supxlabel("object accuracy ↑ (dashed: teacher)", color=theme[INK], fontsize=12)
     handles, labels = axes[0].get_legend_handles_labels()
     place = {"loc": "outside lower center", "ncols": len(VARIANTS) + 1, "frameon": False}
     figure.legend(handles, labels, labelcolor=theme[INK], **place)
