@@ -43,7 +43,7 @@ def test_a_number_of_the_host_on_a_device_is_noticed():
     assert waits.lines == ["elsewhere"]
 
 
-@pytest.mark.slow_for("pointwise_anchor")
+@pytest.mark.slow_for("pointwise_anchor", "sdxl_tdm")
 @pytest.mark.parametrize("variant", ["gad", "pointwise_anchor"])
 def test_a_step_of_every_family_waits_for_no_number(hub_run, variant):
     settings, teacher, pairs, _ = hub_run

@@ -116,7 +116,7 @@ def test_training_changes_the_adapter_and_not_the_teacher_to_the_bit(hub_run, tm
     assert places(adapter_base_parameters(student.denoiser.network)) == places(teacher.denoiser.network.parameters())
 
 
-@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "flux_ladd", "sd21_ladd")
+@pytest.mark.slow_for("sdxl_tdm", "sd35_sid", "flux_ladd", "sd21_ladd", "sana_sid")
 def test_a_checkpoint_holds_adapters_alone_and_a_resume_is_bit_for_bit(hub_run, tmp_path):
     made, whole = folders_of(hub_run, tmp_path, "whole")
     list(made)

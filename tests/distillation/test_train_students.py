@@ -170,6 +170,7 @@ def test_a_copy_of_the_teacher_is_measured_as_equal(teacher, smoke):
     assert row["pointwise_mse"] < 1e-8 and row["spectral_kl"] < 1e-6
 
 
+@pytest.mark.slow_for("dit")
 def test_where_students_start_is_measured_as_a_student_of_no_steps(teacher, smoke):
     with_singular = SENSITIVITY.model_copy(update={"directions": ["singular", "isotropic", "low_frequency"]})
     settings = smoke.model_copy(update={"noise_pairs": PAIRS, "sensitivity": with_singular})

@@ -24,7 +24,7 @@ def models(hub_run, tmp_path, monkeypatch):
     return settings, teacher, [("gad", 0, Model(student, teacher.latent_shape, teacher.pipeline))]
 
 
-@pytest.mark.slow_for("sdxl_tdm", "sd21_ladd")
+@pytest.mark.slow_for("sdxl_tdm", "sd21_ladd", "sana_sid")
 def test_a_hub_folder_goes_through_every_control_task(models):
     settings, teacher, students = models
     results = list(run_tasks(teacher, students, settings))
@@ -34,6 +34,7 @@ def test_a_hub_folder_goes_through_every_control_task(models):
         assert result.numbers and all(map(math.isfinite, result.numbers.values())), result.task
 
 
+@pytest.mark.slow_for("sdxl_tdm")
 def test_a_hub_folders_seeds_images_inversion_and_negative_prompts_are_measured(models):
     settings, teacher, students = models
     seeds = pd.concat(list(measure_seeds(teacher, students, settings)))

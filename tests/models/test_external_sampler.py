@@ -87,6 +87,7 @@ def test_before_its_first_node_a_chain_is_at_its_noise_and_after_its_last_nowher
         interpolate_trajectory(FlowSchedule(), states, [0.9, 0.2], (0.1,))
 
 
+@pytest.mark.slow_for("dit")
 def test_the_teachers_copy_does_not_deviate_and_has_its_spectrum(copied):
     model, folder = copied
     settings = recipe_of(entry(folder, 2, **flow_sigmas(model.denoiser, 2)))

@@ -140,7 +140,7 @@ def test_a_card_names_its_folder_from_the_root_of_a_clone(tmp_path):
         (
             "emoji_flow_sid",
             "gad",
-            "no finished student 'gad' of seed 0 here; run: dvc repro student@emoji_flow_sid-gad",
+            "no finished student 'gad' of seed 0 here; run: gad run student --recipe emoji_flow_sid --variant gad",
         ),
         ("compact_quick", "gad", "recipe 'compact_quick' has no metrics of 'gad'; run: dvc repro report@compact_quick"),
         ("emoji_flow_sid", "gda", "unknown variant 'gda'; there are: initialisation"),
