@@ -115,8 +115,8 @@ def state_at_initialisation(
     if validate is not None:
         with torch.random.fork_rng():
             validate(0, student)
-    options = {"compared": compared, "part": probe_part(config)}
-    monitor = Monitor(pairs, prompts, process_schedule(student.schedule), **options)
+    schedule = process_schedule(student.schedule)
+    monitor = Monitor(pairs, prompts, schedule, compared=compared, part=probe_part(config))
     gap = matching_loss(compared(student, monitor.batch), monitor.batch.target, kind=config.loss).mean().item()
     return TrainState(0, {"matching": gap, "total": gap}, monitor.measure(student), 0.0, 0.0)
 

@@ -28,12 +28,12 @@ def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> No
     for number, (variant, style) in enumerate(variant_line_styles(rows["variant"]).items()):
         own = rows[rows["variant"] == variant].drop_duplicates([f"{name} mean" for name in (SENSITIVITY, FIDELITY)])
         x, y = own[f"{FIDELITY} mean"], own[f"{SENSITIVITY} mean"]
-        bars = {
-            f"{end}err": [(own[f"{name} mean"] - own[f"{name} low"]), (own[f"{name} high"] - own[f"{name} mean"])]
-            for end, name in (("x", FIDELITY), ("y", SENSITIVITY))
-        }
+        across, along = (
+            [own[f"{name} mean"] - own[f"{name} low"], own[f"{name} high"] - own[f"{name} mean"]]
+            for name in (FIDELITY, SENSITIVITY)
+        )
         colour = colours[variant]
-        axis.errorbar(x, y, **bars, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.3)
+        axis.errorbar(x, y, xerr=across, yerr=along, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.3)
         label = NAMES.get(variant, variant).replace("_", " ")
         axis.plot(x, y, **style | {"color": colour}, markersize=7, lw=1.6, label=label)
         if len(own) > 1:
