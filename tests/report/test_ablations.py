@@ -120,6 +120,7 @@ def test_dvc_takes_every_override_and_makes_the_recipe_that_was_meant(tmp_path):
             for key, value in (ablation.common | setting).items():
                 *path, last = key.split(".")
                 reduce(getitem, path, meant)[last] = value
+            meant["variants"] = plain.variants + [name for name in ablation.variants if name not in plain.variants]
             assert load_recipe(ablation.recipe, tmp_path).model_dump() == meant
             dropped.add(tuple(change for change in changes if not change.startswith("pipelines/recipes/")))
         (changes,) = dropped  # the same for every setting
@@ -271,5 +272,5 @@ def test_an_unknown_ablation_is_one_line():
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
         "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio_tdm, "
-        "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid"
+        "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid, ladd_regression, controls_tdm"
     )

@@ -136,7 +136,6 @@ def test_a_sweep_whose_curves_dvc_has_lost_is_a_missing_setting_and_no_end(sweep
         ("smoke", "", "recipe smoke has no student.validation to measure on"),
         ("compact_tdm", "  retained: true", "retained has no effect with noises: validation"),
         ("compact_tdm", "  noises: all", "noises"),
-        ("compact_tdm", "  variants: [baseline, gad_anchor]", "recipe compact_tdm does not train gad_anchor"),
     ],
 )
 def test_a_sweep_that_could_not_be_measured_is_refused_in_one_line(tmp_path, recipe, extra, message):

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from gad.config import RecipeError, Section, load_recipe
 from gad.config.recipe import recipe_validation_message
+from gad.config.stage_graph import GRAPH
 from gad.config.variants import VARIANTS
 from gad.config.yaml_file import read_recipe_sections
 from gad.runtime.fingerprint import fingerprint
@@ -80,13 +81,10 @@ def _check_settings(name: str, ablation: Ablation) -> None:
         raise RecipeError(f"ablation {name}: {f'unknown variant {unknown[0]}' if unknown else 'baseline is missing'}")
     if ablation.noises == "validation" and recipe.student.validation is None:
         raise RecipeError(f"ablation {name}: recipe {ablation.recipe} has no student.validation to measure on")
-    untrained = sorted(set(ablation.variants) - set(recipe.variants))
-    if ablation.noises == "validation" and untrained:
-        raise RecipeError(f"ablation {name}: recipe {ablation.recipe} does not train {untrained[0]}")
     if ablation.noises == "validation" and ablation.retained:
         raise RecipeError(f"ablation {name}: retained has no effect with noises: validation")
     for setting in ablation.settings:
-        values = recipe.model_dump()
+        values = recipe.model_dump() | {"variants": ablation.variants}
         for key, value in (ablation.common | setting).items():
             *path, last = key.split(".")
             try:
@@ -109,13 +107,18 @@ def ablation_experiment_name(name: str, ablation: Ablation, setting: Setting) ->
 def ablation_overrides(ablation: Ablation, setting: Setting, trained: list[str]) -> list[str]:
     """The changes as ``dvc exp run -S`` takes them; ``trained`` are the recipe's variants.
 
-    ++ sets a key whether the recipe's file names it or leaves it at its default; ~ drops a variant.
+    ++ sets a key whether the recipe's file names it or leaves it at its default; ~ drops a variant. Variants that the
+    recipe does not train are added to it.
     """
-    file = f"{RECIPES.relative_to(ROOT)}/{ablation.recipe}.yaml"
+    file, graph = f"{RECIPES.relative_to(ROOT)}/{ablation.recipe}.yaml", f"{GRAPH.relative_to(ROOT)}"
     dropped = [variant for variant in trained if variant not in ablation.variants]
+    added = [variant for variant in ablation.variants if variant not in trained]
+    student = f"{graph}:++students.{ablation.recipe}-{{0}}={{{{recipe: {ablation.recipe}, variant: {{0}}}}}}"
     return [
         *(f"{file}:++{key}={json.dumps(value)}" for key, value in (ablation.common | setting).items()),
-        *(f"pipelines/graph.yaml:~students.{ablation.recipe}-{variant}" for variant in dropped),
+        *([f"{file}:++variants={json.dumps(trained + added)}"] if added else []),
+        *(f"{graph}:~students.{ablation.recipe}-{variant}" for variant in dropped),
+        *(student.format(variant) for variant in added),
     ]
 
 
