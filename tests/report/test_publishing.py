@@ -99,6 +99,15 @@ def test_a_card_reports_the_committed_numbers_with_their_seeds(published):
     assert "Twemoji" in text and "CC BY 4.0" in text and "arXiv:2606.01651" in text
 
 
+def test_a_card_whose_numbers_were_made_outside_of_a_checkout_names_no_revision():
+    versions = {"torch": "2.0", "diffusers": "0.1"}
+    tables = [
+        card_method(load_recipe("compact_tdm"), "gad", 0, {"revision": r, "versions": versions}) for r in (None, "abc")
+    ]
+    assert "| numbers made with | torch 2.0, diffusers 0.1 |" in tables[0]
+    assert "| numbers made with | revision `abc`, torch 2.0, diffusers 0.1 |" in tables[1]
+
+
 def test_no_line_of_a_card_is_over_120_characters(published):
     recipe, _ = published
     settings, (metrics, facts) = load_recipe(recipe), published_metrics(recipe, "gad")

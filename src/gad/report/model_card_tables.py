@@ -77,9 +77,9 @@ def card_method(settings: Recipe, variant: str, seed: int, facts: Mapping) -> st
         "seeds": f"{', '.join(map(str, student.seeds_of(variant)))}; this folder holds seed {seed}",
     }
     if facts:
-        rows["numbers made with"] = f"revision `{facts['revision']}`, torch {facts['versions']['torch']}, " + (
-            f"diffusers {facts['versions']['diffusers']}"
-        )
+        versions = [f"{library} {facts['versions'][library]}" for library in ("torch", "diffusers")]
+        revision = [f"revision `{facts['revision']}`"] if facts["revision"] else []  # none outside of a git checkout
+        rows["numbers made with"] = ", ".join([*revision, *versions])
     return "\n".join(markdown_table(["", ""], [list(row) for row in rows.items()]))
 
 
