@@ -73,12 +73,14 @@ def _check_replaceable(folder: Path) -> None:
 def published_metrics(recipe: str, variant: str) -> tuple[dict[str, dict], dict]:
     """A variant's numbers by stage, from this run where it has them, else from ``results``; and their provenance.
 
-    The provenance is empty where no report was made. Raises ValueError, in one line, where the variant has no numbers.
+    The provenance is that of ``results`` where these hold the same numbers, else that of this run's report, empty where
+    none was made. Raises ValueError, in one line, where the variant has no numbers.
     """
     if all(metrics_file(recipe, stage).is_file() for stage in STAGES):
         metrics, summary = main_result_metrics(recipe), REPORTS / recipe / "summary.json"
-        recorded = read_json(summary) if summary.is_file() else committed_results(recipe) or {}
-        facts = recorded.get("provenance", {}) if recorded.get("metrics", {}).items() >= metrics.items() else {}
+        records = [committed_results(recipe) or {}, read_json(summary) if summary.is_file() else {}]
+        made = [record for record in records if record.get("metrics", {}).items() >= metrics.items()]
+        facts = made[0].get("provenance", {}) if made else {}
     else:
         committed = committed_results(recipe) or {}
         metrics, facts = committed.get("metrics", {}), committed.get("provenance", {})
