@@ -8,7 +8,7 @@ accelerate launch pipelines/parallel.py control --recipe R
 
 Run the stage itself afterwards (pipelines/run_stage.py): its notebook finds the work done, shows the log and writes the
 metrics. Started again after a kill, the work goes on from its last shard, checkpoint,
-model or batch of noises. ``torchrun`` does, too.
+model, batch of noises or of images. ``torchrun`` does, too.
 """
 
 import argparse

@@ -19,7 +19,7 @@ from gad.models.sampler import TEACHER, Sampler, samplers_of_models
 from gad.models.students import start_student
 from gad.models.weights_hash import model_weights_key
 from gad.runtime import cache, paths
-from gad.runtime.cache import ResultCache, at_once, read_cached_result, write_cached_result
+from gad.runtime.cache import ResultCache, at_once, batch_makes, read_cached_result, write_cached_result
 
 
 @pytest.fixture
@@ -181,6 +181,37 @@ def test_of_another_owner_nothing_is_left(point_teacher, tmp_path):
         list(results_of_jobs([job(cache_key)], all_models, tmp_path))
     assert len(list((tmp_path / "job").iterdir())) == 2  # the mark and one part
     assert (tmp_path / "job" / "fingerprint.txt").read_text() == "b"
+
+
+def test_processes_share_the_parts_of_one_model_and_a_kill_costs_a_single_part(point_teacher, tmp_path, monkeypatch):
+    models = [Sampler(TEACHER, 0, point_teacher, 2), Sampler("gad", 0, point_teacher, 1)]
+    made, (name, student) = [], job_names_of_models(models)
+
+    def make(part: torch.Tensor) -> dict:
+        if len(made) == 4:
+            raise KeyboardInterrupt
+        made.append(part.tolist())
+        return {"x": 2.0 * part}
+
+    def parts(sampler: Sampler, inputs) -> dict:
+        return batch_makes("x", 7, 1, make) if sampler.name == "gad" else {}
+
+    def run(sampler: Sampler, inputs, given: list) -> dict:
+        return {"x": torch.cat([part["x"] for part in given]) if given else torch.zeros(1)}
+
+    job = Job("job", lambda: "key", lambda cached: None, run, parts)
+    with pytest.raises(KeyboardInterrupt):
+        list(results_of_jobs([job], models, tmp_path))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    made.clear()
+    monkeypatch.setattr(cache, "distributed_wait_until", lambda there: None)
+    write_cached_result(tmp_path / "job" / "parts" / student / "x_1_4", {"x": torch.tensor([8.0])})  # of the other one
+    write_cached_result(tmp_path / "job" / "parts" / student / "x_1_6", {"x": torch.tensor([12.0])})
+    assert len(list(precompute_jobs([job], models, tmp_path))) == 1 and made == [[5]]  # 0 to 3 were there
+    results = {sampler.name: result["x"] for _, sampler, result in results_of_jobs([job], models, tmp_path)}
+    assert results["gad"].tolist() == [0, 2, 4, 6, 8, 10, 12] and made == [[5]]
+    assert list((tmp_path / "job" / "parts").iterdir()) == [] and (tmp_path / "job" / name).is_dir()
 
 
 def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):

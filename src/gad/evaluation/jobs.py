@@ -2,11 +2,12 @@
 
 A :class:`Job` runs for every model of a recipe, the teacher first. Each result is cached in a folder of its own, under
 a name that depends on all that decides it. It is read back from there even by the process that has just computed it, so
-a stage sees the same bits whoever made them.
+a stage sees the same bits whoever made them. What takes long for a single model is made in parts, cached likewise.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ from gad.runtime.cache import Result, ResultCache, at_once, is_whole_result
 from gad.runtime.distributed import distributed_folder_lock, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import project_path
+
+PARTS = "parts"  # the folder of results that are not whole yet
 
 
 def job_names_of_models(all_models: Sequence[Sampler]) -> list[str]:
@@ -54,13 +57,15 @@ class Job:
     """What every model is evaluated on: ``run(sampler, inputs)``; ``prepare(cached)`` makes what all models share.
 
     ``cache_key()`` is a fingerprint of all that decides the results besides the model. Of the shared inputs, ``cached``
-    stores those that are costly to compute.
+    stores those that are costly to compute. With ``parts(sampler, inputs)``, calls by name, it is ``run(sampler,
+    inputs, made)`` with what they have given: processes share them, and a kill costs one of them.
     """
 
     name: str
     cache_key: Callable[[], str]
     prepare: Callable[[ResultCache], Any]
-    run: Callable[[Sampler, Any], Result]
+    run: Callable[..., Result]
+    parts: Callable[[Sampler, Any], Mapping[str, Callable[[], Result]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,24 @@ class JobResults:
     inputs: Callable[[], Any]
 
     def __call__(self, sampler: Sampler, name: str) -> Result:
-        return self.cached(name, lambda: self.job.run(sampler, self.inputs()))
+        result = self.cached(name, lambda: self._run(sampler, name))
+        if self.job.parts is not None and self.cached.folder is not None:
+            shutil.rmtree(self.cached.folder / PARTS / name, ignore_errors=True)
+        return result
+
+    def _run(self, sampler: Sampler, name: str) -> Result:
+        inputs = self.inputs()
+        if self.job.parts is None:
+            return self.job.run(sampler, inputs)
+        return self.job.run(sampler, inputs, self._of_parts(name).every(self.job.parts(sampler, inputs)))
+
+    def share(self, sampler: Sampler, name: str) -> None:
+        """Make this process's share of a model's parts, where it has any and its result is missing."""
+        if self.job.parts is not None and self.lack([name]):
+            self._of_parts(name).share(self.job.parts(sampler, self.inputs()))
+
+    def _of_parts(self, name: str) -> ResultCache:
+        return at_once if self.cached.folder is None else ResultCache(self.cached.folder / PARTS / name)
 
     def lack(self, names: Sequence[str]) -> bool:
         """Whether the result of one of those models is missing."""
@@ -106,7 +128,8 @@ def results_of_jobs(
 def precompute_jobs(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
     """Cache this process's share of the results in ``folder``, and yield a line for each.
 
-    All processes compute the shared inputs together; then the jobs are distributed, the teacher's first.
+    All processes compute the shared inputs and the parts of models together; then the jobs are distributed, the
+    teacher's first.
     """
     rank, processes = rank_and_world_size()
     names = job_names_of_models(all_models)
@@ -114,6 +137,9 @@ def precompute_jobs(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: 
     for of_job in of_jobs:
         if of_job.lack(names):
             of_job.inputs()
+    for of_job in of_jobs if processes > 1 else ():
+        for sampler, name in zip(all_models, names, strict=True):
+            of_job.share(sampler, name)
     order = [(number, 0) for number in range(len(jobs))]
     order += [(number, model) for number in range(len(jobs)) for model in range(1, len(all_models))]
     for number, model in order[rank::processes]:

@@ -2,7 +2,7 @@
 
 So a killed stage resumes, and several processes may share the work: a stage sees the same bits whoever made them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,22 +81,32 @@ class ResultCache:
             write_cached_result(path, make())
         return read_cached_result(path)
 
-    def each(self, name: str, makes: Sequence[Callable[[], Result]]) -> list[Result]:
-        """All of them, distributed over the processes, which have to come here all."""
-        if self.folder is None:
-            return [make() for make in makes]
+    def share(self, makes: Mapping[str, Callable[[], Result]]) -> None:
+        """Make and cache this process's share of the results, a different one in each process."""
         rank, processes = rank_and_world_size()
-        for number in range(rank, len(makes), processes):
-            ResultCache(self.folder)(f"{name}_{number}", makes[number])
+        for name, make in list(makes.items())[rank::processes]:
+            ResultCache(self.folder)(name, make)
+
+    def every(self, makes: Mapping[str, Callable[[], Result]]) -> list[Result]:
+        """All of them, distributed over the processes, which have to :meth:`share` all."""
+        if self.folder is None:
+            return [make() for make in makes.values()]
+        self.share(makes)
         others = ResultCache(self.folder, wait=True)
-        return [others(f"{name}_{number}", make) for number, make in enumerate(makes)]
+        return [others(name, make) for name, make in makes.items()]
 
     def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
-        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`each` distributes them.
+        """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`every` distributes them.
 
         Results cached in parts of another size are not mixed in.
         """
-        return self.each(f"{name}_{size}", [partial(make, part) for part in torch.arange(count).split(size)])
+        return self.every(batch_makes(name, count, size, make))
+
+
+def batch_makes(name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> dict[str, Callable[[], Result]]:
+    """``make`` of the numbers below ``count``, ``size`` of them at a time, by a name that tells the size."""
+    parts = torch.arange(count).split(size)
+    return {f"{name}_{size}_{number}": partial(make, part) for number, part in enumerate(parts)}
 
 
 at_once = ResultCache()

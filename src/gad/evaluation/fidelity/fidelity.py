@@ -28,7 +28,7 @@ from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import t_interval_over_seeds
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Result, ResultCache
+from gad.runtime.cache import Result, ResultCache, batch_makes
 from gad.runtime.devices import own_device
 
 EVALUATED = ("object_accuracy", "count_accuracy")  # of each image; other measures leave some captions out
@@ -70,9 +70,9 @@ def image_scores(
 
 
 def _scored(
-    sampler: Sampler, evaluators: Evaluators, config: FidelityConfig, source: PromptSource = None
-) -> list[Callable[[], Result]]:
-    """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``."""
+    name: str, sampler: Sampler, evaluators: Evaluators, config: FidelityConfig, source: PromptSource = None
+) -> dict[str, Callable[[], Result]]:
+    """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``; by names."""
     ids, shape = task_sample_ids(FIDELITY, config.num_images), sampler.model.latent_shape
     prompts = prompt_of(ids, source)
 
@@ -87,7 +87,7 @@ def _scored(
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
         return {"rows": rows, "features": evaluators.features(images)}
 
-    return [partial(some, part) for part in torch.arange(config.num_images).split(config.batch_size)]
+    return batch_makes(name, config.num_images, config.batch_size, some)
 
 
 def _whole_set(parts: Sequence[Result]) -> Result:
@@ -124,13 +124,13 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     config = settings.sensitivity.fidelity
     assert config is not None
 
-    def shown(sampler: Sampler, evaluators: Evaluators) -> list[Callable[[], Result]]:
+    def shown(name: str, sampler: Sampler, evaluators: Evaluators) -> dict[str, Callable[[], Result]]:
         sampler = replace(sampler, batch_size=config.batch_size)
-        return _scored(sampler, evaluators, config, settings.noise_pairs.prompt_source)
+        return _scored(name, sampler, evaluators, config, settings.noise_pairs.prompt_source)
 
     def prepare(cached: ResultCache) -> tuple[Evaluators, Result]:
         evaluators = load_evaluators(settings)
-        own = _whole_set(cached.each(f"teacher_{config.batch_size}", shown(teacher, evaluators)))
+        own = _whole_set(cached.every(shown("teacher", teacher, evaluators)))
         data = cached("data", lambda: real(evaluators.features))
         return evaluators, {"rows": own["rows"], "teacher": own["features"]} | data
 
@@ -139,10 +139,12 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         found = real_features(config, settings.teacher.dataset, features, side, captions)
         return {} if found is None else {"data": found}
 
-    def run(sampler: Sampler, inputs: tuple[Evaluators, Result]) -> Result:
-        evaluators, reference = inputs
-        own = sampler.name == TEACHER
-        scored_set = {} if own else _whole_set([make() for make in shown(sampler, evaluators)])
+    def parts(sampler: Sampler, inputs: tuple[Evaluators, Result]) -> dict[str, Callable[[], Result]]:
+        return {} if sampler.name == TEACHER else shown("images", sampler, inputs[0])
+
+    def run(sampler: Sampler, inputs: tuple[Evaluators, Result], made: Sequence[Result]) -> Result:
+        _, reference = inputs
+        scored_set = _whole_set(made) if made else {}
         rows, found = scored_set.get("rows", reference["rows"]), scored_set.get("features", reference["teacher"])
         distances = [
             {"reference": name, "features": config.features}
@@ -152,7 +154,7 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         ]
         return {"rows": rows, "distances": pd.DataFrame(distances)}
 
-    return Job("fidelity", partial(per_model_section_key, "fidelity", teacher, settings), prepare, run)
+    return Job("fidelity", partial(per_model_section_key, "fidelity", teacher, settings), prepare, run, parts)
 
 
 def measure_fidelity(

@@ -24,7 +24,7 @@ from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Result, ResultCache
+from gad.runtime.cache import Result, ResultCache, batch_makes
 from gad.runtime.devices import own_device
 
 
@@ -170,19 +170,19 @@ def num_seed_classes(rows: pd.DataFrame) -> int:
 
 def _seed_images(
     sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptSource = None
-) -> list[Callable[[], Result]]:
+) -> dict[str, Callable[[], Result]]:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     noise = draw_noise(task_sample_ids(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
     prompts = different_prompts(SEEDS, config.num_prompts, source)
     per_part = max(1, config.batch_size // config.num_seeds)
 
-    def part(start: int) -> Result:
-        here = prompts[start : start + per_part]
+    def some(part: Tensor) -> Result:
+        here = [prompts[i] for i in part.tolist()]
         repeated = [prompt for prompt in here for _ in range(config.num_seeds)]
         images = sampler.generate(noise.repeat(len(here), 1, 1, 1), repeated)
         return {"images": prepare_seed_images(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
 
-    return [partial(part, start) for start in range(0, len(prompts), per_part)]
+    return batch_makes(f"images_{config.batch_size}", len(prompts), per_part, some)
 
 
 def _split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
@@ -204,23 +204,26 @@ def seed_identification_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
     assert config is not None
 
-    def images_of(sampler: Sampler, classifier: Classifier) -> list[Callable[[], Result]]:
+    def images_of(sampler: Sampler, classifier: Classifier) -> dict[str, Callable[[], Result]]:
         return _seed_images(
             replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompt_source
         )
 
     def prepare(cached: ResultCache) -> SeedReference:
         classifier = build_classifier(config, device=device)
-        images = _split_images(cached.each(f"images_{config.batch_size}", images_of(teacher, classifier)), config)
+        images = _split_images(cached.every(images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify_seeds(images, classifier, config, teacher=None))
 
-    def run(sampler: Sampler, of_teacher: SeedReference) -> Result:
+    def parts(sampler: Sampler, of_teacher: SeedReference) -> dict[str, Callable[[], Result]]:
+        return {} if sampler.name == TEACHER else images_of(sampler, of_teacher.classifier)
+
+    def run(sampler: Sampler, of_teacher: SeedReference, made: Sequence[Result]) -> Result:
         if sampler.name == TEACHER:
             return {"rows": of_teacher.rows}
-        images = _split_images([make() for make in images_of(sampler, of_teacher.classifier)], config)
-        return {"rows": identify_seeds(images, of_teacher.classifier, config, teacher=of_teacher.predictors)[0]}
+        images, classifier = _split_images(made, config), of_teacher.classifier
+        return {"rows": identify_seeds(images, classifier, config, teacher=of_teacher.predictors)[0]}
 
-    return Job("seeds", partial(per_model_section_key, "seeds", teacher, settings), prepare, run)
+    return Job("seeds", partial(per_model_section_key, "seeds", teacher, settings), prepare, run, parts)
 
 
 def measure_seeds(
