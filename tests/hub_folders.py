@@ -216,6 +216,8 @@ def sections(root: Path) -> dict[str, dict]:
         "noise_optimisation": {"num_prompts": 2, "iterations": 1, "prompts": prompts},
         "layout": {"num_prompts": 2, "iterations": 2, "boxes_file": str(root / "boxes.json"),
                    "detector": str(root / "detector")},
+        "composition": {"prompts": str(root / "geneval.jsonl"), "detector": str(root / "detector"),
+                        "images_per_prompt": 2, "labels": {"automobile": "car"}},
     }  # fmt: skip
     return changes
 
@@ -229,6 +231,10 @@ def small_recipe(name: str, root: Path, **student: object) -> Recipe:
     boxes = {"cat": [0, 0, 256, 512], "car": [256, 0, 512, 512]}
     entry = {"filename": f"{CAPTION.replace(' ', '_')}/0.png", "objects": boxes}
     (root / "boxes.json").write_text(json.dumps([entry, entry]))
+    asked = [{"class": "cat", "count": 1}, {"class": "automobile", "count": 1, "color": "red"}]
+    prompts = [{"tag": "color_attr", "prompt": CAPTION, "include": asked},
+               {"tag": "single_object", "prompt": "a photo of a cat", "include": asked[:1]}]  # fmt: skip
+    (root / "geneval.jsonl").write_text("\n".join(map(json.dumps, prompts)))
     recipe = load_recipe(name).model_dump()
     for section, changes in sections(root).items():
         recipe[section] |= changes

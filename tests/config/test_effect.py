@@ -41,6 +41,7 @@ ALWAYS = {  # keys that have an effect in every recipe that has their section
     "control.noise_optimisation": "num_prompts iterations angle recompute batch_size",
     "control.layout": "num_prompts step attention attention_trajectory_steps attention_steps attention_layers"
     " low_frequency_size iterations top_share corner_range threshold batch_size seed boxes_file detector",
+    "control.composition": "prompts detector num_prompts images_per_prompt labels threshold counting_threshold",
     "external_models": "name source revision kind weights base latent_side scheduler num_steps timesteps sigmas"
     " guidance_scale eta seed licence",  # eta, timesteps and scheduler: the scheduler's own signature decides
 }
@@ -94,6 +95,7 @@ WITHOUT_EFFECT = [  # recipe, key, a value that is not its default
     ("emoji_unet", "sensitivity.seeds.epochs", 3),
     ("emoji_unet", "sensitivity.seeds.lr", 0.1),
     ("smoke", "control.layout", {"num_prompts": 2}),
+    ("smoke", "control.composition", {"prompts": "data/geneval.jsonl", "detector": "models/detector"}),
     ("smoke", "control.clip", "openai/clip-vit-base-patch32"),
     ("smoke", "control.diversity.prompts", "data/prompts.txt"),
     ("smoke", "control.noise_query.describe", "prompt"),

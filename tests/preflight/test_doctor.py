@@ -10,8 +10,9 @@ from gad.config import PromptsConfig, load_recipe
 from gad.config.external import ExternalStudent
 from gad.preflight import doctor, external_files
 from gad.preflight import pipeline_folder as folders
+from gad.preflight.control_files import check_control_files, check_detector_labels
 from gad.preflight.doctor import examine_recipe
-from gad.preflight.external_files import check_detector_labels, check_hub_reachable
+from gad.preflight.external_files import check_hub_reachable
 from gad.preflight.pipeline_folder import faults_of_pipeline
 from gad.preflight.rounding import check_amplification
 
@@ -46,7 +47,8 @@ def settings(teacher, tmp_path):
             "student": {},
             "sensitivity": {"num_noises": 8, "seeds": None, "fidelity": None, "negative_prompts": None,
                             "inversion": None},
-            "control": {"clip": None, "noise_query": None, "noise_optimisation": None, "layout": None},
+            "control": {"clip": None, "noise_query": None, "noise_optimisation": None, "layout": None,
+                        "composition": None},
         }  # fmt: skip
         updated = {
             name: getattr(recipe, name).model_copy(update=values | changes.get(name, {}))
@@ -216,12 +218,36 @@ def test_each_fault_of_a_file_of_boxes_has_its_line(settings, tmp_path, content,
     )
 
 
+def test_composition_needs_its_file_and_a_detector_that_knows_its_nouns(settings, tmp_path):
+    own = load_recipe("sana_sid").control.composition
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "mouse"}}')
+    path = tmp_path / "geneval.jsonl"
+
+    def line() -> str:
+        places = {"prompts": str(path), "detector": str(tmp_path)}
+        control = settings(control={"composition": own.model_copy(update=places)}).control
+        recipe = load_recipe("sana_sid").model_copy(update={"control": control})
+        return next(str(each) for each in check_control_files(recipe) if "composition" in str(each))
+
+    assert line().startswith(f"missing: control.composition.prompts: there is no file {path} -> put GenEval's")
+    asked = (
+        '{"tag": "two_object", "prompt": "p", "include": [{"class": "%s", "count": 1}, {"class": "dog", "count": 1}]}'
+    )
+    path.write_text(asked % "computer mouse")
+    assert "has no label for dog -> say what it calls them in its labels" in line()
+    path.write_text("[]")
+    assert "control.composition.prompts: GenEval file" in line() and "line 1: a list" in line()
+
+
 def test_a_noun_that_the_detector_has_no_label_for_has_its_line(tmp_path):
+    told = "layout", "name one that has"
     (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "car"}}')
-    assert list(check_detector_labels(str(tmp_path), {"cat"})) == []
-    [line] = map(str, check_detector_labels(str(tmp_path), {"cat", "dragon", "castle"}))
+    assert list(check_detector_labels(str(tmp_path), {"cat"}, *told)) == []
+    [line] = map(str, check_detector_labels(str(tmp_path), {"cat", "dragon", "castle"}, *told))
     assert f"missing: control.layout.detector: {tmp_path} has no label for castle, dragon -> name one" in line
-    assert list(check_detector_labels(str(tmp_path / "nowhere"), {"cat"})) == []  # another line says that it is missing
+    assert (
+        list(check_detector_labels(str(tmp_path / "nowhere"), {"cat"}, *told)) == []
+    )  # another line says that it is missing
 
 
 @pytest.mark.parametrize(("processes", "lines"), [("2", 0), ("8", 1)])

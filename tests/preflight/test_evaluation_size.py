@@ -3,14 +3,17 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
-from gad.config import load_recipe
+from gad.config import SeedsConfig, load_recipe
 from gad.diffusion.noise import draw_noise
+from gad.evaluation.sensitivity.seed_classifiers import classifier_pixel_features
 from gad.models.model import load_model
 from gad.models.sampler import samplers_of_models
 from gad.preflight.evaluation_size import (
     check_evaluation_size,
     estimate_calls_per_image,
+    estimate_evaluation_disk,
     estimate_evaluation_images,
 )
 
@@ -50,7 +53,17 @@ def test_doctor_tells_images_calls_and_disk_of_evaluation_at_the_papers_size():
     settings = settings.model_copy(update={"sensitivity": sensitivity})
     images = estimate_evaluation_images(settings)
     assert images["fidelity"] == 10_000
-    (finding,) = check_evaluation_size(settings)
-    assert f"evaluation: {sum(images.values())} images a model" in finding.what and "fidelity 10000" in finding.what
-    assert "0.05 GB of cached features" in finding.what
+    lines = {finding.what.split(":")[0]: finding.what for finding in check_evaluation_size(settings)}
+    calls = estimate_calls_per_image(settings)
+    assert set(lines) == {f"evaluation, {name}" for name in images} | {"hours of evaluation"}
+    assert "10000 images a model" in lines["evaluation, fidelity"] and "0.05 GB" in lines["evaluation, fidelity"]
+    assert f"{10 * calls['teacher']:.1f}k calls of the teacher" in lines["evaluation, fidelity"]
+    assert images["composition"] == 4 * 553 and "2212 images a model" in lines["evaluation, composition"]
     assert not list(check_evaluation_size(load_recipe("smoke")))
+
+
+def test_the_disk_of_seed_images_is_what_is_cached():
+    seeds, recipe = SeedsConfig(num_seeds=2, train_prompts=3, val_prompts=1, test_prompts=2), load_recipe("smoke")
+    recipe = recipe.model_copy(update={"sensitivity": recipe.sensitivity.model_copy(update={"seeds": seeds})})
+    prepared = classifier_pixel_features(torch.zeros(2 * seeds.num_prompts, 3, 64, 64))
+    assert estimate_evaluation_disk(recipe)["seeds"] == prepared.nbytes / 1e9

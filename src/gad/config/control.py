@@ -49,6 +49,18 @@ class NoiseOptimisationConfig(Section):
     batch_size: Count | None = None  # noises at once; the section's own unless given
 
 
+class CompositionConfig(Section):
+    """GenEval's prompts, and what reads the images of them."""
+
+    prompts: str  # GenEval's evaluation_metadata.jsonl, from the project's root
+    detector: str  # a transformers object detector, folder or hub name
+    num_prompts: Count | None = None  # evenly spaced in the file; without it all
+    images_per_prompt: Count = 4
+    labels: dict[str, str] = {}  # what the detector calls an object of the file
+    threshold: Annotated[float, Field(ge=0.05, lt=1)] = 0.3  # least score of a detection
+    counting_threshold: Annotated[float, Field(ge=0.05, lt=1)] = 0.9  # of prompts that count
+
+
 class ControlConfig(Section):
     """The tasks, and what they share."""
 
@@ -56,6 +68,7 @@ class ControlConfig(Section):
     noise_query: NoiseQueryConfig | None = None
     noise_optimisation: NoiseOptimisationConfig | None = None
     layout: Annotated[LayoutConfig | None, ON_IMAGES] = None
+    composition: Annotated[CompositionConfig | None, ON_IMAGES] = None
     # a transformers CLIP, folder from the project's root or hub name; else the dataset's evaluator
     clip: Annotated[str | None, ON_IMAGES] = None
     device: Device = "cpu"  # of the networks; noises and images stay on the CPU

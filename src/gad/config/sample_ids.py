@@ -15,6 +15,7 @@ FIDELITY = 8 * WIDTH
 NEGATIVE_PROMPTS = 9 * WIDTH  # and inversion, which takes the same ones
 EXPLORE = 10 * WIDTH
 VALIDATION = 11 * WIDTH  # of students while they train
+COMPOSITION = 12 * WIDTH
 
 
 def task_sample_ids(start: int, count: int) -> range:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gad.config import Recipe
 from gad.config.sample_ids import ANALYSIS, FIDELITY, NEGATIVE_PROMPTS, SEEDS, task_sample_ids
 from gad.data.prompts import different_prompts, prompt_of
+from gad.evaluation.control.composition.composition import composition_prompts
 from gad.evaluation.control.layout.prompts import layout_prompts
 from gad.evaluation.control.prompts import control_prompts
 from gad.evaluation.fidelity.negative_prompts import negative_pairs
@@ -50,6 +51,8 @@ def evaluated_captions(stage: str, settings: Recipe) -> dict[str, list[str]]:
             found["noise_optimisation"] = prompts.captions
         if control.layout:
             found["layout"] = [prompt.caption for prompt in layout_prompts(control.layout, captions=of)]
+        if control.composition:
+            found["composition"] = [prompt.caption for prompt in composition_prompts(control.composition)]
     return found
 
 

@@ -9,9 +9,9 @@ from huggingface_hub import try_to_load_from_cache
 
 from gad.config import Recipe
 from gad.data.prompts import load_prompts
+from gad.preflight.control_files import check_control_files
 from gad.preflight.evaluation_size import check_evaluation_size
 from gad.preflight.external_files import (
-    check_control_files,
     check_evaluators,
     check_external_students,
     check_hub_reachable,

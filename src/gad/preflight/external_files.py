@@ -1,4 +1,4 @@
-"""Checks of external dependencies: evaluators, external models, files of prompts and boxes."""
+"""Checks of external dependencies: evaluators, external models and the hub."""
 
 import socket
 import warnings
@@ -13,8 +13,6 @@ from gad.config.fidelity import EFFLITE0, PIXELS
 from gad.config.starting_student import NAME
 from gad.data.emoji.clip import load_emoji_clip
 from gad.data.emoji.detector import load_emoji_detector
-from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
-from gad.evaluation.control.prompts import control_prompts
 from gad.evaluation.fidelity.real_images import real_image_files
 from gad.evaluation.sensitivity.seed_classifiers import seed_classifier_network
 from gad.metrics.clip_encoder import clip_encoder_network
@@ -22,7 +20,6 @@ from gad.metrics.image_features import image_feature_network
 from gad.metrics.object_detector import object_detector_network
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
-from gad.runtime.files import read_json
 from gad.runtime.fingerprint import files_below
 from gad.runtime.paths import EMOJI, project_path
 
@@ -69,6 +66,8 @@ def _evaluators_of(settings: Recipe) -> dict[str, tuple[str, Callable | None]]:
     named: dict[str, tuple[str | None, Callable | None]] = {"control.clip": (control.clip, clip_encoder_network)}
     if control.layout:
         named["control.layout.detector"] = (control.layout.detector, object_detector_network)
+    if control.composition:
+        named["control.composition.detector"] = (control.composition.detector, object_detector_network)
     if measures.seeds and measures.seeds.classifier != PIXELS:
         classifier = partial(seed_classifier_network, num_labels=measures.seeds.num_seeds)
         named["sensitivity.seeds.classifier"] = (measures.seeds.classifier, classifier)
@@ -121,55 +120,6 @@ def _try_external_student(student: ExternalStudent) -> Iterator[Finding]:
         if message.startswith(f"{student.name}: "):
             what, _, do = message.partition("; ")
             yield Finding("warn", f"students, {what}", do)
-
-
-def check_control_files(settings: Recipe) -> Iterator[Finding]:
-    """The files of prompts and boxes that control tasks read, and whether they hold what is asked for."""
-    for name in settings.control.tasks:
-        key = "boxes_file" if name == "layout" else "prompts"
-        section = getattr(settings.control, name)
-        path = getattr(section, key)
-        if path is None:
-            continue
-        kind = "BoxDiff's file of prompts and boxes" if name == "layout" else "a .txt, or a .csv with column prompt"
-        if not project_path(path).is_file():
-            yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
-            continue
-        try:
-            if name == "layout":
-                yield from _unnamed_objects(project_path(path))
-                asked = boxdiff_two_objects(read_boxdiff(project_path(path)), section.num_prompts, seed=section.seed)
-                yield from check_detector_labels(
-                    section.detector, {thing.noun for prompt in asked for thing in prompt.targets}
-                )
-            else:
-                control_prompts(section.num_queries if name == "noise_query" else section.num_prompts, path)
-        except ValueError as error:
-            yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
-
-
-def _unnamed_objects(path: Path) -> Iterator[Finding]:
-    """Whether the file has boxes that are left out, since their prompts do not name the object."""
-    left_out = boxdiff_objects_without_name(path)
-    if left_out:
-        what = f"control.layout.boxes_file: {len(left_out)} boxes are of objects that their prompts do not name"
-        yield Finding("warn", f"{what}, first {left_out[0]}", "they are left out; name the objects as the prompts do")
-
-
-def check_detector_labels(detector: str, nouns: set[str]) -> Iterator[Finding]:
-    """Whether a detector that is here can find what is asked for: found out now, not behind all other tasks."""
-    config = project_path(detector) / "config.json"
-    if not config.is_file():
-        try:
-            config = try_to_load_from_cache(detector, "config.json")
-        except ValueError:  # no hub name at all
-            return
-    if not isinstance(config, str | Path):
-        return  # another line reports that it is missing
-    unknown = sorted(nouns - set(read_json(config).get("id2label", {}).values()))
-    if unknown:
-        what = f"control.layout.detector: {detector} has no label for {', '.join(unknown)}"
-        yield Finding("missing", what, "name one that has, or a boxes_file without them")
 
 
 def _holds_files(path: Path) -> bool:

@@ -16,6 +16,7 @@ from gad.metrics.statistics import CrossedEstimate, Estimate, bootstrap_mean, cr
 MEASURED = {  # task: the columns that are compared, those that the rows have
     "diversity": ("vendi", "seed_retrieval_accuracy", "object_accuracy", "colour_accuracy", "distance_to_roll"),
     "layout": ("overlap",),
+    "composition": ("correct",),
     "noise_query": ("clip_score", "object_accuracy", "target_distance"),
 }
 GAINS = (  # task, column, kind of noise, the kind it is compared with

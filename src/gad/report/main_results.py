@@ -40,6 +40,7 @@ LAYOUT: dict[str, Place] = {
     "layout AP50, optimised noise": ("control", "over_seeds", "ap50_optimised"),
     "layout AP50, teacher's optimised noise": ("control", "over_seeds", "ap50_teacher"),
 }
+COMPOSITION: dict[str, Place] = {"composition, mean over tags": ("control", "over_seeds", "composition")}
 OPTIMISED_NOISE: dict[str, Place] = {
     "CLIP score, fresh noise": ("control", "over_seeds", "query_clip_score_none"),
     "CLIP score, random noise": ("control", "over_seeds", "query_clip_score_random"),
@@ -55,7 +56,7 @@ OPTIMISED_NOISE: dict[str, Place] = {
 
 def main_results(metrics: dict[str, dict]) -> dict[str, Place]:
     """The main numbers of a recipe by label, the fidelity scores among them by whatever name the recipe gives them."""
-    return _outputs(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | OPTIMISED_NOISE
+    return _outputs(metrics) | RESPONSE | SEEDS_AND_MODES | LAYOUT | COMPOSITION | OPTIMISED_NOISE
 
 
 def main_result_tables(metrics: dict[str, dict]) -> dict[str, pd.DataFrame]:
@@ -82,6 +83,7 @@ def _subjects(metrics: dict[str, dict]) -> Iterator[tuple[str, dict[str, Place],
         yield f"Response to the noise, {direction_kind_title(kind)}", RESPONSE, kind
     yield "Seeds and modes", SEEDS_AND_MODES, ""
     yield "Layout through the noise", LAYOUT, ""
+    yield "Composition of objects", COMPOSITION, ""
     yield "Noise that was retrieved or optimised", OPTIMISED_NOISE, ""
 
 

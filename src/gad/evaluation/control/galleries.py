@@ -90,6 +90,18 @@ def optimisation_gallery(stage: Stage[ControlConfig], results: list[TaskResult])
     }
 
 
+def composition_gallery(stage: Stage[ControlConfig], results: list[TaskResult]) -> Gallery:
+    """``rows`` of one image of each of the first prompts, with their ``captions``."""
+    if not _has(stage, "composition"):
+        return {"rows": NOTHING, "captions": []}
+    rows = task_result_rows(results, "composition")
+    first = rows[(rows["variant"] == TEACHER) & (rows["sample"] == 0)].head(SHOWN)
+    return {
+        "rows": _main(task_result_outputs(results, "composition", sample=0)),
+        "captions": first["caption"].to_list(),
+    }
+
+
 def num_gallery_prompts(results: list[TaskResult], task: str) -> int:
     """How many prompts, or targets, each model had in a task; 0 where it did not run."""
     rows = task_result_rows(results, task)

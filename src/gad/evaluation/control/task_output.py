@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import pandas as pd
 from torch import Tensor
 
+SHOWN = 8  # prompts whose images are saved: at 512 px those of all would be gigabytes a model
+
 
 @dataclass(frozen=True)
 class TaskOutput:
-    """Per-sample rows and the outputs of the model: row i describes ``outputs[i]``."""
+    """Per-sample rows and the outputs of the model: row i describes ``outputs[i]``; the last rows may have none."""
 
     rows: pd.DataFrame
     outputs: Tensor

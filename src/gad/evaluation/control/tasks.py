@@ -15,6 +15,11 @@ import torch
 from tqdm import tqdm
 
 from gad.config import ControlConfig, Recipe
+from gad.evaluation.control.composition.composition import (
+    prepare_composition,
+    run_composition,
+    summarise_composition,
+)
 from gad.evaluation.control.diversity import prepare_diversity, run_diversity, summarise_diversity
 from gad.evaluation.control.layout.layout import prepare_layout, run_layout, summarise_layout
 from gad.evaluation.control.noise_optimisation import (
@@ -28,7 +33,7 @@ from gad.evaluation.control.noise_query import (
     run_noise_query,
     summarise_noise_query,
 )
-from gad.evaluation.control.task_output import TaskOutput
+from gad.evaluation.control.task_output import SHOWN, TaskOutput
 from gad.evaluation.control.task_results import TaskResult
 from gad.evaluation.jobs import Job, job_settings_files, precompute_jobs, results_of_jobs
 from gad.models.model import Model
@@ -64,9 +69,8 @@ TASKS = {
     "noise_query": Task(prepare_noise_query, run_noise_query, summarise_noise_query),
     "noise_optimisation": Task(prepare_noise_optimisation, run_noise_optimisation, summarise_noise_optimisation),
     "layout": Task(prepare_layout, run_layout, summarise_layout),
+    "composition": Task(prepare_composition, run_composition, summarise_composition),
 }
-
-SHOWN = 8  # prompts whose images are saved: at 512 px those of all would be gigabytes a model
 
 
 def _task_key(name: str, teacher: Sampler, settings: Recipe) -> str:
@@ -91,7 +95,7 @@ def _jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
         kept = torch.full((len(made.rows),), first[sampler.name] is sampler)
         if made.outputs.ndim == 4:
             kept &= torch.tensor(made.rows["prompt"].to_numpy()) < SHOWN
-        return {"rows": made.rows.assign(kept=kept.tolist()), "outputs": made.outputs[kept]}
+        return {"rows": made.rows.assign(kept=kept.tolist()), "outputs": made.outputs[kept[: len(made.outputs)]]}
 
     return [
         Job(
