@@ -19,7 +19,7 @@ from gad.models.sampler import TEACHER, Sampler, samplers_of_models
 from gad.models.students import start_student
 from gad.models.weights_hash import model_weights_key
 from gad.runtime import cache, paths
-from gad.runtime.cache import ResultCache, at_once, batch_makes, read_cached_result, write_cached_result
+from gad.runtime.cache import ResultCache, at_once, batch_parts, read_cached_result, write_cached_result
 
 
 @pytest.fixture
@@ -194,7 +194,7 @@ def test_processes_share_the_parts_of_one_model_and_a_kill_costs_a_single_part(p
         return {"x": 2.0 * part}
 
     def parts(sampler: Sampler, inputs) -> dict:
-        return batch_makes("x", 7, 1, make) if sampler.name == "gad" else {}
+        return batch_parts("x", 7, 1, make) if sampler.name == "gad" else {}
 
     def run(sampler: Sampler, inputs, given: list) -> dict:
         return {"x": torch.cat([part["x"] for part in given]) if given else torch.zeros(1)}
@@ -208,7 +208,7 @@ def test_processes_share_the_parts_of_one_model_and_a_kill_costs_a_single_part(p
     monkeypatch.setattr(cache, "distributed_wait_until", lambda there: None)
     write_cached_result(tmp_path / "job" / "parts" / student / "x_1_4", {"x": torch.tensor([8.0])})  # of the other one
     write_cached_result(tmp_path / "job" / "parts" / student / "x_1_6", {"x": torch.tensor([12.0])})
-    assert len(list(precompute_jobs([job], models, tmp_path))) == 1 and made == [[5]]  # 0 to 3 were there
+    assert len(list(precompute_jobs([job], models, tmp_path))) == 2 and made == [[5]]  # 0 to 3 were there
     results = {sampler.name: result["x"] for _, sampler, result in results_of_jobs([job], models, tmp_path)}
     assert results["gad"].tolist() == [0, 2, 4, 6, 8, 10, 12] and made == [[5]]
     assert list((tmp_path / "job" / "parts").iterdir()) == [] and (tmp_path / "job" / name).is_dir()

@@ -234,7 +234,7 @@ def test_composition_needs_its_file_and_a_detector_that_knows_its_nouns(settings
         '{"tag": "two_object", "prompt": "p", "include": [{"class": "%s", "count": 1}, {"class": "dog", "count": 1}]}'
     )
     path.write_text(asked % "computer mouse")
-    assert "has no label for dog -> say what it calls them in its labels" in line()
+    assert "has no label for dog -> say what it calls them in control.composition.labels" in line()
     path.write_text("[]")
     assert "control.composition.prompts: GenEval file" in line() and "line 1: a list" in line()
 

@@ -7,15 +7,16 @@ a stage sees the same bits whoever made them. What takes long for a single model
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from gad.models.sampler import Sampler
 from gad.models.weights_hash import model_weights_key
-from gad.runtime.cache import Result, ResultCache, at_once, is_whole_result
+from gad.runtime.cache import Parts, Result, ResultCache, at_once, is_whole_result
 from gad.runtime.distributed import distributed_folder_lock, rank_and_world_size
 from gad.runtime.fingerprint import fingerprint
 from gad.runtime.paths import project_path
@@ -57,15 +58,15 @@ class Job:
     """What every model is evaluated on: ``run(sampler, inputs)``; ``prepare(cached)`` makes what all models share.
 
     ``cache_key()`` is a fingerprint of all that decides the results besides the model. Of the shared inputs, ``cached``
-    stores those that are costly to compute. With ``parts(sampler, inputs)``, calls by name, it is ``run(sampler,
-    inputs, made)`` with what they have given: processes share them, and a kill costs one of them.
+    stores those that are costly to compute. With ``parts(sampler, inputs)`` it is ``run(sampler, inputs, made)``, with
+    what the parts have given: processes share them, and a kill costs one of them.
     """
 
     name: str
     cache_key: Callable[[], str]
     prepare: Callable[[ResultCache], Any]
     run: Callable[..., Result]
-    parts: Callable[[Sampler, Any], Mapping[str, Callable[[], Result]]] | None = None
+    parts: Callable[[Sampler, Any], Parts] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,20 @@ class JobResults:
         return self.job.run(sampler, inputs, self._of_parts(name).every(self.job.parts(sampler, inputs)))
 
     def share(self, sampler: Sampler, name: str) -> None:
-        """Make this process's share of a model's parts, where it has any and its result is missing."""
-        if self.job.parts is not None and self.lack([name]):
-            self._of_parts(name).share(self.job.parts(sampler, self.inputs()))
+        """Make this process's share of a model's parts while its result is missing.
+
+        In a launch that is started again another process may find all parts there, and delete them meanwhile.
+        """
+        assert self.job.parts is not None
+        if not self.lack([name]):
+            return
+        try:
+            for _ in self._of_parts(name).share(self.job.parts(sampler, self.inputs())):
+                if not self.lack([name]):
+                    return
+        except FileNotFoundError:
+            if self.lack([name]):
+                raise
 
     def _of_parts(self, name: str) -> ResultCache:
         return at_once if self.cached.folder is None else ResultCache(self.cached.folder / PARTS / name)
@@ -128,8 +140,8 @@ def results_of_jobs(
 def precompute_jobs(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: Path) -> Iterator[str]:
     """Cache this process's share of the results in ``folder``, and yield a line for each.
 
-    All processes compute the shared inputs and the parts of models together; then the jobs are distributed, the
-    teacher's first.
+    All processes compute the shared inputs together. Of jobs with parts they then make model after model together, and
+    one of them puts a model's parts together; the models of other jobs are distributed, the teacher's first.
     """
     rank, processes = rank_and_world_size()
     names = job_names_of_models(all_models)
@@ -137,11 +149,18 @@ def precompute_jobs(jobs: Sequence[Job], all_models: Sequence[Sampler], folder: 
     for of_job in of_jobs:
         if of_job.lack(names):
             of_job.inputs()
-    for of_job in of_jobs if processes > 1 else ():
-        for sampler, name in zip(all_models, names, strict=True):
-            of_job.share(sampler, name)
-    order = [(number, 0) for number in range(len(jobs))]
-    order += [(number, model) for number in range(len(jobs)) for model in range(1, len(all_models))]
-    for number, model in order[rank::processes]:
-        of_jobs[number](all_models[model], names[model])
-        yield f"{jobs[number].name}: {all_models[model].name}, seed {all_models[model].seed}"
+    shared = [of_job for of_job in of_jobs if of_job.job.parts is not None]
+    for number, (of_job, model) in enumerate(product(shared, range(len(names)))):
+        of_job.share(all_models[model], names[model])
+        if number % processes == rank:
+            of_job(all_models[model], names[model])
+        yield _line(of_job.job, all_models[model])
+    alone = [of_job for of_job in of_jobs if of_job.job.parts is None]
+    order = [*product(alone, [0]), *product(alone, range(1, len(names)))]
+    for of_job, model in order[rank::processes]:
+        of_job(all_models[model], names[model])
+        yield _line(of_job.job, all_models[model])
+
+
+def _line(job: Job, sampler: Sampler) -> str:
+    return f"{job.name}: {sampler.name}, seed {sampler.seed}"

@@ -8,7 +8,7 @@ from huggingface_hub import try_to_load_from_cache
 from gad.config import Recipe
 from gad.config.control import CompositionConfig, DiversityConfig, NoiseOptimisationConfig, NoiseQueryConfig
 from gad.config.layout import LayoutConfig
-from gad.evaluation.control.composition.composition import composition_prompts
+from gad.evaluation.control.composition.composition import NO_CLIP, composition_prompts
 from gad.evaluation.control.layout.boxdiff_file import boxdiff_objects_without_name, boxdiff_two_objects, read_boxdiff
 from gad.evaluation.control.prompts import control_prompts
 from gad.preflight.finding import Finding
@@ -33,6 +33,9 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
             continue
         try:
             yield from check(section)
+            if name == "composition" and settings.control.clip is None:
+                if any(prompt.names_colour for prompt in composition_prompts(section)):
+                    yield Finding("missing", f"control.composition.prompts: {NO_CLIP}", "or take the colours out")
         except ValueError as error:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
 
@@ -46,7 +49,9 @@ def _check_prompts(section: DiversityConfig | NoiseQueryConfig | NoiseOptimisati
 
 def _check_composition(section: CompositionConfig) -> Iterator[Finding]:
     nouns = {section.labels.get(noun, noun) for prompt in composition_prompts(section) for noun in prompt.nouns}
-    yield from check_detector_labels(section.detector, nouns, "composition", "say what it calls them in its labels")
+    yield from check_detector_labels(
+        section.detector, nouns, "composition", "say what it calls them in control.composition.labels"
+    )
 
 
 def _check_boxes(section: LayoutConfig) -> Iterator[Finding]:

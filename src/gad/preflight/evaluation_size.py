@@ -13,9 +13,14 @@ CLASSIFIER_SIDE = 224  # pixels that image classifiers of transformers are asked
 
 
 def estimate_evaluation_images(settings: Recipe) -> dict[str, int]:
-    """Images that each model makes, by section; those of single samples (inversion, layout, ...) are few beside."""
+    """Images that each model makes, by section; those of inversion, negative prompts and the steps that move noises
+    are not counted."""
     analysis, control = settings.sensitivity, settings.control
     images = {"diversity": control.diversity.num_prompts * control.diversity.seeds_per_prompt}
+    if control.noise_query is not None:  # each model's own library, and four noises of each query
+        images["noise_query"] = control.noise_query.library_size + 4 * control.noise_query.num_queries
+    if control.layout is not None:  # random, optimised and the teacher's noise
+        images["layout"] = 3 * control.layout.num_prompts
     if control.composition is not None:
         prompts = control.composition.num_prompts or GENEVAL_PROMPTS
         images["composition"] = prompts * control.composition.images_per_prompt

@@ -116,7 +116,7 @@ def ablation_overrides(ablation: Ablation, setting: Setting, trained: list[str])
     student = f"{graph}:++students.{ablation.recipe}-{{0}}={{{{recipe: {ablation.recipe}, variant: {{0}}}}}}"
     return [
         *(f"{file}:++{key}={json.dumps(value)}" for key, value in (ablation.common | setting).items()),
-        *([f"{file}:++variants={json.dumps(trained + added)}"] if added else []),
+        *([f"{file}:++variants={json.dumps(ablation.variants)}"] if dropped or added else []),
         *(f"{graph}:~students.{ablation.recipe}-{variant}" for variant in dropped),
         *(student.format(variant) for variant in added),
     ]

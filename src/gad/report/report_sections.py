@@ -130,7 +130,6 @@ def beside_long_run_report_section(recipe: str, metrics: dict[str, dict], facts:
     if committed is None:
         return "No long run of this recipe is committed.", pd.DataFrame()
     made = committed["provenance"]
-    line = (
-        f"committed: revision {made['revision']}, {made['device']}\n{changed_since_committed_results(facts, committed)}"
-    )
+    by = ", ".join([*([f"revision {made['revision']}"] if made["revision"] else []), made["device"]])
+    line = f"committed: {by}\n{changed_since_committed_results(facts, committed)}"
     return line, beside_committed_results(metrics, committed)

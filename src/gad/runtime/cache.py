@@ -2,7 +2,7 @@
 
 So a killed stage resumes, and several processes may share the work: a stage sees the same bits whoever made them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,9 @@ HASHES = "hashes.json"
 
 Result = dict[str, pd.DataFrame | Tensor]
 """Tables and tensors by name."""
+
+Parts = Mapping[str, Callable[[], Result]]
+"""How the parts of a result are made, by their names."""
 
 
 def write_cached_result(path: Path, result: Result) -> None:
@@ -76,34 +79,39 @@ class ResultCache:
             return make()
         path = self.folder / name
         if self.wait:
-            distributed_wait_until(path.exists)
+            distributed_wait_until(lambda: path.exists() and is_whole_result(path))
         elif not is_whole_result(path):
             write_cached_result(path, make())
         return read_cached_result(path)
 
-    def share(self, makes: Mapping[str, Callable[[], Result]]) -> None:
-        """Make and cache this process's share of the results, a different one in each process."""
+    def share(self, parts: Parts) -> Iterator[str]:
+        """Make this process's share of the parts, a different one in each process; yield the name of each once it is
+        cached."""
+        assert self.folder is not None, "processes share what is on a disk"
         rank, processes = rank_and_world_size()
-        for name, make in list(makes.items())[rank::processes]:
-            ResultCache(self.folder)(name, make)
+        for name, make in list(parts.items())[rank::processes]:
+            if not is_whole_result(self.folder / name):
+                write_cached_result(self.folder / name, make())
+            yield name
 
-    def every(self, makes: Mapping[str, Callable[[], Result]]) -> list[Result]:
-        """All of them, distributed over the processes, which have to :meth:`share` all."""
+    def every(self, parts: Parts) -> list[Result]:
+        """All parts, distributed over the processes: each makes its share and waits for the others'."""
         if self.folder is None:
-            return [make() for make in makes.values()]
-        self.share(makes)
+            return [make() for make in parts.values()]
+        for _ in self.share(parts):
+            pass
         others = ResultCache(self.folder, wait=True)
-        return [others(name, make) for name, make in makes.items()]
+        return [others(name, make) for name, make in parts.items()]
 
     def batches(self, name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> list[Result]:
         """``make`` of the numbers below ``count``, ``size`` of them at a time, as :meth:`every` distributes them.
 
         Results cached in parts of another size are not mixed in.
         """
-        return self.every(batch_makes(name, count, size, make))
+        return self.every(batch_parts(name, count, size, make))
 
 
-def batch_makes(name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> dict[str, Callable[[], Result]]:
+def batch_parts(name: str, count: int, size: int, make: Callable[[Tensor], Result]) -> Parts:
     """``make`` of the numbers below ``count``, ``size`` of them at a time, by a name that tells the size."""
     parts = torch.arange(count).split(size)
     return {f"{name}_{size}_{number}": partial(make, part) for number, part in enumerate(parts)}

@@ -9,12 +9,13 @@ from torch import Tensor
 from gad.config import ControlConfig
 from gad.evaluation.control.noise_library import open_library
 from gad.evaluation.control.noise_query import noise_query_library_folder
+from gad.evaluation.control.task_output import SHOWN
 from gad.evaluation.control.task_results import TaskResult, task_result_outputs, task_result_rows, task_result_table
 from gad.models.sampler import TEACHER
 from gad.models.stage import Stage
 
 MAIN = (TEACHER, "baseline", "gad")  # whose images are shown
-SHOWN, REQUESTS = 8, 10  # samples of a gallery, and low-level requests of a strip
+REQUESTS = 10  # low-level requests of a strip
 Gallery = dict[str, object]
 NOTHING: dict[str, Tensor] = {}
 

@@ -4,7 +4,7 @@ Results are cached model by model (:mod:`gad.evaluation.jobs`), so that a killed
 precompute them.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from gad.config import ControlConfig, Recipe
 from gad.evaluation.control.composition.composition import (
+    composition_parts,
     prepare_composition,
     run_composition,
     summarise_composition,
@@ -40,7 +41,7 @@ from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler, samplers_of_models
 from gad.models.stage import Stage
 from gad.models.weights_hash import model_weights_key
-from gad.runtime.cache import Result
+from gad.runtime.cache import Parts, Result
 from gad.runtime.fingerprint import stage_fingerprint
 from gad.runtime.paths import EMOJI
 
@@ -56,12 +57,16 @@ class Task:
       sub-section;
     - ``summarise(rows) -> dict[str, float]``: the headline numbers of one model.
 
+    A task that asks much of a model has ``parts(sampler, inputs, config)`` besides, and ``run`` gets what they have
+    given as a fourth argument (:class:`gad.evaluation.jobs.Job`).
+
     A new task is one such file, its sub-section in ``config/`` and its entry in ``TASKS``.
     """
 
     prepare: Callable[..., Any]
     run: Callable[..., TaskOutput]
     summarise: Callable[[pd.DataFrame], dict[str, float]]
+    parts: Callable[..., Parts] | None = None
 
 
 TASKS = {
@@ -69,7 +74,7 @@ TASKS = {
     "noise_query": Task(prepare_noise_query, run_noise_query, summarise_noise_query),
     "noise_optimisation": Task(prepare_noise_optimisation, run_noise_optimisation, summarise_noise_optimisation),
     "layout": Task(prepare_layout, run_layout, summarise_layout),
-    "composition": Task(prepare_composition, run_composition, summarise_composition),
+    "composition": Task(prepare_composition, run_composition, summarise_composition, composition_parts),
 }
 
 
@@ -90,12 +95,17 @@ def _jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
     for sampler in models:
         first.setdefault(sampler.name, sampler)
 
-    def run(name: str, sampler: Sampler, inputs) -> Result:
-        made = TASKS[name].run(sampler, inputs, getattr(settings.control, name))
+    def run(name: str, sampler: Sampler, inputs, *parts: Sequence[Result]) -> Result:
+        made = TASKS[name].run(sampler, inputs, getattr(settings.control, name), *parts)
         kept = torch.full((len(made.rows),), first[sampler.name] is sampler)
         if made.outputs.ndim == 4:
             kept &= torch.tensor(made.rows["prompt"].to_numpy()) < SHOWN
         return {"rows": made.rows.assign(kept=kept.tolist()), "outputs": made.outputs[kept[: len(made.outputs)]]}
+
+    def parts(name: str, sampler: Sampler, inputs) -> Parts:
+        of_task = TASKS[name].parts
+        assert of_task is not None
+        return of_task(sampler, inputs, getattr(settings.control, name))
 
     return [
         Job(
@@ -103,6 +113,7 @@ def _jobs_of(models: list[Sampler], settings: Recipe) -> list[Job]:
             cache_key=partial(_task_key, name, teacher, settings),
             prepare=partial(TASKS[name].prepare, teacher, settings),
             run=partial(run, name),
+            parts=partial(parts, name) if TASKS[name].parts else None,
         )
         for name in settings.control.tasks
     ]

@@ -3,7 +3,7 @@
 Every model gets the same noises and prompts. Images are scored as they are made and not saved.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from gad.metrics.set_distances import set_distances
 from gad.metrics.statistics import t_interval_over_seeds
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Result, ResultCache, batch_makes
+from gad.runtime.cache import Parts, Result, ResultCache, batch_parts
 from gad.runtime.devices import own_device
 
 EVALUATED = ("object_accuracy", "count_accuracy")  # of each image; other measures leave some captions out
@@ -71,7 +71,7 @@ def image_scores(
 
 def _scored(
     name: str, sampler: Sampler, evaluators: Evaluators, config: FidelityConfig, source: PromptSource = None
-) -> dict[str, Callable[[], Result]]:
+) -> Parts:
     """How some images each are scored: ``rows``, a row per image, and their ``features`` ``[N, D]``; by names."""
     ids, shape = task_sample_ids(FIDELITY, config.num_images), sampler.model.latent_shape
     prompts = prompt_of(ids, source)
@@ -87,7 +87,7 @@ def _scored(
         rows = pd.DataFrame({"sample": part.tolist(), "prompt": here} | columns)
         return {"rows": rows, "features": evaluators.features(images)}
 
-    return batch_makes(name, config.num_images, config.batch_size, some)
+    return batch_parts(name, config.num_images, config.batch_size, some)
 
 
 def _whole_set(parts: Sequence[Result]) -> Result:
@@ -124,13 +124,13 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     config = settings.sensitivity.fidelity
     assert config is not None
 
-    def shown(name: str, sampler: Sampler, evaluators: Evaluators) -> dict[str, Callable[[], Result]]:
+    def scored(name: str, sampler: Sampler, evaluators: Evaluators) -> Parts:
         sampler = replace(sampler, batch_size=config.batch_size)
         return _scored(name, sampler, evaluators, config, settings.noise_pairs.prompt_source)
 
     def prepare(cached: ResultCache) -> tuple[Evaluators, Result]:
         evaluators = load_evaluators(settings)
-        own = _whole_set(cached.every(shown("teacher", teacher, evaluators)))
+        own = _whole_set(cached.every(scored("teacher", teacher, evaluators)))
         data = cached("data", lambda: real(evaluators.features))
         return evaluators, {"rows": own["rows"], "teacher": own["features"]} | data
 
@@ -139,8 +139,8 @@ def fidelity_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         found = real_features(config, settings.teacher.dataset, features, side, captions)
         return {} if found is None else {"data": found}
 
-    def parts(sampler: Sampler, inputs: tuple[Evaluators, Result]) -> dict[str, Callable[[], Result]]:
-        return {} if sampler.name == TEACHER else shown("images", sampler, inputs[0])
+    def parts(sampler: Sampler, inputs: tuple[Evaluators, Result]) -> Parts:
+        return {} if sampler.name == TEACHER else scored("images", sampler, inputs[0])
 
     def run(sampler: Sampler, inputs: tuple[Evaluators, Result], made: Sequence[Result]) -> Result:
         _, reference = inputs

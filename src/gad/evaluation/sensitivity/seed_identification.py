@@ -24,7 +24,7 @@ from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.evaluation.sensitivity.seed_classifiers import Classifier, Predict, build_classifier
 from gad.models.model import Model
 from gad.models.sampler import TEACHER, NamedStudent, Sampler
-from gad.runtime.cache import Result, ResultCache, batch_makes
+from gad.runtime.cache import Parts, Result, ResultCache, batch_parts
 from gad.runtime.devices import own_device
 
 
@@ -168,9 +168,7 @@ def num_seed_classes(rows: pd.DataFrame) -> int:
     return rows["noise"].nunique() if len(rows) else 0
 
 
-def _seed_images(
-    sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptSource = None
-) -> dict[str, Callable[[], Result]]:
+def _seed_images(sampler: Sampler, classifier: Classifier, config: SeedsConfig, source: PromptSource = None) -> Parts:
     """How the images of the recipe's noises under its prompts are made, a few prompts at a time, for the classifier."""
     noise = draw_noise(task_sample_ids(SEEDS, config.num_seeds), sampler.model.latent_shape, seed=config.seed)
     prompts = different_prompts(SEEDS, config.num_prompts, source)
@@ -182,7 +180,7 @@ def _seed_images(
         images = sampler.generate(noise.repeat(len(here), 1, 1, 1), repeated)
         return {"images": prepare_seed_images(images.unflatten(0, (len(here), config.num_seeds)), classifier.prepare)}
 
-    return batch_makes(f"images_{config.batch_size}", len(prompts), per_part, some)
+    return batch_parts(f"images_{config.batch_size}", len(prompts), per_part, some)
 
 
 def _split_images(parts: Sequence[Result], config: SeedsConfig) -> SeedImages:
@@ -204,7 +202,7 @@ def seed_identification_evaluation(teacher: Sampler, settings: Recipe) -> Job:
     config, device = settings.sensitivity.seeds, own_device(settings.sensitivity.device)
     assert config is not None
 
-    def images_of(sampler: Sampler, classifier: Classifier) -> dict[str, Callable[[], Result]]:
+    def images_of(sampler: Sampler, classifier: Classifier) -> Parts:
         return _seed_images(
             replace(sampler, batch_size=config.batch_size), classifier, config, settings.noise_pairs.prompt_source
         )
@@ -214,7 +212,7 @@ def seed_identification_evaluation(teacher: Sampler, settings: Recipe) -> Job:
         images = _split_images(cached.every(images_of(teacher, classifier)), config)
         return SeedReference(classifier, *identify_seeds(images, classifier, config, teacher=None))
 
-    def parts(sampler: Sampler, of_teacher: SeedReference) -> dict[str, Callable[[], Result]]:
+    def parts(sampler: Sampler, of_teacher: SeedReference) -> Parts:
         return {} if sampler.name == TEACHER else images_of(sampler, of_teacher.classifier)
 
     def run(sampler: Sampler, of_teacher: SeedReference, made: Sequence[Result]) -> Result:

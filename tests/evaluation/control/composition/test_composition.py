@@ -1,6 +1,7 @@
 """Composition: GenEval's rules on detections written down by hand, its file, and images through real networks."""
 
 import json
+from dataclasses import replace
 
 import hub_folders
 import pytest
@@ -10,6 +11,8 @@ from gad.config.control import CompositionConfig
 from gad.data.boxes import Detection
 from gad.evaluation.control.composition.colours import ColourReader, crop_box
 from gad.evaluation.control.composition.composition import (
+    asked_detections,
+    composition_parts,
     prepare_composition,
     run_composition,
     summarise_composition,
@@ -21,9 +24,11 @@ from gad.evaluation.control.composition.geneval_file import (
     read_geneval,
 )
 from gad.evaluation.control.composition.requirements import box_relations, requirements_met
+from gad.evaluation.control.tasks import run_tasks
 from gad.metrics.clip_encoder import Encoder
 from gad.models.model import load_model
 from gad.models.sampler import TEACHER, Sampler
+from gad.runtime.cache import at_once
 
 HERE = (0, 0, 10, 10)
 
@@ -38,6 +43,29 @@ def prompt(*include: Requirement, exclude=()) -> CompositionPrompt:
 
 def no_colours(found):
     raise AssertionError("no colour is asked for")
+
+
+def test_sixteen_detections_of_a_noun_are_looked_at():
+    asked = prompt(Requirement("dog", 1), exclude=(Requirement("dog", 17),))
+    assert requirements_met(seen(*["dog"] * 20), asked, no_colours)
+
+
+def test_a_relation_holds_for_every_pair():
+    asked = prompt(Requirement("cat", 1), Requirement("dog", 2, relation="right of", target=0))
+    right, left = seen("dog", box=(20, 0, 30, 10)), seen("dog", box=(-20, 0, -10, 10))
+    assert requirements_met(seen("cat") + right + right, asked, no_colours)
+    assert not requirements_met(seen("cat") + right + left, asked, no_colours)
+
+
+@pytest.mark.parametrize(("tag", "nouns"), [("counting", ["mouse"]), ("colors", ["mouse", "mouse", "dog"])])
+def test_detections_have_the_files_names_and_the_tags_threshold(tag, nouns):
+    config = CompositionConfig(prompts="a", detector="b", labels={"computer mouse": "mouse"})
+    scores = (("mouse", 0.95), ("mouse", 0.5), ("dog", 0.31), ("cat", 0.99), ("mouse", 0.3))
+    found = [Detection(noun, score, HERE, "") for noun, score in scores]
+    asked = CompositionPrompt("c", tag, (Requirement("computer mouse", 1), Requirement("dog", 1)))
+    assert [each.noun for each in asked_detections(found, asked, config)] == [
+        noun.replace("mouse", "computer mouse") for noun in nouns
+    ]
 
 
 def test_every_object_has_to_be_found_as_often_as_asked():
@@ -115,6 +143,11 @@ def test_the_published_files_lines_are_read(tmp_path):
             '{"tag": "a", "prompt": "b", "include": [{"class": "c", "count": 1, "position": ["above", 0]}]}',
             "is to entry 0, which is not before it",
         ),
+        ('{"tag": "a", "prompt": "b", "include": [{"class": "c", "count": 1, "position": 5}]}', "position of 'c' is 5"),
+        (
+            '{"tag": "a", "prompt": "b", "include": [{"class": "c", "count": 1}], "exclude": null}',
+            "'exclude' is no list",
+        ),
     ],
 )
 def test_a_faulty_line_of_the_file_is_named(tmp_path, line, message):
@@ -155,16 +188,30 @@ def test_images_of_every_prompt_are_read_by_a_detector_and_a_clip(tiny):
     config = settings.control.composition
     config = config.model_copy(update={"threshold": 0.05, "counting_threshold": 0.05})
     inputs = prepare_composition(sampler, settings)
-    made = run_composition(sampler, inputs, config)
+    made = run_composition(sampler, inputs, config, at_once.every(composition_parts(sampler, inputs, config)))
     assert made.rows["prompt"].tolist() == [0, 0, 1, 1] and made.rows["sample"].tolist() == [0, 1, 0, 1]
     assert len(made.outputs) == 4 and made.outputs.isfinite().all() and (made.rows["found"] > 0).all()
     for row, image in zip(made.rows.itertuples(), made.outputs, strict=True):
-        nouns = {each.noun for each in inputs.detect(image[None])[0]}
-        if row.tag == "single_object":
-            assert row.correct == float("cat" in nouns)
+        found = inputs.detect(image[None])[0]
+        car = [each for each in found if each.noun == "car"][:1]
+        right = any(each.noun == "cat" for each in found)
+        if row.tag == "color_attr":
+            right &= inputs.colours(image, [replace(each, noun="automobile") for each in car]) == ["red"]
+        assert row.correct == float(right)
     numbers = summarise_composition(made.rows)
     tags = [numbers["composition_color_attr"], numbers["composition_single_object"]]
     assert numbers["composition"] == pytest.approx(sum(tags) / 2)
+
+
+def test_images_of_the_first_prompts_alone_are_given_back(tiny, tmp_path):
+    settings, sampler = tiny
+    lines = [{"tag": "t", "prompt": f"a cat {i}", "include": [{"class": "cat", "count": 1}]} for i in range(9)]
+    (tmp_path / "geneval.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    own = settings.control.composition.model_copy(update={"prompts": str(tmp_path / "geneval.jsonl")})
+    only = {"composition": own, "noise_query": None, "noise_optimisation": None, "layout": None}
+    settings = settings.model_copy(update={"control": settings.control.model_copy(update=only)})
+    (result,) = [each for each in run_tasks(sampler.model, [], settings) if each.task == "composition"]
+    assert len(result.rows) == 18 and len(result.outputs) == 16 and result.rows["kept"].sum() == 16
 
 
 def test_what_the_detector_cannot_name_and_a_missing_clip_are_one_line(tiny):
@@ -172,7 +219,7 @@ def test_what_the_detector_cannot_name_and_a_missing_clip_are_one_line(tiny):
     control, own = settings.control, settings.control.composition
     for changes, message in (
         ({"composition": own.model_copy(update={"labels": {}})}, "no label for automobile; say what it calls them"),
-        ({"clip": None}, "asks for colours, which a CLIP reads: name one in control.clip"),
+        ({"clip": None}, "asks for colours, which a CLIP reads; name one in control.clip"),
     ):
         changed = settings.model_copy(update={"control": control.model_copy(update=changes)})
         with pytest.raises(ValueError, match=message) as error:

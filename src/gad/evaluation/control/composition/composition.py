@@ -1,10 +1,11 @@
 """Composition: does an image show what its prompt asks for, as an object detector sees it? GenEval's six tags.
 
 Objects, two objects, counts, colours, positions, and colours of two objects (Ghosh, Hajishirzi and Schmidt 2023).
-Numbers are those of the detector and the CLIP that the recipe names: they compare models, and are GenEval's own only
-with its detector.
+Numbers are those of the detector and the CLIP that the recipe names: they compare models. GenEval's own come from a
+Mask2Former, whose masks it uses too, and CLIP ViT-L/14.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,10 +25,11 @@ from gad.evaluation.control.task_output import SHOWN, TaskOutput
 from gad.metrics.clip_encoder import load_clip_encoder
 from gad.metrics.object_detector import HubDetector, load_hub_detector, missing_detector_labels
 from gad.models.sampler import Sampler
-from gad.runtime.cache import ResultCache, at_once
+from gad.runtime.cache import Parts, Result, ResultCache, at_once, batch_parts
 from gad.runtime.devices import own_device
 from gad.runtime.paths import project_path
 
+NO_CLIP = "the file asks for colours, which a CLIP reads; name one in control.clip"
 COUNTING = "counting"  # the tag whose detections have to be surer, so that none is counted twice
 
 
@@ -55,8 +57,9 @@ def prepare_composition(teacher: Sampler, settings: Recipe, cached: ResultCache 
     config, control = settings.control.composition, settings.control
     assert config is not None
     prompts, device = composition_prompts(config), own_device(control.device)
-    if control.clip is None and any(prompt.names_colour for prompt in prompts):
-        raise ValueError("control.composition asks for colours, which a CLIP reads: name one in control.clip")
+    colours = any(prompt.names_colour for prompt in prompts)
+    if colours and control.clip is None:
+        raise ValueError(f"control.composition: {NO_CLIP}")
     detector = load_hub_detector(config.detector, device=device)
     nouns = [config.labels.get(noun, noun) for prompt in prompts for noun in prompt.nouns]
     missing = missing_detector_labels(detector, nouns)
@@ -65,26 +68,39 @@ def prepare_composition(teacher: Sampler, settings: Recipe, cached: ResultCache 
         raise ValueError(f"control.composition: {what}; say what it calls them in control.composition.labels")
     ids = task_sample_ids(COMPOSITION, len(prompts) * config.images_per_prompt)
     noise = draw_noise(ids, teacher.model.latent_shape, seed=control.seed)
-    reader = None if control.clip is None else ColourReader(load_clip_encoder(control.clip, device=device))
+    reader = ColourReader(load_clip_encoder(control.clip, device=device)) if colours else None
     return CompositionInputs(prompts, noise, detector, reader)
 
 
-def run_composition(sampler: Sampler, inputs: CompositionInputs, config: CompositionConfig) -> TaskOutput:
-    """A row per image: its ``prompt`` by number, ``sample``, ``tag``, ``caption``, ``correct`` (1 or 0) and how many
-    objects were ``found``. Images of the first prompts alone are given back: those of all would fill a memory.
+def composition_parts(sampler: Sampler, inputs: CompositionInputs, config: CompositionConfig) -> Parts:
+    """How some images each are made and read: ``rows``, a row per image, and the ``images`` of the first prompts, since
+    those of all would fill a memory.
+
+    Of an image its ``prompt`` by number, ``sample``, ``tag``, ``caption``, ``correct`` (1 or 0) and how many of the
+    nouns' detections are ``found``.
     """
-    rows, images, each = [], [], config.images_per_prompt
-    for part in torch.arange(len(inputs.noise)).split(sampler.batch_size):
-        asked = [inputs.prompts[i // each] for i in part.tolist()]
+    each = config.images_per_prompt
+
+    def some(part: Tensor) -> Result:
+        asked, rows = [inputs.prompts[i // each] for i in part.tolist()], []
         made = sampler.generate(inputs.noise[part], [prompt.caption for prompt in asked])
         for i, prompt, image, seen in zip(part.tolist(), asked, made, inputs.detect(made), strict=True):
-            found = _sure_detections(seen, prompt, config)
+            found = asked_detections(seen, prompt, config)
             labels = {"prompt": i // each, "sample": i % each, "tag": prompt.tag, "caption": prompt.caption}
-            colours = partial(_no_colours if inputs.colours is None else inputs.colours, image)
-            correct = float(requirements_met(found, prompt, colours))
+            read_colours = partial(_no_colours if inputs.colours is None else inputs.colours, image)
+            correct = float(requirements_met(found, prompt, read_colours))
             rows.append(labels | {"correct": correct, "found": len(found)})
-        images.append(made[(part // each) < SHOWN])
-    return TaskOutput(pd.DataFrame(rows), torch.cat(images))
+        return {"rows": pd.DataFrame(rows), "images": made[part // each < SHOWN]}
+
+    return batch_parts("images", len(inputs.noise), sampler.batch_size, some)
+
+
+def run_composition(
+    sampler: Sampler, inputs: CompositionInputs, config: CompositionConfig, made: Sequence[Result]
+) -> TaskOutput:
+    """The rows and images of :func:`composition_parts`, put together."""
+    rows = pd.concat([part["rows"] for part in made], ignore_index=True)
+    return TaskOutput(rows, torch.cat([part["images"] for part in made]))
 
 
 def summarise_composition(rows: pd.DataFrame) -> dict[str, float]:
@@ -94,14 +110,16 @@ def summarise_composition(rows: pd.DataFrame) -> dict[str, float]:
     return {"composition": float(by_tag.mean())} | {f"composition_{tag}": float(share) for tag, share in by_tag.items()}
 
 
-def _sure_detections(seen: list[Detection], prompt: CompositionPrompt, config: CompositionConfig) -> list[Detection]:
-    """The detections above the tag's threshold, each under the file's own name for it."""
-    names = {label: noun for noun, label in config.labels.items()}
+def asked_detections(
+    seen: Sequence[Detection], prompt: CompositionPrompt, config: CompositionConfig
+) -> list[Detection]:
+    """The detections of the prompt's nouns whose score is above the tag's threshold, under the prompt's names."""
     least = config.counting_threshold if prompt.tag == COUNTING else config.threshold
     return [
-        Detection(names.get(each.noun, each.noun), each.score, each.box, each.colour)
+        Detection(noun, each.score, each.box, each.colour)
+        for noun in dict.fromkeys(prompt.nouns)
         for each in seen
-        if each.score > least
+        if each.noun == config.labels.get(noun, noun) and each.score > least
     ]
 
 

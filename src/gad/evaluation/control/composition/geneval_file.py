@@ -86,6 +86,8 @@ def _prompt(entry: Any) -> CompositionPrompt:
     for key, kind in (("tag", str), ("prompt", str), ("include", list)):
         if not isinstance(entry.get(key), kind) or not entry[key]:
             raise ValueError(f"{key!r} is missing, empty or no {'list' if kind is list else 'text'}")
+    if not isinstance(entry.get("exclude", []), list):
+        raise ValueError("'exclude' is no list")
     parts = {
         key: tuple(_requirement(each, number) for number, each in enumerate(entry.get(key, ())))
         for key in ("include", "exclude")
@@ -101,9 +103,17 @@ def _requirement(entry: Any, number: int) -> Requirement:
         raise ValueError(f"the count of {entry['class']!r} is {count!r}; a whole number above 0 is needed")
     if colour is not None and colour not in COLOURS:
         raise ValueError(f"unknown color {colour!r} of {entry['class']!r}; known: {', '.join(COLOURS)}")
-    relation, target = entry.get("position") or (None, 0)
-    if relation is not None and relation not in RELATIONS:
-        raise ValueError(f"unknown position {relation!r} of {entry['class']!r}; known: {', '.join(RELATIONS)}")
-    if relation is not None and target not in range(number):
-        raise ValueError(f"the position of {entry['class']!r} is to entry {target!r}, which is not before it")
-    return Requirement(entry["class"], count, colour, relation, target)
+    if entry.get("position") is None:
+        return Requirement(entry["class"], count, colour)
+    return Requirement(entry["class"], count, colour, *_position(entry["position"], entry["class"], number))
+
+
+def _position(position: Any, noun: str, number: int) -> tuple[str, int]:
+    if not (isinstance(position, list) and len(position) == 2):
+        raise ValueError(f"the position of {noun!r} is {position!r}; a relation and the number of an entry are needed")
+    relation, target = position
+    if relation not in RELATIONS:
+        raise ValueError(f"unknown position {relation!r} of {noun!r}; known: {', '.join(RELATIONS)}")
+    if type(target) is not int or target not in range(number):
+        raise ValueError(f"the position of {noun!r} is to entry {target!r}, which is not before it")
+    return relation, target

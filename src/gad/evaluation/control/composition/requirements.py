@@ -11,21 +11,21 @@ import numpy as np
 from gad.data.boxes import Box, Detection
 from gad.evaluation.control.composition.geneval_file import CompositionPrompt, Requirement
 
-MOST = 16  # detections of a noun that are looked at
-SLACK = 0.1  # share of both objects' extents by which centres may differ along an axis and count as equal
+MAX_OBJECTS = 16  # detections of a noun that are looked at
+POSITION_THRESHOLD = 0.1  # share of both objects' extents by which centres may differ along an axis and count as equal
 
-Colours = Callable[[Sequence[Detection]], Sequence[str]]
+ReadColours = Callable[[Sequence[Detection]], Sequence[str]]
 """The colour of each detection of an image, all of the same noun."""
 
 
-def requirements_met(found: Sequence[Detection], prompt: CompositionPrompt, colours: Colours) -> bool:
+def requirements_met(found: Sequence[Detection], prompt: CompositionPrompt, read_colours: ReadColours) -> bool:
     """Whether detections, best score first, are what the prompt asks for."""
     met: list[Sequence[Detection]] = []
     for asked in prompt.include:
         own = _of_noun(found, asked.noun)[: asked.count]
         if len(own) < asked.count:
             return False
-        if asked.colour is not None and list(colours(own)).count(asked.colour) < asked.count:
+        if asked.colour is not None and list(read_colours(own)).count(asked.colour) < asked.count:
             return False
         if asked.relation is not None and not _all_stand(own, asked, met[asked.target]):
             return False
@@ -42,7 +42,7 @@ def box_relations(box: Box, other: Box) -> set[str]:
     corners = np.array([box, other], dtype=float).reshape(2, 2, 2)  # box, corner, axis
     centre, extent = corners.mean(1), corners[:, 1] - corners[:, 0]
     apart = centre[0] - centre[1]
-    distance = np.maximum(np.abs(apart) - SLACK * extent.sum(0), 0) * np.sign(apart)
+    distance = np.maximum(np.abs(apart) - POSITION_THRESHOLD * extent.sum(0), 0) * np.sign(apart)
     if np.all(np.abs(distance) < 1e-3):  # pixels
         return set()
     across, down = distance / np.linalg.norm(apart)
@@ -51,7 +51,7 @@ def box_relations(box: Box, other: Box) -> set[str]:
 
 
 def _of_noun(found: Sequence[Detection], noun: str) -> list[Detection]:
-    return [detection for detection in found if detection.noun == noun][:MOST]
+    return [detection for detection in found if detection.noun == noun][:MAX_OBJECTS]
 
 
 def _all_stand(own: Sequence[Detection], asked: Requirement, others: Sequence[Detection]) -> bool:
