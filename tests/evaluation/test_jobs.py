@@ -1,10 +1,14 @@
 """A killed stage goes on from the models that are done, and stale or half results are never read."""
 
+import os
+import time
+
 import pandas as pd
 import pytest
 import torch
 
 from gad.config import FidelityConfig, InversionConfig, NegativePromptsConfig, SeedsConfig, load_recipe
+from gad.diffusion.noise import draw_noise
 from gad.evaluation.control import diversity, noise_optimisation
 from gad.evaluation.control import tasks as control
 from gad.evaluation.fidelity.fidelity import measure_fidelity
@@ -212,6 +216,36 @@ def test_processes_share_the_parts_of_one_model_and_a_kill_costs_a_single_part(p
     results = {sampler.name: result["x"] for _, sampler, result in results_of_jobs([job], models, tmp_path)}
     assert results["gad"].tolist() == [0, 2, 4, 6, 8, 10, 12] and made == [[5]]
     assert list((tmp_path / "job" / "parts").iterdir()) == [] and (tmp_path / "job" / name).is_dir()
+
+
+def test_two_processes_put_every_model_together_and_leave_no_parts(point_teacher, tmp_path, monkeypatch):
+    models = [Sampler(TEACHER, 0, point_teacher, 2), *(Sampler("gad", s, point_teacher, 1) for s in range(4))]
+
+    def parts(sampler: Sampler, inputs) -> dict:
+        def make(part: torch.Tensor) -> dict:
+            time.sleep(0.02 if int(part) % 2 else 0)  # one of the processes is slower
+            return {"x": draw_noise(part.tolist(), (3, 1, 1), seed=sampler.seed), "by": torch.tensor([os.getpid()])}
+
+        return batch_parts("x", 5, 1, make)
+
+    def run(sampler: Sampler, inputs, made: list) -> dict:
+        return {name: torch.cat([part[name] for part in made]) for name in ("x", "by")}
+
+    job = Job("job", lambda: "key", lambda cached: None, run, parts)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    child = os.fork()
+    monkeypatch.setenv("RANK", "0" if child else "1")
+    done = 0
+    try:
+        done = len(list(precompute_jobs([job], models, tmp_path)))
+    finally:
+        if not child:
+            os._exit(0 if done == len(models) else 1)
+    assert os.waitpid(child, 0)[1] == 0 and done == len(models)
+    for _, sampler, result in results_of_jobs([job], models, tmp_path):
+        assert torch.equal(result["x"], draw_noise(range(5), (3, 1, 1), seed=sampler.seed))
+        assert result["by"].tolist() == [child if number % 2 else os.getpid() for number in range(5)]
+    assert list((tmp_path / "job" / "parts").iterdir()) == []
 
 
 def test_the_first_of_a_variant_has_a_name_of_its_own(point_teacher):
