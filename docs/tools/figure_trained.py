@@ -129,6 +129,9 @@ def draw_trained_frontier(theme: dict):
         axis.set_title(f"{name}, {kind.replace('_', '-')} directions", color=theme[INK], fontsize=12)
         axis.set(xlabel="object accuracy ↑")
         axis.grid(color=theme[GRID]), axis.spines[["top", "right"]].set_visible(False)
+    limits = np.array([[*axis.get_xlim(), *axis.get_ylim()] for axis in axes[0]])
+    for axis in axes[0]:  # the same, so that panels compare
+        axis.set(xlim=(limits[:, 0].min(), limits[:, 1].max()), ylim=(limits[:, 2].min(), limits[:, 3].max()))
     axes[0][0].set_ylabel("JVP cosine ↑")
     handles, labels = axes[0][0].get_legend_handles_labels()
     place = {"loc": "outside lower center", "ncols": len(handles), "frameon": False}

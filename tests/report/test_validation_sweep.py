@@ -76,8 +76,11 @@ def test_the_frontier_joins_the_settings_of_a_term_and_marks_what_none_changes_o
     assert list(lines) == ["after regression", "baseline", "gad", "pointwise anchor"]
     assert lines["pointwise anchor"].get_ydata() == pytest.approx([0.501, 0.531, 0.551])
     assert len(lines["baseline"].get_xdata()) == len(lines["after regression"].get_xdata()) == 1
-    shown = [text.get_text() for text in isotropic.texts]
-    assert shown == ["0.2", "1.0", "5.0"]  # of the anchor: this GAD is the same at every weight
+    marks = [line for line in isotropic.lines if line.get_label().startswith("_") and len(line.get_xdata()) == 1]
+    of_anchor = [mark for mark in marks if mark.get_color() == lines["pointwise anchor"].get_color()]
+    assert [float(mark.get_ydata()[0]) for mark in of_anchor] == pytest.approx([0.501, 0.531, 0.551])
+    sizes = [mark.get_markersize() for mark in of_anchor]
+    assert sizes == sorted(set(sizes))  # a larger one for each weight
     plt.close(figure)
 
 

@@ -9,6 +9,7 @@ from gad.report.figures.style import DPI, PALETTE, variant_line_styles
 
 SENSITIVITY, FIDELITY = "JVP cosine", "object accuracy"
 MARGIN = 0.05  # of both axes around the means
+SIZES = (6, 30, 3)  # of the marks in points: from, to, step
 NAMES = {"initialisation": "after regression"}
 
 
@@ -18,7 +19,7 @@ def has_frontier(table: pd.DataFrame) -> bool:
 
 
 def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> None:
-    """One kind of direction: settings in their order, joined by a line and labelled by the value they set.
+    """One kind of direction: settings in their order, joined by a line, with larger and larger marks.
 
     Bars are 95 % intervals over seeds, as far as the axes reach. What no setting changes is one mark.
     """
@@ -35,12 +36,9 @@ def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> No
         colour = colours[variant]
         axis.errorbar(x, y, xerr=across, yerr=along, ls="none", ecolor=colour, elinewidth=0.8, alpha=0.3)
         label = NAMES.get(variant, variant).replace("_", " ")
-        axis.plot(x, y, **style | {"color": colour}, markersize=7, lw=1.6, label=label)
-        if len(own) > 1:
-            for place, setting in zip(zip(x, y, strict=True), own["setting"], strict=True):
-                text = setting.rpartition(" ")[2]
-                beside, side = ((7, 4), "left") if number % 2 else ((-7, -11), "right")  # two lines may lie close
-                axis.annotate(text, place, xytext=beside, ha=side, textcoords="offset points", fontsize=9, color=colour)
+        axis.plot(x, y, **style | {"color": colour}, markersize=SIZES[0], lw=1.6, label=label)
+        for place, size in zip(zip(x, y, strict=True), range(*SIZES), strict=False):
+            axis.plot(*place, marker=style["marker"], color=colour, markersize=size, ls="none")
 
 
 def frontier(table: pd.DataFrame, *, title: str = "") -> Figure:
@@ -52,6 +50,6 @@ def frontier(table: pd.DataFrame, *, title: str = "") -> Figure:
         draw_frontier(axis, table[table["directions"] == kind], PALETTE)
         axis.set(title=f"{kind.replace('_', ' ')} directions", xlabel=f"{FIDELITY} ↑")
     axes[0][0].set_ylabel(f"{SENSITIVITY} ↑")
-    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), fontsize=9, frameon=False)
+    axes[0][-1].legend(loc="upper left", bbox_to_anchor=(1.02, 1), title="larger marks: larger values", frameon=False)
     figure.suptitle(title)
     return figure
