@@ -26,7 +26,7 @@ def draw_frontier(axis: Axes, rows: pd.DataFrame, colours: dict[str, str]) -> No
     means = rows[[f"{name} mean" for name in (FIDELITY, SENSITIVITY)]]
     low, high = means.min() - MARGIN, means.max() + MARGIN  # wide intervals of few seeds leave the axes
     axis.set(xlim=(low.iloc[0], high.iloc[0]), ylim=(low.iloc[1], high.iloc[1]))
-    for number, (variant, style) in enumerate(variant_line_styles(rows["variant"]).items()):
+    for variant, style in variant_line_styles(rows["variant"]).items():
         own = rows[rows["variant"] == variant].drop_duplicates([f"{name} mean" for name in (SENSITIVITY, FIDELITY)])
         x, y = own[f"{FIDELITY} mean"], own[f"{SENSITIVITY} mean"]
         across, along = (
