@@ -235,6 +235,8 @@ def test_composition_needs_its_file_and_a_detector_that_knows_its_nouns(settings
     )
     path.write_text(asked % "computer mouse")
     assert "has no label for dog -> say what it calls them in control.composition.labels" in line()
+    path.write_text('{"tag": "colors", "prompt": "p", "include": [{"class": "cat", "count": 1, "color": "red"}]}')
+    assert "control.composition.prompts: the file asks for colours" in line()
     path.write_text("[]")
     assert "control.composition.prompts: GenEval file" in line() and "line 1: a list" in line()
 

@@ -32,29 +32,31 @@ def check_control_files(settings: Recipe) -> Iterator[Finding]:
             yield Finding("missing", f"control.{name}.{key}: there is no file {path}", f"put {kind} there")
             continue
         try:
-            yield from check(section)
-            if name == "composition" and settings.control.clip is None:
-                if any(prompt.names_colour for prompt in composition_prompts(section)):
-                    yield Finding("missing", f"control.composition.prompts: {NO_CLIP}", "or take the colours out")
+            yield from check(section, settings.control.clip)
         except ValueError as error:
             yield Finding("missing", f"control.{name}.{key}: {error}", f"put {kind} there, or ask for fewer")
 
 
-def _check_prompts(section: DiversityConfig | NoiseQueryConfig | NoiseOptimisationConfig) -> Iterator[Finding]:
+def _check_prompts(
+    section: DiversityConfig | NoiseQueryConfig | NoiseOptimisationConfig, clip: str | None
+) -> Iterator[Finding]:
     control_prompts(
         section.num_queries if isinstance(section, NoiseQueryConfig) else section.num_prompts, section.prompts
     )
     yield from ()
 
 
-def _check_composition(section: CompositionConfig) -> Iterator[Finding]:
-    nouns = {section.labels.get(noun, noun) for prompt in composition_prompts(section) for noun in prompt.nouns}
+def _check_composition(section: CompositionConfig, clip: str | None) -> Iterator[Finding]:
+    prompts = composition_prompts(section)
+    if clip is None and any(prompt.names_colour for prompt in prompts):
+        yield Finding("missing", f"control.composition.prompts: {NO_CLIP}", "or take the colours out")
+    nouns = {section.labels.get(noun, noun) for prompt in prompts for noun in prompt.nouns}
     yield from check_detector_labels(
         section.detector, nouns, "composition", "say what it calls them in control.composition.labels"
     )
 
 
-def _check_boxes(section: LayoutConfig) -> Iterator[Finding]:
+def _check_boxes(section: LayoutConfig, clip: str | None) -> Iterator[Finding]:
     path, detector = section.boxes_file, section.detector
     assert path is not None and detector is not None, "both are given, or none"
     yield from _unnamed_objects(project_path(path))

@@ -87,7 +87,7 @@ def composition_parts(sampler: Sampler, inputs: CompositionInputs, config: Compo
         for i, prompt, image, seen in zip(part.tolist(), asked, made, inputs.detect(made), strict=True):
             found = asked_detections(seen, prompt, config)
             labels = {"prompt": i // each, "sample": i % each, "tag": prompt.tag, "caption": prompt.caption}
-            read_colours = partial(_no_colours if inputs.colours is None else inputs.colours, image)
+            read_colours = partial(inputs.colours, image) if inputs.colours else None
             correct = float(requirements_met(found, prompt, read_colours))
             rows.append(labels | {"correct": correct, "found": len(found)})
         return {"rows": pd.DataFrame(rows), "images": made[part // each < SHOWN]}
@@ -121,7 +121,3 @@ def asked_detections(
         for each in seen
         if each.noun == config.labels.get(noun, noun) and each.score > least
     ]
-
-
-def _no_colours(image: Tensor, found: object) -> list[str]:
-    raise AssertionError("no prompt names a colour")

@@ -18,15 +18,17 @@ ReadColours = Callable[[Sequence[Detection]], Sequence[str]]
 """The colour of each detection of an image, all of the same noun."""
 
 
-def requirements_met(found: Sequence[Detection], prompt: CompositionPrompt, read_colours: ReadColours) -> bool:
-    """Whether detections, best score first, are what the prompt asks for."""
+def requirements_met(found: Sequence[Detection], prompt: CompositionPrompt, read_colours: ReadColours | None) -> bool:
+    """Whether detections, best score first, are what the prompt asks for; ``read_colours`` where it names one."""
     met: list[Sequence[Detection]] = []
     for asked in prompt.include:
         own = _of_noun(found, asked.noun)[: asked.count]
         if len(own) < asked.count:
             return False
-        if asked.colour is not None and list(read_colours(own)).count(asked.colour) < asked.count:
-            return False
+        if asked.colour is not None:
+            assert read_colours is not None, "a prompt that names colours is read with a CLIP"
+            if list(read_colours(own)).count(asked.colour) < asked.count:
+                return False
         if asked.relation is not None and not _all_stand(own, asked, met[asked.target]):
             return False
         met.append(own)
