@@ -52,7 +52,8 @@ def test_params_name_existing_recipes_and_the_graph_says_what_the_recipes_say():
 def test_recipes_train_the_method_and_its_controls(name):
     assert "external_models" in YAML12.load(RECIPES / f"{name}.yaml")  # DVC refuses to follow a key that is not there
     recipe = load_recipe(name)  # the method, the two first controls, and the rival where the base loss is not it
-    assert {"baseline", "noise_augmentation", "gad"} <= set(recipe.variants)
+    assert {"baseline", "gad"} <= set(recipe.variants)
+    assert name == "compact_quick" or "noise_augmentation" in recipe.variants  # an example of eight minutes
     assert recipe.student.paradigm == "matching" or "pointwise_anchor" in recipe.variants
 
 

@@ -85,7 +85,14 @@ SWISS_ROLL_PARADIGMS = Table(
     ("baseline", "pointwise_anchor", "gad", "gad_anchor", "gad_score", "gad_score_fixed", "gad_released"),
 )
 TRAINED = {"compact_ladd": "LADD", "compact_tdm": "TDM", "compact_dmd2": "DMD2", "compact_sid": "SiD"}
-CONTRASTS = Contrasts(TRAINED, {"noise_augmentation": "noise augmentation", "pointwise_anchor": "pointwise anchor"})
+CONTRASTS = Contrasts(
+    TRAINED,
+    {
+        "noise_augmentation": "noise augmentation",
+        "pointwise_anchor": "pointwise anchor",
+        "gad_other_pair": "GAD with another pair's response",
+    },
+)
 COMPACT = Table(
     TRAINED,
     {
@@ -98,7 +105,17 @@ COMPACT = Table(
         "Seeds and modes": (TEACHER_TRAINED, SEED_RETRIEVAL, MODES),
         "Diversity and control": (_control("Vendi", "vendi"), CLIP, REQUESTS),
     },
-    ("teacher", "initialisation", "baseline", "noise_augmentation", "gad", "pointwise_anchor"),
+    (
+        "teacher",
+        "initialisation",
+        "baseline",
+        "noise_augmentation",
+        "gad_other_pair",
+        "gad",
+        "pointwise_anchor",
+        "teacher_first_step",
+        "teacher_first_step_unguided",
+    ),
     change="gad",
 )
 EMOJI = Table(

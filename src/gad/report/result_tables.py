@@ -20,6 +20,11 @@ NAMES = {
     "noise_augmentation": "noise augmentation",
     "diversity_regulariser": "diversity regulariser",
     "random_gradient": "random gradient",
+    "random_gradient_bounded": "random gradient, bounded",
+    "gad_other_pair": "GAD, another pair's response",
+    "teacher_first_step": "baseline, teacher's first step",
+    "teacher_first_step_unguided": "the same without guidance",
+    "first_step_anchor": "anchor at the first step alone",
     "pointwise_anchor": "pointwise anchor",
     "gad": "GAD (response)",
     "gad_anchor": "GAD + anchor",
@@ -107,8 +112,8 @@ class Overview:
 
 @dataclass(frozen=True)
 class Contrasts:
-    """Primary contrasts: a table a reference and topic, recipes in rows and outcomes in columns, then the detectable
-    effects of the same."""
+    """Primary contrasts: a table a reference and topic, recipes that have it in rows and outcomes in columns, then the
+    detectable effects of the same."""
 
     recipes: dict[str, str]
     references: dict[str, str]
@@ -127,11 +132,13 @@ class Contrasts:
         for reference, title in self.references.items():
             for name, cell in (("", _contrast), (", minimum detectable effect", _detectable)):
                 for topic, shown in topics.items():
-                    rows = [
-                        [label, *(cell(found.get((recipe, reference, outcome))) for outcome in shown)]
+                    cells = {
+                        label: [cell(found.get((recipe, reference, outcome))) for outcome in shown]
                         for recipe, label in self.recipes.items()
-                    ]
-                    tables[f"GAD − {title}, {topic}{name}"] = markdown_table(["", *map(_short, shown)], rows)
+                    }
+                    rows = [[label, *own] for label, own in cells.items() if any(own)]
+                    if rows:
+                        tables[f"GAD − {title}, {topic}{name}"] = markdown_table(["", *map(_short, shown)], rows)
         return _under_titles(tables)
 
 

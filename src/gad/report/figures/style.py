@@ -15,14 +15,17 @@ PALETTE = {  # in the order in which they are drawn
     "noise_augmentation": "#e08214",
     "diversity_regulariser": "#fdb863",
     "random_gradient": "#a6611a",
+    "random_gradient_bounded": "#543005",
+    "gad_other_pair": "#d6604d",
     "gad": "#2166ac",
     "gad_score": "#92c5de",
     "gad_score_fixed": "#4393c3",
     "gad_released": "#c51b7d",
     "pointwise_anchor": "#7fbc41",
+    "first_step_anchor": "#276419",
     "gad_anchor": "#8073ac",
 }
-MARKERS = dict(zip(PALETTE, "*posDv^PX<>hd", strict=True))  # distinct without colour
+MARKERS = dict(zip(PALETTE, "*posDv^8HPX<>h.d", strict=True))  # distinct without colour
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 
