@@ -4,13 +4,8 @@ from transformers import YolosConfig, YolosForObjectDetection
 
 from gad.data.boxes import Detection, GroundTruth, best_box_overlap
 from gad.metrics.average_precision import average_precision
-from gad.metrics.object_detector import (
-    HubDetector,
-    detector_class_scores,
-    load_hub_detector,
-    missing_detector_labels,
-    prepare_detector_pixels,
-)
+from gad.metrics.detector_loading import load_hub_detector, missing_detector_labels
+from gad.metrics.object_detector import HubDetector, detector_class_scores, prepare_detector_pixels
 
 BOX = (10.0, 20.0, 34.0, 44.0)
 

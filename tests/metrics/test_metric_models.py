@@ -8,8 +8,8 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from gad.evaluation.sensitivity.seed_classifiers import seed_classifier_network
 from gad.metrics.clip_encoder import clip_encoder_network, load_clip_encoder
+from gad.metrics.detector_loading import load_hub_detector, object_detector_network
 from gad.metrics.image_features import image_feature_network, load_features
-from gad.metrics.object_detector import load_hub_detector, object_detector_network
 
 FIRST = {"clip": "logit_scale", "detector": "class_labels_classifier.layers.0.bias"}
 LOADERS = {"clip": (load_clip_encoder, clip_encoder_network), "detector": (load_hub_detector, object_detector_network)}

@@ -53,7 +53,7 @@ class CompositionConfig(Section):
     """GenEval's prompts, and what reads the images of them."""
 
     prompts: str  # GenEval's evaluation_metadata.jsonl, from the project's root
-    detector: str  # a transformers object detector, folder or hub name
+    detector: str  # of transformers, of the DETR kind or a Mask2Former; folder or hub name
     num_prompts: Count | None = None  # evenly spaced in the file; without it all
     images_per_prompt: Count = 4
     labels: dict[str, str] = {}  # what the detector calls an object of the file

@@ -1,7 +1,7 @@
 """Boxes of objects in an image, and their overlap."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,12 +11,13 @@ Box = tuple[Side, Side, Side, Side]  # left, top, right, bottom in pixels
 
 @dataclass(frozen=True)
 class Detection:
-    """One object that a detector sees; the score lies in [0, 1]."""
+    """One object that a detector sees; the score lies in [0, 1]. Some detectors give the mask ``[H, W]`` of it."""
 
     noun: str
     score: float
     box: Box
     colour: str
+    mask: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def box_iou(a: Box, b: Box) -> float:

@@ -1,16 +1,13 @@
 """Any object detector of transformers behind the signature of the emoji dataset's: images in, detections out."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from gad.data.boxes import Detection
-from gad.models.weights import load_whole_weights, one_line
-from gad.runtime.paths import folder_or_hub_name
 
 if TYPE_CHECKING:  # at run time they are imported where they are needed: it takes a while
     from transformers import PreTrainedModel
@@ -64,34 +61,3 @@ def detector_class_scores(logits: Tensor, num_labels: int) -> Tensor:
     if logits.shape[-1] == num_labels + 1:
         return logits.softmax(-1)[..., :-1]
     return logits.sigmoid()
-
-
-def object_detector_network(name: str, *, shapes_only: bool = False, **options: Any) -> "PreTrainedModel":
-    """The network of a detector in a local folder or under a hub name, float32, frozen; with ``shapes_only`` on the
-    device "meta". Raises ValueError, in one line, when it cannot be loaded whole."""
-    from transformers import AutoModelForObjectDetection  # here, since it takes seconds
-
-    try:
-        network = load_whole_weights(
-            AutoModelForObjectDetection,
-            folder_or_hub_name(name),
-            shapes_only=shapes_only,
-            use_safetensors=True,
-            **options,
-        )
-    except Exception as error:  # transformers raises many kinds for a broken folder
-        raise ValueError(f"cannot load an object detector from {name}: {one_line(error)}") from error
-    return network.eval().requires_grad_(False)
-
-
-def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDetector:
-    """The detector in a local folder or under a hub name, float32, frozen, its network on ``device``.
-
-    Raises ValueError, in one line, when it cannot be loaded whole.
-    """
-    return HubDetector(object_detector_network(name).to(device))
-
-
-def missing_detector_labels(detector: HubDetector, nouns: Sequence[str]) -> list[str]:
-    """The nouns that the detector has no label for, sorted."""
-    return sorted(set(nouns) - set(detector.network.config.id2label.values()))

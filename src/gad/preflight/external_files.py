@@ -16,8 +16,8 @@ from gad.data.emoji.detector import load_emoji_detector
 from gad.evaluation.fidelity.real_images import real_image_files
 from gad.evaluation.sensitivity.seed_classifiers import seed_classifier_network
 from gad.metrics.clip_encoder import clip_encoder_network
+from gad.metrics.detector_loading import object_detector_network
 from gad.metrics.image_features import image_feature_network
-from gad.metrics.object_detector import object_detector_network
 from gad.models.external_pipeline import external_latent_shape, load_external_pipeline
 from gad.preflight.finding import Finding
 from gad.runtime.fingerprint import files_below

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +12,7 @@ from gad.data.boxes import Box, Detection
 from gad.evaluation.control.composition.geneval_file import COLOURS
 from gad.metrics.clip_encoder import Encoder
 
+GREY = 2 * 0x99 / 255 - 1  # GenEval's #999999, in [-1, 1]
 TEMPLATES = ("a photo of a {colour} {noun}", "a photo of a {colour}-colored {noun}", "a photo of a {colour} object")
 
 
@@ -18,7 +20,7 @@ TEMPLATES = ("a photo of a {colour} {noun}", "a photo of a {colour}-colored {nou
 class ColourReader:
     """Zero-shot classification of crops; a colour's feature is the mean over three captions, as in GenEval.
 
-    GenEval greys what surrounds the object by the detector's mask first. Detectors of boxes have none.
+    What surrounds the object is greyed first where the detector gives a mask, as in GenEval.
     """
 
     encoder: Encoder
@@ -29,7 +31,7 @@ class ColourReader:
         """The colour of each object in an image ``[3, H, W]``; all are of one noun."""
         if not found:
             return []
-        crops = torch.cat([self.encoder.images(crop_box(image, each.box)) for each in found])
+        crops = torch.cat([self.encoder.images(crop_box(on_grey(image, each.mask), each.box)) for each in found])
         return [COLOURS[i] for i in (crops @ self._features_of(found[0].noun).T).argmax(1).tolist()]
 
     def _features_of(self, noun: str) -> Tensor:
@@ -38,6 +40,11 @@ class ColourReader:
             texts = self.encoder.texts(captions).unflatten(0, (len(COLOURS), len(TEMPLATES)))
             self.features[noun] = F.normalize(texts.mean(1), dim=1)
         return self.features[noun]
+
+
+def on_grey(image: Tensor, mask: np.ndarray | None) -> Tensor:
+    """The pixels of an image ``[3, H, W]`` in the mask ``[H, W]``, on grey; the image itself for None."""
+    return image if mask is None else torch.where(torch.from_numpy(mask).to(image.device), image, GREY)
 
 
 def crop_box(image: Tensor, box: Box) -> Tensor:

@@ -2,11 +2,11 @@
 
 Objects, two objects, counts, colours, positions, and colours of two objects (Ghosh, Hajishirzi and Schmidt 2023).
 Numbers are those of the detector and the CLIP that the recipe names: they compare models. GenEval's own come from a
-Mask2Former, whose masks it uses too, and CLIP ViT-L/14.
+Mask2Former, whose masks it uses too, and CLIP ViT-L/14; the like of both can be named.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pandas as pd
@@ -23,7 +23,9 @@ from gad.evaluation.control.composition.geneval_file import CompositionPrompt, e
 from gad.evaluation.control.composition.requirements import requirements_met
 from gad.evaluation.control.task_output import SHOWN, TaskOutput
 from gad.metrics.clip_encoder import load_clip_encoder
-from gad.metrics.object_detector import HubDetector, load_hub_detector, missing_detector_labels
+from gad.metrics.detector_loading import load_hub_detector, missing_detector_labels
+from gad.metrics.instance_detector import InstanceDetector
+from gad.metrics.object_detector import HubDetector
 from gad.models.sampler import Sampler
 from gad.runtime.cache import Parts, Result, ResultCache, at_once, batch_parts
 from gad.runtime.devices import own_device
@@ -39,7 +41,7 @@ class CompositionInputs:
 
     prompts: list[CompositionPrompt]
     noise: Tensor
-    detect: HubDetector
+    detect: HubDetector | InstanceDetector
     colours: ColourReader | None  # None where no prompt names one
 
 
@@ -116,7 +118,7 @@ def asked_detections(
     """The detections of the prompt's nouns whose score is above the tag's threshold, under the prompt's names."""
     least = config.counting_threshold if prompt.tag == COUNTING else config.threshold
     return [
-        Detection(noun, each.score, each.box, each.colour)
+        replace(each, noun=noun)
         for noun in dict.fromkeys(prompt.nouns)
         for each in seen
         if each.noun == config.labels.get(noun, noun) and each.score > least

@@ -24,7 +24,7 @@ from gad.evaluation.control.layout.steering import measure_steering_energy, stee
 from gad.evaluation.control.task_output import TaskOutput
 from gad.metrics.average_precision import average_precision
 from gad.metrics.clip_encoder import clip_features_in_batches, load_clip_encoder
-from gad.metrics.object_detector import load_hub_detector, missing_detector_labels
+from gad.metrics.detector_loading import load_hub_detector, missing_detector_labels
 from gad.models.sampler import TEACHER, Sampler
 from gad.runtime.cache import Result, ResultCache, at_once
 from gad.runtime.devices import own_device
