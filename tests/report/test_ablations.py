@@ -274,5 +274,5 @@ def test_an_unknown_ablation_is_one_line():
         "error: unknown ablation 'wieght'; there are: "
         "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio_tdm, "
         "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid, ladd_regression, controls_tdm, "
-        "thinning_tdm"
+        "other_pair_tdm, thinning_tdm"
     )
