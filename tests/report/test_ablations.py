@@ -273,6 +273,6 @@ def test_an_unknown_ablation_is_one_line():
     assert done.stderr.strip() == (
         "error: unknown ablation 'wieght'; there are: "
         "strategies, weight, step, schedule, window, random, anchor, cheap, directions, pairs, gradient_ratio_tdm, "
-        "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid, ladd_regression, controls_tdm, "
-        "other_pair_tdm, thinning_tdm"
+        "gradient_ratio_dmd2, gradient_ratio_ladd, gradient_ratio_sid, ladd_regression, "
+        "ladd_regression_2d, controls_tdm, other_pair_tdm, thinning_tdm"
     )
