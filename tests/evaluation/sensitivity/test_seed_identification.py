@@ -8,6 +8,11 @@ from scipy.stats import norm, t
 from transformers import ResNetConfig, ResNetForImageClassification
 
 from gad.config import SeedsConfig, load_recipe
+from gad.evaluation.sensitivity.seed_accuracy import (
+    seed_curve_table,
+    seed_identification_accuracy,
+    summarise_seed_identification,
+)
 from gad.evaluation.sensitivity.seed_classifiers import (
     Classifier,
     build_classifier,
@@ -19,10 +24,7 @@ from gad.evaluation.sensitivity.seed_identification import (
     measure_seeds,
     prepare_seed_images,
     seed_curve_sizes,
-    seed_curve_table,
-    seed_identification_accuracy,
     split_seed_images,
-    summarise_seed_identification,
 )
 from gad.models.model import Model
 from gad.models.pipelines import pipeline_denoiser

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gad.config import ControlConfig
 from gad.evaluation.control.noise_library import open_library
-from gad.evaluation.control.noise_query import noise_query_library_folder
+from gad.evaluation.control.noise_query_inputs import noise_query_library_folder
 from gad.evaluation.control.task_output import SHOWN
 from gad.evaluation.control.task_results import TaskResult, task_result_outputs, task_result_rows, task_result_table
 from gad.models.sampler import TEACHER

@@ -28,12 +28,8 @@ from gad.evaluation.control.noise_optimisation import (
     run_noise_optimisation,
     summarise_noise_optimisation,
 )
-from gad.evaluation.control.noise_query import (
-    make_noise_query_library,
-    prepare_noise_query,
-    run_noise_query,
-    summarise_noise_query,
-)
+from gad.evaluation.control.noise_query import run_noise_query, summarise_noise_query
+from gad.evaluation.control.noise_query_inputs import make_noise_query_library, prepare_noise_query
 from gad.evaluation.control.task_output import SHOWN, TaskOutput
 from gad.evaluation.control.task_results import TaskResult
 from gad.evaluation.jobs import Job, job_settings_files, precompute_jobs, results_of_jobs

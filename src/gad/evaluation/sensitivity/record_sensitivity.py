@@ -5,7 +5,7 @@ import pandas as pd
 from gad.evaluation.caption_overlap import report_caption_overlap
 from gad.evaluation.sensitivity.end_to_end import summarise_end_to_end
 from gad.evaluation.sensitivity.per_noise_level import noise_levels_in_columns, summarise_noise_levels
-from gad.evaluation.sensitivity.seed_identification import summarise_seed_identification
+from gad.evaluation.sensitivity.seed_accuracy import summarise_seed_identification
 from gad.evaluation.sensitivity.spectrum import spectra_of_seeds
 from gad.evaluation.sensitivity.trajectory import summarise_trajectories, trajectories_in_columns
 from gad.metrics.paired import paired_outputs, paired_table, paired_two_level_intervals

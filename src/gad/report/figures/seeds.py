@@ -60,7 +60,7 @@ def seed_learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = ""
     """Accuracy of the model's own classifier against its training images; mean over student seeds.
 
     A curve that still climbs at its end shows that the classifier, not the model, is the limit. ``curve`` is
-    :func:`gad.evaluation.sensitivity.seed_identification.seed_curve_table`.
+    :func:`gad.evaluation.sensitivity.seed_accuracy.seed_curve_table`.
     """
     own = curve[curve["trained_on"] == "self"]
     figure, axis = plt.subplots(figsize=(6.4, 3.8), dpi=DPI)
