@@ -27,6 +27,7 @@ from gad.metrics.convergence import curve_metrics
 from gad.metrics.validation import prepare_validation
 from gad.models.model import Model, load_model
 from gad.models.students import save_student
+from gad.runtime.atomic import remove_folder
 from gad.runtime.cli import exit_with_status, positive_argument
 from gad.runtime.files import write_table
 from gad.runtime.paths import project_path, stage_cache_dir, stage_dir
@@ -62,11 +63,12 @@ class Blended:
 def regressed(
     student: NetworkDenoiser, teacher: Model, pairs: NoisePairs, settings: Recipe, *, share: float, steps: int
 ) -> None:
-    """Train ``student`` so many steps on blends with that share, in place; a killed run goes on."""
+    """Train ``student`` so many steps on blends with that share, in place, from the beginning."""
     changes = {"start": "teacher", "num_steps": steps, "lr": 1e-3, "gradient_ratio": None, "start_student": None}
     config = settings.student.model_copy(update=changes | {"ema_decay": 0.95, "validation": None})
     folder = stage_cache_dir(RECIPE, f"regressed_{steps}_{share}")
-    folder.mkdir(parents=True, exist_ok=True)
+    remove_folder(folder)  # or it would go on from another student's checkpoint
+    folder.mkdir(parents=True)
     objective, prompts = Blended(pairs, share), encode_pair_prompts(teacher, pairs)
     with tqdm(total=steps, desc=f"share {share:g} of another noise's endpoint", mininterval=2) as bar:
         for state in train(student, objective, pairs, prompts, config, variant="baseline", seed=0, folder=folder):

@@ -41,13 +41,10 @@ def recipe_page() -> str:
     lines += ["| variant | batch | term with a weight | pointwise anchor | training |", "|---|---|---|---|---|"]
     for name, variant in VARIANTS.items():
         batch = "pairs" if variant.paired else "independent noises"
-        longer = "1.5x (`equal_time_factor`)" if variant.longer else "`num_steps`"
-        lines.append(f"| `{name}` | {batch} | {variant.weighted_term or ''} | {_yes(variant.anchored)} | {longer} |")
+        longer = "1.5x (`equal_time_factor`)" if variant.longer else "none" if variant.untrained else "`num_steps`"
+        anchor = "at the first step" if variant.first_step else "yes" if variant.anchored else ""
+        lines.append(f"| `{name}` | {batch} | {variant.weighted_term or ''} | {anchor} | {longer} |")
     return "\n".join(lines) + "\n"
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else ""
 
 
 def _first_line(model: type[Section]) -> str:

@@ -68,6 +68,7 @@ def test_a_threshold_keeps_the_surest_and_any_batch_gives_the_same(detector, ima
     everything = detector(images)
     least = everything[0][1].score
     assert len(InstanceDetector(detector.network, SIDE, least)(images)[0]) == 1
+    assert all(each.mask is None for each in InstanceDetector(detector.network, SIDE, 0.0, masks=False)(images)[0])
     one_by_one = InstanceDetector(detector.network, SIDE, 0.0, batch_size=1)(images)
     for ours, others in zip(everything, one_by_one, strict=True):
         assert [each.score for each in ours] == pytest.approx([each.score for each in others], abs=1e-5)

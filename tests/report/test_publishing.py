@@ -93,7 +93,7 @@ def test_a_card_reports_the_committed_numbers_with_their_seeds(published):
     recipe, _ = published
     text = (published_student_dir(recipe, "gad") / "README.md").read_text()
     found = read_json(paths.RESULTS / f"{recipe}.json")["metrics"]["control"]["over_seeds"]["gad"]["object_accuracy"]
-    (row,) = re.findall(r"^\| object accuracy ↑ \| (\S+)", text, re.M)
+    (row,) = re.findall(r"^\| object accuracy, control ↑ \| (\S+)", text, re.M)
     assert float(row) == pytest.approx(found["mean"], rel=5e-3)
     assert f"Mean over {found['n']} student seeds" in text and "this folder holds seed 0 alone" in text
     assert "Twemoji" in text and "CC BY 4.0" in text and "arXiv:2606.01651" in text

@@ -85,7 +85,9 @@ HUB_TEACHER = OnlyIf(
 )
 DIFFERENCES = OnlyIf(
     "with method difference, or beside external_models",
-    lambda recipe, section: section.method == "difference" or bool(recipe.external_models),
+    lambda recipe, section: (
+        section.method == "difference" or any(entry.kind != "first_step" for entry in recipe.external_models)
+    ),
 )
 FINE_TUNED = OnlyIf(
     "with a classifier that is fine-tuned, not pixels", lambda _, section: section.classifier != "pixels"

@@ -96,7 +96,7 @@ class Recipe(Section):
         if self.teacher.dataset == "prompts":
             for name in self.control.tasks:
                 key = "boxes_file" if name == "layout" else "prompts"
-                if getattr(getattr(self.control, name), key) is None:
+                if getattr(getattr(self.control, name), key, "not asked for") is None:
                     raise ValueError(f"control.{name}.{key} is needed: teacher.dataset prompts has none of its own")
             negative = self.sensitivity.negative_prompts
             if negative and negative.negative_prompt is None:

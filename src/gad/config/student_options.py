@@ -58,6 +58,9 @@ def check_sampling_steps(config: StudentSettings, variants: list[str], student_s
         raise ValueError(f"student.start_student has {len(given)} times, noise_pairs.student_steps is {student_steps}")
     if student_steps == 1 and config.target != "next_state":
         raise ValueError(f"student.target {config.target} is next_state with one sampling step, student_steps 1")
+    other = next((name for name in variants if VARIANTS[name].weighted_term == "other_pair"), None)
+    if other is not None and config.batch_size < 4:
+        raise ValueError(f"variant {other!r} needs another pair in a batch: batch_size 4 or more")
     for name in (name for name in variants if VARIANTS[name].first_step):
         if student_steps == 1:
             raise ValueError(f"variant {name!r} is pointwise_anchor with one sampling step, student_steps 1")

@@ -14,8 +14,9 @@ class Variant:
     ``paired``: batches of B/2 noise pairs instead of B noises. ``weighted_term``: the term that ``gad_weight`` weighs,
     or the variant's own weight. ``anchored``: regression to the stored pairs beside another base loss. ``longer``: 1.5x
     training (equal compute), an upper bound of what GAD's further call costs; with one sampling step GAD costs less, so
-    this control is generous. ``first_step``: the anchor acts at the first sampling step alone (DP-DMD).
-    ``untrained``: the student at initialisation.
+    this control is generous. ``first_step``: the anchor acts at the first sampling step alone, after DP-DMD, which
+    keeps its base loss off that step; here it acts there as well. ``untrained``: the student at initialisation. With
+    ``gradient_ratio`` each of a variant's terms is held at the ratio, so two of them weigh up to twice as much.
     """
 
     paired: bool = True

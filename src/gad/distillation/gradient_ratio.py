@@ -1,5 +1,6 @@
 """Weights of loss terms by the norms of their gradients: each term's is held at a fixed ratio to the base loss's."""
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,16 +22,18 @@ def gradient_ratio_weights(norms: dict[str, float], ratio: float) -> dict[str, f
 
     .. math:: w_i = \text{ratio} \; \| \nabla L_\text{base} \| \,/\, \| \nabla L_i \|
 
-    A term that has had no gradient yet has no weight either.
+    A term that has had no gradient yet has no weight either, and none has before the base loss had one.
     """
-    return {name: ratio * norms[BASE] / norm if norm else 0.0 for name, norm in norms.items() if name != BASE}
+    return {name: ratio * norms.get(BASE, 0.0) / norm for name, norm in norms.items() if name != BASE}
 
 
 class GradientRatio:
     """Running means of gradient norms, a part of checkpoints, and the weights that follow from them.
 
-    Norms are those of a whole batch's terms on the student's parameters, measured at every ``every``-th step and at a
-    term's first one; with several processes the means of those of their parts.
+    Norms are those of a whole batch's terms on the student's parameters, measured at every ``every``-th step, and at
+    each one until a term has had a gradient; with several processes the means of those of their parts. A norm of 0 (no
+    pair of the batch is used) or one that overflowed says nothing of a term's gradient and is left out. The mean begins
+    with the first norm, so the ratio holds on average over a training, less exactly at its beginning.
     """
 
     def __init__(self, ratio: float, every: int, accelerator: "Accelerator"):
@@ -50,8 +53,8 @@ class GradientRatio:
         weights = gradient_ratio_weights(self.norms, self.ratio)
         total = kept["total"]
         for name, term in left.items():
-            total = total + weights[name] * term
-        shown = {f"weight_{name}": torch.full((), weights[name], device=total.device) for name in left}
+            total = total + weights.get(name, 0.0) * term
+        shown = {f"weight_{name}": torch.full((), weights.get(name, 0.0), device=total.device) for name in left}
         return kept | shown | {"total": total}
 
     def _measure(self, losses: dict[str, Tensor], parameters: list[nn.Parameter], scale: float) -> None:
@@ -61,6 +64,8 @@ class GradientRatio:
         norms = {name: torch.tensor(norm, device=self.accelerator.device) for name, norm in (names | found).items()}
         for name, norm in average_numbers(norms, self.accelerator).items():
             name, new = name.removeprefix("gradient_norm_"), norm.item()
+            if new == 0 or not math.isfinite(new):
+                continue
             self.norms[name] = DECAY * self.norms[name] + (1 - DECAY) * new if name in self.norms else new
 
     def state_dict(self) -> dict:

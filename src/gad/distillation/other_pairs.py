@@ -23,7 +23,7 @@ def next_pair_at_the_same_time(t: PerSample) -> Tensor:
 
 
 def with_response_of_other_pair(batch: Batch, target: Target) -> Batch:
-    """A paired batch with another pair's teacher response for each: of the same timestep, so of the same size.
+    """A paired batch with another pair's teacher response for each: of the same timestep, where it has another.
 
     To be called before a batch is split: which pair it is depends on the whole.
     """

@@ -19,6 +19,7 @@ from gad.distillation.trainable import UNWEIGHTED
 if TYPE_CHECKING:  # imported where they are used at run time, since that takes seconds
     import pandas as pd
 
+SMALLEST = 1e-12  # squared; below it a response has no gradient: that of a root is infinite at 0
 LARGEST = 3.0  # times the teacher's typical response, up to which a larger one counts as more diverse
 
 
@@ -83,8 +84,8 @@ class Stored:
     share of every stride-th pair, even none: its terms are raised by that ratio, so that their mean over parts stays.
 
     ``compared``: which output of the student is compared. ``first_step``: the anchor acts at the first timestep alone,
-    at the weight that keeps its mean over those samples. ``by_ratio``: the terms are left unweighted, for
-    :class:`gad.distillation.gradient_ratio.GradientRatio`.
+    at the weight that keeps its mean over those samples; by a gradient ratio that factor falls away. ``by_ratio``: the
+    terms are left unweighted, for :class:`gad.distillation.gradient_ratio.GradientRatio`.
     """
 
     alignment: Alignment
@@ -156,7 +157,8 @@ def pair_term_diversity_loss(student: Response, *, jvp_power: float) -> PerSampl
     The diversity regulariser of the paper's Table 7, per unit of h, in [-3, 0]; lower is more diverse. The paper's has
     no bound, and beside a base loss that is weak far from the data the student's outputs then grow until they overflow.
     """
-    return -(student.jvp.square().flatten(1).mean(dim=1) / jvp_power).sqrt().clamp(max=LARGEST)
+    power = student.jvp.square().flatten(1).mean(dim=1) / jvp_power
+    return -power.clamp(min=SMALLEST).sqrt().clamp(max=LARGEST)
 
 
 def pair_term_random_gradient_loss(
@@ -168,8 +170,9 @@ def pair_term_random_gradient_loss(
         \rho = \| J_S v - J_T v \|_2 \; r / \|r\|_2
 
     Its gradient on J_S v has the norm of :func:`gad.distillation.gad_loss.gad_response_loss`'s, whatever ``direction``
-    r is drawn. Only its gradient has a meaning. It closes no gap, and grows with the gap that it opens; where it is
-    ``bounded``, the norm of rho is at most that of the teacher's response.
+    r is drawn; in the student's parameters random gradients of a batch cancel, so by a gradient ratio it is raised
+    above GAD's in the response. Only its gradient has a meaning. It closes no gap, and grows with the gap that it
+    opens; where it is ``bounded``, the norm of rho is at most that of the teacher's response.
     """
     gap = (student.jvp - teacher.jvp).flatten(1).norm(dim=1)
     if bounded:

@@ -36,13 +36,16 @@ def object_detector_network(name: str, *, shapes_only: bool = False, **options: 
     return network.eval().requires_grad_(False)
 
 
-def load_hub_detector(name: str, *, device: torch.device | str = "cpu") -> HubDetector | InstanceDetector:
-    """The detector in a local folder or under a hub name, float32, frozen, its network on ``device``.
+def load_hub_detector(
+    name: str, *, device: torch.device | str = "cpu", masks: bool = True
+) -> HubDetector | InstanceDetector:
+    """The detector in a local folder or under a hub name, float32, frozen, its network on ``device``; one that sees
+    masks gives them where ``masks`` are wanted.
 
     Raises ValueError, in one line, when it cannot be loaded whole.
     """
     network = object_detector_network(name).to(device)
-    return InstanceDetector(network) if network.config.model_type == MASKS else HubDetector(network)
+    return InstanceDetector(network, masks=masks) if network.config.model_type == MASKS else HubDetector(network)
 
 
 def missing_detector_labels(detector: HubDetector | InstanceDetector, nouns: Sequence[str]) -> list[str]:

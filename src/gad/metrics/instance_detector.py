@@ -19,7 +19,8 @@ MOST = 100  # instances of an image
 
 @dataclass(frozen=True)
 class InstanceDetector:
-    """A Mask2Former behind the signature of :class:`gad.metrics.object_detector.HubDetector`; boxes are those of masks.
+    """A Mask2Former for instances behind the signature of :class:`gad.metrics.object_detector.HubDetector`; boxes are
+    those of masks.
 
     The score of query q as class c is softmax(logits_q)_c times the mean of sigmoid(mask_q) where mask_q > 0 (Cheng et
     al. 2022, arXiv:2112.01527): how sure its class and its mask are.
@@ -29,6 +30,7 @@ class InstanceDetector:
     size: int = LONG_SIDE  # pixels on a side that the network sees
     threshold: float = 0.05  # lowest score of a detection
     batch_size: int = 2
+    masks: bool = True  # kept with the detections
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> list[list[Detection]]:
@@ -55,7 +57,8 @@ class InstanceDetector:
             query, label = divmod(int(best[place]), classes.shape[1])
             if scores[place] > self.threshold:
                 mask = inside[query].cpu().numpy()
-                found.append(Detection(names[label], float(scores[place]), mask_box(mask), "", mask))
+                kept = mask if self.masks else None
+                found.append(Detection(names[label], float(scores[place]), mask_box(mask), "", kept))
         return found
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from gad.config import Recipe
 from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import Denoiser, NetworkDenoiser
+from gad.diffusion.retimed_schedule import RetimedSchedule
 from gad.diffusion.sampling import sample, x0_of_ddim_step
 from gad.diffusion.schedule import Schedule
 from gad.diffusion.shapes import Latent, PerSample
@@ -38,8 +39,10 @@ class TeacherFirstStep:
         return self.student.network
 
     def __call__(self, x_t: Latent, t: PerSample, conditioning: Conditioning | None) -> Latent:
-        if not bool((t == 1).all()):
+        first = t == 1
+        if not bool(first.any()):
             return self.student(x_t, t, conditioning)
+        assert bool(first.all()), "samples of one call stand at one timestep"
         stop = self.teacher_steps // self.student_steps
         state = sample(self.teacher, x_t, conditioning, num_steps=self.teacher_steps, stop=stop)[-1]
         return x0_of_ddim_step(self.schedule, x_t, state, t, t - 1 / self.student_steps)
@@ -48,7 +51,8 @@ class TeacherFirstStep:
 def first_step_models(settings: Recipe, teacher: Model, students: list[NamedStudent]) -> list[NamedStudent]:
     """Every seed of the variant that an entry of kind `first_step` names, under the entry's name.
 
-    Raises ValueError, in one line, where that variant is not trained.
+    Raises ValueError, in one line, where that variant is not trained, or its students have timesteps of their own: the
+    teacher's step ends elsewhere.
     """
     found: list[NamedStudent] = []
     sampling = settings.sampling
@@ -59,6 +63,9 @@ def first_step_models(settings: Recipe, teacher: Model, students: list[NamedStud
             raise ValueError(f"external_models, {entry.name}: variant {entry.source} is not trained")
         for _, seed, model in ours:
             assert isinstance(model.denoiser, NetworkDenoiser), "a student is a network"
+            if isinstance(model.denoiser.schedule, RetimedSchedule):
+                own = f"{entry.source} has timesteps of its own, the teacher's first step ends at others"
+                raise ValueError(f"external_models, {entry.name}: {own}")
             denoiser = TeacherFirstStep(first, model.denoiser, sampling.teacher_steps, sampling.student_steps)
             found.append((entry.name, seed, Model(denoiser, model.latent_shape, model.pipeline)))
     return found

@@ -52,11 +52,17 @@ def check_evaluation_size(settings: Recipe) -> Iterator[Finding]:
     if settings.teacher.pretrained is None:
         return
     calls, disk = estimate_calls_per_image(settings), estimate_evaluation_disk(settings)
-    students = sum(len(settings.student.seeds_of(variant)) for variant in settings.variants)
+    seeds = {variant: len(settings.student.seeds_of(variant)) for variant in settings.variants}
+    students = sum(seeds.values())
+    first = sum(seeds[entry.source] for entry in settings.external_models if entry.kind == "first_step")
     for name, count in estimate_evaluation_images(settings).items():
         asked = (
             f"{calls['teacher'] * count / 1e3:.1f}k calls of the teacher, {calls['student'] * count / 1e3:.1f}k of each"
         )
         cached = f", {disk[name]:.2f} GB of disk a model" if name in disk else ""
         yield Finding("ok", f"evaluation, {name}: {count} images a model, {asked} of {students} students{cached}")
+    if first:
+        share = calls["teacher"] // calls["student"]
+        what = f"as much of {first} students with the teacher's first step, {share} calls for the one that it takes"
+        yield Finding("ok", f"evaluation: {what}")
     yield Finding("ok", "hours of evaluation: calls times the seconds of one, by benchmarks/full_scale.py")

@@ -19,7 +19,7 @@ OUTPUTS: dict[str, Place] = {
     "trajectory deviation at t = 0": ("sensitivity", "trajectory", "deviation at t = 0"),
     "Fréchet distance to the teacher's images": ("fidelity", "fidelity", "frechet_to_teacher"),
     "kernel distance to the teacher's images": ("fidelity", "fidelity", "kernel_to_teacher"),
-    "object accuracy": ("control", "over_seeds", "object_accuracy"),
+    "object accuracy, control prompts": ("control", "over_seeds", "object_accuracy"),
 }
 RESPONSE: dict[str, Place] = {
     "JVP cosine": ("sensitivity", None, "jvp_cosine"),

@@ -1,8 +1,7 @@
 """Primary contrasts: GAD less what would explain its effect without a derivative, at outcomes named before the runs.
 
 Noise augmentation trains on the same perturbed noises and compares no differences; the pointwise anchor is regression
-to the same stored outputs. Where GAD exceeds neither of them, the derivative is not what helps. With the response of
-another pair GAD's term pulls as hard, in a wrong direction: where GAD does not exceed it, the pull alone is what helps.
+to the same stored outputs. Where GAD exceeds neither of them, the derivative is not what helps.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,8 +17,7 @@ from gad.metrics.statistics import CrossedEstimate, crossed_mean, effect_statist
 from gad.runtime.paths import stage_dir
 
 GAD = "gad"
-# the first two are primary, the third was added later (LOG.md, 2026-11-30), the last is secondary
-REFERENCES = ("noise_augmentation", "pointwise_anchor", "gad_other_pair", "baseline")
+REFERENCES = ("noise_augmentation", "pointwise_anchor", "baseline")  # the first two are primary, the last secondary
 
 
 def _cosines(folder: Path) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -23,6 +23,7 @@ from gad.evaluation.jobs import Job
 from gad.evaluation.per_model import measured_per_model, per_model_section_key
 from gad.metrics.clip_score import Score, load_all_clip_scores
 from gad.models.external_sampler import ExternalSampler
+from gad.models.first_step import TeacherFirstStep
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent, Sampler
 from gad.runtime.cache import Result, ResultCache
@@ -113,7 +114,8 @@ def negative_rows(
 
 
 def negative_prompts_evaluation(teacher: Sampler, settings: Recipe) -> Job:
-    """Each model's rows of :func:`negative_rows`; none where the dataset has no text or the model its own sampler."""
+    """Each model's rows of :func:`negative_rows`; none where the dataset has no text, or the model its own
+    sampler or the teacher's first step, which is guided already."""
     config, fidelity = settings.sensitivity.negative_prompts, settings.sensitivity.fidelity
     assert config is not None
 
@@ -125,7 +127,7 @@ def negative_prompts_evaluation(teacher: Sampler, settings: Recipe) -> Job:
 
     def run(sampler: Sampler, score: Score | None) -> Result:
         model = sampler.model
-        if score is None or isinstance(model.denoiser, ExternalSampler):
+        if score is None or isinstance(model.denoiser, (ExternalSampler, TeacherFirstStep)):
             return {"rows": pd.DataFrame()}
         pairs, denoise = (
             negative_pairs(config, settings.noise_pairs.prompt_source),

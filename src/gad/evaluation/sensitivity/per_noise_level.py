@@ -8,7 +8,8 @@ the student's next timestep s, so the reference is the x0 whose step leads where
     \alpha_t \hat x_0 + \sigma_t \hat\epsilon = x_t,
 
 and not one call of the teacher, whose prediction is a mean over all that the noise leaves open. A one-step student was
-trained at t = 1 alone; its values at other times are those of its initialisation.
+trained at t = 1 alone; its values at other times are those of its initialisation. Students whose first step the teacher
+takes are left out: at t = 1 they are the reference itself, at other times the student that has a row already.
 """
 
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,7 @@ from gad.diffusion.shapes import Latent
 from gad.evaluation.sensitivity.analysis_noise import analysis_direction_kind, analysis_noise
 from gad.evaluation.sensitivity.batches import Comparison, measured_in_batches
 from gad.evaluation.sensitivity.responses import Steps, rows_of_responses, value_and_responses
+from gad.models.first_step import TeacherFirstStep
 from gad.models.model import Model
 from gad.models.sampler import NamedStudent
 
@@ -89,6 +91,8 @@ def noise_levels_at(ids: range, compared: Comparison, steps: Steps) -> Iterator[
     maps = {t: noise_level_map(guided, t, ends[t], conditioning, num_steps=sampling.teacher_steps) for t in times}
     theirs = {t: derivatives_of(phi, "the teacher", t) for t, phi in maps.items()}
     for variant, seed, student in compared.students:
+        if isinstance(student.denoiser, TeacherFirstStep):
+            continue
         own = student.condition(prompts)
         for t in times:
             phi = single_call_map(student.denoiser, t, own)

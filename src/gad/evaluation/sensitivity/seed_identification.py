@@ -1,7 +1,7 @@
 """Can a classifier tell from an image which noise it came from? The paper's Table 2.
 
 S noises are shown under P prompts each. A classifier learns, on images of some prompts, which of the S noises made an
-image, and is tested on images of others: *self identifiability* when it learned on the same model, *teacher alignment*
+image, and is tested on images of others: *seed identification* where it learned on the same model, *teacher-trained*
 when it learned on the teacher. Chance is 1 / S. The learning curve shows whether more images would help the classifier:
 where it still climbs, a low number says little about the model.
 """

@@ -3,6 +3,8 @@ r"""Cumulative trajectory deviation from the teacher along the shared noise (the
 The paper gives neither norm nor accumulation; ours, at the times t_1 > t_2 > ... > t_m = 0 that it names, are
 
 .. math:: D(t_k) = \sum_{j \le k} \tfrac1d \| x^S_{t_j} - x^T_{t_j} \|^2 .
+
+Between its own timesteps a student is taken to go straight, one whose first step the teacher takes as well.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

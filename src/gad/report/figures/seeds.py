@@ -11,8 +11,8 @@ from gad.report.figures.empty import left_out_if_empty
 from gad.report.figures.style import DPI, PALETTE, style_order
 
 _LABELS = {
-    "seed_identification_accuracy": "self identifiability (higher is better)",
-    "teacher_trained_seed_accuracy": "teacher alignment (higher is better)",
+    "seed_identification_accuracy": "seed identification accuracy (higher is better)",
+    "teacher_trained_seed_accuracy": "teacher-trained seed accuracy (higher is better)",
 }
 
 
@@ -72,7 +72,7 @@ def seed_learning_curves(curve: pd.DataFrame, *, num_seeds: int, title: str = ""
             linestyle=next(dashes), marker=next(marks), markersize=5,
         )  # fmt: skip
     axis.axhline(1 / num_seeds, color="black", linestyle=":", linewidth=1, label="chance")
-    axis.set(xlabel="training images", ylabel="self identifiability", ylim=(0, 1.05), title=title)
+    axis.set(xlabel="training images", ylabel="seed identification accuracy", ylim=(0, 1.05), title=title)
     axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
     return figure

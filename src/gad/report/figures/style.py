@@ -25,7 +25,7 @@ PALETTE = {  # in the order in which they are drawn
     "first_step_anchor": "#276419",
     "gad_anchor": "#8073ac",
 }
-MARKERS = dict(zip(PALETTE, "*posDv^8HPX<>h.d", strict=True))  # distinct without colour
+MARKERS = dict(zip(PALETTE, "*posDv^x+PX<>h8d", strict=True))  # distinct without colour
 OTHERS = "ospDv^PX<>hd8"  # of external models
 DASHES = ["-", ":", "--", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1))]
 

@@ -53,7 +53,7 @@ def _detector(config: LayoutConfig, prompts: list[LayoutPrompt], device: torch.d
     if config.detector is None:
         dataset = load_emoji_detector()
         return lambda images: detect_emojis(dataset, images, threshold=LOWEST_SCORE)
-    found = load_hub_detector(config.detector, device=device)
+    found = load_hub_detector(config.detector, device=device, masks=False)
     missing = missing_detector_labels(found, [thing.noun for prompt in prompts for thing in prompt.targets])
     if missing:
         raise ValueError(f"detector {config.detector} has no label for {', '.join(missing)}; name one that has")

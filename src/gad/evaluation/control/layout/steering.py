@@ -68,7 +68,8 @@ def steering_energy(sampler: Sampler, plan: Plan, config: LayoutConfig, recorded
 
     The trajectory has ``attention_trajectory_steps`` steps where the model takes more: few long ones soon lead to times
     at which the layout is settled. The model's own sampler leads from one call to the next; the last call is made
-    for its attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are.
+    for its attention only, without guidance. Of a map that brings its own sampler the first calls are made as they are;
+    where the teacher takes a student's first step, the attention is the student's at that time.
     """
     model, num_steps = sampler.model, min(config.attention_trajectory_steps or sampler.num_steps, sampler.num_steps)
     last = min(config.attention_steps, num_steps) - 1
