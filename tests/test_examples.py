@@ -37,7 +37,7 @@ def test_an_example_quotes_the_committed_numbers(recipe, directions):
     metrics = read_json(ROOT / "data" / recipe / "metrics" / "sensitivity.json")
     change = metrics["two_level"]["gad"][f"jvp_cosine, {directions}"]
     interval = f"{change['mean']:.2g} [{change['low']:.2g}, {change['high']:.2g}]"
-    assert f"higher by {interval}, n = {change['n']} seeds" in text
+    assert f" by {interval}, " in text and f"n = {change['n']} seeds" in text
 
 
 @pytest.mark.parametrize("path", ["/home/me/gad/a.py", "/tmp/x-1", "/Users/me/b"])

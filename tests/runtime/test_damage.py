@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import subprocess
+import time
 
 import pandas as pd
 import pytest
@@ -213,6 +214,7 @@ def test_a_lock_of_another_machine_is_taken_over_once_its_entry_stands_still(tmp
         assert "took over the lock of student: process 7 on elsewhere is gone" in capsys.readouterr().out
     monkeypatch.setattr("gad.runtime.stage_lock.WATCHED", 30)  # the first beat ends it, however busy the machine is
     with stage_locks(tmp_path, "other", []):
+        time.sleep(0.2)  # a few beats: an entry keeps the host of its owner
         monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
         monkeypatch.setattr("fcntl.flock", lambda *_: None)  # as on a disk whose locks are not shared
         with pytest.raises(StageLockedError, match="other is being run by process"):

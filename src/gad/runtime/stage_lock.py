@@ -18,6 +18,7 @@ from typing import IO
 
 BEAT = 2.0  # seconds between two changes of an owner's entry
 WATCHED = 4 * BEAT  # seconds in which an owner on another machine has to change it
+WIDTH = 512  # characters of an entry, filled with spaces
 
 
 class StageLockedError(ValueError):
@@ -42,7 +43,7 @@ def stage_locks(folder: Path, stage: str, inputs: Iterable[str]) -> Iterator[Non
 def _locked(path: Path, what: str, kind: int) -> Iterator[IO[str]]:
     """The lock's file, held as one of its readers (``LOCK_SH``) or its only writer (``LOCK_EX``)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as file:
+    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+", encoding="utf-8") as file:
         _acquire(file, path, what, kind)
         yield file
 
@@ -50,8 +51,8 @@ def _locked(path: Path, what: str, kind: int) -> Iterator[IO[str]]:
 @contextmanager
 def _writing(path: Path, what: str) -> Iterator[None]:
     with _locked(path, what, fcntl.LOCK_EX) as file:
-        stopped = threading.Event()
-        beats = threading.Thread(target=_beat, args=(file, what, stopped), daemon=True)
+        stopped, entry = threading.Event(), {"pid": os.getpid(), "host": socket.gethostname(), "what": what}
+        beats = threading.Thread(target=_beat, args=(file, entry, stopped), daemon=True)
         beats.start()
         try:
             yield
@@ -101,21 +102,19 @@ def _entry(path: Path) -> dict:
         return {}
 
 
-def _beat(file: IO[str], what: str, stopped: threading.Event) -> None:
+def _beat(file: IO[str], entry: dict, stopped: threading.Event) -> None:
     count = 0
     while True:
-        _write_entry(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "what": what, "beat": count}))
+        _write_entry(file, json.dumps(entry | {"beat": count}))
         count += 1
         if stopped.wait(BEAT):
             return
 
 
 def _write_entry(file: IO[str], text: str) -> None:
-    """Replace what the lock's file holds; a full disk keeps nobody from working."""
+    """Replace what the lock's file holds, in one write: who reads meanwhile finds an entry, not an empty file. A full
+    disk keeps nobody from working."""
     try:
-        file.seek(0)
-        file.truncate()
-        file.write(text)
-        file.flush()
+        os.pwrite(file.fileno(), text.ljust(WIDTH).encode(), 0)
     except OSError:
         pass
