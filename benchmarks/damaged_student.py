@@ -19,13 +19,14 @@ from tqdm import tqdm
 from gad.config import Recipe, load_recipe
 from gad.data.noise_pairs import NoisePairs
 from gad.data.text_embeddings import encode_pair_prompts
+from gad.diffusion.conditioning import Conditioning
 from gad.diffusion.denoiser import NetworkDenoiser
 from gad.distillation.losses import matching_loss
 from gad.distillation.trainable import Networks
 from gad.distillation.training_loop import train
 from gad.metrics.convergence import curve_metrics
 from gad.metrics.validation import prepare_validation
-from gad.models.model import Model, load_model
+from gad.models.model import load_model
 from gad.models.students import save_student
 from gad.runtime.atomic import remove_folder
 from gad.runtime.cli import exit_with_status, positive_argument
@@ -61,7 +62,7 @@ class Blended:
 
 
 def regressed(
-    student: NetworkDenoiser, teacher: Model, pairs: NoisePairs, settings: Recipe, *, share: float, steps: int
+    student: NetworkDenoiser, prompts: Conditioning, pairs: NoisePairs, settings: Recipe, *, share: float, steps: int
 ) -> None:
     """Train ``student`` so many steps on blends with that share, in place, from the beginning."""
     changes = {"start": "teacher", "num_steps": steps, "lr": 1e-3, "gradient_ratio": None, "start_student": None}
@@ -69,7 +70,7 @@ def regressed(
     folder = stage_cache_dir(RECIPE, f"regressed_{steps}_{share}")
     remove_folder(folder)  # or it would go on from another student's checkpoint
     folder.mkdir(parents=True)
-    objective, prompts = Blended(pairs, share), encode_pair_prompts(teacher, pairs)
+    objective = Blended(pairs, share)
     with tqdm(total=steps, desc=f"share {share:g} of another noise's endpoint", mininterval=2) as bar:
         for state in train(student, objective, pairs, prompts, config, variant="baseline", seed=0, folder=folder):
             bar.update(state.step - bar.n)
@@ -84,10 +85,11 @@ def main() -> None:
     arguments = parser.parse_args()
     settings, teacher = load_recipe(RECIPE), load_model(stage_dir(RECIPE, "teacher"))
     pairs = NoisePairs(stage_dir(RECIPE, "noise_pairs"))
+    prompts = encode_pair_prompts(teacher, pairs)
     validation = prepare_validation(teacher, pairs.config, pairs.fingerprint, settings.student.validation)
     student, target, rows = teacher.denoiser.copied(), project_path(settings.student.start_student.source), []
     for name, share, steps in (("undamaged", 0.0, arguments.steps), ("damaged", arguments.share, arguments.damaging)):
-        regressed(student, teacher, pairs, settings, share=share, steps=steps)
+        regressed(student, prompts, pairs, settings, share=share, steps=steps)
         rows.append({"student": name} | validation.measure(student, teacher).row)
         print(f"{name}: " + ", ".join(f"{metric} {rows[-1][metric]:.3f}" for metric in curve_metrics(rows[-1])))
     save_student(student, teacher, target)

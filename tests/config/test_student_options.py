@@ -55,6 +55,7 @@ def test_a_setting_that_does_not_go_with_another_is_refused_in_one_line(changes,
         ),
         ({}, 1, "first_step_anchor", "is pointwise_anchor with one sampling step"),
         ({"target": "end_to_end"}, 2, "first_step_anchor", "acts at the first sampling step"),
+        ({"batch_size": 2}, 2, "gad_other_pair", "needs another pair in a batch: batch_size 4 or more"),
     ],
 )
 def test_what_needs_several_sampling_steps_is_refused_with_one(changes, steps, variant, message, smoke):

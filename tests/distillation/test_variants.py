@@ -58,6 +58,12 @@ def test_diversity_is_minus_the_relative_size_of_the_response(jvps):
     assert bounded.tolist() == [-LARGEST] * 5 and not torch.autograd.grad(bounded.sum(), far)[0].any()
 
 
+def test_the_diversity_regulariser_has_no_gradient_at_no_response():
+    still = torch.zeros(2, 2, 3, 3, requires_grad=True)
+    loss = pair_term_diversity_loss(response(still), jvp_power=0.4)
+    assert torch.equal(torch.autograd.grad(loss.sum(), still)[0], torch.zeros_like(still))
+
+
 def test_the_random_gradient_has_the_norm_of_gads_and_another_direction(jvps):
     student, teacher, r = jvps
     ours, theirs = response(student), response(teacher)

@@ -7,6 +7,7 @@ from gad.config import Recipe
 from gad.config.external import ExternalStudent
 from gad.diffusion.guidance import Guided
 from gad.diffusion.jvp import exact_jvp
+from gad.diffusion.retimed_schedule import RetimedSchedule
 from gad.diffusion.sampling import sample
 from gad.models.external import load_external
 from gad.models.first_step import TeacherFirstStep, first_step_models
@@ -41,6 +42,12 @@ def test_it_is_the_teachers_first_steps_and_the_students_rest(recipe, point_teac
     rest = sample(student.denoiser, half, None, num_steps=2, start=1)[-1]
     assert torch.allclose(states[2], rest, atol=1e-5)
     assert load_external(recipe, point_teacher) == []
+
+
+def test_students_with_timesteps_of_their_own_are_refused(recipe, point_teacher, student):
+    student.denoiser.schedule = RetimedSchedule(student.denoiser.schedule, (0.9, 0.4))
+    with pytest.raises(ValueError, match="teacher_first: baseline has timesteps of its own"):
+        first_step_models(recipe, point_teacher, [("baseline", 0, student)])
 
 
 def test_its_response_to_the_noise_has_both_parts(recipe, point_teacher, student):
